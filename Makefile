@@ -1,0 +1,34 @@
+# The commands of the README. Each makes what it needs; nothing but Python 3.11+ and make must be there.
+PYTHON ?= python3
+SERVE := .venv-serve
+FULL := .venv
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: serve test check clean
+
+serve: $(SERVE)/.made  ## start the API on 127.0.0.1:8000 with the shipped bundles
+	$(SERVE)/bin/chiron serve
+
+test: $(FULL)/.made  ## the whole suite
+	$(FULL)/bin/python -m pytest
+
+check: $(FULL)/.made  ## style, types, import rules
+	$(FULL)/bin/ruff check
+	$(FULL)/bin/ruff format --check
+	$(FULL)/bin/pyright
+	$(FULL)/bin/lint-imports
+
+clean:
+	rm -rf $(SERVE) $(FULL)
+
+$(SERVE)/.made: pyproject.toml
+	$(PYTHON) -m venv $(SERVE)
+	$(SERVE)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[service]'
+	touch $@
+
+# torch first and by its exact version: a looser request takes a build several times the size.
+$(FULL)/.made: pyproject.toml
+	$(PYTHON) -m venv $(FULL)
+	$(FULL)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(FULL)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@

@@ -1,0 +1,224 @@
+"""A bundle: the folder that carries a trained model from training to serving, and nothing else does.
+
+    bundle.json    what the model is: task, symmetries, training data and licence, measured errors, checksum of every other file
+    model.onnx     the graph; takes and gives the task's tensors
+    example.npz    one input and the answer the network gave to it, so that whoever loads the graph can repeat it
+
+A written bundle is never changed; its version is a hash of its files' hashes. The model card is written from bundle.json.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.contract.symmetry import Tensors
+from models.contract.task import Task, check_inputs, check_outputs
+
+MODEL, EXAMPLE, META = "model.onnx", "example.npz", "bundle.json"
+MAX_META_BYTES = 1 << 20
+EXAMPLE_TOLERANCE_M = (
+    1e-5  # a hundredth of a millimetre: far below every tracker, far above float32 rounding at hand size
+)
+
+
+class BadBundle(ValueError):
+    """A folder that is not a bundle, or not the one that was written."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileEntry(_Value):
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class TrainingSource(_Value):
+    """A data set the weights were fitted on, and under which licence."""
+
+    name: str
+    licence: str
+    attribution: str
+    recordings: int
+
+
+class Measurement(_Value):
+    """One figure: what was measured, on which recordings, and what a model without weights reaches there."""
+
+    metric: str
+    value: float
+    unit: str
+    split: Literal["validation", "test"]
+    source: str
+    windows: int
+    recordings: int
+    baseline: str | None = None
+    baseline_value: float | None = None
+    interval: tuple[float, float] | None = Field(default=None, description="95 %, bootstrap over recordings")
+
+
+class BundleMeta(_Value):
+    format: Literal[1] = 1
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)
+    title: str
+    task: Task
+    symmetries: tuple[Literal["translation", "rotation", "mirror-swap"], ...]
+    network: str = Field(description="the network and its size, in words")
+    parameters: int
+    opset: int
+    licence: str = Field(description="the licence of the weights")
+    trained_on: tuple[TrainingSource, ...]
+    measurements: tuple[Measurement, ...] = ()
+    command: str = Field(description="what makes this bundle again")
+    git_commit: str
+    made_with: dict[str, str] = Field(description="library versions")
+    files: dict[str, FileEntry] = {}
+
+    @property
+    def version(self) -> str:
+        """Twelve hex digits that change with any file of the bundle."""
+        text = "".join(f"{name}:{entry.sha256}\n" for name, entry in sorted(self.files.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose checksums were right when it was read."""
+
+    folder: Path
+    meta: BundleMeta
+
+    @property
+    def model(self) -> Path:
+        return self.folder / MODEL
+
+    def example(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The example's inputs and outputs, by name."""
+        with np.load(self.folder / EXAMPLE, allow_pickle=False) as arrays:
+            inputs = {key.removeprefix("in_"): arrays[key] for key in arrays.files if key.startswith("in_")}
+            outputs = {key.removeprefix("out_"): arrays[key] for key in arrays.files if key.startswith("out_")}
+        check_inputs(self.meta.task, inputs, f"the example of {self.meta.name}")
+        check_outputs(self.meta.task, outputs, f"the example of {self.meta.name}")
+        return inputs, outputs
+
+
+def write_bundle(
+    folder: Path,
+    meta: BundleMeta,
+    model: bytes,
+    inputs: Tensors,
+    outputs: Tensors,
+    extra: dict[str, bytes] | None = None,
+) -> Bundle:
+    """Write a bundle at `folder` in one step: it is there whole or not at all. `extra` are further files (a TorchScript twin, plots).
+
+    Raises FileExistsError if there is a bundle at `folder` already, WrongShape if the example is not of the task.
+    """
+    check_inputs(meta.task, inputs, f"the example of {meta.name}")
+    check_outputs(meta.task, outputs, f"the example of {meta.name}")
+    if folder.exists():
+        raise FileExistsError(f"there is a bundle at {folder} already, and a bundle is never changed")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        (staging / MODEL).write_bytes(model)
+        example = {f"in_{k}": v for k, v in inputs.items()} | {f"out_{k}": v for k, v in outputs.items()}
+        np.savez_compressed(staging / EXAMPLE, **example)  # pyright: ignore[reportArgumentType] - numpy's stub takes allow_pickle there
+        for name, content in (extra or {}).items():
+            (staging / name).write_bytes(content)
+        meta = meta.model_copy(update={"files": {path.name: _entry(path) for path in sorted(staging.iterdir())}})
+        (staging / META).write_text(meta.model_dump_json(indent=2) + "\n")
+        (staging / "README.md").write_text(model_card(meta))
+        staging.chmod(0o755)
+        os.rename(staging, folder)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return Bundle(folder, meta)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The bundle at `folder`. Raises BadBundle if a file is missing, bundle.json is not valid or a checksum is wrong."""
+    path = folder / META
+    if not path.is_file():
+        raise BadBundle(f"{folder} has no {META}")
+    if path.stat().st_size > MAX_META_BYTES:
+        raise BadBundle(f"{path} has {path.stat().st_size} bytes, more than {MAX_META_BYTES}")
+    try:
+        meta = BundleMeta.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise BadBundle(f"{path} is not a bundle of format 1: {error}") from error
+    for name in (MODEL, EXAMPLE):
+        if name not in meta.files:
+            raise BadBundle(f"{path} lists no {name}")
+    for name, entry in meta.files.items():
+        file = folder / name
+        if Path(name).name != name or not file.is_file():
+            raise BadBundle(f"{folder} lacks {name}, which its {META} lists")
+        if file.stat().st_size != entry.bytes or _entry(file) != entry:
+            raise BadBundle(f"{file} is not the file that was written: its checksum differs from {META}")
+    return Bundle(folder, meta)
+
+
+def repeat_example(bundle: Bundle, run: Callable[[Tensors], Tensors]) -> float:
+    """Run the example again; the largest difference from the answer it carries, in the unit of the outputs (m).
+
+    Raises BadBundle above EXAMPLE_TOLERANCE_M: then `run` is not the network that was exported.
+    """
+    inputs, wanted = bundle.example()
+    got = run(inputs)
+    worst = max(float(np.abs(got[name] - wanted[name]).max()) for name in wanted)
+    if not worst <= EXAMPLE_TOLERANCE_M:
+        raise BadBundle(f"{bundle.meta.name} answers its example {worst:.2e} m away from what it should")
+    return worst
+
+
+def model_card(meta: BundleMeta) -> str:
+    """The model card, in Markdown."""
+    task = meta.task
+    lines = [
+        f"# {meta.title}",
+        "",
+        f"`{meta.name}`, version `{meta.version}`. {meta.network}, {meta.parameters:,} parameters.",
+        "",
+        f"- Task: {json.dumps(task.model_dump())}",
+        f"- Symmetries, exact up to float32 rounding: {', '.join(meta.symmetries)}",
+        f"- Licence of the weights: {meta.licence}",
+        f"- Made by `{meta.command}` at commit `{meta.git_commit[:12]}`, opset {meta.opset}, "
+        + ", ".join(f"{name} {version}" for name, version in sorted(meta.made_with.items())),
+        "",
+        "## Trained on",
+        "",
+        "| source | recordings | licence | attribution |",
+        "|---|---|---|---|",
+        *(f"| {s.name} | {s.recordings} | {s.licence} | {s.attribution} |" for s in meta.trained_on),
+        "",
+        "## Measured",
+        "",
+        "| metric | split | source | value | without weights | windows | recordings | 95 % interval |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_measured(m) for m in meta.measurements),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _measured(m: Measurement) -> str:
+    baseline = "" if m.baseline_value is None else f"{m.baseline_value:.1f} {m.unit} ({m.baseline})"
+    interval = "" if m.interval is None else f"{m.interval[0]:.1f} to {m.interval[1]:.1f}"
+    value = f"{m.value:.1f} {m.unit}"
+    return f"| {m.metric} | {m.split} | {m.source} | {value} | {baseline} | {m.windows} | {m.recordings} | {interval} |"
+
+
+def _entry(path: Path) -> FileEntry:
+    return FileEntry(sha256=hashlib.sha256(path.read_bytes()).hexdigest(), bytes=path.stat().st_size)

@@ -1,0 +1,24 @@
+"""Where the tests find real data."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real recordings: CHIRON_DATA, or ../shared/data beside the checkout.
+
+    Without it a test skips and says why; with CHIRON_REQUIRE_DATA=1 it fails, so that an integration run cannot pass by
+    skipping.
+    """
+    folder = Path(os.environ.get("CHIRON_DATA", CHECKOUT.parent / "shared" / "data"))
+    if not (folder / "hands" / "splits.json").is_file():
+        reason = f"no real data: {folder} has no hands/splits.json; set CHIRON_DATA to the folder that holds it"
+        if os.environ.get("CHIRON_REQUIRE_DATA") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder

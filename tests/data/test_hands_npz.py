@@ -1,0 +1,96 @@
+"""Sources of hand motion in one .npz each."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.data.hands_npz import MalformedSource, UnknownSource, read_hands
+
+SOURCES = ("assembly101_sample", "manipnet", "humoto", "tzionas", "leap")
+
+
+@pytest.fixture
+def hands(data_folder: Path) -> Path:
+    return data_folder / "hands"
+
+
+def some_source(folder: Path, **changes) -> Path:
+    """A folder with a source `tiny` of two recordings, 3 and 4 frames, the first in train; arrays as changed."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "joints": rng.normal(size=(7, 2, 21, 3)).astype(np.float32),
+        "valid": np.ones((7, 2), bool),
+        "timestamp": np.concatenate([np.arange(3), np.arange(4)]) / 30,
+        "seq_start": np.array([0, 3, 7]),
+        "seq_name": np.array(["one", "two"]),
+        "label": np.array(["waving", "pinching"]),
+    } | changes
+    (folder / "tiny").mkdir()
+    np.savez(folder / "tiny/tiny.npz", **{key: value for key, value in arrays.items() if value is not None})
+    (folder / "splits.json").write_text(json.dumps({"tiny": {"train": ["one"], "test": []}}))
+    return folder
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_splits_are_all_recordings_once(hands, source):
+    splits = [read_hands(hands, source, split) for split in ("train", "validation", "test")]
+    names = [recording.name for split in splits for recording in split]
+    assert sorted(names) == sorted(recording.name for recording in read_hands(hands, source))
+    assert len(set(names)) == len(names) > 0
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_hands_are_metres_where_valid_and_nothing_where_absent(hands, source):
+    with np.load(hands / source / f"{source}.npz") as arrays:
+        joints, valid, times = arrays["joints"], arrays["valid"], arrays["timestamp"]
+    recordings = read_hands(hands, source)
+    assert sum(len(recording.clip) for recording in recordings) == len(joints)
+    begin = 0
+    for recording in recordings:
+        clip, frames = recording.clip, slice(begin, begin + len(recording.clip))
+        assert recording.source == source
+        assert clip.joints.dtype == np.float32
+        np.testing.assert_array_equal(clip.valid, valid[frames])
+        np.testing.assert_array_equal(clip.times, times[frames])
+        np.testing.assert_array_equal(np.isnan(clip.joints).all(axis=(2, 3)), ~clip.valid)
+        np.testing.assert_allclose(1000 * clip.joints[clip.valid], joints[frames][valid[frames]], rtol=1e-6)
+        begin += len(clip)
+    index = np.linalg.norm(
+        np.concatenate([r.clip.joints[:, :, 8] - r.clip.joints[:, :, 5] for r in recordings]), axis=-1
+    )
+    assert 0.06 < np.nanmedian(index) < 0.13  # wrist to index MCP, metres
+
+
+def test_labels_and_names_are_the_files(tmp_path):
+    one, two = read_hands(some_source(tmp_path), "tiny")
+    assert (one.name, one.label, len(one.clip)) == ("one", "waving", 3)
+    assert (two.name, two.label, len(two.clip)) == ("two", "pinching", 4)
+    assert [recording.name for recording in read_hands(tmp_path, "tiny", "train")] == ["one"]
+    assert read_hands(tmp_path, "tiny", "test") == []
+
+
+def test_what_is_not_there_is_answered_with_what_is(tmp_path):
+    some_source(tmp_path)
+    with pytest.raises(UnknownSource, match=r"sources in .*: tiny"):
+        read_hands(tmp_path, "large")
+    with pytest.raises(UnknownSource, match="tiny is split into train, test; there is no 'validation'"):
+        read_hands(tmp_path, "tiny", "validation")
+    (tmp_path / "splits.json").write_text("{}")
+    with pytest.raises(UnknownSource, match="not tiny"):
+        read_hands(tmp_path, "tiny", "train")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"valid": None}, "it has no valid"),
+        ({"joints": np.zeros((7, 42, 3), np.float32)}, r"wants joints \(N, 2, 21, 3\).*came \(7, 42, 3\)"),
+        ({"seq_start": np.array([0, 3, 8])}, "and 8"),
+        ({"seq_name": np.array(["first", "two"])}, "puts into tiny train what .* has not: one"),
+    ],
+)
+def test_a_malformed_file_is_refused(tmp_path, changes, message):
+    with pytest.raises(MalformedSource, match=message):
+        read_hands(some_source(tmp_path, **changes), "tiny", "train")

@@ -1,0 +1,206 @@
+"""Pickles from strangers: plain values come through, nothing is run."""
+
+import io
+import os
+import pickle
+import pickletools
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from training.data.untrusted import UntrustedFile, load_numpy, load_pickle
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+
+
+class Runs:
+    """When unpickled by pickle.load, makes a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.file}'",)
+
+
+def pickled(file: Path, value: object, protocol: int = pickle.HIGHEST_PROTOCOL) -> Path:
+    file.write_bytes(pickle.dumps(value, protocol))
+    return file
+
+
+def assert_same(a: object, b: object) -> None:
+    assert type(a) is type(b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        assert list(a) == list(b)
+        a, b = list(a.values()), list(b.values())
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        if a.dtype != object:
+            np.testing.assert_array_equal(a, b)
+            return
+        a, b = a.ravel().tolist(), b.ravel().tolist()
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    else:
+        assert a == b
+
+
+def objects(*shape: int, order: Literal["C", "F"] = "C") -> np.ndarray:
+    """An object array of arrays, lists and numbers."""
+    array = np.empty(shape, dtype=object, order=order)
+    for number, place in enumerate(np.ndindex(*shape)):
+        array[place] = [np.arange(number), [number, np.float32(number)], number][number % 3]
+    return array
+
+
+VALUES = {
+    "labels": (["a", "b"], [3, 4]),  # the form of *_label.pkl
+    "plain": {"a": [1, 2.5, None, True, b"bytes", "text", 10**30], ("b", 1): ()},
+    "array": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "fortran": np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+    "big-endian": np.arange(5, dtype=">i4"),
+    "empty": np.zeros((0, 3)),
+    "text": np.array(["left", "right"]),
+    "bytes": np.array([b"left", b"right"]),
+    "flags": np.array([True, False]),
+    "scalars": [np.float64(1.5), np.int16(-3), np.bool_(True)],
+    "objects": objects(2, 3),
+    "fortran objects": objects(2, 3, order="F"),
+    "no shape": np.array({"S1": {"Walk": np.ones((2, 3), np.float32)}}, dtype=object),
+    "equal arrays": np.array([None, None], dtype=object),
+}
+VALUES["equal arrays"][:] = [np.ones((4, 3)), np.zeros((4, 3))]  # NumPy would make one array of these
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
+def test_plain_values_and_arrays_come_through_every_protocol(tmp_path, value, protocol):
+    assert_same(load_pickle(pickled(tmp_path / "a.pkl", value, protocol)), value)
+
+
+def test_what_is_shared_stays_shared(tmp_path):
+    array = np.arange(3.0)
+    first, second = load_pickle(pickled(tmp_path / "a.pkl", [array, array]))
+    assert first is second
+    first[0] = 7  # and can be written to
+    assert second[0] == 7
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("wrap", [lambda evil: evil, lambda evil: {"labels": [1, evil]}, lambda evil: np.array([evil])])
+def test_a_pickle_that_runs_a_command_is_refused_before_it_runs(tmp_path, wrap, protocol):
+    ran = tmp_path / "ran"
+    file = pickled(tmp_path / "a.pkl", wrap(Runs(ran)), protocol)
+    with pytest.raises(UntrustedFile, match=r"asks for (posix|nt|os)\.system"):
+        load_pickle(file)
+    assert not ran.exists()
+    with file.open("rb") as stream:
+        pickle.load(stream)  # the same file, opened by one who trusts it
+    assert ran.exists()
+
+
+@pytest.mark.parametrize(
+    "wanted", ["builtins eval", "numpy fromfile", "numpy.core.multiarray fromfile", "numpy load", "builtins getattr"]
+)
+def test_no_other_function_can_be_named(tmp_path, wanted):
+    file = tmp_path / "a.pkl"
+    file.write_bytes(b"c" + wanted.replace(" ", "\n").encode() + b"\n(U\x01xtR.")
+    pickletools.dis(file.read_bytes(), out=io.StringIO())  # a well-formed pickle that calls it with "x"
+    with pytest.raises(UntrustedFile, match="asks for " + wanted.replace(" ", r"\.")):
+        load_pickle(file)
+
+
+def state_of(shape: str, dtype: bytes, raw: bytes) -> bytes:
+    """A pickle of an array whose state is written by hand."""
+    return (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntC\x01btR"
+        b"(I1\n(" + shape.encode() + b"tcnumpy\ndtype\n(U" + bytes([len(dtype)]) + dtype + b"I0\nI1\ntR"
+        b"(I3\nU\x01<NNNI-1\nI-1\nI0\ntbI00\nC" + bytes([len(raw)]) + raw + b"tb."
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        state_of("I1000000000000\n", b"f8", b"12345678"),  # more numbers than bytes
+        state_of("I2\n", b"f8", b"12345678"),
+        state_of("I1\n", b"O8", b"12345678"),  # bytes as pointers to objects
+        state_of("I1\n", b"V8", b"12345678"),
+        b"cnumpy\nndarray\n(I1000000000000\ntR.",  # the constructor itself
+        b"\x80\x05\x8e\xff\xff\xff\xff\xff\xff\xff\x0fx.",  # bytes without end
+        b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x0fx.",
+        b"](h\x00.",
+        b"]q\x00h\x00a.",  # a list that holds itself
+        b"cnumpy\ndtype\n.",
+        b"no pickle",
+        b"",
+    ],
+)
+def test_malformed_and_hostile_pickles_are_refused(tmp_path, content):
+    file = tmp_path / "a.pkl"
+    file.write_bytes(content)
+    with pytest.raises(UntrustedFile):
+        load_pickle(file)
+
+
+def test_a_state_written_by_hand_that_fits_is_read(tmp_path):
+    file = tmp_path / "a.pkl"
+    file.write_bytes(state_of("I1\n", b"f8", np.array([2.5]).tobytes()))
+    np.testing.assert_array_equal(load_pickle(file), [2.5])
+
+
+def test_a_file_larger_than_allowed_is_not_opened(tmp_path):
+    file = pickled(tmp_path / "a.pkl", list(range(1000)))
+    with pytest.raises(UntrustedFile, match="at most 100 are read"):
+        load_pickle(file, max_bytes=100)
+    np.savez_compressed(tmp_path / "bomb.npz", zeros=np.zeros(100_000))
+    assert (tmp_path / "bomb.npz").stat().st_size < 10_000
+    with pytest.raises(UntrustedFile, match="at most 10,000 are read"):
+        load_numpy(tmp_path / "bomb.npz", max_bytes=10_000)
+
+
+@pytest.mark.parametrize("value", [v for v in VALUES.values() if isinstance(v, np.ndarray)])
+def test_array_files_are_read_with_their_objects(tmp_path, value):
+    np.save(tmp_path / "a.npy", value, allow_pickle=True)
+    assert_same(load_numpy(tmp_path / "a.npy"), value)
+    np.savez(tmp_path / "a.npz", allow_pickle=True, first=value, second=np.arange(3))
+    arrays = load_numpy(tmp_path / "a.npz")
+    assert isinstance(arrays, dict)
+    assert_same(arrays, {"first": value, "second": np.arange(3)})
+
+
+def test_an_array_file_that_runs_a_command_is_refused_before_it_runs(tmp_path):
+    ran = tmp_path / "ran"
+    evil = np.array([Runs(ran)], dtype=object)
+    np.save(tmp_path / "a.npy", evil, allow_pickle=True)
+    np.savez(tmp_path / "a.npz", allow_pickle=True, evil=evil)
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(UntrustedFile, match="system"):
+            load_numpy(tmp_path / name)
+    assert not ran.exists()
+
+
+def test_malformed_array_files_are_refused(tmp_path):
+    np.save(tmp_path / "good.npy", np.arange(100.0))
+    good = (tmp_path / "good.npy").read_bytes()
+    huge = good.replace(b"(100,), }" + b" " * 12, b"(100000000000000,), }")
+    np.save(tmp_path / "objects.npy", objects(4), allow_pickle=True)
+    shrunk = (tmp_path / "objects.npy").read_bytes().replace(b"(4,)", b"(5,)")
+    for content in (b"", b"text", good[:200], huge, shrunk):
+        assert content != good
+        (tmp_path / "bad.npy").write_bytes(content)
+        with pytest.raises(UntrustedFile, match=r"bad\.npy"):
+            load_numpy(tmp_path / "bad.npy")
+    (tmp_path / "bad.npz").write_bytes(b"no zip")
+    with pytest.raises(UntrustedFile, match=r"bad\.npz is no \.npz file"):
+        load_numpy(tmp_path / "bad.npz")
+    with zipfile.ZipFile(tmp_path / "odd.npz", "w") as archive:
+        archive.writestr("a.npy", b"text")
+    with pytest.raises(UntrustedFile, match=r"array a\.npy"):
+        load_numpy(tmp_path / "odd.npz")

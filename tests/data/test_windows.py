@@ -1,0 +1,179 @@
+"""Windows: where they may be, what they hold, and the floors of error that they give."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.contract.clip import clip_of, resample
+from training.data.hands_npz import read_hands
+from training.data.recordings import Recording
+from training.data.windows import PRESETS, TooSlow, Window, WindowSet, WrongHands, cut
+
+
+def counting(frames: int, fps: float = 30.0, hands: int = 2, absent=()) -> Recording:
+    """Hands whose every coordinate is their frame's number, plus a half for the right; `absent` are (frames, hand)."""
+    joints = (
+        np.arange(frames)[:, None, None, None] + np.zeros((1, hands, 21, 3)) + 0.5 * np.arange(hands)[:, None, None]
+    )
+    valid = np.ones((frames, hands), bool)
+    for gap, hand in absent:
+        valid[gap, hand] = False
+    return Recording("made", "counting", "count", clip_of(joints.astype(np.float32), np.arange(frames) / fps, valid))
+
+
+def frames_of(windows: WindowSet, node: int = 0) -> list[list[float]]:
+    """The numbers that a set of counting windows holds."""
+    past, future = windows.past_future(np.arange(len(windows)))
+    return np.concatenate([past, future], axis=1)[:, :, node, 0].tolist()
+
+
+def test_presets_are_called_what_they_are():
+    assert set(PRESETS) == {"10+10@30", "30+30@30", "60+60@60", "80+20@60", "70+30@60"}
+    assert all(name == window.name for name, window in PRESETS.items())
+    assert PRESETS["80+20@60"] == Window(past=80, future=20, fps=60)
+
+
+def test_every_window_holds_consecutive_frames_left_hand_then_right():
+    windows = cut([counting(7)], Window(3, 2, 30))
+    assert frames_of(windows, node=20) == [[i, i + 1, i + 2, i + 3, i + 4] for i in range(3)]
+    assert frames_of(windows, node=21) == [[i + 0.5 for i in row] for row in frames_of(windows, node=20)]
+    past, future = windows.past_future(np.array([2, 0]))
+    assert past.shape == (2, 3, 42, 3)
+    assert future.shape == (2, 2, 42, 3)
+    assert past.dtype == future.dtype == np.float32
+    assert past[:, 0, 0, 0].tolist() == [2, 0]
+
+
+def test_no_window_spans_a_gap():
+    recording = counting(12, absent=[(5, 1)])
+    assert frames_of(cut([recording], Window(2, 2, 30))) == [
+        [0, 1, 2, 3],
+        [1, 2, 3, 4],
+        [6, 7, 8, 9],
+        [7, 8, 9, 10],
+        [8, 9, 10, 11],
+    ]
+
+
+def test_a_frame_missing_between_those_of_a_window_is_a_gap_too():
+    recording = counting(9, fps=60, absent=[(3, 0)])
+    assert frames_of(cut([recording], Window(1, 1, 30))) == [[0, 2], [4, 6], [5, 7], [6, 8]]
+
+
+def test_a_faster_recording_gives_windows_from_all_its_frames_or_from_one_grid():
+    recording, window = counting(10, fps=90), Window(2, 1, 30)
+    assert frames_of(cut([recording], window)) == [[i, i + 3, i + 6] for i in range(4)]
+    assert frames_of(cut([recording], window, phases="first")) == [[0, 3, 6], [3, 6, 9]]
+
+
+def test_the_stride_is_counted_at_the_windows_rate():
+    recording, window = counting(20, fps=60), Window(2, 1, 30, stride=2)
+    assert frames_of(cut([recording], window, phases="first")) == [[i, i + 2, i + 4] for i in (0, 4, 8, 12)]
+    assert frames_of(cut([recording], window)) == [[i, i + 2, i + 4] for i in (0, 1, 4, 5, 8, 9, 12, 13)]
+
+
+def test_one_hand_is_a_window_by_itself_wherever_it_is():
+    recording = counting(6, absent=[(slice(3, 6), 0)])
+    assert frames_of(cut([recording], Window(1, 1, 30), hands=1)) == [
+        *([0, 1], [1, 2]),
+        *([i + 0.5, i + 1.5] for i in range(5)),
+    ]
+
+
+def test_a_lone_hand_and_two_hands_together_repeat_nothing_and_leave_nothing_out():
+    recording = counting(9, absent=[(slice(5, 9), 0), (0, 1)])
+    window = Window(1, 1, 30)
+    one, two = cut([recording], window, hands=1), cut([recording], window, hands=2)
+    lone = cut([recording], window, hands=1, lone=True)
+    pairs = [row for node in (0, 21) for row in frames_of(two, node)]
+    assert sorted(frames_of(lone) + pairs) == sorted(frames_of(one))
+    assert frames_of(lone) == [[0, 1], *([i + 0.5, i + 1.5] for i in range(4, 8))]
+
+
+def test_a_recording_of_one_hand_gives_no_windows_of_two():
+    recording = counting(5, hands=1)
+    assert len(cut([recording], Window(1, 1, 30), hands=1)) == 4
+    with pytest.raises(WrongHands, match="2 hands from made counting, which has 1"):
+        cut([recording], Window(1, 1, 30), hands=2)
+
+
+def test_windows_know_their_recordings_and_short_ones_have_none():
+    recordings = [replace(counting(n), name=f"of {n}") for n in (4, 2, 5)]
+    windows = cut(recordings, Window(2, 1, 30))
+    assert windows.recordings == [("made", "of 4", "count"), ("made", "of 2", "count"), ("made", "of 5", "count")]
+    assert windows.recording_of.tolist() == [0, 0, 2, 2, 2]
+    assert frames_of(windows) == [[0, 1, 2], [1, 2, 3], [0, 1, 2], [1, 2, 3], [2, 3, 4]]
+
+
+@pytest.mark.parametrize("hands", [1, 2])
+def test_nothing_to_cut_is_an_empty_set(hands):
+    windows = cut([counting(3)], Window(2, 2, 30), hands=hands)
+    assert (len(windows), windows.nodes) == (0, 21 * hands)
+    assert windows.past_future(np.arange(0))[0].shape == (0, 2, 21 * hands, 3)
+
+
+def test_a_recording_too_slow_for_the_window_is_refused_and_may_be_resampled_by_the_caller():
+    recording = counting(20, fps=30)
+    with pytest.raises(TooSlow, match="made counting has 30 frames a second, and a window 5\\+5@60 wants 60"):
+        cut([recording], Window(5, 5, 60))
+    faster = replace(recording, clip=resample(recording.clip, 60, max_gap=0.05))
+    assert frames_of(cut([faster], Window(2, 1, 60)))[:2] == [[0, 0.5, 1], [0.5, 1, 1.5]]
+    assert len(cut([counting(20, fps=59.94)], Window(5, 5, 60))) == 11
+
+
+def test_an_irregular_recording_is_resampled_and_no_window_spans_its_pause():
+    times = np.cumsum(np.random.default_rng(0).uniform(0.012, 0.02, size=200))
+    times[100:] += 0.5
+    joints = np.broadcast_to(times[:, None, None, None], (200, 2, 21, 3)).astype(np.float32)
+    windows = cut([Recording("made", "irregular", "", clip_of(joints, times))], Window(5, 5, 30))
+    rows = np.array(frames_of(windows))
+    np.testing.assert_allclose(np.diff(rows, axis=1), 1 / 30, atol=1e-5)
+    before = rows[:, -1] <= times[99] + 1e-5
+    assert (before | (rows[:, 0] >= times[100] - 1e-5)).all()
+    assert 0 < before.sum() < len(rows)
+    assert len(rows) > 1.5 * len(
+        cut([Recording("made", "", "", clip_of(joints, times))], Window(5, 5, 30), phases="first")
+    )
+
+
+def errors_mm(windows: WindowSet) -> tuple[float, float]:
+    """Mean distance over the horizon of holding the last pose, and of going on at its velocity."""
+    hold, going = [], []
+    for chunk in np.array_split(np.arange(len(windows)), max(1, len(windows) // 512)):
+        past, future = windows.past_future(chunk)
+        step = (past[:, -1:] - past[:, -2:-1]) * np.arange(1, future.shape[1] + 1)[:, None, None]
+        hold.append(np.linalg.norm(past[:, -1:] - future, axis=-1).mean(axis=(1, 2)))
+        going.append(np.linalg.norm(past[:, -1:] + step - future, axis=-1).mean(axis=(1, 2)))
+    return 1000 * float(np.concatenate(hold).mean()), 1000 * float(np.concatenate(going).mean())
+
+
+@pytest.mark.parametrize(
+    ("source", "preset", "count", "hold_mm", "velocity_mm"),
+    [
+        ("assembly101_sample", "10+10@30", 96, 33.81, 43.30),
+        ("manipnet", "10+10@30", 3244, 26.30, 25.11),
+        ("manipnet", "70+30@60", 6303, 33.48, 39.27),
+        ("humoto", "10+10@30", 6625, 68.97, 41.76),
+        ("humoto", "30+30@30", 5645, 164.27, 166.71),
+        ("tzionas", "10+10@30", 693, 9.85, 6.82),
+        ("leap", "10+10@30", 314, 26.43, 27.66),
+    ],
+)
+def test_the_floors_of_real_motion_are_these(data_folder, source, preset, count, hold_mm, velocity_mm):
+    windows = cut(
+        read_hands(data_folder / "hands", source), replace(PRESETS[preset], stride=2), hands=2, phases="first"
+    )
+    assert len(windows) == count
+    assert errors_mm(windows) == pytest.approx((hold_mm, velocity_mm), abs=0.01)
+
+
+@pytest.mark.parametrize("source", ["manipnet", "tzionas", "leap"])
+@pytest.mark.parametrize("hands", [1, 2])
+def test_real_windows_are_hands_and_nothing_else(data_folder, source, hands):
+    windows = cut(read_hands(data_folder / "hands", source), PRESETS["30+30@30"], hands=hands, phases="first")
+    past, future = windows.past_future(np.arange(0, len(windows), 7))
+    points = np.concatenate([past, future], axis=1)
+    assert np.isfinite(points).all()
+    per_hand = points.reshape(*points.shape[:2], hands, 21, 3)
+    assert np.linalg.norm(per_hand - per_hand[..., 5:6, :], axis=-1).max() < 0.3  # no joint is a foot from its wrist
