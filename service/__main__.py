@@ -1,0 +1,5 @@
+"""`python -m service`: the `chiron` command, where it is not installed."""
+
+from service.cli import app
+
+app()

@@ -1,0 +1,159 @@
+"""Every error the service answers with, as RFC 9457 problem+json: the one module that knows HTTP statuses.
+
+The rest of the service raises `Problem` with the name of a kind; errors of the contract are mapped to kinds here. A
+problem's `type` is the path /problems/<kind> and is served there. `errors` points into the request (RFC 6901); the
+request's arrays are never echoed.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from models.contract.clip import GapTooLong, TooFewFrames
+
+MEDIA_TYPE = "application/problem+json"
+log = logging.getLogger("chiron.errors")
+
+
+@dataclass(frozen=True)
+class Kind:
+    status: int
+    title: str
+    remedy: str
+
+
+KINDS: dict[str, Kind] = {
+    "malformed-body": Kind(400, "The body cannot be parsed", "Send well-formed JSON, MessagePack or .npy."),
+    "unauthorized": Kind(401, "A valid API key is needed", "Send Authorization: Bearer KEY or X-API-Key: KEY."),
+    "not-found": Kind(404, "Nothing is served at this path", "GET /openapi.json lists every path."),
+    "unknown-model": Kind(404, "No such model", "GET /models lists the names."),
+    "method-not-allowed": Kind(405, "This path does not take this method", "The Allow header lists the methods."),
+    "not-acceptable": Kind(406, "None of the types in Accept can be given", "Accept one of the types in `detail`."),
+    "body-too-large": Kind(413, "The body is too large", "Send fewer frames, or .npy or MessagePack instead of JSON."),
+    "unsupported-media-type": Kind(415, "This Content-Type is not taken", "Use one of the types in `detail`."),
+    "invalid-request": Kind(422, "A field is not what it should be", "`errors` points at the field."),
+    "wrong-shape": Kind(
+        422, "Points have the wrong shape", "Frames of joints of x, y, z; GET /joints lists the orders."
+    ),
+    "not-finite": Kind(
+        422, "A coordinate is not a finite number", "Send null for a frame in which a hand was not seen."
+    ),
+    "out-of-range": Kind(
+        422, "A coordinate is too large", "Coordinates are within 1000 m of the origin; check `units`."
+    ),
+    "too-few-frames": Kind(422, "Too few frames", "Send as many frames as `detail` wants, the newest last."),
+    "gap-too-long": Kind(
+        422, "A hand was not seen for too long", "Forecast a hand that is seen now and was seen before."
+    ),
+    "unknown-joints": Kind(422, "No such joint order", "GET /joints lists the orders."),
+    "degenerate-hand": Kind(
+        422, "The points do not span a hand", "Wrist, index MCP and pinky MCP must not be in one line."
+    ),
+    "internal": Kind(500, "The service failed", "The fault is ours; say the request id when you report it."),
+    "overloaded": Kind(503, "The service is full", "Try again after the seconds in Retry-After."),
+    "not-ready": Kind(503, "The service or this model is not ready", "GET /readyz says why."),
+}
+_BY_STATUS = {404: "not-found", 405: "method-not-allowed"}  # what the router itself raises
+_CONTRACT: dict[type[Exception], str] = {
+    TooFewFrames: "too-few-frames",
+    GapTooLong: "gap-too-long",
+}
+
+
+class PointedError(BaseModel):
+    """One fault and where in the request it is."""
+
+    pointer: str = Field(description="JSON pointer into the body, or the parameter's name after a ?", examples=["/fps"])
+    detail: str
+
+
+class ProblemDocument(BaseModel):
+    """An RFC 9457 problem."""
+
+    type: str = Field(examples=["/problems/wrong-shape"])
+    title: str
+    status: int
+    detail: str = Field(description="what was wanted and what came")
+    instance: str = Field(description="urn:chiron:request:<the answer's X-Request-ID>")
+    errors: list[PointedError] = []
+
+
+class Problem(Exception):
+    """An answer that is an error: a key of KINDS, what was wanted and what came, and where."""
+
+    def __init__(
+        self, kind: str, detail: str, *, errors: Sequence[tuple[str, str]] = (), headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind, self.detail, self.errors, self.headers = kind, detail, errors, headers or {}
+
+    @classmethod
+    def at(cls, kind: str, pointer: str, detail: str) -> "Problem":
+        """A problem with one fault, at `pointer`."""
+        return cls(kind, f"{pointer or 'the body'}: {detail}", errors=[(pointer, detail)])
+
+
+def respond(problem: Problem, request_id: str) -> Response:
+    """The problem as a response."""
+    kind = KINDS[problem.kind]
+    document = {
+        "type": f"/problems/{problem.kind}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "instance": f"urn:chiron:request:{request_id}",
+        "errors": [{"pointer": pointer, "detail": detail} for pointer, detail in problem.errors],
+    }
+    headers = {"x-request-id": request_id, **problem.headers}
+    return Response(orjson.dumps(document), kind.status, headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem."""
+
+    def handler(make: Callable[[Request, Any], Problem]) -> Callable[[Request, Exception], Awaitable[Response]]:
+        async def handle(request: Request, error: Exception) -> Response:
+            return respond(make(request, error), request.scope.get("request_id", "unknown"))
+
+        return handle
+
+    app.add_exception_handler(Problem, handler(lambda _, problem: problem))
+    app.add_exception_handler(HTTPException, handler(_of_router))
+    app.add_exception_handler(ClientDisconnect, handler(lambda *_: Problem("malformed-body", "the body broke off")))
+    app.add_exception_handler(Exception, handler(_unexpected))
+    for error_type, kind in _CONTRACT.items():
+        app.add_exception_handler(error_type, handler(lambda _, error, kind=kind: Problem(kind, str(error))))
+
+
+def _of_router(request: Request, error: HTTPException) -> Problem:
+    kind = _BY_STATUS.get(error.status_code, "internal")
+    return Problem(
+        kind, f"{request.method} {request.url.path[:200]!r}: {KINDS[kind].remedy}", headers=dict(error.headers or {})
+    )
+
+
+def _unexpected(_: Request, error: Exception) -> Problem:
+    log.error("unexpected %s", type(error).__name__, exc_info=error)
+    return Problem("internal", "an error that the service did not expect; it has been logged")
+
+
+def documented(*kinds: str) -> dict[int | str, dict]:
+    """OpenAPI's `responses` for the kinds that an operation may answer with."""
+    by_status: dict[int, list[str]] = {}
+    for kind in kinds:
+        by_status.setdefault(KINDS[kind].status, []).append(kind)
+    schema = {"$ref": "#/components/schemas/ProblemDocument"}
+    return {
+        status: {
+            "description": "; ".join(f"`/problems/{name}`: {KINDS[name].title}" for name in names),
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status, names in by_status.items()
+    }

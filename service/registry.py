@@ -1,0 +1,168 @@
+"""The models being served: a folder of bundles, each verified, repeated and warmed up before it answers.
+
+What is served under a name is one entry of a dict: a new version can be loaded beside the old one and then take its
+place, while requests that hold the old one finish on it.
+"""
+
+import asyncio
+import logging
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from models.contract.bundle import BadBundle, Bundle, read_bundle, repeat_example
+from service.batcher import Batcher
+from service.predictor import Calibration, Predictor, calibrate, seconds_of
+from service.problems import Problem
+from service.schemas import ModelInfo
+from service.settings import Settings
+from service.telemetry import Metrics
+
+log = logging.getLogger("chiron.registry")
+GPU_BATCHES = (1, 2, 4, 8, 16, 32)
+GPU_SLOTS = 2  # one call copies while the other computes
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle that answers."""
+
+    bundle: Bundle
+    predictor: Predictor
+    batcher: Batcher
+
+    @property
+    def name(self) -> str:
+        return self.bundle.meta.name
+
+    @property
+    def version(self) -> str:
+        return self.bundle.meta.version
+
+    @cached_property
+    def expected_error(self) -> list[dict[str, Any]]:
+        """What it was off on its test recordings."""
+        measurements = self.bundle.meta.measurements
+        return [m.model_dump(mode="json") for m in measurements if m.split == "test"]
+
+    def info(self) -> ModelInfo:
+        meta = self.bundle.meta
+        return ModelInfo(
+            name=meta.name,
+            state="ready",
+            version=meta.version,
+            provider=self.predictor.provider,
+            max_batch=self.batcher.max_batch,
+            title=meta.title,
+            task=meta.task,
+            symmetries=list(meta.symmetries),
+            network=meta.network,
+            parameters=meta.parameters,
+            licence=meta.licence,
+            trained_on=list(meta.trained_on),
+            measurements=list(meta.measurements),
+        )
+
+
+class Registry:
+    """Models by name, and why the other folders are not among them."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings, self._metrics = settings, metrics
+        self._models: dict[str, Model] = {}
+        self._refused: dict[str, str] = {}
+        self.draining = False  # told to stop: finishes what it has, wants nothing new
+
+    async def load(self) -> None:
+        """Load every bundle of the folder; one that cannot be served is remembered and logged with the reason."""
+        if not self._settings.bundles.is_dir():
+            log.error("no folder %s: no model is served", self._settings.bundles)
+            return
+        for folder in sorted(self._settings.bundles.iterdir()):
+            if folder.name.startswith(".") or not folder.is_dir():
+                continue
+            try:
+                model = await asyncio.to_thread(self._load, folder)
+            except Exception as error:  # whatever is wrong with one bundle, the others serve
+                self._refused[folder.name] = _reason(error, folder)
+                log.error("refused %s", folder.name, exc_info=error)
+            else:
+                self._models[model.name] = model
+                log.info("serving %s version %s on %s", model.name, model.version, model.predictor.provider)
+
+    def _load(self, folder: Path) -> Model:
+        bundle = read_bundle(folder)
+        if bundle.meta.name != folder.name:
+            raise BadBundle(f"it is called {bundle.meta.name}: a bundle's folder carries its name")
+        predictor = Predictor(bundle, self._settings.device)
+        repeat_example(bundle, predictor.run)
+        calibration = self._calibrate(predictor)
+        metrics = self._metrics.model(
+            bundle.meta.name, bundle.meta.version, predictor.provider, calibration.fixed_s, calibration.item_s
+        )
+        on_cpu = predictor.provider == "CPUExecutionProvider"
+        batcher = Batcher(
+            predictor.run,
+            slots=self._settings.slots or (os.cpu_count() or 1 if on_cpu else GPU_SLOTS),
+            max_batch=calibration.max_batch,
+            max_queue=self._settings.max_queue,
+            deadline_s=self._settings.deadline_s,
+            item_s=calibration.fixed_s / calibration.max_batch + calibration.item_s,
+            observer=metrics,
+        )
+        metrics.watch_queue(lambda: batcher.queued)
+        return Model(bundle, predictor, batcher)
+
+    def _calibrate(self, predictor: Predictor) -> Calibration:
+        """Warm up and time every shape. A CPU gains nothing from batches of these networks: 1, if nobody chose."""
+        chosen = self._settings.max_batch or (1 if predictor.provider == "CPUExecutionProvider" else None)
+        sizes = (chosen,) if chosen else GPU_BATCHES
+        return calibrate(lambda batch: seconds_of(predictor, batch), sizes, self._settings.deadline_s)
+
+    async def close(self) -> None:
+        """Finish what is queued and stop."""
+        for model in self._models.values():
+            await model.batcher.close()
+
+    def default(self, kind: str) -> str | None:
+        """The model for requests that name none: the settings' choice, else the first of that kind by name."""
+        first = next((name for name, model in self._models.items() if model.bundle.meta.task.kind == kind), None)
+        return self._settings.default_model or first
+
+    def get(self, name: str | None, kind: str, pointer: str) -> Model:
+        """The model of that name and kind of task, or the default. Raises the problems unknown-model and not-ready."""
+        name = name if name is not None else self.default(kind)
+        model = self._models.get(name or "")
+        if model and model.bundle.meta.task.kind == kind:
+            return model
+        if name is None:
+            raise Problem("not-ready", f"no {kind} model is being served", headers={"retry-after": "5"})
+        if name in self._refused:
+            raise Problem("not-ready", f"{name} was refused: {self._refused[name]}", headers={"retry-after": "60"})
+        names = [known for known, model in self._models.items() if model.bundle.meta.task.kind == kind]
+        detail = f"no {kind} model {name!r}; there are {', '.join(names) or 'none'}"
+        raise Problem("unknown-model", detail, errors=[(pointer, detail)] if pointer else ())
+
+    def infos(self) -> list[ModelInfo]:
+        """What /models says: those that serve, then those refused."""
+        refused = [ModelInfo(name=name, state="refused", reason=reason) for name, reason in self._refused.items()]
+        return [model.info() for model in self._models.values()] + refused
+
+    def named(self, name: str) -> ModelInfo:
+        """What /models says of one model. Raises the problem unknown-model."""
+        infos = {info.name: info for info in self.infos()}
+        if name not in infos:
+            raise Problem("unknown-model", f"no model {name!r}; there are {', '.join(infos) or 'none'}")
+        return infos[name]
+
+    def states(self) -> dict[str, str]:
+        """ready, or why not, by name."""
+        return dict.fromkeys(self._models, "ready") | {name: f"refused: {why}" for name, why in self._refused.items()}
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """The error's first line, without the path of the server's folder."""
+    text = (str(error).splitlines() or [""])[0].replace(str(folder), folder.name)
+    return text if isinstance(error, BadBundle) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,45 @@
+"""The service's settings: environment variables named CHIRON_*, or a `.env` file; the command line overrides them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. Times are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="CHIRON_", env_file=".env", extra="ignore", frozen=True)
+
+    host: str = Field(
+        default="127.0.0.1", description="address to listen on; any but this machine's own needs api_keys"
+    )
+    port: int = Field(default=8000, ge=0, le=65535)
+    bundles: Path = Field(default=Path("bundles"), description="folder with one bundle a subfolder")
+    default_model: str | None = Field(
+        default=None, description="model for requests that name none; else the first by name"
+    )
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="comma-separated keys, each as it is sent or as sha256:<64 hex digits>; empty: no key is asked",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda refuses to fall back to the CPU")
+    slots: int | None = Field(
+        default=None, ge=1, le=64, description="calls of one model at a time; default: cores, or 2 on a GPU"
+    )
+    max_batch: int | None = Field(
+        default=None, ge=1, le=256, description="default: 1 on a CPU, measured at start on a GPU"
+    )
+    max_body_bytes: int = Field(default=4 << 20, ge=1024, description="largest request body")
+    max_queue: int = Field(default=1024, ge=1, description="most requests waiting for one model")
+    deadline_s: float = Field(default=5.0, gt=0, description="longest a request may wait before it is computed")
+    max_gap_s: float = Field(
+        default=0.25, gt=0, description="longest time between seen frames of a hand that is interpolated"
+    )
+    drain_delay_s: float = Field(default=0.0, ge=0, description="time between being told to stop and closing the port")
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value

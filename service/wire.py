@@ -1,0 +1,210 @@
+"""Bytes to hands and back: JSON, MessagePack and .npy, and which of them a request is and wants.
+
+Every form decodes to the same `HandsAsked`. Nothing is unpickled and no header is believed: a body gives at most as
+many numbers as it has bytes.
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+from jaxtyping import Bool, Float
+from starlette.requests import Request
+
+from service.problems import Problem
+from service.schemas import Frames, HandsJson, HandsMsgpack, HandsOptions
+
+JSON, MSGPACK, NPY = "application/json", "application/msgpack", "application/x-npy"
+TYPES = (JSON, MSGPACK, NPY)
+ARRAYS = ("past", "left", "right")
+NPY_MAGIC, NPY_MAX_HEADER = b"\x93NUMPY", 1024
+
+_decode_json = msgspec.json.Decoder(HandsJson).decode
+_decode_msgpack = msgspec.msgpack.Decoder(HandsMsgpack).decode
+_encode_msgpack = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Points:
+    """An array as it came, in the caller's unit. `seen` says which frames are there; None: those not NaN throughout."""
+
+    values: Float[np.ndarray, "frames nodes 3"]
+    seen: Bool[np.ndarray, "frames"] | None
+
+
+@dataclass(frozen=True)
+class HandsAsked:
+    options: HandsOptions
+    arrays: dict[str, Points]  # past, left or right
+    dtype: str  # of arrays in a binary answer: as they came, float64 from text
+    mark: str = "/"  # what a pointer to an option begins with: ? where options are parameters
+
+    def pointer(self, name: str) -> str:
+        """Where the field `name` is in the request."""
+        return f"{'/' if name in ARRAYS else self.mark}{name}"
+
+
+def content_type(request: Request) -> str:
+    """The body's media type. Raises the problem unsupported-media-type."""
+    came = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if came not in TYPES:
+        raise Problem("unsupported-media-type", f"wanted {', '.join(TYPES)}; came {came[:80]!r}")
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise Problem("unsupported-media-type", f"bodies are taken as they are; came Content-Encoding {coding[:80]!r}")
+    return came
+
+
+def accepted(request: Request) -> str:
+    """The answer's media type: what Accept likes best, JSON where it does not care. Raises not-acceptable."""
+    header = ",".join(request.headers.getlist("accept")) or "*/*"
+    liking: dict[str, tuple[int, float]] = dict.fromkeys(TYPES, (-1, 0.0))  # how exactly a range names it, and q
+    for part in header.split(","):
+        range_, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
+        q = float(quality) if re.fullmatch(r"[01](\.\d{0,3})?", quality) else 0.0
+        for type_ in TYPES:
+            exactness = (range_ == "*/*", range_ == "application/*", range_ == type_)
+            if any(exactness):
+                liking[type_] = max(liking[type_], (exactness.index(True), q))
+    best = max(TYPES, key=lambda type_: liking[type_][1])
+    if liking[best][1] <= 0:
+        raise Problem("not-acceptable", f"offered {', '.join(TYPES)}; Accept wants {header[:80]!r}")
+    return best
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises the problem body-too-large once more than `limit` bytes are announced or have come."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise Problem("body-too-large", f"at most {limit} bytes are taken; {announced} are announced")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise Problem("body-too-large", f"at most {limit} bytes are taken; more came")
+    return bytes(body)
+
+
+def decode_hands(body: bytes, media: str, query: dict[str, str]) -> HandsAsked:
+    """The request of a hand forecast. Raises malformed-body, invalid-request or wrong-shape."""
+    if media == NPY:
+        options = _typed(msgspec.convert, query, type=HandsOptions, strict=False, mark="?")
+        values, dtype = read_npy(body)
+        return HandsAsked(options, {"past": Points(values, None)}, dtype, "?")
+    if query:
+        raise Problem.at("invalid-request", f"?{min(query)}", f"parameters of a {media} request are fields of its body")
+    struct = _typed(_decode_json if media == JSON else _decode_msgpack, body)
+    arrays = {name: array for name in ARRAYS if (array := getattr(struct, name)) is not None}
+    if isinstance(struct, HandsMsgpack) and any(isinstance(array, bytes) for array in arrays.values()):
+        return HandsAsked(
+            struct, {name: _of_bytes(name, array, struct) for name, array in arrays.items()}, struct.dtype
+        )
+    return HandsAsked(struct, {name: _of_lists(name, array) for name, array in arrays.items()}, "<f8")
+
+
+def read_npy(body: bytes) -> tuple[Float[np.ndarray, "frames nodes 3"], str]:
+    """The array of a .npy file (version 1.0 to 3.0, float32 or float64, C order, three axes) and its dtype.
+
+    The header is parsed as a literal of at most NPY_MAX_HEADER bytes and must account for every byte of the file.
+    """
+    if body[:6] != NPY_MAGIC or len(body) < 12 or body[6] not in (1, 2, 3):
+        raise Problem("malformed-body", "a .npy file begins with \\x93NUMPY and a version of 1 to 3; this does not")
+    size = 2 if body[6] == 1 else 4
+    start = 8 + size
+    end = start + int.from_bytes(body[8:start], "little")
+    if end > min(len(body), start + NPY_MAX_HEADER):
+        raise Problem(
+            "malformed-body", f"the .npy header has {end - start} bytes, more than the file or {NPY_MAX_HEADER}"
+        )
+    try:
+        header = ast.literal_eval(body[start:end].decode("latin-1").strip())
+        dtype, fortran, shape = header["descr"], header["fortran_order"], header["shape"]
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
+        raise Problem("malformed-body", "the .npy header has no descr, fortran_order and shape") from None
+    if dtype not in ("<f4", "<f8") or fortran is not False:
+        raise Problem.at("wrong-shape", "", "wanted a .npy array of little-endian float32 or float64 in C order")
+    return _shaped(body[end:], shape, dtype, ""), dtype
+
+
+def encode(answer: dict[str, Any], media: str, dtype: str) -> tuple[bytes, dict[str, str]]:
+    """The answer's body and headers. Arrays are float64, (frames, nodes, 3), under `future`, `left` and `right`."""
+    if media == JSON:
+        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), {}
+    if media == MSGPACK:
+        shape = next(value.shape for value in answer.values() if isinstance(value, np.ndarray) and value.ndim == 3)
+        return _encode_msgpack({**_packed(answer, dtype), "shape": shape, "dtype": dtype}), {}
+    sides = [name for name in ("future", "left", "right") if answer.get(name) is not None]
+    array = np.concatenate([answer[name] for name in sides], axis=1).astype(dtype)
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {array.shape}, }}"
+    header += " " * (-(len(header) + 11) % 64) + "\n"
+    body = NPY_MAGIC + b"\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + array.tobytes()
+    return body, {
+        "x-chiron-model": answer["model"]["name"],
+        "x-chiron-model-version": answer["model"]["version"],
+        "x-chiron-arrays": ",".join(sides),
+        "x-chiron-fps": f"{answer['fps']:g}",
+        "x-chiron-units": answer["units"],
+        "x-chiron-joints": answer["joints"],
+        "x-chiron-filled-frames": str(answer["filled_frames"]),
+    }
+
+
+def _packed(value: Any, dtype: str) -> Any:
+    """The answer with arrays of points as raw floats and other arrays as lists."""
+    if isinstance(value, np.ndarray):
+        return value.astype(dtype).tobytes() if value.ndim == 3 else value.tolist()
+    if isinstance(value, dict):
+        return {key: _packed(item, dtype) for key, item in value.items()}
+    return [_packed(item, dtype) for item in value] if isinstance(value, list) else value
+
+
+def _typed(decode: Any, value: Any, *, mark: str = "/", **options: Any) -> Any:
+    """decode(value), with msgspec's complaints as problems."""
+    try:
+        return decode(value, **options)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        pointer = mark + "/".join(re.findall(r"\w+|\.\.\.", path)) if path else ""
+        raise Problem.at("invalid-request", pointer, message[:200]) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem("malformed-body", str(error)) from None
+
+
+def _of_lists(name: str, frames: Frames) -> Points:
+    seen = np.fromiter((frame is not None for frame in frames), bool, len(frames))
+    there = [frame for frame in frames if frame is not None]
+    nodes = len(there[0]) if there else 0
+    for index, frame in enumerate(frames):
+        if frame is not None and len(frame) != nodes:
+            raise Problem.at(
+                "wrong-shape", f"/{name}/{index}", f"{len(frame)} joints, where frames before have {nodes}"
+            )
+    values = np.full((len(frames), nodes, 3), np.nan)
+    numbers = chain.from_iterable(chain.from_iterable(there))
+    values[seen] = np.fromiter(numbers, np.float64, len(there) * nodes * 3).reshape(len(there), nodes, 3)
+    return Points(values, seen)
+
+
+def _of_bytes(name: str, array: Frames | bytes, struct: HandsMsgpack) -> Points:
+    if not isinstance(array, bytes):
+        raise Problem.at("invalid-request", f"/{name}", "wanted raw floats, as the other array; came lists")
+    if struct.shape is None:
+        raise Problem.at("invalid-request", "/shape", "raw floats want a shape [frames, joints, 3]")
+    return Points(_shaped(array, struct.shape, struct.dtype, f"/{name}"), None)
+
+
+def _shaped(data: bytes, shape: Any, dtype: str, pointer: str) -> Float[np.ndarray, "frames nodes 3"]:
+    if not (
+        isinstance(shape, tuple) and len(shape) == 3 and shape[2] == 3 and all(type(n) is int and n > 0 for n in shape)
+    ):
+        raise Problem.at("wrong-shape", pointer, f"wanted [frames, joints, 3], none of them 0; came {str(shape)[:80]}")
+    wanted = shape[0] * shape[1] * 3 * np.dtype(dtype).itemsize
+    if len(data) != wanted:
+        raise Problem.at("wrong-shape", pointer, f"{list(shape)} of {dtype} is {wanted} bytes; {len(data)} came")
+    return np.frombuffer(data, dtype).reshape(shape).astype(np.float64)

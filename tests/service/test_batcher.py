@@ -1,0 +1,183 @@
+"""The batcher: never waits, mixes no shapes, mixes up no answers, says no in time."""
+
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from models.contract.bundle import read_bundle
+from models.contract.symmetry import Tensors
+from service.batcher import Batcher, QueueFull
+from service.predictor import Predictor
+
+from .conftest import moving_hands
+
+
+class Seen:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.refusals = 0
+
+    def batch(self, items: int, queue_s: list[float], compute_s: float) -> None:
+        assert len(queue_s) == items
+        assert min(*queue_s, compute_s, 0) == 0
+        self.sizes.append(items)
+
+    def rejected(self) -> None:
+        self.refusals += 1
+
+
+def batcher(run, seen: Seen | None = None, **options) -> Batcher:
+    defaults = {"slots": 1, "max_batch": 4, "max_queue": 100, "deadline_s": 5.0, "item_s": 0.0}
+    return Batcher(run, observer=seen or Seen(), **(defaults | options))
+
+
+def doubled(tensors: Tensors) -> dict[str, np.ndarray]:
+    return {"y": 2 * tensors["x"]}
+
+
+def slowly(tensors: Tensors) -> dict[str, np.ndarray]:
+    time.sleep(0.02)
+    return doubled(tensors)
+
+
+def item(value: float, size: int = 3) -> dict[str, np.ndarray]:
+    return {"x": np.full(size, value)}
+
+
+def test_an_item_that_finds_a_free_slot_goes_alone_and_at_once_and_those_behind_it_go_together():
+    seen = Seen()
+
+    async def run() -> None:
+        front = batcher(slowly, seen)
+        answers = await asyncio.gather(*(front.submit(item(i)) for i in range(6)))
+        assert [answer["y"][0] for answer in answers] == [0, 2, 4, 6, 8, 10]
+        await front.close()
+
+    asyncio.run(run())
+    assert seen.sizes == [1, 4, 1]
+
+
+def test_items_of_different_shape_never_share_a_batch():
+    shapes = []
+
+    def run_and_look(tensors: Tensors) -> dict[str, np.ndarray]:
+        shapes.append(tensors["x"].shape)
+        return slowly(tensors)
+
+    async def run() -> None:
+        front = batcher(run_and_look)
+        await asyncio.gather(*(front.submit(item(i, size=2 + i % 2)) for i in range(7)))
+
+    asyncio.run(run())
+    assert sorted(shapes) == [(1, 2), (3, 2), (3, 3)]
+
+
+@pytest.mark.parametrize("max_batch", [1, 3, 8])
+def test_company_changes_no_answer_of_a_real_graph(bundles, max_batch):
+    predictor = Predictor(read_bundle(bundles / "hands-thirty"))
+    items = [{"past": moving_hands(30, 1 + i % 2, seed=i).astype(np.float32)} for i in range(20)]
+    alone = [predictor.run({"past": i["past"][None]})["future"][0] for i in items]
+    seen = Seen()
+
+    async def run() -> None:
+        front = batcher(predictor.run, seen, max_batch=max_batch)
+        together = await asyncio.gather(*(front.submit(i) for i in items))
+        for got, wanted in zip(together, alone, strict=True):
+            np.testing.assert_allclose(got["future"], wanted, atol=1e-6, rtol=0)
+
+    asyncio.run(run())
+    assert max(seen.sizes) == max_batch
+    assert sum(seen.sizes) == 20
+
+
+def test_one_poisoned_item_fails_itself_and_none_of_its_company():
+    def picky(tensors: Tensors) -> dict[str, np.ndarray]:
+        if (tensors["x"] == 3).any():
+            raise ValueError("three")
+        return slowly(tensors)
+
+    async def run() -> None:
+        front = batcher(picky, max_batch=8)
+        answers = await asyncio.gather(*(front.submit(item(i)) for i in range(6)), return_exceptions=True)
+        assert isinstance(answers[3], ValueError)
+        assert [a["y"][0] for a in answers if isinstance(a, dict)] == [0, 2, 4, 8, 10]
+        assert (await front.submit(item(1)))["y"][0] == 2
+
+    asyncio.run(run())
+
+
+def test_a_queue_that_would_take_longer_than_the_deadline_is_full():
+    seen = Seen()
+
+    async def run() -> None:
+        front = batcher(slowly, seen, max_batch=1, item_s=0.02, deadline_s=0.05)
+        answers = await asyncio.gather(*(front.submit(item(i)) for i in range(20)), return_exceptions=True)
+        refused = [a for a in answers if isinstance(a, QueueFull)]
+        assert seen.refusals == len(refused) > 10
+        assert all(1 <= a.retry_after <= 8 for a in refused)
+        assert not isinstance(await front.submit(item(1)), QueueFull)  # it recovers at once
+
+    asyncio.run(run())
+
+
+def test_the_number_that_wait_is_bounded_whatever_the_estimate_says():
+    async def run() -> None:
+        front = batcher(slowly, max_batch=1, max_queue=3)
+        answers = await asyncio.gather(*(front.submit(item(i)) for i in range(9)), return_exceptions=True)
+        assert sum(isinstance(a, QueueFull) for a in answers) == 9 - 1 - 3
+
+    asyncio.run(run())
+
+
+def test_what_waited_past_its_deadline_is_not_computed():
+    computed = []
+
+    def late(tensors: Tensors) -> dict[str, np.ndarray]:
+        computed.append(len(tensors["x"]))
+        time.sleep(0.1)
+        return doubled(tensors)
+
+    async def run() -> None:
+        front = batcher(late, deadline_s=0.05)
+        answers = await asyncio.gather(*(front.submit(item(i)) for i in range(4)), return_exceptions=True)
+        assert [type(a) for a in answers] == [dict, QueueFull, QueueFull, QueueFull]
+
+    asyncio.run(run())
+    assert computed == [1]
+
+
+def test_what_nobody_waits_for_any_more_is_not_computed():
+    computed, gate = [], threading.Event()
+
+    def gated(tensors: Tensors) -> dict[str, np.ndarray]:
+        computed.extend(tensors["x"][:, 0].tolist())
+        gate.wait(5)
+        return doubled(tensors)
+
+    async def run() -> None:
+        front = batcher(gated)
+        tasks = [asyncio.create_task(front.submit(item(i))) for i in range(4)]
+        await asyncio.sleep(0.01)
+        tasks[2].cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(run())
+    assert computed == [0, 1, 3]
+
+
+def test_closing_finishes_what_is_queued():
+    async def run() -> None:
+        front = batcher(slowly)
+        tasks = [asyncio.create_task(front.submit(item(i))) for i in range(9)]
+        await asyncio.sleep(0)
+        await front.close()
+        assert all(task.done() for task in tasks)
+
+    asyncio.run(run())

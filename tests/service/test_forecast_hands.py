@@ -1,0 +1,235 @@
+"""POST /forecast/hands as its callers see it: forms, units, orders, rates, gaps, symmetry and company."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from models.contract.skeleton import ASSEMBLY101, HANDS
+from models.contract.symmetry import SYMMETRIES
+from service import app as app_module
+from service.app import create_app
+from service.settings import Settings
+
+from .conftest import moving_hands
+
+URL = "/forecast/hands"
+FPS = 30
+NPY, MSGPACK = "application/x-npy", "application/msgpack"
+
+
+def forecast(client: TestClient, **body) -> dict:
+    body = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in body.items()}
+    response = client.post(URL, json={"fps": FPS, **body})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def onwards(past: np.ndarray, frames: int, speed: float = 1.0) -> np.ndarray:
+    """What the constant-velocity bundle answers, the slow and obvious way."""
+    return np.stack([past[-1] + speed * k * (past[-1] - past[-2]) for k in range(1, frames + 1)])
+
+
+@pytest.fixture
+def pair() -> np.ndarray:
+    return moving_hands(30, hands=2)
+
+
+@pytest.fixture
+def one() -> np.ndarray:
+    return moving_hands(30, hands=1)
+
+
+def npy(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, version, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def test_two_hands_in_one_array_come_back_in_one_array(client, pair):
+    answer = forecast(client, past=pair)
+    np.testing.assert_allclose(answer["future"], onwards(pair, 30), atol=1e-5)
+    np.testing.assert_allclose(answer["times"], np.arange(1, 31) / FPS, atol=1e-6)
+    assert "left" not in answer
+    assert answer["filled_frames"] == 0
+    assert answer["carried_joints"] == []
+
+
+def test_left_and_right_come_back_as_left_and_right(client, pair):
+    answer = forecast(client, left=pair[:, :21], right=pair[:, 21:])
+    wanted = onwards(pair, 30)
+    np.testing.assert_allclose(answer["left"], wanted[:, :21], atol=1e-5)
+    np.testing.assert_allclose(answer["right"], wanted[:, 21:], atol=1e-5)
+    assert "future" not in answer
+
+
+@pytest.mark.parametrize("name", ["past", "left", "right"])
+def test_one_hand_is_forecast_by_itself(client, one, name):
+    answer = forecast(client, **{name: one})
+    np.testing.assert_allclose(answer["future" if name == "past" else name], onwards(one, 30), atol=1e-5)
+
+
+def test_the_answer_says_which_model_and_its_error_on_the_test_split(client, one):
+    answer = forecast(client, past=one)
+    listed = client.get("/models/hands-thirty").json()
+    assert answer["model"] == {"name": "hands-thirty", "version": listed["version"]}
+    assert [(m["split"], m["value"], m["unit"]) for m in answer["expected_error"]] == [("test", 12.5, "mm")]
+
+
+@pytest.mark.parametrize(("units", "scale"), [("m", 1), ("cm", 100), ("mm", 1000)])
+def test_the_answer_is_in_the_units_of_the_request(client, pair, units, scale):
+    answer = forecast(client, past=pair * scale, units=units)
+    np.testing.assert_allclose(np.array(answer["future"]) / scale, onwards(pair, 30), atol=1e-5)
+
+
+@pytest.mark.parametrize("fps", [10, 24, 60, 120])
+def test_the_answer_is_at_the_rate_of_the_request_and_reaches_the_same_horizon(client, fps):
+    past = moving_hands(3, hands=2)[0] + np.arange(2 * fps)[:, None, None] / fps * [0.3, -0.1, 0.2]  # steady motion
+    answer = forecast(client, past=past, fps=fps)
+    np.testing.assert_allclose(answer["times"], np.arange(1, fps + 1) / fps, atol=1e-6)
+    np.testing.assert_allclose(answer["future"], onwards(past, fps), atol=2e-5)
+
+
+@pytest.mark.parametrize("order", HANDS)
+def test_the_answer_is_in_the_joint_order_of_the_request(client, order):
+    joints = len(HANDS[order].joints)
+    past = moving_hands(1, hands=2, joints=joints)[0] + np.arange(30)[:, None, None] / 30 * [0.3, -0.1, 0.2]  # rigid
+    answer = forecast(client, past=past, joints=order)
+    np.testing.assert_allclose(answer["future"], onwards(past, 30), atol=1e-5)
+    assert set(answer["carried_joints"]) == set(HANDS[order].joints) - set(ASSEMBLY101.joints)
+
+
+def test_a_short_gap_is_filled_and_counted(client, pair):
+    left, right = pair[:, :21].tolist(), pair[:, 21:].tolist()
+    left[20] = left[21] = right[7] = None
+    answer = forecast(client, left=left, right=right)
+    assert answer["filled_frames"] == 3
+    np.testing.assert_allclose(answer["left"], onwards(pair, 30)[:, :21], atol=1e-5)
+
+
+def test_a_hand_that_is_never_in_view_comes_back_as_null_and_does_not_hinder_the_other(client, one):
+    answer = forecast(client, left=[None] * 30, right=one)
+    assert answer["left"] is None
+    np.testing.assert_allclose(answer["right"], onwards(one, 30), atol=1e-5)
+
+
+def test_a_null_frame_of_past_is_a_missing_frame_of_both_hands(client, pair):
+    frames = pair.tolist()
+    frames[12] = None
+    assert forecast(client, past=frames)["filled_frames"] == 2
+
+
+def test_further_modes_are_alternatives_in_the_same_form(client, pair):
+    answer = forecast(client, left=pair[:, :21], right=pair[:, 21:], model="hands-modes")
+    assert len(answer["alternatives"]) == 2
+    for mode, form in enumerate([answer, *answer["alternatives"]]):
+        np.testing.assert_allclose(form["left"], onwards(pair, 10, 1 / (mode + 1))[:, :21], atol=1e-5)
+
+
+def test_only_the_newest_frames_count(client, pair):
+    longer = np.concatenate([moving_hands(50, hands=2, seed=9), pair])
+    assert forecast(client, past=longer)["future"] == forecast(client, past=pair)["future"]
+
+
+@pytest.mark.parametrize("name", SYMMETRIES)
+def test_moving_the_request_moves_the_answer(client, pair, name):
+    rng = np.random.default_rng(7)
+    still = np.array(forecast(client, past=pair)["future"])
+    for _ in range(5):
+        act = SYMMETRIES[name](rng)
+        moved = np.array(forecast(client, past=act(pair))["future"])
+        np.testing.assert_allclose(moved, act(still), atol=1e-5)
+
+
+def test_ten_metres_away_float32_inputs_would_break_the_symmetry_that_the_service_keeps(client, pair):
+    """The negative control of the test above: without centring in float64 a translation to 10 m would not pass it."""
+    offset = np.array([9.7, -8.3, 9.1])
+    uncentred = onwards((pair + offset).astype(np.float32), 30) - offset
+    assert np.abs(uncentred - onwards(pair, 30)).max() > 1e-5
+
+
+def test_batch_mates_never_change_an_answer(bundles):
+    settings = Settings(bundles=bundles, default_model="hands-thirty", slots=1, max_batch=8)
+    bodies = [{"fps": FPS, "past": moving_hands(30, hands=1 + seed % 2, seed=seed).tolist()} for seed in range(24)]
+    with TestClient(create_app(settings)) as client:
+        alone = [client.post(URL, json=body).json() for body in bodies]
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(lambda body: client.post(URL, json=body).json(), bodies))
+    assert together == alone
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f8"])
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_npy_in_and_out_carries_the_rest_in_the_query_and_the_headers(client, pair, dtype, version):
+    response = client.post(
+        URL,
+        params={"fps": 30, "units": "mm", "joints": "assembly101", "model": "hands-thirty"},
+        content=npy((pair * 1000).astype(dtype), version),
+        headers={"content-type": NPY, "accept": NPY},
+    )
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == NPY
+    future = np.load(io.BytesIO(response.content), allow_pickle=False)
+    assert future.dtype == dtype
+    np.testing.assert_allclose(future / 1000, onwards(pair, 30), atol=2e-5)
+    named = {name: response.headers[f"x-chiron-{name}"] for name in ("model", "arrays", "fps", "units", "joints")}
+    wanted = {"model": "hands-thirty", "arrays": "future", "fps": "30", "units": "mm", "joints": "assembly101"}
+    assert named == wanted
+
+
+def test_in_npy_a_hand_of_nothing_but_nan_is_not_in_view_in_that_frame(client, pair):
+    pair[5, :21] = np.nan
+    response = client.post(URL, params={"fps": 30}, content=npy(pair), headers={"content-type": NPY})
+    assert response.status_code == 200, response.text
+    assert response.json()["filled_frames"] == 1
+
+
+def test_msgpack_takes_what_json_takes(client, pair):
+    body = {"fps": 30, "left": pair[:, :21].tolist(), "right": [*pair[:-1, 21:].tolist(), pair[-1, 21:].tolist()]}
+    response = client.post(URL, content=msgspec.msgpack.encode(body), headers={"content-type": MSGPACK})
+    assert response.json() == client.post(URL, json=body).json()
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f8"])
+def test_msgpack_takes_and_gives_raw_floats(client, pair, dtype):
+    left, right = (half.astype(dtype) for half in np.split(pair, 2, axis=1))
+    body = {"fps": 30, "left": left.tobytes(), "right": right.tobytes(), "shape": left.shape, "dtype": dtype}
+    response = client.post(
+        URL, content=msgspec.msgpack.encode(body), headers={"content-type": MSGPACK, "accept": MSGPACK}
+    )
+    assert response.status_code == 200, response.text
+    answer = msgspec.msgpack.decode(response.content)
+    got = np.frombuffer(answer["right"], answer["dtype"]).reshape(answer["shape"])
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, onwards(pair, 30)[:, 21:], atol=2e-5)
+    assert answer["model"]["name"] == "hands-thirty"
+    assert answer["times"][-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        ("*/*", "application/json"),
+        ("application/*;q=0.5", "application/json"),
+        ("text/html, application/msgpack", MSGPACK),
+        ("application/json;q=0.1, application/x-npy;q=0.9", NPY),
+        ("application/json;q=0, */*", MSGPACK),
+    ],
+)
+def test_accept_chooses_the_form_of_the_answer(client, one, accept, given):
+    response = client.post(URL, json={"fps": 30, "past": one.tolist()}, headers={"accept": accept})
+    assert response.headers["content-type"] == given
+
+
+def test_a_large_body_is_decoded_beside_the_event_loop_to_the_same_answer(client, pair, monkeypatch):
+    here = forecast(client, past=pair)
+    monkeypatch.setattr(app_module, "DECODE_ON_LOOP", 10)
+    assert forecast(client, past=pair) == here
+
+
+def test_numbers_are_rounded_to_a_micrometre(client, one):
+    answer = forecast(client, past=one * 1000, units="mm")
+    assert all(round(x, 3) == x for x in np.ravel(answer["future"]).tolist())

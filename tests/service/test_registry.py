@@ -1,0 +1,112 @@
+"""The registry: bundles that serve, bundles that are refused, and how the one does not hinder the other."""
+
+import shutil
+
+import pytest
+from fastapi.testclient import TestClient
+
+from models.contract.bundle import EXAMPLE, META, MODEL
+from service.app import create_app
+from service.batcher import Batcher, QueueFull
+from service.settings import Settings
+
+from .conftest import moving_hands
+from .test_errors import problem_of
+from .test_forecast_hands import URL
+
+BODY = {"fps": 30, "past": moving_hands(30, hands=1).tolist()}
+
+
+@pytest.fixture
+def copied(bundles, tmp_path):
+    return shutil.copytree(bundles, tmp_path / "bundles")
+
+
+def spoil(folder, file: str) -> None:
+    content = bytearray((folder / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / file).write_bytes(content)
+
+
+def serving(folder, **options) -> TestClient:
+    return TestClient(create_app(Settings(bundles=folder, **options)), raise_server_exceptions=False)
+
+
+@pytest.mark.parametrize("file", [MODEL, EXAMPLE])
+def test_a_bundle_with_a_wrong_checksum_is_refused_while_the_others_serve(copied, file):
+    spoil(copied / "hands-modes", file)
+    with serving(copied) as client:
+        ready = client.get("/readyz")
+        assert ready.status_code == 200
+        assert ready.json()["status"] == "degraded"
+        assert ready.json()["models"]["hands-thirty"] == "ready"
+        assert "checksum differs" in ready.json()["models"]["hands-modes"]
+        assert client.post(URL, json=BODY).status_code == 200
+        refused = client.post(URL, json={**BODY, "model": "hands-modes"})
+        assert "checksum differs" in problem_of(refused, "not-ready")["detail"]
+        assert refused.headers["retry-after"]
+        listed = client.get("/models/hands-modes").json()
+        assert listed["state"] == "refused"
+        assert str(copied) not in listed["reason"], "the server's paths are not the caller's business"
+
+
+def test_a_bundle_that_answers_its_example_differently_is_refused(copied, monkeypatch):
+    monkeypatch.setattr("models.contract.bundle.EXAMPLE_TOLERANCE_M", -1.0)
+    with serving(copied) as client:
+        assert "answers its example" in problem_of(client.get("/readyz"), "not-ready")["detail"]
+
+
+def test_a_bundle_in_a_folder_of_another_name_is_refused(copied):
+    (copied / "hands-modes").rename(copied / "hands-renamed")
+    with serving(copied) as client:
+        assert "it is called hands-modes" in client.get("/readyz").json()["models"]["hands-renamed"]
+
+
+def test_a_folder_without_bundle_json_is_refused_and_hidden_ones_are_passed_over(copied):
+    (copied / "hands-modes" / META).unlink()
+    (copied / ".half-written").mkdir()
+    with serving(copied) as client:
+        states = client.get("/readyz").json()["models"]
+    assert states["hands-modes"] == f"refused: hands-modes has no {META}"
+    assert set(states) == {"hands-modes", "hands-thirty"}
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
+def test_without_any_model_the_service_is_alive_and_not_ready(tmp_path, make):
+    make(tmp_path / "bundles")
+    with serving(tmp_path / "bundles") as client:
+        assert client.get("/healthz").json() == {"status": "alive"}
+        problem_of(client.get("/readyz"), "not-ready")
+        problem_of(client.post(URL, json=BODY), "not-ready")
+        assert client.get("/models").json() == {"default": None, "models": []}
+
+
+def test_the_first_model_by_name_answers_where_the_settings_choose_none(bundles):
+    with serving(bundles) as client:
+        assert client.get("/models").json()["default"] == "hands-modes"
+        assert client.post(URL, json=BODY).json()["model"]["name"] == "hands-modes"
+
+
+def test_a_model_says_all_that_its_bundle_says(client):
+    model = client.get("/models/hands-thirty").json()
+    assert model["state"] == "ready"
+    assert model["task"] == {
+        "kind": "hand-forecast", "past": 30, "future": 30, "fps": 30.0, "modes": 1, "order": "assembly101"
+    }  # fmt: skip
+    assert model["symmetries"] == ["translation", "rotation", "mirror-swap"]
+    assert model["licence"] == "Apache-2.0"
+    assert model["trained_on"][0]["name"] == "nothing"
+    assert {m["split"] for m in model["measurements"]} == {"test", "validation"}
+    assert model["provider"].endswith("ExecutionProvider")
+    assert len(model["version"]) == 12
+    assert model in client.get("/models").json()["models"]
+
+
+def test_a_full_service_says_when_to_come_again(client, monkeypatch):
+    async def refuse(*_: object) -> None:
+        raise QueueFull("9 requests are waiting, for about 12.0 s", 12.0)
+
+    monkeypatch.setattr(Batcher, "submit", refuse)
+    answer = client.post(URL, json=BODY)
+    problem_of(answer, "overloaded")
+    assert 5 <= int(answer.headers["retry-after"]) <= 8

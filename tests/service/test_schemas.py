@@ -1,0 +1,123 @@
+"""The published schema: equal to what decodes, complete, and with examples that run as they are printed."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from pydantic import create_model
+
+from service import examples
+from service.problems import KINDS, MEDIA_TYPE
+from service.schemas import HandsAnswer, HandsJson, HandsRequest
+
+from .test_forecast_hands import URL
+
+
+def plain(schema: Any, definitions: dict[str, Any]) -> Any:
+    """A JSON schema without what decides nothing: titles, prose, the names of definitions, the order of choices."""
+    if isinstance(schema, list):
+        return [plain(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return plain(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    prose = ("title", "description", "examples", "$defs")
+    kept = {key: plain(value, definitions) for key, value in schema.items() if key not in prose}
+    if "properties" in schema:
+        kept["properties"] = {name: plain(value, definitions) for name, value in schema["properties"].items()}
+    if "prefixItems" in kept:
+        kept.pop("items", None)  # both lengths are given: msgspec says besides that there are no more items
+    if "enum" in kept:
+        kept.pop("type", None)  # pydantic says besides that the choices are strings
+    for choices in ("anyOf", "enum"):
+        if choices in kept:
+            kept[choices] = sorted(kept[choices], key=lambda choice: json.dumps(choice, sort_keys=True))
+    return kept
+
+
+def of_msgspec() -> Any:
+    (schema,), definitions = msgspec.json.schema_components([HandsJson])
+    return plain(schema, definitions)
+
+
+def of_pydantic(model: Any = HandsRequest) -> Any:
+    schema = model.model_json_schema()
+    return plain(schema, schema.get("$defs", {}))
+
+
+def test_what_is_published_is_what_is_decoded():
+    assert of_pydantic() == of_msgspec()
+
+
+@pytest.mark.parametrize("change", [{"fps": (int, ...)}, {"hand": (str | None, None)}, {"more": (int | None, None)}])
+def test_a_difference_between_the_two_would_be_seen(change):
+    assert of_pydantic(create_model("Changed", __base__=HandsRequest, **change)) != of_msgspec()
+
+
+@pytest.fixture(scope="module")
+def document(client) -> dict:
+    return client.get("/openapi.json").json()
+
+
+def operations(document: dict) -> list[tuple[str, str, dict]]:
+    return [(path, method, op) for path, methods in document["paths"].items() for method, op in methods.items()]
+
+
+def test_every_example_in_the_document_runs_as_it_is_printed(client, document):
+    ran = 0
+    for path, method, operation in operations(document):
+        for media, content in operation.get("requestBody", {}).get("content", {}).items():
+            for name, example in content.get("examples", {}).items():
+                response = client.request(
+                    method, path, content=json.dumps(example["value"]), headers={"content-type": media}
+                )
+                assert response.status_code == 200, (name, response.text)
+                ran += 1
+    assert ran == len(examples.hands()) >= 3
+
+
+def test_every_get_in_the_document_answers_with_a_documented_status(client, document):
+    for path, method, operation in operations(document):
+        if method == "get":
+            for value in ("hands-thirty", "nothing"):
+                status = client.get(path.format(name=value, kind=value)).status_code
+                assert str(status) in operation["responses"], path
+
+
+def test_every_operation_says_what_it_is_for(document):
+    for path, _, operation in operations(document):
+        assert operation["description"], path
+        assert operation["tags"], path
+
+
+def test_every_error_is_published_as_a_problem(document):
+    assert "HTTPValidationError" not in json.dumps(document)
+    statuses = {str(kind.status) for name, kind in KINDS.items() if name not in ("unauthorized", "method-not-allowed")}
+    responses = document["paths"][URL]["post"]["responses"]
+    assert statuses | {"200"} == set(responses)
+    for status in statuses:
+        assert responses[status]["content"][MEDIA_TYPE]["schema"] == {"$ref": "#/components/schemas/ProblemDocument"}
+
+
+def test_every_reference_in_the_document_leads_somewhere(document):
+    names = set(document["components"]["schemas"])
+    text = json.dumps(document)
+    for name in (part.split('"')[0] for part in text.split("#/components/schemas/")[1:]):
+        assert name in names
+    assert "#/$defs/" not in text
+
+
+def test_the_example_of_a_model_is_a_request_that_runs(client):
+    for name in ("hands-thirty", "hands-modes"):
+        body = client.get(f"/models/{name}/example").json()
+        answer = client.post(URL, json=body)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["model"]["name"] == name
+
+
+def test_the_answer_is_what_the_document_says(client, document):
+    for example in examples.hands().values():
+        answer = client.post(URL, json=example["value"]).json()
+        HandsAnswer.model_validate(answer, strict=False)
+        assert set(answer) <= set(document["components"]["schemas"]["HandsAnswer"]["properties"])

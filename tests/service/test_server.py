@@ -1,0 +1,207 @@
+"""The `chiron` command as a process: it serves over a real socket, survives its clients, and loses no work."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import httpx2
+import numpy as np
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import positive_data_acceptance
+from typer.testing import CliRunner
+
+from models.contract.clip import resample
+from models.contract.skeleton import LEFT_RIGHT
+from service.cli import app
+from training.data.hands_npz import read_hands
+
+from .conftest import MAX_BODY, moving_hands
+from .test_errors import JSON_ERRORS, problem_of
+from .test_forecast_hands import URL
+
+BODY = {"fps": 30, "past": moving_hands(30, hands=2).tolist()}
+
+
+@dataclass
+class Running:
+    process: subprocess.Popen
+    url: str
+    port: int
+
+
+def start(bundles, **environment: str) -> Running:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service", "serve", "--port", str(port), "--bundles", str(bundles)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    running = Running(process, f"http://127.0.0.1:{port}", port)
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            if httpx2.get(f"{running.url}/readyz").status_code == 200:
+                return running
+        except httpx2.ConnectError:
+            time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"the server did not become ready: {process.communicate()[1]}")
+
+
+def stop(running: Running) -> str:
+    """SIGTERM; what the process wrote."""
+    running.process.send_signal(signal.SIGTERM)
+    return running.process.communicate(timeout=20)[1]
+
+
+@pytest.fixture(scope="module")
+def server(bundles) -> Iterator[Running]:
+    running = start(bundles, CHIRON_MAX_BODY_BYTES=str(MAX_BODY), CHIRON_DEFAULT_MODEL="hands-thirty")
+    yield running
+    log = stop(running)
+    assert running.process.returncode in (0, -signal.SIGTERM)
+    for line in log.rstrip("\n").split("\n"):
+        json.loads(line)
+
+
+def test_a_forecast_comes_back_over_a_real_socket(server):
+    response = httpx2.post(server.url + URL, json=BODY)
+    assert response.status_code == 200
+    assert len(response.json()["future"]) == 30
+
+
+@pytest.mark.parametrize("source", ["leap", "manipnet", "humoto"])
+def test_a_real_clip_is_forecast_as_it_comes_from_its_tracker(server, data_folder, source):
+    """Two seconds of each test recording, in millimetres at the tracker's own rate; the first is sent, the second is the truth.
+
+    The bundle is constant velocity: its error, hand by hand, is between none and what a fast hand travels.
+    """
+    errors = []
+    for recording in read_hands(data_folder / "hands", source, "test"):
+        clip, fps = recording.clip, round(recording.clip.fps)
+        clip = resample(clip, float(fps), max_gap=0.1)  # leap's frames come irregularly
+        for start in range(0, len(clip) - 2 * fps, 4 * fps):
+            window = clip.between(start, start + 2 * fps)
+            seen = [i for i in range(clip.hands) if window.valid[:, i].all()]
+            if not seen:
+                continue
+            sides = {LEFT_RIGHT[i]: (window.joints[: fps + 1, i] * 1000).astype(float).tolist() for i in seen}
+            response = httpx2.post(server.url + URL, json={"fps": fps, "units": "mm", **sides})
+            assert response.status_code == 200, response.text
+            answer = response.json()
+            for i in seen:
+                future = np.array(answer[LEFT_RIGHT[i]]) / 1000
+                truth = window.joints[fps + 1 :, i]
+                assert len(future) == fps
+                errors.append(np.linalg.norm(future[: len(truth)] - truth, axis=-1)[: fps // 10].mean())
+    assert len(errors) >= 5
+    assert 0 < np.mean(errors) < 0.05
+
+
+def test_requests_side_by_side_are_all_answered_alike(server):
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(lambda _: httpx2.post(server.url + URL, json=BODY).text, range(40)))
+    assert len(answers) == 1
+
+
+def test_clients_that_break_off_do_no_harm(server):
+    head = b"POST /forecast/hands HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 999\r\n"
+    for sent in (b"", b"POST", head + b"\r\n{"):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(sent)
+    assert httpx2.post(server.url + URL, json=BODY).status_code == 200
+
+
+def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection.putrequest("POST", URL)
+    connection.putheader("content-type", "application/json")
+    connection.putheader("content-length", str(10**12))
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 413
+    assert json.loads(response.read())["type"] == "/problems/body-too-large"
+    connection.close()
+
+
+@pytest.mark.parametrize("case", ["text", "too large", "1e400", "too few"])
+def test_errors_are_problems_over_a_real_socket_too(server, case):
+    body, kind, _ = JSON_ERRORS[case]
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    problem_of(httpx2.post(server.url + URL, content=content, headers={"content-type": "application/json"}), kind)
+
+
+def test_requests_made_up_from_the_published_schema_get_documented_answers(server):
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    tried = 0
+    for operation in schema.get_all_operations():
+
+        @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+        @given(case=operation.ok().as_strategy())  # pyright: ignore[reportAttributeAccessIssue] - an Err fails the test
+        def call(case: schemathesis.Case) -> None:
+            nonlocal tried
+            tried += 1
+            # how a body's arrays must fit together no schema can say: a documented refusal is an answer
+            case.call_and_validate(excluded_checks=[positive_data_acceptance])
+
+        call()
+    assert tried > 50
+
+
+def test_told_to_stop_it_finishes_what_it_has_begun(bundles):
+    running = start(bundles)
+    body = json.dumps(BODY).encode()
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+    connection.putrequest("POST", URL)
+    connection.putheader("content-type", "application/json")
+    connection.putheader("content-length", str(len(body)))
+    connection.endheaders(body[:1000])
+    time.sleep(0.2)
+    running.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    connection.send(body[1000:])
+    response = connection.getresponse()
+    assert response.status == 200
+    assert json.loads(response.read())["times"]
+    running.process.communicate(timeout=20)
+
+
+def test_told_to_stop_it_says_so_before_it_closes_its_port(bundles):
+    running = start(bundles, CHIRON_DRAIN_DELAY_S="1.0")
+    running.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert httpx2.get(f"{running.url}/readyz").status_code == 503
+    assert httpx2.post(running.url + URL, json=BODY).status_code == 200
+    started = time.monotonic()
+    running.process.communicate(timeout=20)
+    assert time.monotonic() - started < 5
+
+
+def test_it_refuses_to_listen_to_others_without_a_key():
+    result = CliRunner().invoke(app, ["serve", "--host", "0.0.0.0"])
+    assert result.exit_code == 2
+    assert "CHIRON_API_KEYS" in re.sub(r"\s+", " ", result.output)
+
+
+def test_the_bundles_are_listed(bundles):
+    result = CliRunner().invoke(app, ["models", "--bundles", str(bundles)])
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.output.splitlines()] == ["hands-modes", "hands-thirty"]
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path):
+    assert CliRunner().invoke(app, ["models", "--bundles", str(tmp_path / "none")]).exit_code == 2

@@ -1,0 +1,104 @@
+"""Metrics and the log: what is counted, under which names, and what is not written down."""
+
+import json
+import logging
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.telemetry import JsonLines
+
+from .conftest import moving_hands
+from .test_forecast_hands import URL
+
+BODY = {"fps": 30, "past": moving_hands(30, hands=1).tolist(), "model": "hands-thirty"}
+
+
+def samples(client) -> dict[tuple, float]:
+    text = client.get("/metrics").text
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def grown(client, name: str, act, **labels: str) -> float:
+    """By how much the samples of that name and labels grow when `act` is done, added up."""
+
+    def total() -> float:
+        return sum(v for key, v in samples(client).items() if key[0] == name and set(labels.items()) <= set(key[1:]))
+
+    before = total()
+    act()
+    return total() - before
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("chiron_requests_total", {"route": URL, "method": "POST", "status": "200"}),
+        ("chiron_request_seconds_count", {"route": URL}),
+        ("chiron_queue_seconds_count", {"model": "hands-thirty"}),
+        ("chiron_compute_seconds_count", {"model": "hands-thirty"}),
+        ("chiron_batch_items_sum", {"model": "hands-thirty"}),
+        ("chiron_stage_seconds_count", {"stage": "decode"}),
+        ("chiron_stage_seconds_count", {"stage": "encode"}),
+    ],
+)
+def test_a_forecast_is_counted_once(client, name, labels):
+    assert grown(client, name, lambda: client.post(URL, json=BODY), **labels) == 1
+
+
+def test_errors_are_counted_by_route_and_status(client):
+    def act() -> None:
+        client.post(URL, content=b"{", headers={"content-type": "application/json"})
+
+    assert grown(client, "chiron_requests_total", act, route=URL, status="400") == 1
+
+
+def test_paths_and_methods_that_are_made_up_share_one_series(client):
+    def act() -> None:
+        for i in range(5):
+            client.request(f"BREW{i}", f"/nothing/{i}")
+
+    assert grown(client, "chiron_requests_total", act, route="unmatched", method="other") == 5
+    assert not any("BREW" in str(key) for key in samples(client))
+
+
+def test_a_model_is_counted_under_its_route_and_not_its_name(client):
+    assert grown(client, "chiron_requests_total", lambda: client.get("/models/nobody"), route="/models/{name}") == 1
+
+
+def test_the_version_and_the_provider_of_every_model_are_told(client):
+    infos = [dict(key[1:]) for key in samples(client) if key[0] == "chiron_model_info"]
+    assert {info["model"] for info in infos} == {"hands-thirty", "hands-modes"}
+    assert all(info["version"] and info["provider"] for info in infos)
+
+
+def test_a_request_is_one_line_of_json_without_its_query(client, caplog):
+    with caplog.at_level(logging.INFO, "chiron.access"):
+        response = client.get("/models?secret=swordfish", headers={"x-request-id": "abc-1"})
+    assert response.headers["x-request-id"] == "abc-1"
+    line = json.loads(JsonLines().format(caplog.records[-1]))
+    assert (line["request_id"], line["method"], line["path"], line["status"]) == ("abc-1", "GET", "/models", 200)
+    assert line["ms"] > 0
+    assert line["bytes"] == len(response.content)
+    assert "swordfish" not in str(line)
+
+
+@pytest.mark.parametrize("sent", ["", "x" * 65, "a b", 'a"b'])
+def test_an_id_that_could_be_mischief_is_replaced(client, sent):
+    given = client.get("/healthz", headers={"x-request-id": sent}).headers["x-request-id"]
+    assert given != sent
+    assert len(given) == 32
+
+
+def test_an_exception_is_logged_on_the_same_line():
+    try:
+        raise ValueError("no")
+    except ValueError as error:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "failed %s", ("here",), (type(error), error, None))
+    line = json.loads(JsonLines().format(record))
+    assert line["message"] == "failed here"
+    assert "ValueError: no" in line["traceback"]
