@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two threads on a busy machine are slower than one
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 

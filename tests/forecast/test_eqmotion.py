@@ -1,0 +1,180 @@
+"""EqMotion: the parameter counts of the authors' structure, what an untrained network answers, and what noise does to it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from laws import TASK, as_function, hand_motion, shaken
+
+from models.contract.task import HandForecast
+from models.forecast.eqmotion import DECIMETRES, REFERENCE, STANDARD, EqMotion, EqMotionConfig, dct_matrix
+from models.forecast.linear import LinearForecast, hold
+
+SMALL = EqMotionConfig(channels=4, hidden=6, layers=2)
+DEAD = 2080  # parameters of the authors' layer that nothing reads, and that are not here
+
+
+def parameters(config: EqMotionConfig, past: int = 60, future: int = 60, modes: int = 1) -> int:
+    network = config.build(HandForecast(past=past, future=future, fps=60, modes=modes))
+    return sum(p.numel() for p in network.parameters())
+
+
+# --- the authors' structure ---
+
+
+@pytest.mark.parametrize(("past", "future", "theirs"), [(10, 10, 65_956), (25, 25, 67_876), (60, 60, 72_356)])
+def test_the_reference_has_the_parameters_of_the_authors_network_but_the_dead_ones(past, future, theirs):
+    assert parameters(REFERENCE, past, future) == theirs - 2 * DEAD
+
+
+def test_the_reference_has_68196_parameters_from_a_second_to_a_second_and_4480_more_with_tokens():
+    assert parameters(REFERENCE) == 68_196
+    assert parameters(replace(REFERENCE, tokens="node")) == 68_196 + 4_480 == 72_676
+
+
+@pytest.mark.parametrize("layers", range(1, 8))
+def test_a_layer_of_the_reference_has_21856_parameters(layers: int):
+    assert parameters(replace(REFERENCE, layers=layers)) == 68_196 + (layers - 2) * 21_856
+
+
+@pytest.mark.parametrize("categories", range(3, 7))
+def test_a_category_of_the_reference_with_its_expert_has_8353_parameters(categories: int):
+    config = replace(REFERENCE, categories=categories, experts=categories - 2)
+    assert parameters(config) == 68_196 + (categories - 4) * 8_353
+
+
+@pytest.mark.parametrize(("hidden", "channels"), [(16, 64), (64, 16), (64, 32), (32, 64)])
+def test_the_reference_has_the_parameters_of_the_formula_at_other_sizes(hidden: int, channels: int):
+    d, c, past, future = hidden, channels, 60, 60
+
+    def perceptron(features: int, out: int) -> int:
+        return features * d + d + d * out + out
+
+    category = perceptron(2 * c, 2 * c) + perceptron(2 * d + 2 * c, d) + perceptron(2 * d, d)
+    category += perceptron(2 * d + 2 * c, 4)
+    layer = 3 * perceptron(2 * d + c, d) + perceptron(d, c) + perceptron(2 * d, d) + 2 * c * c + (d * c + c) + c * c
+    ends = (past + 1) * d + (2 * past + future) * c
+    assert parameters(replace(REFERENCE, hidden=d, channels=c)) == ends + category + 2 * layer
+
+
+def test_a_mode_costs_a_read_out_and_nothing_else():
+    assert parameters(STANDARD, modes=3) - parameters(STANDARD) == 2 * 60 * STANDARD.channels
+
+
+def test_one_set_of_weights_forecasts_one_hand_and_two():
+    network = shaken(STANDARD.build(TASK))
+    for nodes in (21, 42):
+        past = hand_motion(TASK.past, nodes).astype(np.float32)
+        assert as_function(network)({"past": past})["future"].shape == (2, 1, TASK.future, nodes, 3)
+
+
+def test_a_hand_alone_and_a_hand_with_company_are_not_forecast_alike():
+    network, past = shaken(STANDARD.build(TASK)), hand_motion(TASK.past, 42).astype(np.float32)
+    alone, paired = (as_function(network)({"past": x})["future"] for x in (past[:, :, :21], past))
+    assert np.abs(paired[..., :21, :] - alone).max() > 1e-3
+
+
+# --- untrained ---
+
+
+@pytest.mark.parametrize("config", [STANDARD, replace(STANDARD, dct=True), replace(STANDARD, tokens="none")])
+def test_an_untrained_network_holds_the_last_pose_and_further_modes_begin_apart(config: EqMotionConfig):
+    task = HandForecast(past=12, future=7, fps=30, modes=3)
+    past = {"past": hand_motion(12, 42).astype(np.float32)}
+    held = as_function(LinearForecast(task, hold(task)))(past)["future"]
+    apart = np.abs(as_function(config.build(task))(past)["future"] - held).max(axis=(0, 2, 3, 4))
+    assert apart[0] <= 1e-6
+    assert (apart[1:] > 1e-3).all()
+
+
+def test_an_untrained_reference_is_centimetres_off():
+    past = {"past": hand_motion(TASK.past, 42).astype(np.float32)}
+    held = as_function(LinearForecast(TASK, hold(TASK)))(past)["future"]
+    assert np.abs(as_function(REFERENCE.build(TASK))(past)["future"] - held).mean() > 0.02
+
+
+# --- noise ---
+
+
+def moves_by(network: torch.nn.Module, jitter_m: float) -> float:
+    """How many times as far as the input the output moves when hands at rest are given noise."""
+    still = np.repeat(hand_motion(1, 42), TASK.past, axis=1)
+    noise = np.random.default_rng(0).normal(scale=jitter_m, size=still.shape)
+    before, after = (as_function(network)({"past": x.astype(np.float32)})["future"] for x in (still, still + noise))
+    return float(np.linalg.norm(after - before, axis=-1).mean() / np.linalg.norm(noise, axis=-1).mean())
+
+
+def test_a_tenth_of_a_millimetre_of_noise_stays_of_its_size_where_the_reference_magnifies_it():
+    torch.manual_seed(0)
+    assert moves_by(shaken(STANDARD.build(TASK)), 1e-4) < 5
+    assert moves_by(REFERENCE.build(TASK), 1e-4) > 20
+
+
+def turns(config: EqMotionConfig, past: np.ndarray) -> np.ndarray:
+    """The turn feature (past, nodes) of one clip."""
+    x = torch.tensor(past, dtype=torch.float32).permute(0, 3, 1, 2) * DECIMETRES
+    v = x[:, :, 1:] - x[:, :, :-1]
+    network: EqMotion = config.build(HandForecast(past=v.shape[2], future=1, fps=30))
+    return network._turn(v, v.square().sum(1).clamp_min(1e-12).sqrt())[0].numpy()
+
+
+def test_a_joint_at_rest_in_a_moving_hand_reads_no_turn_where_the_reference_reads_a_random_angle():
+    past = hand_motion(12, 21, batch=1)
+    past[:, :, 4] = past[:, :1, 4] + np.random.default_rng(0).normal(scale=5e-5, size=(1, 12, 3))
+    assert np.abs(turns(STANDARD, past)[:, 4]).max() < 0.05
+    assert turns(REFERENCE, past)[:, 4].std() > 0.3
+
+
+def test_a_joint_that_goes_straight_reads_one_and_no_angle():
+    straight = np.linspace(0, 0.3, 12)[None, :, None, None] * np.array([1.0, 0.0, 0.0]) + hand_motion(1, 21, batch=1)
+    np.testing.assert_allclose(turns(STANDARD, straight), 1 / 1.1, atol=1e-4)
+    np.testing.assert_allclose(turns(REFERENCE, straight), 0, atol=0.02)
+
+
+# --- parts ---
+
+
+def test_options_change_the_answer():
+    past = {"past": hand_motion(TASK.past, 42).astype(np.float32)}
+    options = ({}, {"temperature": 0.2}, {"dct": True}, {"residual_output": False}, {"residual_features": False})
+    options = (*options, {"relative_epsilons": False})
+    answers = []
+    for option in options:
+        torch.manual_seed(0)
+        answers.append(as_function(shaken(replace(SMALL, **option).build(TASK), by=0.2))(past)["future"])
+    for option, other in zip(options[1:], answers[1:], strict=True):
+        assert np.abs(other - answers[0]).max() > 1e-5, option
+
+
+def test_categories_are_shares_of_one_for_every_pair():
+    torch.manual_seed(0)
+    reasoning = shaken(STANDARD.build(TASK)).reasoning
+    h, gv = torch.randn(2, 42, 32), torch.randn(2, 3, 64, 42)
+    with torch.no_grad():
+        c = reasoning(h, gv)
+    assert c.shape == (2, 4, 42, 42)
+    assert (c > 0).all()
+    torch.testing.assert_close(c.sum(1), torch.ones(2, 42, 42))
+
+
+def test_every_parameter_has_a_gradient():
+    for config in (STANDARD, REFERENCE, EqMotionConfig(experts=4), EqMotionConfig(tokens="node", dct=True)):
+        network = shaken(config.build(TASK))
+        network(torch.tensor(hand_motion(TASK.past, 42), dtype=torch.float32)).square().sum().backward()
+        without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+        # The last layer's update of h and its messages are read by nothing, in the authors' code as here.
+        assert all(name.startswith("layers.1.") for name in without), without
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 60])
+def test_the_dct_is_orthonormal_and_its_first_row_is_the_mean(n: int):
+    matrix = dct_matrix(n).double()
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(n, dtype=torch.float64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(matrix[0], torch.full((n,), n**-0.5, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+def test_the_dct_is_that_of_the_library():
+    from scipy.fft import dct
+
+    np.testing.assert_allclose(dct_matrix(12).numpy(), dct(np.eye(12), axis=0, norm="ortho"), atol=1e-6)
