@@ -1,0 +1,78 @@
+"""Speed of EqMotion (K = 4, L = 2, C = D = 32): a forecast in ONNX Runtime and a training step in PyTorch, one thread, CPU time.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.forecast
+
+The authors' code takes 32 ms a forecast and 1.36 s a step on a processor of this kind.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.timing import cpu_ms, machine
+from models.contract.task import HandForecast
+from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotion, EqMotionConfig
+from training.export import onnx_runner, to_onnx
+from training.loop import keep_freed_memory
+from training.losses import mean_distance_mm
+
+RESULTS = Path(__file__).parent / "results" / "forecast.json"
+CONFIGURATIONS = {"EqMotion": STANDARD, "reference structure": REFERENCE}
+TASKS = {"10+10@30": HandForecast(past=10, future=10, fps=30), "30+30@30": HandForecast(past=30, future=30, fps=30)}
+
+
+def main() -> None:
+    """Measure, print a table and keep it with the machine it was taken on."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    results: dict[str, object] = {"machine": machine()}
+    print(
+        "| network | task | forecast, two hands, ms | one hand, ms | same in PyTorch, ms | training step, 32 clips, s |"
+    )
+    print("|---|---|---|---|---|---|")
+    for name, config in CONFIGURATIONS.items():
+        for window, task in TASKS.items():
+            two, one, eager, step = measure(task, config)
+            results[f"{name}, {window}"] = {
+                "two_hands_ms": two,
+                "one_hand_ms": one,
+                "pytorch_ms": eager,
+                "step_s": step,
+            }
+            print(f"| {name} | {window} | {two:.2f} | {one:.2f} | {eager:.2f} | {step:.2f} |", flush=True)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def measure(task: HandForecast, config: EqMotionConfig) -> tuple[float, float, float, float]:
+    """ms a forecast of two hands and of one in ONNX Runtime, of two in PyTorch, and seconds a training step of 32 clips of two hands."""
+    clip = np.random.default_rng(0).normal(scale=0.1, size=(1, task.past, 42, 3)).astype(np.float32)
+    network = EqMotion(task, config).eval()
+    graph = onnx_runner(to_onnx(network, {"past": clip}))
+
+    def eager() -> None:
+        with torch.no_grad():
+            network(torch.from_numpy(clip))
+
+    forecasts = cpu_ms(lambda: graph({"past": clip}), lambda: graph({"past": clip[:, :, :21]}), eager)
+    (step,) = cpu_ms(training_step(network, task), runs=15)
+    return forecasts[0], forecasts[1], forecasts[2], step / 1000
+
+
+def training_step(network: EqMotion, task: HandForecast) -> Callable[[], None]:
+    past, future = torch.randn(32, task.past, 42, 3), torch.randn(32, task.future, 42, 3)
+    optimiser = torch.optim.AdamW(network.train().parameters())
+
+    def step() -> None:
+        mean_distance_mm(network(past), future).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return step
+
+
+if __name__ == "__main__":
+    main()

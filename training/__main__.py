@@ -1,0 +1,150 @@
+"""The command line of training: list, run, evaluate, export, benchmark."""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.contract.bundle import read_bundle
+from models.contract.spec import EvaluateSpec, TrainSpec
+from training.benchmark import BENCHMARKS, benchmark
+from training.data.licences import source_of
+from training.evaluate import WITHOUT_WEIGHTS, baselines, detail, evaluate, forecast, table
+from training.export import export
+from training.loop import BEST, load_best, train
+from training.plots import error_against_horizon, strip
+from training.run import Run, all_runs, folder_of, get_run
+
+EQMOTION = "EqMotion"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command. Raises SystemExit with a sentence for what a user can mend."""
+    arguments = _parser().parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    commands = {"list": _list, "run": _run, "evaluate": _evaluate, "export": _export, "benchmark": _benchmark}
+    try:
+        commands[arguments.command](arguments)
+    except (ValueError, KeyError, FileNotFoundError, FileExistsError) as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description="Train, measure and export Chiron's models."
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("CHIRON_DATA", "../shared/data")), help="the data folder"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="where checkpoints and reports go")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="CPU threads of one process; 1 is fastest for these networks"
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the runs there are")
+    run = commands.add_parser("run", help="train a run, or go on with it")
+    evaluate = commands.add_parser(
+        "evaluate", help="measure a trained run beside the forecasts without weights, with pictures"
+    )
+    evaluate.add_argument("--split", choices=("validation", "test"), default="test")
+    export = commands.add_parser("export", help="write the bundle of a trained run")
+    export.add_argument("--bundle", type=Path, help="where to; default bundles/<name>")
+    export.add_argument("--torchscript", action="store_true", help="a TorchScript twin beside the ONNX graph")
+    export.add_argument("--replace", action="store_true", help="take the place of a bundle that is there")
+    for command in (run, evaluate, export):
+        command.add_argument("name")
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--steps", type=int, help="optimiser steps, instead of the run's own")
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    run.add_argument("--devices", type=int, default=1)
+    run.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
+    commands.add_parser("benchmark", help="print a table, training what it lacks").add_argument(
+        "table", choices=sorted(BENCHMARKS)
+    )
+    return parser
+
+
+def _list(_: argparse.Namespace) -> None:
+    for name, run in sorted(all_runs().items()):
+        print(f"{name:28} {run.title}")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    spec = TrainSpec(
+        run=arguments.name,
+        seed=arguments.seed,
+        device=arguments.device,
+        devices=arguments.devices,
+        precision=arguments.precision,
+        steps=arguments.steps,
+    )
+    run = get_run(spec.run).with_steps(spec.steps)
+    folder = folder_of(arguments.out, run, spec.seed)
+    print(f"{run.name}, seed {spec.seed}, into {folder}")
+    best = train(
+        run, spec.seed, arguments.data, folder, accelerator=spec.device, devices=spec.devices, precision=spec.precision
+    )
+    print(f"best weights: {best}")
+
+
+def _trained(arguments: argparse.Namespace) -> tuple[Run, Path, nn.Module]:
+    spec = EvaluateSpec(run=arguments.name, seed=arguments.seed)
+    run = get_run(spec.run).with_steps(arguments.steps)
+    folder = folder_of(arguments.out, run, spec.seed)
+    return run, folder, load_best(run, folder / BEST)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    run, folder, network = _trained(arguments)
+    batches = run.data.load(arguments.data)
+    models = {**baselines(run.task, batches), EQMOTION: network}
+    report = evaluate(models, batches, run.data.sources, arguments.split)
+    report.write(folder / f"{arguments.split}-beside-baselines.json")
+    error_against_horizon(report, list(models), folder / f"{arguments.split}-horizon.png")
+    for source, hands in report.groups():
+        windows = batches.windows(arguments.split, hands, (source,), phases="first")
+        past, true = windows.past_future(np.array([len(windows) // 2]))
+        picture = folder / f"{arguments.split}-{source}-{hands}.png"
+        strip(past[0], true[0], forecast(network, past)[0], run.task.fps, picture)
+    print(table(report, models), detail(report, EQMOTION), sep="\n\n")
+    print(f"\nerrors by action and pictures in {folder}")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    run, _, network = _trained(arguments)
+    batches = run.data.load(arguments.data)
+    models = {**baselines(run.task, batches), EQMOTION: network}
+    report = evaluate(models, batches, run.data.sources, "test")
+    windows = batches.windows("test", 2, phases="first")
+    past, _ = windows.past_future(np.array([len(windows) // 2]))
+    target = arguments.bundle or Path("bundles") / run.name
+    if arguments.replace and target.exists():
+        read_bundle(target)  # replaces a bundle, never another folder
+        shutil.rmtree(target)
+    trained_on = [source_of(source, batches.recordings("train", source)) for source in run.data.sources]
+    bundle = export(
+        network,
+        target,
+        {"past": past},
+        name=run.name,
+        title=run.title,
+        licence=run.licence,
+        trained_on=tuple(trained_on),
+        measurements=report.measurements(EQMOTION),
+        command=f"python -m training run {run.name} && python -m training export {run.name}",
+        torchscript=arguments.torchscript,
+    )
+    print(table(report, [*WITHOUT_WEIGHTS, "ridge", EQMOTION]))
+    print(f"{bundle.meta.name} {bundle.meta.version} in {bundle.folder}")
+
+
+def _benchmark(arguments: argparse.Namespace) -> None:
+    print(benchmark(arguments.table, arguments.data, arguments.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""Where each source of training data comes from and what its licence allows; a bundle carries this with its weights."""
+
+from models.contract.bundle import TrainingSource
+
+_LICENCES = {
+    "leap": ("Apache-2.0", "Leap Motion, Inc.: leapmotion-examples, leapjs-plugins, leapjs-playback"),
+    "tzionas": ("MIT", "Tzionas et al., Capturing Hands in Action, IJCV 2016; Tzionas and Gall, ICCV 2015"),
+    "manipnet": ("CC BY-NC", "Zhang et al., ManipNet, SIGGRAPH 2021"),
+    "humoto": ("Adobe Research License v1.1, noncommercial research", "Lu et al., HUMOTO, ICCV 2025"),
+    "assembly101_sample": ("CC BY-NC 4.0", "Sener et al., Assembly101, CVPR 2022"),
+}
+
+
+def source_of(name: str, recordings: int) -> TrainingSource:
+    """The entry for a bundle. Raises KeyError for a source whose licence nobody wrote down here: it may not be trained on."""
+    licence, attribution = _LICENCES[name]
+    return TrainingSource(name=name, licence=licence, attribution=attribution, recordings=recordings)

@@ -1,0 +1,204 @@
+"""From a trained network to a bundle: the ONNX graph, checked against the network and against the symmetries it claims."""
+
+import io
+import logging
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+
+from models.contract.bundle import EXAMPLE_TOLERANCE_M, Bundle, BundleMeta, Measurement, TrainingSource, write_bundle
+from models.contract.symmetry import Tensors, violation
+from models.contract.task import Task
+
+Run = Callable[[Tensors], dict[str, np.ndarray]]
+
+OPSET = 20
+TOLERANCE_M = EXAMPLE_TOLERANCE_M  # graph against network, and f(g x) against g f(x)
+
+
+class NotTheNetwork(ValueError):
+    """An exported graph whose answers are not the network's."""
+
+
+class BrokenSymmetry(ValueError):
+    """A network or graph that does not keep a symmetry it claims."""
+
+
+def export(
+    network: nn.Module,
+    folder: Path,
+    example: Tensors,
+    *,
+    name: str,
+    title: str,
+    licence: str,
+    trained_on: tuple[TrainingSource, ...],
+    measurements: tuple[Measurement, ...],
+    command: str,
+    torchscript: bool = False,
+) -> Bundle:
+    """Write the bundle of `network` (which has `task` and `symmetries`) at `folder`.
+
+    `example` is one real input, by name; the checks run on it, on batches of it and on every legal size of its axes.
+    Raises NotTheNetwork, BrokenSymmetry, FileExistsError.
+    """
+    task: Task = network.task  # pyright: ignore[reportAssignmentType] - an attribute of a Module
+    symmetries: tuple[str, ...] = network.symmetries  # pyright: ignore[reportAssignmentType]
+    network = network.eval().cpu()
+    run_network = runner(network, task)
+    graph = to_onnx(network, example)
+    run_graph = onnx_runner(graph)
+    for inputs in sizes(task, example):
+        refuse_mismatch(f"the ONNX graph of {name}", run_network, run_graph, inputs)
+        for symmetry in symmetries:
+            refuse_violation(f"the ONNX graph of {name}", run_graph, symmetry, inputs)
+    extra = {}
+    if torchscript:
+        extra["model.ts"] = to_torchscript(network, example)
+        scripted = torch.jit.load(io.BytesIO(extra["model.ts"]))
+        for inputs in sizes(task, example):
+            refuse_mismatch(f"the TorchScript of {name}", run_network, runner(scripted, task), inputs)
+    meta = BundleMeta(
+        name=name,
+        title=title,
+        task=task,
+        symmetries=symmetries,  # pyright: ignore[reportArgumentType] - pydantic checks the names
+        network=type(network).__name__,
+        parameters=sum(p.numel() for p in network.parameters()),
+        opset=OPSET,
+        licence=licence,
+        trained_on=trained_on,
+        measurements=measurements,
+        command=command,
+        git_commit=git_commit(),
+        made_with={package: version(package) for package in ("torch", "onnx", "onnxruntime", "numpy")},
+    )
+    return write_bundle(folder, meta, graph, example, run_network(example), extra)
+
+
+def to_onnx(network: nn.Module, example: Tensors) -> bytes:
+    """The ONNX graph of a network: fixed axes as its task fixes them, the named ones free.
+
+    Raises NotTheNetwork if the written file is not of opset OPSET.
+    """
+    task: Task = network.task  # pyright: ignore[reportAssignmentType]
+    limits = {axis: (min(sizes), max(sizes)) for axis, sizes in task.axes.items()}
+    shapes, arguments = [], []
+    dims = {axis: torch.export.Dim(axis, min=low, max=high) for axis, (low, high) in limits.items()}
+    for name, spec in task.inputs.items():
+        arguments.append(
+            torch.from_numpy(np.repeat(example[name], 2, axis=0))
+        )  # the exporter takes a size of 1 for a constant
+        free = {i: axis for i, axis in enumerate(spec.shape) if isinstance(axis, str)}
+        shapes.append({i: dims.setdefault(axis, torch.export.Dim(axis, min=1)) for i, axis in free.items()})
+    with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")  # the exporter's own use of what PyTorch has deprecated
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            network,
+            tuple(arguments),
+            input_names=list(task.inputs),
+            output_names=list(task.outputs),
+            opset_version=OPSET,
+            dynamic_shapes=tuple(shapes),
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        path = Path(folder) / "model.onnx"
+        program.save(path)
+        graph = path.read_bytes()
+    model = onnx.load_from_string(graph)
+    onnx.checker.check_model(model, full_check=True)
+    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    if opset != OPSET:
+        raise NotTheNetwork(f"the exporter was asked for opset {OPSET} and wrote {opset}")
+    return graph
+
+
+def to_torchscript(network: nn.Module, example: Tensors) -> bytes:
+    """The network as TorchScript, by tracing; `refuse_mismatch` is what says whether the trace holds for other sizes."""
+    buffer = io.BytesIO()
+    arguments = tuple(torch.from_numpy(example[name]) for name in network.task.inputs)  # pyright: ignore
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(network, arguments), buffer)
+    return buffer.getvalue()
+
+
+def runner(network: Callable[..., torch.Tensor], task: Task) -> Run:
+    """A network as a function from the task's inputs to its output, arrays by name."""
+    (output,) = task.outputs
+
+    def run(inputs: Tensors) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            return {
+                output: network(*(torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in task.inputs)).numpy()
+            }
+
+    return run
+
+
+def onnx_runner(graph: bytes) -> Run:
+    """An ONNX graph as the same kind of function, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Tensors) -> dict[str, np.ndarray]:
+        return {name: np.asarray(x) for name, x in zip(names, session.run(None, dict(inputs)), strict=True)}
+
+    return run
+
+
+def sizes(task: Task, example: Tensors) -> Iterator[dict[str, np.ndarray]]:
+    """The example at every legal size of its axes, alone and as one of a batch of three different ones."""
+    for axis, legal in task.axes.items():
+        for size in legal:
+            one = {}
+            for name, spec in task.inputs.items():
+                place = spec.shape.index(axis)
+                if example[name].shape[place] >= size:
+                    one[name] = np.take(example[name], np.arange(size), axis=place)
+            if len(one) == len(task.inputs):
+                yield one
+                yield {name: np.concatenate([x, 1.5 * x, x[:, ::-1]]).astype(np.float32) for name, x in one.items()}
+
+
+def refuse_mismatch(what: str, wanted: Run, got: Run, inputs: Tensors) -> None:
+    """Raise NotTheNetwork where two functions differ by more than TOLERANCE_M on `inputs`."""
+    answers = got(inputs)
+    for name, answer in wanted(inputs).items():
+        apart = float(np.abs(answers[name] - answer).max())
+        if not apart <= TOLERANCE_M:
+            shapes = {key: x.shape for key, x in inputs.items()}
+            raise NotTheNetwork(
+                f"{what} differs from the network by {apart:.1e} m in {name} for {shapes}; at most {TOLERANCE_M} m is allowed"
+            )
+
+
+def refuse_violation(what: str, run: Run, symmetry: str, inputs: Tensors) -> None:
+    """Raise BrokenSymmetry where a function breaks `symmetry` by more than TOLERANCE_M on `inputs`."""
+    apart = violation(run, symmetry, inputs)
+    if not apart <= TOLERANCE_M:
+        raise BrokenSymmetry(
+            f"{what} claims {symmetry} and breaks it by {apart:.1e} m; at most {TOLERANCE_M} m is allowed"
+        )
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, "unknown" outside a checkout."""
+    asked = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() or "unknown"

@@ -1,0 +1,219 @@
+"""The training loop: reads top to bottom, resumes to the same curve, knows no task.
+
+It is called with a run, a folder, a progress callback and a stop signal. In the folder: `last.ckpt` and `best.ckpt` (EMA weights),
+`history.jsonl` (a line a validation), TensorBoard events.
+"""
+
+import ctypes
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+from torch import nn
+from tqdm import tqdm
+
+from training.data.hands import Batch, HandBatches
+from training.run import Optimisation, Run
+
+LAST, BEST, HISTORY = "last.ckpt", "best.ckpt", "history.jsonl"
+
+Progress = Callable[[dict[str, float]], None]
+
+
+class NotThisRun(ValueError):
+    """A checkpoint of another configuration than the run's."""
+
+
+class NotANumber(ArithmeticError):
+    """The loss became infinite or NaN."""
+
+
+def train(
+    run: Run,
+    seed: int,
+    data_folder: Path,
+    folder: Path,
+    *,
+    accelerator: str = "auto",
+    devices: int = 1,
+    precision: Any = "32-true",
+    progress: Progress = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+    bar: bool = True,
+) -> Path:
+    """Train and return the checkpoint of the best validation score; continues from `folder`/last.ckpt where there is one.
+
+    `progress` is told step, steps, loss and, after a validation, score (mm); where `stop` says so the loop writes a checkpoint and returns.
+    Raises NotThisRun, NotANumber, and what loading the data raises.
+    """
+    keep_freed_memory()
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    torch.backends.cuda.matmul.allow_tf32 = False  # its 1e-3 relative is too coarse for a symmetry
+    torch.backends.cudnn.allow_tf32 = False
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        precision=precision,
+        loggers=TensorBoardLogger(folder, name="", version=""),
+    )
+    fabric.launch()
+    how = run.optimisation
+    network = run.build()
+    average = run.build().requires_grad_(False)
+    average.load_state_dict(network.state_dict())
+    optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
+    average = fabric.to_device(average)
+    network, optimiser = fabric.setup(network, optimiser)
+    batches = run.data.load(data_folder)
+
+    state = {"network": network, "optimiser": optimiser, "average": average}
+    at: dict[str, Any] = {
+        "run": run.fingerprint,
+        "seed": seed,
+        "step": 0,
+        "best": math.inf,
+        "stale": 0,
+        "loss_sum": torch.zeros(()),
+    }
+    if (folder / LAST).is_file():
+        held = fabric.load(folder / LAST)
+        if (held["run"], held["seed"]) != (run.fingerprint, seed):
+            raise NotThisRun(
+                f"{folder} holds run {held['run']}, seed {held['seed']}, not {run.fingerprint}, seed {seed}"
+            )
+        at |= fabric.load(folder / LAST, state)
+    if fabric.is_global_zero:
+        forget_after(folder / HISTORY, at["step"])
+
+    meter = tqdm(
+        total=how.steps,
+        initial=at["step"],
+        desc=f"{run.name} seed {seed}",
+        mininterval=5,
+        disable=not (bar and fabric.is_global_zero),
+    )
+    while at["step"] < how.steps and at["stale"] < how.patience and not stop():
+        inputs, target = tensors(
+            fabric, batches.training_batch(seed, at["step"], fabric.global_rank, fabric.world_size)
+        )
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(how, at["step"])
+        loss = run.loss(network(*inputs), target)
+        value = loss.detach().float().cpu()
+        if not value.isfinite():
+            raise NotANumber(f"the loss of {run.name}, seed {seed}, is {value} at step {at['step'] + 1}")
+        fabric.backward(loss)
+        fabric.clip_gradients(network, optimiser, max_norm=how.clip)
+        optimiser.step()
+        optimiser.zero_grad()
+        at["step"] += 1
+        at["loss_sum"] = at["loss_sum"] + value
+        move_average(average, network, min(how.ema, at["step"] / (at["step"] + 10)))
+
+        meter.update()
+        if at["step"] % how.validate_every == 0 or at["step"] == how.steps:
+            seen = (at["step"] - 1) % how.validate_every + 1
+            said = {
+                "step": at["step"],
+                "steps": how.steps,
+                "loss": float(at["loss_sum"]) / seen,
+                "score": validate(fabric, run, average, batches),
+            }
+            if not math.isfinite(said["score"]):
+                raise NotANumber(f"the score of {run.name}, seed {seed}, is {said['score']} at step {at['step']}")
+            better = said["score"] < at["best"]
+            at |= {
+                "best": min(said["score"], at["best"]),
+                "stale": 0 if better else at["stale"] + 1,
+                "loss_sum": torch.zeros(()),
+            }
+            if better:
+                save(fabric, folder / BEST, {"average": average, "run": run.fingerprint, "seed": seed} | said)
+            if fabric.is_global_zero:
+                with (folder / HISTORY).open("a") as file:
+                    file.write(json.dumps(said) + "\n")
+            fabric.log_dict({"loss": said["loss"], "score": said["score"]}, at["step"])
+            meter.set_postfix(loss=f"{said['loss']:.2f}", score=f"{said['score']:.2f}", best=f"{at['best']:.2f}")
+            progress(said)
+        if at["step"] % how.checkpoint_every == 0:
+            save(fabric, folder / LAST, state | at)
+    meter.close()
+    save(fabric, folder / LAST, state | at)
+    return folder / BEST
+
+
+def load_best(run: Run, checkpoint: Path) -> nn.Module:
+    """The network with the averaged weights of the best validation, ready to measure or export. Raises NotThisRun."""
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if content["run"] != run.fingerprint:
+        raise NotThisRun(f"{checkpoint} is of run {content['run']}, not {run.fingerprint}")
+    network = run.build()
+    network.load_state_dict(content["average"])
+    return network.eval()
+
+
+def validate(fabric: Fabric, run: Run, network: nn.Module, batches: HandBatches) -> float:
+    """The loss on the validation windows, every source counting the same: the mean over sources of the mean over windows."""
+    scores: dict[str, list[tuple[float, int]]] = {}
+    with torch.no_grad():
+        for source, batch in batches.validation_batches():
+            inputs, target = tensors(fabric, batch)
+            scores.setdefault(source, []).append((float(run.loss(network(*inputs), target)), len(target)))
+    return sum(sum(v * n for v, n in s) / sum(n for _, n in s) for s in scores.values()) / len(scores)
+
+
+def learning_rate(how: Optimisation, step: int) -> float:
+    """The learning rate of a step: up in a line over `warmup` steps, then down a cosine to zero at the last."""
+    if step < how.warmup:
+        return how.learning_rate * (step + 1) / how.warmup
+    return how.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - how.warmup) / max(1, how.steps - how.warmup)))
+
+
+def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
+    """average <- keep * average + (1 - keep) * network."""
+    with torch.no_grad():
+        pairs = zip(average.state_dict().values(), network.state_dict().values(), strict=True)
+        for mean, now in pairs:
+            mean.lerp_(now, 1 - keep)
+
+
+def tensors(fabric: Fabric, batch: Batch) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    inputs, target = batch
+    return tuple(fabric.to_device(torch.from_numpy(x)) for x in inputs.values()), fabric.to_device(
+        torch.from_numpy(target)
+    )
+
+
+def save(fabric: Fabric, path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    written = path.with_suffix(".part")
+    fabric.save(written, content)
+    if fabric.is_global_zero:
+        os.replace(written, path)
+
+
+def forget_after(history: Path, step: int) -> None:
+    """Drop what `history` tells of steps after `step`: they are taken again."""
+    if history.is_file():
+        lines = [line for line in history.read_text().splitlines() if json.loads(line)["step"] <= step]
+        history.write_text("".join(line + "\n" for line in lines))
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next step instead of giving it back: a fifth of a training step's time on a CPU.
+
+    glibc hands allocations above 128 KiB back to the system at once, and every step asks for the same ones again, page by page.
+    """
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return  # another C library, which has no such setting
+    libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+    libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
