@@ -157,7 +157,7 @@ def baselines(task: Task, batches: HandBatches, every: int = 7) -> dict[str, nn.
     unseen = [windows.past_future(np.arange(0, len(windows), every)) for _, windows in batches.validation]
     flat = [np.concatenate([_as_one_hand(pair[i]) for pair in seen]) for i in (0, 1)]
 
-    def error(matrix: np.ndarray, pairs: list[tuple[Poses, Poses]]) -> float:
+    def error(matrix: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
         network = LinearForecast(task, matrix)
         return float(np.mean([distances_mm(forecast(network, past), true).mean() for past, true in pairs]))
 

@@ -117,12 +117,20 @@ def to_onnx(network: nn.Module, example: Tensors) -> bytes:
         path = Path(folder) / "model.onnx"
         program.save(path)
         graph = path.read_bytes()
-    model = onnx.load_from_string(graph)
+    model = without_traces(onnx.load_from_string(graph))
     onnx.checker.check_model(model, full_check=True)
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     if opset != OPSET:
         raise NotTheNetwork(f"the exporter was asked for opset {OPSET} and wrote {opset}")
-    return graph
+    return model.SerializeToString()
+
+
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph without the exporter's notes, which are half the file and name the folders of the machine it was made on."""
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
 
 
 def to_torchscript(network: nn.Module, example: Tensors) -> bytes:
