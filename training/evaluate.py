@@ -79,15 +79,15 @@ class Report:
         return tuple(
             Measurement(
                 metric=f"MPJPE over {self.window}, {'two hands' if row.hands == 2 else 'one hand'}",
-                value=row.mpjpe_mm,
+                value=round(row.mpjpe_mm, 2),
                 unit="mm",
                 split=self.split,
                 source=row.source,
                 windows=row.windows,
                 recordings=row.recordings,
                 baseline=(best := self.best_without_weights(row.source, row.hands)).model,
-                baseline_value=best.mpjpe_mm,
-                interval=row.interval_mm,
+                baseline_value=round(best.mpjpe_mm, 2),
+                interval=row.interval_mm and (round(row.interval_mm[0], 2), round(row.interval_mm[1], 2)),
             )
             for row in self.rows
             if row.model == model
