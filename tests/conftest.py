@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two threads on a busy machine are slower than one
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: on a busy machine two threads are slower
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 

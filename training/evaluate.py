@@ -172,7 +172,7 @@ def baselines(task: Task, batches: HandBatches, every: int = 7) -> dict[str, nn.
     return {name: LinearForecast(task, matrix) for name, matrix in matrices.items()}
 
 
-def _as_one_hand(poses: Poses) -> Poses:
+def _as_one_hand(poses: Poses) -> Float[np.ndarray, "singles frames joints 3"]:
     """Two hands as two windows of one, so that windows of either kind can stand in one array."""
     return np.concatenate(np.split(poses, poses.shape[2] // len(HANDS["assembly101"].joints), axis=2))
 

@@ -127,7 +127,8 @@ def to_onnx(network: nn.Module, example: Tensors) -> bytes:
 
 def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph without the exporter's notes, which are half the file and name the folders of the machine it was made on."""
-    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     return model

@@ -73,5 +73,5 @@ def violation(
         act = SYMMETRIES[symmetry](rng)
         turned = function({name: act(tensor) for name, tensor in inputs.items()})
         for name, output in straight.items():
-            worst = max(worst, float(np.abs(turned[name] - act(output)).max()))
+            worst = float(np.maximum(worst, np.abs(turned[name] - act(output)).max()))  # which, unlike max, keeps a NaN
     return worst

@@ -1,6 +1,7 @@
 """Layers on pairs against their slow twins: plain norms, sums in loops, one linear map on a concatenation."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from models.layers.pairs import (
     towards,
 )
 
-EXACT = {"atol": 1e-12, "rtol": 1e-12}
+must_equal = partial(torch.testing.assert_close, atol=1e-12, rtol=1e-12)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_distances_are_norms_of_differences_of_every_channel(g: Tensor):
     channels_first = g.permute(0, 2, 3, 1)  # (batch, channels, nodes, 3)
     wanted = torch.cdist(channels_first, channels_first, compute_mode="donot_use_mm_for_euclid_dist")
     apart = ~torch.eye(5, dtype=torch.bool)
-    torch.testing.assert_close(distances(g)[..., apart], wanted[..., apart], **EXACT)
+    must_equal(distances(g)[..., apart], wanted[..., apart])
     assert (distances(g)[..., ~apart] == MEETING).all()
 
 
@@ -69,7 +70,7 @@ def gradient(function: Callable[[Tensor], Tensor], g: Tensor, weight: Tensor) ->
 
 
 def test_the_gradient_of_distances_is_that_of_the_plain_formula(g: Tensor, f: Tensor):
-    torch.testing.assert_close(gradient(distances, g, f), gradient(plain_distances, g, f), **EXACT)
+    must_equal(gradient(distances, g, f), gradient(plain_distances, g, f))
 
 
 def test_the_gradient_of_distances_is_that_of_finite_differences(g: Tensor):
@@ -89,12 +90,12 @@ def test_nodes_that_meet_have_a_finite_distance_and_no_gradient(f: Tensor):
 
 
 def test_towards_is_the_sum_over_pairs_of_weighted_differences(g: Tensor, f: Tensor):
-    torch.testing.assert_close(towards(f, g), plain_towards(f, g), **EXACT)
+    must_equal(towards(f, g), plain_towards(f, g))
     looped = torch.zeros_like(g)
     for i in range(5):
         for j in range(5):
             looped[:, :, :, i] += f[:, None, :, i, j] * (g[:, :, :, i] - g[:, :, :, j])
-    torch.testing.assert_close(towards(f, g), looped, **EXACT)
+    must_equal(towards(f, g), looped)
 
 
 def test_towards_is_differentiable_in_both(g: Tensor, f: Tensor):
@@ -103,7 +104,7 @@ def test_towards_is_differentiable_in_both(g: Tensor, f: Tensor):
 
 def test_a_sum_over_others_leaves_the_node_itself_out(f: Tensor):
     masked = f * (1 - torch.eye(5, dtype=torch.float64))
-    torch.testing.assert_close(sum_over_others(f), masked.sum(3).transpose(1, 2), **EXACT)
+    must_equal(sum_over_others(f), masked.sum(3).transpose(1, 2))
     assert (sum_over_others(torch.ones(1, 2, 5, 5)) == 4).all()
 
 
@@ -111,20 +112,18 @@ def test_a_sum_over_others_leaves_the_node_itself_out(f: Tensor):
 def test_a_pair_map_is_a_linear_map_of_the_channels_and_exports_as_the_same(f: Tensor, bias: bool, monkeypatch):
     layer = PairMap(4, 6, bias=bias).double()
     wanted = F.linear(f.permute(0, 2, 3, 1), layer.weight[:, :, 0, 0], layer.bias).permute(0, 3, 1, 2)
-    torch.testing.assert_close(layer(f), wanted, **EXACT)
+    must_equal(layer(f), wanted)
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
-    torch.testing.assert_close(layer(f), wanted, **EXACT)
+    must_equal(layer(f), wanted)
 
 
 def test_a_pair_linear_is_one_linear_map_on_what_the_pair_has(f: Tensor):
     layer = PairLinear(3, 4, 6).double()
     h = torch.randn(2, 5, 3, dtype=torch.float64)
-    pairs = torch.cat(
-        [h[:, :, None].expand(2, 5, 5, 3), h[:, None].expand(2, 5, 5, 3), f.permute(0, 2, 3, 1)], dim=-1
-    )
+    pairs = torch.cat([h[:, :, None].expand(2, 5, 5, 3), h[:, None].expand(2, 5, 5, 3), f.permute(0, 2, 3, 1)], dim=-1)
     matrix = torch.cat([layer.of_i.weight, layer.of_j.weight, layer.of_distance.weight[:, :, 0, 0]], dim=1)
     wanted = F.linear(pairs, matrix, layer.of_i.bias).permute(0, 3, 1, 2)
-    torch.testing.assert_close(layer(h, f), wanted, **EXACT)
+    must_equal(layer(h, f), wanted)
 
 
 def test_a_pair_linear_has_the_parameters_and_the_spread_of_the_one_map():
@@ -138,4 +137,4 @@ def test_a_pair_linear_has_the_parameters_and_the_spread_of_the_one_map():
 
 def test_a_pair_perceptron_is_two_maps_with_silu_after_both(f: Tensor):
     layer = pair_perceptron(4, 8, 3).double()
-    torch.testing.assert_close(layer(f), F.silu(layer[2](F.silu(layer[0](f)))), **EXACT)
+    must_equal(layer(f), F.silu(layer[2](F.silu(layer[0](f)))))

@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import IO
 
 import httpx2
 import numpy as np
@@ -38,19 +40,20 @@ class Running:
     process: subprocess.Popen
     url: str
     port: int
+    log: IO[str]  # a file: a pipe that nobody empties would stop the server after some hundred requests
 
 
 def start(bundles, **environment: str) -> Running:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the Running that is returned owns it
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "serve", "--port", str(port), "--bundles", str(bundles)],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=log,
     )
-    running = Running(process, f"http://127.0.0.1:{port}", port)
+    running = Running(process, f"http://127.0.0.1:{port}", port, log)
     give_up = time.monotonic() + 30
     while time.monotonic() < give_up and process.poll() is None:
         try:
@@ -59,13 +62,21 @@ def start(bundles, **environment: str) -> Running:
         except httpx2.ConnectError:
             time.sleep(0.05)
     process.kill()
-    raise AssertionError(f"the server did not become ready: {process.communicate()[1]}")
+    raise AssertionError(f"the server did not become ready: {written(running)}")
 
 
 def stop(running: Running) -> str:
     """SIGTERM; what the process wrote."""
     running.process.send_signal(signal.SIGTERM)
-    return running.process.communicate(timeout=20)[1]
+    return written(running)
+
+
+def written(running: Running) -> str:
+    """What the process wrote, once it has ended."""
+    running.process.wait(timeout=20)
+    with running.log as log:
+        log.seek(0)
+        return log.read()
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +188,7 @@ def test_told_to_stop_it_finishes_what_it_has_begun(bundles):
     response = connection.getresponse()
     assert response.status == 200
     assert json.loads(response.read())["times"]
-    running.process.communicate(timeout=20)
+    written(running)
 
 
 def test_told_to_stop_it_says_so_before_it_closes_its_port(bundles):
@@ -187,7 +198,7 @@ def test_told_to_stop_it_says_so_before_it_closes_its_port(bundles):
     assert httpx2.get(f"{running.url}/readyz").status_code == 503
     assert httpx2.post(running.url + URL, json=BODY).status_code == 200
     started = time.monotonic()
-    running.process.communicate(timeout=20)
+    written(running)
     assert time.monotonic() - started < 5
 
 

@@ -1,0 +1,94 @@
+"""The group actions are what they are called, and the measure of a violation is in metres and misses nothing."""
+
+import numpy as np
+import pytest
+
+from models.contract.skeleton import HAND_PAIR
+from models.contract.symmetry import SYMMETRIES, mirror_swap, random_rotation, rotation, translation, violation
+
+POINTS = np.random.default_rng(0).normal(size=(2, 5, 42, 3))
+
+
+def distances(points: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(points[..., :, None, :] - points[..., None, :, :], axis=-1)
+
+
+def test_rotations_are_proper():
+    for seed in range(20):
+        matrix = random_rotation(np.random.default_rng(seed))
+        np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(matrix) == pytest.approx(1)
+
+
+def test_rotations_are_spread_over_all_directions():
+    rng = np.random.default_rng(0)
+    turned = np.array([random_rotation(rng) @ [0, 0, 1] for _ in range(4000)])
+    np.testing.assert_allclose(turned.mean(axis=0), 0, atol=0.05)
+    np.testing.assert_allclose(turned.T @ turned / len(turned), np.eye(3) / 3, atol=0.03)
+
+
+def test_a_rotation_keeps_the_origin_and_all_distances():
+    act = rotation(np.random.default_rng(1))
+    np.testing.assert_allclose(distances(act(POINTS)), distances(POINTS), atol=1e-12)
+    assert (act(np.zeros((1, 3))) == 0).all()
+    assert not np.allclose(act(POINTS), POINTS)
+
+
+def test_a_translation_moves_every_point_the_same_and_as_far_as_ten_metres():
+    moves = [translation(np.random.default_rng(seed))(POINTS) - POINTS for seed in range(200)]
+    assert all(np.ptp(move.reshape(-1, 3), axis=0).max() < 1e-12 for move in moves)
+    reach = np.abs([move.reshape(-1, 3)[0] for move in moves]).max()
+    assert 9 < reach <= 10
+
+
+def test_mirroring_reflects_and_swaps_two_hands_but_leaves_the_joints_of_one():
+    pair, single = POINTS, POINTS[:, :, :21]
+    seed = 3
+    mirrored, alone = (mirror_swap(np.random.default_rng(seed))(points) for points in (pair, single))
+    np.testing.assert_allclose(alone, mirrored[:, :, 21:])  # the left hand became the right one
+    np.testing.assert_allclose(distances(mirrored), distances(pair[:, :, list(HAND_PAIR.mirror)]), atol=1e-12)
+    matrix = np.linalg.lstsq(single.reshape(-1, 3), alone.reshape(-1, 3))[0]
+    assert np.linalg.det(matrix) == pytest.approx(-1)
+
+
+def test_mirroring_twice_is_nothing():
+    act = mirror_swap(np.random.default_rng(0))
+    np.testing.assert_allclose(act(act(POINTS)), POINTS, atol=1e-12)
+
+
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+def test_an_action_keeps_single_precision_and_what_it_was_given(symmetry: str):
+    points = POINTS.astype(np.float32)
+    acted = SYMMETRIES[symmetry](np.random.default_rng(0))(points)
+    assert acted.dtype == np.float32
+    assert np.array_equal(points, POINTS.astype(np.float32))
+
+
+def test_a_violation_is_as_large_as_the_function_is_wrong():
+    def always_here(inputs):
+        return {"future": inputs["past"] * 0}
+
+    reach = violation(always_here, "translation", {"past": POINTS}, trials=50)
+    assert 9 < reach <= 10
+    assert violation(lambda inputs: {"future": inputs["past"]}, "translation", {"past": POINTS}) == 0
+
+
+def test_a_violation_in_any_one_output_counts():
+    def two(inputs):
+        return {"good": inputs["past"], "bad": inputs["past"] ** 2}
+
+    assert violation(two, "rotation", {"past": POINTS}) > 0.1
+
+
+def test_one_nan_is_a_violation():
+    def sometimes(inputs):
+        answer = inputs["past"].copy()
+        answer[0, 0, 0, 0] = np.nan
+        return {"future": answer}
+
+    assert np.isnan(violation(sometimes, "rotation", {"past": POINTS}))
+
+
+def test_an_unknown_symmetry_is_refused():
+    with pytest.raises(KeyError, match="scale"):
+        violation(lambda inputs: inputs, "scale", {"past": POINTS})

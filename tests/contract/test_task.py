@@ -1,0 +1,66 @@
+"""What a forecast is asked: shapes that say themselves, and refusals that say what was wanted and what came."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from models.contract.task import HandForecast, WrongShape, check_inputs, check_outputs
+
+TASK = HandForecast(past=10, future=5, fps=30, modes=2)
+
+
+def past(*shape: int, dtype: type = np.float32) -> dict[str, np.ndarray]:
+    return {"past": np.zeros(shape, dtype)}
+
+
+def test_a_task_says_its_tensors_and_its_horizon():
+    assert TASK.inputs["past"].describe() == "(batch, 10, nodes, 3)"
+    assert TASK.outputs["future"].describe() == "(batch, 2, 5, nodes, 3)"
+    assert {spec.unit for spec in (*TASK.inputs.values(), *TASK.outputs.values())} == {"m"}
+    assert TASK.axes == {"nodes": (21, 42)}
+    assert TASK.horizon_s == pytest.approx(5 / 30)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 7])
+@pytest.mark.parametrize("nodes", [21, 42])
+def test_one_hand_and_two_in_any_batch_are_taken(batch: int, nodes: int):
+    check_inputs(TASK, past(batch, 10, nodes, 3), "it")
+    check_outputs(TASK, {"future": np.zeros((batch, 2, 5, nodes, 3), np.float32)}, "it")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        (past(1, 9, 42, 3), r"it takes past of shape \(batch, 10, nodes, 3\), not \(1, 9, 42, 3\)"),
+        (past(1, 10, 42, 2), r"not \(1, 10, 42, 2\)"),
+        (past(10, 42, 3), r"\(batch, 10, nodes, 3\), not \(10, 42, 3\)"),
+        (past(1, 10, 26, 3), "with 21 or 42 nodes, not 26"),
+        (past(1, 10, 42, 3, dtype=np.float64), "in float32, not float64"),
+        ({"present": np.zeros(1, np.float32)}, r"it takes \['past'\], not \['present'\]"),
+        ({}, r"it takes \['past'\], not \[\]"),
+        (past(1, 10, 42, 3) | {"more": np.zeros(1, np.float32)}, r"not \['more', 'past'\]"),
+    ],
+)
+def test_anything_else_is_refused_with_what_was_wanted_and_what_came(tensors: dict[str, np.ndarray], said: str):
+    with pytest.raises(WrongShape, match=said):
+        check_inputs(TASK, tensors, "it")
+
+
+def test_outputs_are_held_to_their_own_shapes():
+    with pytest.raises(WrongShape, match=r"it gives future of shape \(batch, 2, 5, nodes, 3\), not \(1, 1, 5, 42, 3\)"):
+        check_outputs(TASK, {"future": np.zeros((1, 1, 5, 42, 3), np.float32)}, "it")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"past": 1}, {"future": 0}, {"fps": 0}, {"modes": 0}, {"order": "mano"}, {"colour": "red"}, {"kind": "pose"}],
+)
+def test_a_task_that_makes_no_sense_cannot_be_made(wrong: dict[str, object]):
+    with pytest.raises(ValidationError):
+        HandForecast(**{"past": 10, "future": 5, "fps": 30, **wrong})
+
+
+def test_a_task_is_a_value():
+    assert HandForecast.model_validate_json(TASK.model_dump_json()) == TASK
+    with pytest.raises(ValidationError, match="frozen"):
+        TASK.past = 3  # pyright: ignore[reportAttributeAccessIssue]

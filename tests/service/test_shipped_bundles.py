@@ -1,0 +1,104 @@
+"""The bundles that ship, over a real socket: they answer real clips as well as their cards say, and turn with them."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+
+from models.contract.bundle import model_card, read_bundle
+from models.contract.symmetry import SYMMETRIES
+from training.data.hands import HandBatches, HandData
+from training.data.windows import Window
+
+from .test_server import Running, start, stop
+
+SHIPPED = Path(__file__).resolve().parents[2] / "bundles"
+NAMES = sorted(folder.name for folder in SHIPPED.iterdir() if (folder / "bundle.json").is_file())
+MAY_SHIP = {"Apache-2.0", "MIT", "CC0-1.0", "CC BY 4.0"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    running = start(SHIPPED, CHIRON_SLOTS=str(os.cpu_count()))
+    yield running
+    stop(running)
+
+
+def ask(server: Running, model: str, past: np.ndarray, **fields) -> np.ndarray:
+    """The forecast of past (frames, nodes, 3), as an array."""
+    body = {"fps": 30, "model": model, "past": past.astype(float).tolist(), **fields}
+    response = httpx2.post(f"{server.url}/forecast/hands", json=body)
+    assert response.status_code == 200, response.text
+    return np.array(response.json()["future"])
+
+
+def batches_of(name: str, data_folder: Path) -> HandBatches:
+    meta = read_bundle(SHIPPED / name).meta
+    window = Window(meta.task.past, meta.task.future, meta.task.fps)
+    return HandData(tuple(source.name for source in meta.trained_on), window).load(data_folder)
+
+
+def test_there_is_a_shipped_bundle():
+    assert "hands-eqmotion" in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_was_trained_on_data_that_may_ship_and_says_so_on_its_card(name):
+    meta = read_bundle(SHIPPED / name).meta
+    assert meta.trained_on
+    assert {source.licence for source in meta.trained_on} <= MAY_SHIP
+    assert (SHIPPED / name / "README.md").read_text() == model_card(meta)
+    assert {m.split for m in meta.measurements} == {"test"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_real_test_clips_are_forecast_as_well_as_the_card_says(server, data_folder, name):
+    """Every test window of its sources is sent, one request each; the mean error against what came is the card's to 0.01 mm."""
+    batches, meta = batches_of(name, data_folder), read_bundle(SHIPPED / name).meta
+    for measured in meta.measurements:
+        hands = 2 if measured.metric.endswith("two hands") else 1
+        windows = batches.windows("test", hands, (measured.source,), phases="first")
+        assert len(windows) == measured.windows
+        past, true = windows.past_future(np.arange(len(windows)))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            answers = np.stack(list(pool.map(lambda clip: ask(server, name, clip), past)))
+        error = 1000 * np.linalg.norm(answers - true, axis=-1).mean()
+        assert error == pytest.approx(measured.value, abs=0.01)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("symmetry", ["translation", "rotation", "mirror-swap"])
+@pytest.mark.parametrize("hands", [1, 2])
+def test_turning_moving_or_mirroring_a_real_request_does_so_to_the_answer(server, data_folder, name, symmetry, hands):
+    """To 1e-5 m, within 10 m of the origin."""
+    windows = batches_of(name, data_folder).windows("test", hands, phases="first")
+    past, _ = windows.past_future(np.linspace(0, len(windows) - 1, 4).astype(int))
+    rng = np.random.default_rng(0)
+    for clip in past.astype(float):
+        straight = ask(server, name, clip)
+        for _ in range(3):
+            act = SYMMETRIES[symmetry](rng)
+            assert np.abs(ask(server, name, act(clip)) - act(straight)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_that_should_not_turn_with_the_request_does_not(server, data_folder, name):
+    """The control: shearing is no symmetry, and the comparison above would see it."""
+    windows = batches_of(name, data_folder).windows("test", 2, phases="first")
+    clip = windows.past_future(np.array([len(windows) // 2]))[0][0].astype(float)
+    shear = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert np.abs(ask(server, name, clip @ shear.T) - ask(server, name, clip) @ shear.T).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_company_never_changes_an_answer(server, data_folder, name):
+    windows = batches_of(name, data_folder).windows("test", 2, phases="first")
+    past, _ = windows.past_future(np.linspace(0, len(windows) - 1, 16).astype(int))
+    alone = [ask(server, name, clip) for clip in past]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda clip: ask(server, name, clip), past))
+    np.testing.assert_array_equal(alone, together)

@@ -1,0 +1,226 @@
+"""Every network keeps the symmetries it claims, and so does its graph; and the checker sees it where one is broken."""
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from laws import (
+    ALL,
+    DOUBLE_M,
+    LAWS,
+    SINGLE_M,
+    TASK,
+    Law,
+    as_function,
+    hand_motion,
+    networks,
+    networks_of,
+    not_in_the_table,
+    shaken,
+)
+from torch import nn
+
+from models.contract.symmetry import SYMMETRIES, Tensors, violation
+from training.export import Run, onnx_runner, to_onnx
+
+TRIALS = 3
+BROKEN_M = 1e-3  # what breaks a law breaks it visibly: by a millimetre
+
+every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+both_sizes = pytest.mark.parametrize("nodes", [21, 42])
+
+
+def network_of(law: Law) -> Any:
+    torch.manual_seed(0)
+    return shaken(law.build())
+
+
+# --- the table ---
+
+
+def test_every_network_is_in_the_table_of_laws():
+    assert len(list(networks())) >= 2
+    assert not_in_the_table(networks()) == set()
+
+
+def test_a_network_that_is_not_in_the_table_is_found_out():
+    class Unlisted(nn.Module):
+        def __init__(self, task: object) -> None:
+            super().__init__()
+
+    class Claiming(nn.Module):
+        symmetries = ("rotation",)
+
+    class Layer(nn.Module):
+        pass
+
+    module = types.ModuleType("models.forecast.unlisted")
+    for cls in (Unlisted, Claiming, Layer):
+        cls.__module__ = module.__name__
+        setattr(module, cls.__name__, cls)
+    found = not_in_the_table(networks_of(vars(module), module.__name__))
+    assert {name.rpartition(".")[2] for name in found} == {"Unlisted", "Claiming"}
+
+
+@every_law
+def test_a_network_claims_what_the_table_says(law: Law):
+    assert law.build().symmetries == law.keeps
+
+
+# --- the laws, on networks ---
+
+
+@both_sizes
+@every_law
+def test_a_network_keeps_its_symmetries_in_single_precision_to_ten_metres(law: Law, nodes: int):
+    network = network_of(law)
+    past = hand_motion(network.task.past, nodes).astype(np.float32)
+    for symmetry in law.keeps:
+        assert violation(as_function(network), symmetry, {"past": past}, trials=TRIALS) <= law.single_m
+
+
+@both_sizes
+@every_law
+def test_a_network_keeps_its_symmetries_exactly_in_double_precision(law: Law, nodes: int):
+    network = network_of(law).double()
+    past = hand_motion(network.task.past, nodes, batch=1)
+    for symmetry in law.keeps:
+        assert violation(as_function(network), symmetry, {"past": past}, trials=TRIALS) <= DOUBLE_M
+
+
+@both_sizes
+@every_law
+def test_what_else_is_in_a_batch_never_changes_an_answer(law: Law, nodes: int):
+    network = network_of(law)
+    past = hand_motion(network.task.past, nodes, batch=3).astype(np.float32)
+    past[1] *= 3
+    past[2, :] = past[2, :1]
+    together = as_function(network)({"past": past})["future"]
+    for i in range(len(past)):
+        alone = as_function(network)({"past": past[i : i + 1]})["future"]
+        assert np.abs(together[i : i + 1] - alone).max() <= SINGLE_M
+
+
+@every_law
+def test_nodes_may_stand_in_any_order_just_where_no_token_names_them(law: Law):
+    network = network_of(law).double()
+    past, order = hand_motion(network.task.past, 42), np.random.default_rng(0).permutation(42)
+    straight, shuffled = (as_function(network)({"past": x})["future"] for x in (past, past[:, :, order]))
+    apart = np.abs(shuffled - straight[..., order, :]).max()
+    assert apart <= DOUBLE_M if law.any_order else apart > 1e-4
+
+
+def test_shaken_networks_do_more_than_stand_still():
+    for name, law in LAWS.items():
+        if name.startswith("eqmotion"):
+            network = network_of(law)
+            past = hand_motion(network.task.past, 42).astype(np.float32)
+            assert np.abs(as_function(network)({"past": past})["future"] - past[:, None, -1:]).mean() > BROKEN_M, name
+
+
+# --- the laws, on graphs ---
+
+
+@pytest.fixture(scope="session", params=["eqmotion standard", "eqmotion reference"])
+def exported(request: pytest.FixtureRequest) -> tuple[Law, nn.Module, Run]:
+    """A law, its shaken network and the ONNX graph of that network."""
+    law = LAWS[request.param]
+    network = network_of(law)
+    past = hand_motion(network.task.past, 42, batch=1).astype(np.float32)
+    return law, network, onnx_runner(to_onnx(network, {"past": past}))
+
+
+@both_sizes
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_graph_answers_as_its_network_does(exported: tuple[Law, nn.Module, Run], nodes: int, batch: int):
+    _, network, graph = exported
+    past = hand_motion(TASK.past, nodes, batch=batch, seed=batch).astype(np.float32)
+    answers = graph({"past": past})["future"]
+    assert answers.shape == (batch, 1, TASK.future, nodes, 3)
+    assert np.abs(answers - as_function(network)({"past": past})["future"]).max() <= SINGLE_M
+
+
+@both_sizes
+def test_a_graph_keeps_the_symmetries_of_its_network(exported: tuple[Law, nn.Module, Run], nodes: int):
+    law, _, graph = exported
+    past = hand_motion(TASK.past, nodes).astype(np.float32)
+    for symmetry in law.keeps:
+        assert violation(graph, symmetry, {"past": past}, trials=TRIALS) <= law.single_m
+
+
+def test_what_else_is_in_a_batch_never_changes_the_answer_of_a_graph(exported: tuple[Law, nn.Module, Run]):
+    past = hand_motion(TASK.past, 42, batch=3).astype(np.float32)
+    together = exported[2]({"past": past})["future"]
+    alone = np.concatenate([exported[2]({"past": past[i : i + 1]})["future"] for i in range(3)])
+    assert np.abs(together - alone).max() <= 1e-6
+
+
+# --- the checker, on functions that break the laws ---
+
+
+def constant_velocity(past: np.ndarray) -> np.ndarray:
+    return (2 * past[:, -1] - past[:, -2])[:, None]
+
+
+def absolute_coordinates(past: np.ndarray) -> np.ndarray:
+    return 0.9 * past[:, -1:]
+
+
+def axis_by_axis(past: np.ndarray) -> np.ndarray:
+    return past[:, -1:] + np.maximum(past[:, -1:] - past[:, -2:-1], 0)
+
+
+def handed(past: np.ndarray) -> np.ndarray:
+    """Moves along a cross product, which a mirror turns round."""
+    one, two = past[:, -1:] - past[:, :1], past[:, -1:] - past[:, -3:-2]
+    return past[:, -1:] + 100 * np.cross(one, two)
+
+
+def gain_a_node(past: np.ndarray) -> np.ndarray:
+    """Every node has its own gain, as with free tokens: left and right differ."""
+    gain = np.linspace(0, 2, past.shape[2])[:, None]
+    return past[:, -1:] + gain * (past[:, -1:] - past[:, -2:-1])
+
+
+def gain_a_joint(past: np.ndarray) -> np.ndarray:
+    """Every joint has its own gain, the same in both hands."""
+    gain = np.tile(np.linspace(0, 2, 21), past.shape[2] // 21)[:, None]
+    return past[:, -1:] + gain * (past[:, -1:] - past[:, -2:-1])
+
+
+BREAKS: dict[Callable[[np.ndarray], np.ndarray], set[str]] = {
+    constant_velocity: set(),
+    gain_a_joint: set(),
+    absolute_coordinates: {"translation"},
+    axis_by_axis: {"rotation", "mirror-swap"},
+    handed: {"mirror-swap"},
+    gain_a_node: {"mirror-swap"},
+}
+
+
+@pytest.mark.parametrize("function", BREAKS, ids=lambda f: f.__name__)
+def test_the_checker_tells_functions_that_break_a_law_from_those_that_keep_it(function):
+    def run(inputs: Tensors) -> dict[str, np.ndarray]:
+        return {"future": function(inputs["past"])}
+
+    past = hand_motion(10, 42)
+    for symmetry in SYMMETRIES:
+        apart = violation(run, symmetry, {"past": past}, trials=TRIALS)
+        assert apart > BROKEN_M if symmetry in BREAKS[function] else apart <= DOUBLE_M, symmetry
+
+
+def test_tokens_by_node_break_the_swap_and_do_not_claim_it():
+    network = network_of(LAWS["eqmotion, tokens by node"]).double()
+    past = hand_motion(TASK.past, 42)
+    assert "mirror-swap" not in network.symmetries
+    assert violation(as_function(network), "mirror-swap", {"past": past}, trials=TRIALS) > BROKEN_M
+
+
+def test_a_function_that_answers_nan_breaks_every_law():
+    past = {"past": hand_motion(TASK.past, 21)}
+    for symmetry in ALL:
+        apart = violation(lambda inputs: {"future": np.full_like(inputs["past"], np.nan)}, symmetry, past, trials=2)
+        assert not apart <= BROKEN_M

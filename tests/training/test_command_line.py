@@ -1,0 +1,126 @@
+"""The command line: train, measure and export a very small run, and sentences for what a user can mend."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import training.benchmark
+import training.run
+from models.contract.bundle import read_bundle, repeat_example
+from models.contract.task import HandForecast
+from training.__main__ import main
+from training.benchmark import Benchmark
+from training.evaluate import Report
+from training.export import onnx_runner
+from training.run import Run, UnknownRun, all_runs, folder_of, get_run
+
+
+@pytest.fixture
+def only_tiny(tiny: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(training.run, "all_runs", lambda: {tiny.name: tiny})
+    monkeypatch.setattr("training.__main__.all_runs", lambda: {tiny.name: tiny})
+    return tiny
+
+
+def test_the_list_has_every_run_with_its_title(capsys: pytest.CaptureFixture[str]):
+    main(["list"])
+    shown = capsys.readouterr().out
+    assert all(name in shown and run.title in shown for name, run in all_runs().items())
+
+
+def test_the_runs_have_the_names_they_are_found_by_and_fingerprints_of_their_own():
+    runs = all_runs()
+    assert {"hands-eqmotion", "hands-reference-10-10", "hands-eqmotion-30-30"} <= set(runs)
+    assert all(get_run(name) == run and run.name == name for name, run in runs.items())
+    for run in runs.values():
+        assert isinstance(run.task, HandForecast)
+        window = run.data.window
+        assert (run.task.past, run.task.future, run.task.fps) == (window.past, window.future, window.fps)
+
+
+def test_a_fingerprint_changes_with_whatever_decides_the_weights_and_with_nothing_else(tiny: Run):
+    others = (
+        replace(tiny, task=tiny.task.model_copy(update={"modes": 2})),
+        replace(tiny, network=replace(tiny.network, channels=5)),
+        replace(tiny, data=replace(tiny.data, sources=("leap",))),
+        replace(tiny, data=replace(tiny.data, augmentation=replace(tiny.data.augmentation, one_hand=0.3))),
+        tiny.with_steps(13),
+    )
+    assert len({tiny.fingerprint, *(run.fingerprint for run in others)}) == 1 + len(others)
+    assert replace(tiny, name="other", title="Other", licence="MIT").fingerprint == tiny.fingerprint
+    assert tiny.with_steps(None) is tiny
+
+
+def test_an_unknown_run_says_the_names_there_are():
+    with pytest.raises(SystemExit, match=r"no run 'nobody'; there are .*hands-eqmotion, "):
+        main(["run", "nobody"])
+    with pytest.raises(UnknownRun, match="no run 'nobody'"):
+        get_run("nobody")
+
+
+def test_a_seed_that_is_none_and_a_run_not_trained_yet_end_in_a_sentence(
+    only_tiny: Run, tmp_path: Path, made_data: Path
+):
+    with pytest.raises(SystemExit, match="seed"):
+        main(["run", "tiny", "--seed", "-1"])
+    with pytest.raises(SystemExit, match="FileNotFoundError"):
+        main(["--data", str(made_data), "--out", str(tmp_path), "evaluate", "tiny"])
+
+
+def test_a_data_folder_that_is_not_there_ends_in_a_sentence(only_tiny: Run, tmp_path: Path):
+    with pytest.raises(SystemExit, match="UnknownSource: no file"):
+        main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), "run", "tiny"])
+
+
+def test_a_run_is_trained_measured_and_exported(
+    only_tiny: Run, made_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    common = ["--data", str(made_data), "--out", str(tmp_path / "out")]
+    folder = folder_of(tmp_path / "out", only_tiny, 0)
+
+    main([*common, "run", "tiny", "--device", "cpu"])
+    assert f"best weights: {folder / 'best.ckpt'}" in capsys.readouterr().out
+
+    main([*common, "evaluate", "tiny", "--split", "validation"])
+    main([*common, "evaluate", "tiny"])
+    shown = capsys.readouterr().out
+    assert "| 6+6@30, test | hands | windows | recordings | hold |" in shown
+    report = Report.read(folder / "test-beside-baselines.json")
+    assert {row.model for row in report.rows} >= {"hold", "ridge", "EqMotion"}
+    pictures = {path.name for path in folder.glob("*.png")}
+    assert {"test-horizon.png", "test-leap-2.png", "test-leap-1.png", "test-tzionas-2.png"} <= pictures
+    assert {"validation-horizon.png", "validation-leap-2.png"} <= pictures
+
+    target = tmp_path / "bundles" / "tiny"
+    main([*common, "export", "tiny", "--bundle", str(target)])
+    bundle = read_bundle(target)
+    assert bundle.meta.task == only_tiny.task
+    assert [(source.name, source.recordings) for source in bundle.meta.trained_on] == [("leap", 2), ("tzionas", 1)]
+    wanted = [row.mpjpe_mm for row in report.rows if row.model == "EqMotion"]
+    assert [m.value for m in bundle.meta.measurements] == pytest.approx(wanted, abs=0.005)
+    assert repeat_example(bundle, onnx_runner(bundle.model.read_bytes())) <= 1e-5
+
+    with pytest.raises(SystemExit, match="FileExistsError: there is a bundle"):
+        main([*common, "export", "tiny", "--bundle", str(target)])
+    (tmp_path / "precious").mkdir()
+    with pytest.raises(SystemExit, match="BadBundle"):
+        main([*common, "export", "tiny", "--bundle", str(tmp_path / "precious"), "--replace"])
+    assert (tmp_path / "precious").is_dir()
+
+
+def test_a_benchmark_prints_its_table_and_trains_nothing_twice(
+    only_tiny: Run, made_data: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+):
+    suite = Benchmark("6+6@30", {"EqMotion": "tiny"}, ("leap",), seeds=(0, 1))
+    monkeypatch.setitem(training.benchmark.BENCHMARKS, "hands", (suite,))
+    arguments = ["--data", str(made_data), "--out", str(tmp_path), "benchmark", "hands"]
+    main(arguments)
+    first = capsys.readouterr().out
+    lines = first.strip().splitlines()
+    assert lines[0].startswith("| 6+6@30, test | hands | windows | recordings | hold |")
+    assert len({line.count("|") for line in lines}) == 1
+    assert [line.split("|")[1:3] for line in lines[2:]] == [[" leap ", " 2 "], [" leap ", " 1 "]]
+    monkeypatch.setattr(training.benchmark, "train", lambda *_, **__: pytest.fail("trained again"))
+    main(arguments)
+    assert capsys.readouterr().out == first

@@ -1,0 +1,172 @@
+"""Evaluation: what stands in a row, which windows are counted, and that no baseline has seen the test split."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.contract.task import HandForecast
+from models.forecast.linear import LinearForecast, damped_velocity, hold
+from training.data.hands import HandBatches
+from training.evaluate import Report, baselines, detail, evaluate, forecast, table
+from training.metrics import bootstrap_interval, distances_mm, squares_dm2
+from training.run import Run
+
+SOURCES = ("leap", "tzionas")
+
+
+@pytest.fixture
+def batches(tiny: Run, made_data: Path) -> HandBatches:
+    return tiny.data.load(made_data)
+
+
+@pytest.fixture
+def models(tiny_task: HandForecast) -> dict[str, nn.Module]:
+    task = tiny_task
+    return {
+        "hold": LinearForecast(task, hold(task)),
+        "constant velocity": LinearForecast(task, damped_velocity(task, 1.0)),
+        "damped velocity": LinearForecast(task, damped_velocity(task, 0.7)),
+    }
+
+
+@pytest.fixture
+def report(batches: HandBatches, models: dict[str, nn.Module]) -> Report:
+    return evaluate(models, batches, SOURCES, "test")
+
+
+def test_a_report_has_a_row_for_every_source_number_of_hands_and_model(report: Report, models):
+    assert report.groups() == [("leap", 2), ("leap", 1), ("tzionas", 2)]  # tzionas shows no lone hand in its test split
+    assert [(r.source, r.hands, r.model) for r in report.rows] == [
+        (*group, m) for group in report.groups() for m in models
+    ]
+    assert (report.split, report.window, report.fps) == ("test", "6+6@30", 30)
+
+
+def test_a_row_is_what_a_loop_over_windows_says(report: Report, batches: HandBatches, models):
+    windows = batches.windows("test", 2, ("leap",), phases="first")
+    past, true = windows.past_future(np.arange(len(windows)))
+    answer = past[:, -1:].repeat(6, axis=1)
+    errors = distances_mm(answer, true)
+    row = report.row("leap", 2, "hold")
+    assert row.windows == len(windows) == (25 - 11) + (20 - 11) + (30 - 11)
+    assert row.mpjpe_mm == pytest.approx(errors.mean(), rel=1e-5)
+    assert row.mse_dm2 == pytest.approx(squares_dm2(answer, true).mean(), rel=1e-5)
+    assert row.by_frame_mm == pytest.approx(errors.mean(axis=0).tolist(), rel=1e-5)
+    assert row.at_mm == {"100 ms": pytest.approx(row.by_frame_mm[2])}
+    meeting = [windows.recordings[i][2] == "meeting" for i in windows.recording_of]
+    assert set(row.by_action_mm) == {"meeting", "parting"}
+    assert row.by_action_mm["meeting"] == pytest.approx(errors[meeting].mean(), rel=1e-5)
+
+
+def test_stretches_of_one_recording_are_drawn_together(report: Report, batches: HandBatches):
+    windows = batches.windows("test", 2, ("leap",), phases="first")
+    assert [name for _, name, _ in windows.recordings] == ["meet", "meet", "part", "alone"]
+    row = report.row("leap", 2, "hold")
+    assert row.recordings == 2
+    past, true = windows.past_future(np.arange(len(windows)))
+    errors = distances_mm(past[:, -1:].repeat(6, axis=1), true).mean(axis=1)
+    as_recordings = np.array([0, 0, 1, 2])[windows.recording_of]
+    assert row.interval_mm == pytest.approx(bootstrap_interval(errors, as_recordings), rel=1e-5)
+    assert row.interval_mm != pytest.approx(bootstrap_interval(errors, windows.recording_of), rel=1e-5)
+    assert report.row("tzionas", 2, "hold").interval_mm is None
+
+
+def test_a_stride_takes_one_window_in_so_many(batches: HandBatches, models):
+    thin = evaluate(models, batches, ("leap",), "test", stride=5)
+    assert thin.row("leap", 2, "hold").windows == -(-42 // 5)
+    assert thin.row("leap", 2, "hold").recordings == 2
+
+
+def test_a_forecast_is_mode_0_whatever_the_batch(tiny: Run):
+    class Modes(nn.Module):
+        def forward(self, past: Tensor) -> Tensor:
+            return torch.stack([past, past + 1], dim=1)
+
+    past = np.random.default_rng(0).normal(size=(7, 6, 21, 3)).astype(np.float32)
+    assert np.array_equal(forecast(Modes(), past, batch=3), past)
+
+
+def test_a_report_survives_being_written_and_read(report: Report, tmp_path: Path):
+    report.write(tmp_path / "report.json")
+    assert Report.read(tmp_path / "report.json") == report
+    assert json.loads((tmp_path / "report.json").read_text())["split"] == "test"
+
+
+def test_the_row_to_beat_is_the_best_without_weights(report: Report):
+    for group in report.groups():
+        best = report.best_without_weights(*group)
+        assert best.mpjpe_mm == min(r.mpjpe_mm for r in report.rows if (r.source, r.hands) == group)
+
+
+def test_a_bundle_gets_the_rows_of_its_model_beside_the_best_baseline(report: Report):
+    first, *others = report.measurements("constant velocity")
+    assert len(others) == 2
+    row, best = report.row("leap", 2, "constant velocity"), report.best_without_weights("leap", 2)
+    assert (first.metric, first.unit, first.split) == ("MPJPE over 6+6@30, two hands", "mm", "test")
+    assert (first.windows, first.recordings, first.baseline) == (42, 2, best.model)
+    measured = [first.value, first.baseline_value, *(first.interval or ())]
+    assert measured == [round(mm, 2) for mm in (row.mpjpe_mm, best.mpjpe_mm, *(row.interval_mm or ()))]
+
+
+def test_the_table_has_a_line_a_group_and_a_column_a_model(report: Report):
+    lines = table(report, ["hold", "damped velocity"]).splitlines()
+    assert lines[0] == "| 6+6@30, test | hands | windows | recordings | hold | damped velocity |"
+    assert lines[1].count("|") == lines[0].count("|")
+    errors = [report.row("leap", 2, model).mpjpe_mm for model in ("hold", "damped velocity")]
+    assert lines[2] == f"| leap | 2 | 42 | 2 | {errors[0]:.1f} | {errors[1]:.1f} |"
+    assert len(lines) == 2 + 3
+
+
+def test_the_detail_of_a_model_has_its_moments_and_its_interval(report: Report):
+    lines = detail(report, "hold").splitlines()
+    assert lines[0] == "| hold | hands | mean | 95 % interval | 100 ms | MSE, dm² |"
+    row = report.row("leap", 2, "hold")
+    assert row.interval_mm is not None
+    low, high = row.interval_mm
+    assert lines[2] == (
+        f"| leap | 2 | {row.mpjpe_mm:.1f} | {low:.1f} to {high:.1f} | {row.at_mm['100 ms']:.1f} | {row.mse_dm2:.3f} |"
+    )
+    assert "one recording" in lines[4]
+
+
+class Deaf(HandBatches):
+    """Batches that fail where the test split is asked for."""
+
+    def windows(self, split, *arguments, **options):
+        assert split != "test", "a baseline has looked at the test split"
+        return super().windows(split, *arguments, **options)
+
+
+def test_baselines_never_see_the_test_split(tiny: Run, made_data: Path):
+    fitted = baselines(tiny.task, Deaf(tiny.data, made_data / "hands"), every=2)
+    assert list(fitted) == ["hold", "constant velocity", "damped velocity", "ridge"]
+    with pytest.raises(AssertionError, match="looked at the test split"):
+        evaluate(fitted, Deaf(tiny.data, made_data / "hands"), ("leap",), "test")
+
+
+def test_the_fitted_baselines_are_the_best_of_their_kind_where_they_were_fitted(
+    tiny_task: HandForecast, batches: HandBatches
+):
+    fitted = baselines(tiny_task, batches, every=1)
+
+    def error(model: nn.Module) -> float:
+        pairs = [w.past_future(np.arange(len(w))) for w in batches.training]
+        return float(np.mean([distances_mm(forecast(model, past), true).mean() for past, true in pairs]))
+
+    errors = {name: error(model) for name, model in fitted.items()}
+    assert errors["damped velocity"] <= min(errors["hold"], errors["constant velocity"]) + 1e-6
+    assert errors["ridge"] < errors["damped velocity"]
+    others = [LinearForecast(tiny_task, damped_velocity(tiny_task, decay)) for decay in (0.0, 0.25, 0.5, 0.75)]
+    assert errors["damped velocity"] <= min(map(error, others)) + 1e-6
+
+
+def test_a_source_without_windows_has_no_row(tiny: Run, tiny_task: HandForecast, made_data: Path):
+    long = replace(tiny.data, window=replace(tiny.data.window, past=20))
+    task = tiny_task.model_copy(update={"past": 20})
+    longer: dict[str, nn.Module] = {"hold": LinearForecast(task, hold(task))}
+    assert evaluate(longer, long.load(made_data), ("tzionas",), "test").rows == []

@@ -1,0 +1,174 @@
+"""Export: a bundle is written where graph, network and symmetries agree, and refused where any of them does not."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from laws import hand_motion
+from torch import Tensor, nn
+
+import training.export
+from models.contract.bundle import TrainingSource, read_bundle, repeat_example
+from models.contract.task import HandForecast
+from models.forecast.linear import LinearForecast, damped_velocity, hold
+from training.export import (
+    OPSET,
+    BrokenSymmetry,
+    NotTheNetwork,
+    export,
+    git_commit,
+    onnx_runner,
+    refuse_mismatch,
+    refuse_violation,
+    runner,
+    sizes,
+    to_onnx,
+)
+
+# TorchScript is written for those who ask for it, though PyTorch has deprecated it.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
+TASK = HandForecast(past=5, future=3, fps=30, modes=2)
+EXAMPLE = {"past": hand_motion(5, 42, batch=1).astype(np.float32)}
+CARD: dict[str, Any] = {
+    "name": "made-up",
+    "title": "Made up",
+    "licence": "Apache-2.0",
+    "trained_on": (TrainingSource(name="leap", licence="Apache-2.0", attribution="Leap", recordings=2),),
+    "measurements": (),
+    "command": "python -m training export made-up",
+}
+
+
+class AxisByAxis(nn.Module):
+    """Claims rotation and bends every axis by itself."""
+
+    symmetries = ("translation", "rotation")
+
+    def __init__(self, task: HandForecast) -> None:
+        super().__init__()
+        self.task = task
+
+    def forward(self, past: Tensor) -> Tensor:
+        moved = past[:, -1:] + (past[:, -1:] - past[:, :1]).relu()
+        return moved.unsqueeze(1).expand(-1, self.task.modes, self.task.future, -1, -1)
+
+
+@pytest.fixture(scope="module")
+def network() -> LinearForecast:
+    return LinearForecast(TASK, damped_velocity(TASK, 0.8))
+
+
+@pytest.fixture(scope="module")
+def graphs(network: LinearForecast) -> dict[str, bytes]:
+    """ONNX graphs: of the network, of another one and of one that breaks its claim."""
+    others = {"network": network, "other": LinearForecast(TASK, hold(TASK)), "broken": AxisByAxis(TASK)}
+    return {name: to_onnx(module.eval(), EXAMPLE) for name, module in others.items()}
+
+
+@pytest.fixture
+def exporting(monkeypatch: pytest.MonkeyPatch, graphs: dict[str, bytes]):
+    """Makes the exporter write the graph of that name, whatever it is given."""
+    return lambda name: monkeypatch.setattr(training.export, "to_onnx", lambda *_: graphs[name])
+
+
+def test_a_bundle_is_written_and_answers_its_example(network: LinearForecast, exporting, tmp_path: Path):
+    exporting("network")
+    written = export(network, tmp_path / "made-up", EXAMPLE, **CARD)
+    bundle = read_bundle(tmp_path / "made-up")
+    assert bundle.meta == written.meta
+    assert (bundle.meta.task, bundle.meta.symmetries) == (TASK, network.symmetries)
+    assert (bundle.meta.opset, bundle.meta.parameters, bundle.meta.network) == (OPSET, 0, "LinearForecast")
+    assert set(bundle.meta.files) == {"model.onnx", "example.npz"}
+    assert bundle.meta.made_with["torch"] == torch.__version__
+    assert repeat_example(bundle, onnx_runner(bundle.model.read_bytes())) <= 1e-6
+    with pytest.raises(FileExistsError):
+        export(network, tmp_path / "made-up", EXAMPLE, **CARD)
+
+
+def test_a_graph_that_is_not_the_networks_is_refused_and_nothing_is_written(network, exporting, tmp_path: Path):
+    exporting("other")
+    with pytest.raises(NotTheNetwork, match=r"the ONNX graph of made-up differs from the network by .* m in future"):
+        export(network, tmp_path / "made-up", EXAMPLE, **CARD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_breaks_a_symmetry_it_claims_is_refused_and_nothing_is_written(exporting, tmp_path: Path):
+    exporting("broken")
+    with pytest.raises(BrokenSymmetry, match="the ONNX graph of made-up claims rotation and breaks it by"):
+        export(AxisByAxis(TASK), tmp_path / "made-up", EXAMPLE, **CARD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_torchscript_twin_answers_as_the_network_does(network: LinearForecast, exporting, tmp_path: Path):
+    exporting("network")
+    bundle = export(network, tmp_path / "made-up", EXAMPLE, torchscript=True, **CARD)
+    assert "model.ts" in bundle.meta.files
+    twin = torch.jit.load(io.BytesIO((bundle.folder / "model.ts").read_bytes()))
+    for inputs in sizes(TASK, EXAMPLE):
+        past = torch.from_numpy(inputs["past"])
+        assert (twin(past) - network(past)).abs().max() <= 1e-6
+
+
+def test_a_torchscript_that_froze_a_size_is_refused(network: LinearForecast, exporting, monkeypatch, tmp_path: Path):
+    class Frozen(nn.Module):
+        def forward(self, past: Tensor) -> Tensor:
+            return past[:1, -1:].unsqueeze(1).expand(1, 2, 3, -1, -1)
+
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.trace(Frozen(), torch.from_numpy(EXAMPLE["past"])), buffer)
+    exporting("network")
+    monkeypatch.setattr(training.export, "to_torchscript", lambda *_: buffer.getvalue())
+    with pytest.raises(NotTheNetwork, match="the TorchScript of made-up"):
+        export(network, tmp_path / "made-up", EXAMPLE, torchscript=True, **CARD)
+
+
+def test_the_opset_is_in_the_file_and_the_axes_are_those_of_the_task(graphs: dict[str, bytes]):
+    model = onnx.load_from_string(graphs["network"])
+    assert {o.version for o in model.opset_import if o.domain in ("", "ai.onnx")} == {OPSET}
+    (given,) = model.graph.input
+    dims = given.type.tensor_type.shape.dim
+    assert [d.dim_param or d.dim_value for d in dims] == ["batch", 5, "nodes", 3]
+    assert [o.name for o in model.graph.output] == ["future"]
+
+
+def test_a_file_of_another_opset_is_refused(network: LinearForecast, graphs: dict[str, bytes], monkeypatch):
+    class Program:
+        """What the exporter hands back, of the opset that it liked better."""
+
+        def save(self, path: Path) -> None:
+            path.write_bytes(graphs["network"])
+
+    monkeypatch.setattr(training.export, "OPSET", OPSET + 1)
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Program())
+    with pytest.raises(NotTheNetwork, match=f"asked for opset {OPSET + 1} and wrote {OPSET}"):
+        to_onnx(network, EXAMPLE)
+
+
+def test_the_checks_run_at_every_legal_size_alone_and_in_company():
+    assert [x["past"].shape for x in sizes(TASK, EXAMPLE)] == [
+        (1, 5, 21, 3),
+        (3, 5, 21, 3),
+        (1, 5, 42, 3),
+        (3, 5, 42, 3),
+    ]
+    one_hand = {"past": EXAMPLE["past"][:, :, :21]}
+    assert {x["past"].shape[2] for x in sizes(TASK, one_hand)} == {21}
+
+
+def test_an_answer_of_nan_is_refused(network: LinearForecast):
+    def nan(inputs):
+        return {"future": np.full((1, 2, 3, 42, 3), np.nan, np.float32)}
+
+    with pytest.raises(NotTheNetwork):
+        refuse_mismatch("it", runner(network, TASK), nan, EXAMPLE)
+    with pytest.raises(BrokenSymmetry):
+        refuse_violation("it", nan, "rotation", EXAMPLE)
+
+
+def test_the_commit_is_a_hash_or_unknown():
+    assert git_commit() == "unknown" or len(git_commit()) == 40

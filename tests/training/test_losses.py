@@ -1,0 +1,32 @@
+"""The loss: the error that is reported, and with several modes half of it for the nearest."""
+
+import numpy as np
+import pytest
+import torch
+
+from training.losses import mean_distance_mm
+from training.metrics import distances_mm
+
+
+def test_the_loss_of_one_mode_is_the_reported_error():
+    generator = torch.Generator().manual_seed(0)
+    futures, true = (torch.randn(shape, generator=generator) for shape in ((3, 1, 4, 21, 3), (3, 4, 21, 3)))
+    reported = distances_mm(futures[:, 0].numpy(), true.numpy()).mean()
+    assert mean_distance_mm(futures, true).item() == pytest.approx(float(reported), rel=1e-6)
+
+
+def test_with_more_modes_half_the_weight_goes_to_the_nearest_of_each_window():
+    true = torch.zeros(2, 4, 21, 3)
+    off_mm = np.array([[10.0, 4.0, 30.0], [10.0, 20.0, 6.0]])  # (window, mode)
+    futures = torch.zeros(2, 3, 4, 21, 3)
+    futures[..., 0] = torch.tensor(off_mm / 1000, dtype=torch.float32)[:, :, None, None]
+    assert mean_distance_mm(futures, true).item() == pytest.approx(0.5 * 10 + 0.5 * (4 + 6) / 2, rel=1e-5)
+
+
+def test_a_mode_that_is_neither_first_nor_nearest_learns_nothing():
+    futures = torch.zeros(1, 3, 2, 21, 3)
+    futures[:, 1], futures[:, 2] = 0.5, 2.0
+    futures.requires_grad_()
+    mean_distance_mm(futures, torch.ones(1, 2, 21, 3)).backward()
+    assert futures.grad is not None
+    assert [bool(futures.grad[0, mode].any()) for mode in range(3)] == [True, True, False]
