@@ -78,7 +78,9 @@ class EqMotion(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.read_out = VectorLinear(c, task.modes * task.future)
         if config.residual_output:
-            nn.init.zeros_(self.read_out.weight[: task.future])  # mode 0 begins as the last pose, the others near it
+            with torch.no_grad():  # mode 0 begins as the last pose, the others near it
+                self.read_out.weight[: task.future] = 0
+                self.read_out.weight[task.future :] *= 0.01
         if config.dct:
             self.register_buffer("dct", dct_matrix(task.past), persistent=False)
             self.register_buffer("idct", dct_matrix(task.future).T.contiguous(), persistent=False)
