@@ -8,11 +8,12 @@ a layer that begins at zero hides whatever follows it.
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 import numpy as np
 import torch
+from clouds import SMALL
 from torch import nn
 
 import models
@@ -20,6 +21,8 @@ from models.contract.symmetry import Tensors
 from models.contract.task import HandForecast
 from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
+from models.landmarks.pointnet2 import PointNet2Config
+from models.landmarks.se3_unet import SE3UNetConfig
 
 SINGLE_M = 1e-5  # a hundredth of a millimetre, with hands up to 10 m from the origin in float32
 DOUBLE_M = 1e-10  # what is left in float64 where a law holds at all
@@ -71,9 +74,35 @@ LAWS = {
 }
 
 
-TABLES = (
-    LAWS,
-)  # a kind of network whose input is something else has a table and tests of its own, and stands here beside the forecasters
+NARROW = SE3UNetConfig(channels=((6, 4), (6, 4), (6, 4)), layers=1, functions=4, key_functions=2, hidden=16, votes=6)
+FACES = {
+    "se3-unet": NARROW,
+    "se3-unet, two layers a block": replace(NARROW, layers=2),
+    "se3-unet, all harmonics": replace(NARROW, harmonics=2),
+    "se3-unet, degrees to 2": replace(NARROW, channels=((4, 3, 2),) * 3, harmonics=4),
+    "se3-unet, literal": replace(NARROW, literal=True),
+    "se3-unet, attentive, by norms": replace(NARROW, attentive=True, nonlinearity="norm"),
+    "se3-unet, pools the longest": replace(NARROW, pooling="max"),
+    "se3-unet, no cross product": replace(NARROW, handed=False),
+    "pointnet++": PointNet2Config(channels=(8, 12, 16), hidden=16),
+}
+
+
+def _face(config: SE3UNetConfig | PointNet2Config) -> Callable[[], nn.Module]:
+    return lambda: config.build(SMALL)
+
+
+FACE_LAWS = {
+    name: Law(_face(config), keeps=SE3 if isinstance(config, SE3UNetConfig) else ("translation",))
+    for name, config in FACES.items()
+}
+# The norm nonlinearity jumps where a scalar or vector is 0, so that rounding, as at 10 m from the origin, may throw one across.
+FACE_LAWS["se3-unet, attentive, by norms"] = Law(
+    _face(FACES["se3-unet, attentive, by norms"]), keeps=SE3, single_m=1e-2
+)
+
+# A kind of network whose input is something else has a table here and tests of its own: faces in tests/landmarks.
+TABLES = (LAWS, FACE_LAWS)
 
 
 def networks() -> Iterator[type[nn.Module]]:

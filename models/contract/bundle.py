@@ -25,9 +25,7 @@ from models.contract.task import Task, check_inputs, check_outputs
 
 MODEL, EXAMPLE, META = "model.onnx", "example.npz", "bundle.json"
 MAX_META_BYTES = 1 << 20
-EXAMPLE_TOLERANCE_M = (
-    1e-5  # a hundredth of a millimetre: far below every tracker, far above float32 rounding at hand size
-)
+EXAMPLE_TOLERANCE = 1e-5  # in m a hundredth of a millimetre: far below every tracker, far above float32 rounding
 
 
 class BadBundle(ValueError):
@@ -53,7 +51,10 @@ class TrainingSource(_Value):
 
 
 class Measurement(_Value):
-    """One figure: what was measured, on which recordings, and what a model without weights reaches there."""
+    """One figure: what was measured, on what, and what a model without weights reaches there.
+
+    Of hands, `windows` of `recordings`; of faces, scans of people.
+    """
 
     metric: str
     value: float
@@ -171,21 +172,22 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def repeat_example(bundle: Bundle, run: Callable[[Tensors], Tensors]) -> float:
-    """Run the example again; the largest difference from the answer it carries, in the unit of the outputs (m).
+    """Run the example again; the largest difference from the answer it carries, in the unit of the output where it is.
 
-    Raises BadBundle above EXAMPLE_TOLERANCE_M: then `run` is not the network that was exported.
+    Raises BadBundle above EXAMPLE_TOLERANCE: then `run` is not the network that was exported.
     """
     inputs, wanted = bundle.example()
     got = run(inputs)
     worst = max(float(np.abs(got[name] - wanted[name]).max()) for name in wanted)
-    if not worst <= EXAMPLE_TOLERANCE_M:
-        raise BadBundle(f"{bundle.meta.name} answers its example {worst:.2e} m away from what it should")
+    if not worst <= EXAMPLE_TOLERANCE:
+        raise BadBundle(f"{bundle.meta.name} answers its example {worst:.2e} away from what it should")
     return worst
 
 
 def model_card(meta: BundleMeta) -> str:
     """The model card, in Markdown."""
     task = meta.task
+    many, of = {"hand-forecast": ("windows", "recordings"), "face-landmarks": ("scans", "people")}[task.kind]
     lines = [
         f"# {meta.title}",
         "",
@@ -199,13 +201,13 @@ def model_card(meta: BundleMeta) -> str:
         "",
         "## Trained on",
         "",
-        "| source | recordings | licence | attribution |",
+        f"| source | {of} | licence | attribution |",
         "|---|---|---|---|",
         *(f"| {s.name} | {s.recordings} | {s.licence} | {s.attribution} |" for s in meta.trained_on),
         "",
         "## Measured",
         "",
-        "| metric | split | source | value | without weights | windows | recordings | 95 % interval |",
+        f"| metric | split | source | value | without weights | {many} | {of} | 95 % interval |",
         "|---|---|---|---|---|---|---|---|",
         *(_measured(m) for m in meta.measurements),
         "",

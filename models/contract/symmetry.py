@@ -5,6 +5,7 @@ tests, which hold every network, graph and endpoint to it.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +15,9 @@ from models.contract.skeleton import HAND_PAIR
 Tensors = Mapping[str, np.ndarray]
 Points = Float[np.ndarray, "*batch nodes 3"]
 Action = Callable[[Points], Points]
+Moves = Literal[
+    "points", "vectors", "invariant", "indices"
+]  # vectors turn and are not shifted; the last two stay as they are
 
 
 def random_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
@@ -59,19 +63,34 @@ SYMMETRIES: dict[str, Callable[[np.random.Generator], Action]] = {
 }
 
 
+def acted_on(tensor: np.ndarray, act: Action, symmetry: str, moves: Moves) -> np.ndarray:
+    """What becomes of a tensor, (..., nodes, 3) where it moves at all."""
+    stays = moves in ("invariant", "indices") or (moves == "vectors" and symmetry == "translation")
+    return tensor if stays else act(tensor)
+
+
 def violation(
-    function: Callable[[Tensors], Tensors], symmetry: str, inputs: Tensors, *, trials: int = 8, seed: int = 0
+    function: Callable[[Tensors], Tensors],
+    symmetry: str,
+    inputs: Tensors,
+    *,
+    moves: Mapping[str, Moves] | None = None,
+    trials: int = 8,
+    seed: int = 0,
 ) -> float:
     """The largest |f(g x) - g f(x)| over `trials` random elements g of `symmetry`, in the unit of the outputs.
 
-    Every tensor is taken as points, (..., nodes, 3). Raises KeyError for a symmetry that is not in SYMMETRIES.
+    `moves` says by name how tensors move; one that it does not name is taken as points, (..., nodes, 3). Raises KeyError for a symmetry
+    that is not in SYMMETRIES.
     """
+    how = moves or {}
     rng = np.random.default_rng(seed)
     straight = function(inputs)
     worst = 0.0
     for _ in range(trials):
         act = SYMMETRIES[symmetry](rng)
-        turned = function({name: act(tensor) for name, tensor in inputs.items()})
+        turned = function({k: acted_on(x, act, symmetry, how.get(k, "points")) for k, x in inputs.items()})
         for name, output in straight.items():
-            worst = float(np.maximum(worst, np.abs(turned[name] - act(output)).max()))  # which, unlike max, keeps a NaN
+            wanted = acted_on(output, act, symmetry, how.get(name, "points"))
+            worst = float(np.maximum(worst, np.abs(turned[name] - wanted).max()))  # which, unlike max, keeps a NaN
     return worst

@@ -5,12 +5,14 @@ A data set has a task, a network is built for one, a bundle names one, the servi
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.contract.skeleton import HAND_PAIR, HANDS
+from models.contract.skeleton import FACE68, HAND_PAIR, HANDS
+from models.contract.symmetry import Moves
 
 
 class WrongShape(ValueError):
@@ -18,12 +20,14 @@ class WrongShape(ValueError):
 
 
 class TensorSpec(BaseModel):
-    """One float32 tensor: an integer fixes an axis, a name leaves it free."""
+    """One tensor: an integer fixes an axis, a name leaves it free; `moves` is what becomes of it when the world is turned or moved."""
 
     model_config = ConfigDict(frozen=True)
 
     shape: tuple[int | str, ...]
     unit: str
+    moves: Moves = "points"
+    dtype: Literal["float32", "float64", "int64"] = "float32"
 
     def describe(self) -> str:
         return "(" + ", ".join(str(axis) for axis in self.shape) + ")"
@@ -65,16 +69,80 @@ class HandForecast(BaseModel):
         return self.future / self.fps
 
 
-Task = HandForecast  # one kind so far; the next joins as a union discriminated by `kind`
+class FaceLandmarks(BaseModel):
+    """A scan of a face to its 68 landmarks and, for each, a heatmap over the points of the scan.
+
+    `points` (batch, levels[0], 3), in metres, in any right-handed frame, and float64, since neighbours differ by little, are a farthest point sample of the scan in the order of
+    the sampling, so that the first levels[1] of them are one as well: those are the points of the next level, and so on. What depends on
+    positions alone comes with them, as indices of points in the same cloud, level after level: `neighbours` (batch, sum of levels,
+    neighbours), for each point of a level the nearest others of that level, and `parents` (batch, sum of levels but the last, parents), the
+    nearest of the next level, which for a point that is in it begin with itself.
+
+    `heatmaps` (batch, 68, levels[0]) is 1 at a landmark and exp(-d^2 / 2 sigma^2) at a distance d from it; `landmarks` (batch, 68, 3) are
+    points, in the frame of the scan; `confidence` (batch, 68) is the probability that a landmark is within `confident_m` of the true one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["face-landmarks"] = "face-landmarks"
+    levels: tuple[int, ...] = Field(default=(1024, 256, 64), min_length=2, max_length=8)
+    neighbours: int = Field(default=16, ge=1, le=256)
+    parents: int = Field(default=3, ge=1, le=16)
+    sigma_m: float = Field(default=0.0095, gt=0, le=1)
+    confident_m: float = Field(default=0.003, gt=0, le=1)
+    order: Literal["ibug68"] = "ibug68"
+
+    @model_validator(mode="after")
+    def _levels_shrink(self) -> Self:
+        if any(coarse >= fine for fine, coarse in pairwise(self.levels)):
+            raise ValueError(f"levels are fewer points each, not {self.levels}")
+        if self.levels[-1] <= max(self.neighbours, self.parents):
+            wanted = max(self.neighbours, self.parents) + 1
+            raise ValueError(
+                f"the last of levels {self.levels} has at least {wanted} points: itself and its neighbours"
+            )
+        return self
+
+    @property
+    def inputs(self) -> dict[str, TensorSpec]:
+        neighbours = ("batch", sum(self.levels), self.neighbours)
+        parents = ("batch", sum(self.levels[:-1]), self.parents)
+        return {
+            "points": TensorSpec(shape=("batch", self.levels[0], 3), unit="m", dtype="float64"),
+            "neighbours": TensorSpec(shape=neighbours, unit="", moves="indices", dtype="int64"),
+            "parents": TensorSpec(shape=parents, unit="", moves="indices", dtype="int64"),
+        }
+
+    @property
+    def outputs(self) -> dict[str, TensorSpec]:
+        landmarks = len(FACE68.joints)
+        return {
+            "heatmaps": TensorSpec(shape=("batch", landmarks, self.levels[0]), unit="", moves="invariant"),
+            "landmarks": TensorSpec(shape=("batch", landmarks, 3), unit="m", dtype="float64"),
+            "confidence": TensorSpec(shape=("batch", landmarks), unit="", moves="invariant"),
+        }
+
+    @property
+    def axes(self) -> dict[str, tuple[int, ...]]:
+        """No named axis but the batch."""
+        return {}
+
+
+Task = Annotated[HandForecast | FaceLandmarks, Field(discriminator="kind")]
+
+
+def moves(task: Task) -> dict[str, Moves]:
+    """How each tensor of the task, in or out, is moved: what `violation` asks."""
+    return {name: spec.moves for name, spec in (task.inputs | task.outputs).items()}
 
 
 def check_inputs(task: Task, tensors: Mapping[str, np.ndarray], who: str) -> None:
-    """Raise WrongShape unless `tensors` are the task's inputs: names, shapes and float32."""
+    """Raise WrongShape unless `tensors` are the task's inputs: names, shapes and types."""
     _check(task, task.inputs, tensors, f"{who} takes")
 
 
 def check_outputs(task: Task, tensors: Mapping[str, np.ndarray], who: str) -> None:
-    """Raise WrongShape unless `tensors` are the task's outputs: names, shapes and float32."""
+    """Raise WrongShape unless `tensors` are the task's outputs: names, shapes and types."""
     _check(task, task.outputs, tensors, f"{who} gives")
 
 
@@ -85,8 +153,8 @@ def _check(task: Task, specs: dict[str, TensorSpec], tensors: Mapping[str, np.nd
     for name, spec in specs.items():
         tensor = tensors[name]
         wanted = f"{who} {name} of shape {spec.describe()}"
-        if tensor.dtype != np.float32:
-            raise WrongShape(f"{wanted} in float32, not {tensor.dtype}")
+        if tensor.dtype != spec.dtype:
+            raise WrongShape(f"{wanted} in {spec.dtype}, not {tensor.dtype}")
         if tensor.ndim != len(spec.shape):
             raise WrongShape(f"{wanted}, not {tensor.shape}")
         for axis, size in zip(spec.shape, tensor.shape, strict=True):

@@ -1,0 +1,66 @@
+"""Between the levels of a U-Net on points: a level is the first points of the one above it, in the order of farthest point sampling.
+
+That order is kept from the sampling of the cloud, so any prefix is itself a farthest point sample and nothing is sampled here. Features are
+rows of several degrees (models/layers/degrees.py); a batch of clouds is one block of rows, cloud after cloud.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from models.layers.degrees import Channels, Rows, norms, pack, split
+
+Reduction = Literal["mean", "sum", "max"]
+
+MEETING = 1e-8  # a squared distance is never below this, in the square of the positions' unit
+
+
+class Pooling3D(nn.Module):
+    """Each point that is kept hears itself and its neighbours of the level above: their mean, sum or maximum.
+
+    The maximum of a channel of vectors is the longest of them, since a maximum axis by axis would not turn with them.
+    """
+
+    def __init__(self, channels: Channels, reduction: Reduction = "mean") -> None:
+        super().__init__()
+        self.channels, self.reduction = channels, reduction
+
+    def forward(self, f: Rows, neighbours: Int[Tensor, "batch points k"], kept: int) -> Float[Tensor, "pooled width"]:
+        """`neighbours` are rows of `f`; the first `kept` points of each cloud stay."""
+        batch, points, k = neighbours.shape
+        own = f.unflatten(0, (batch, points))[:, :kept].flatten(0, 1)
+        chosen = neighbours[:, :kept].flatten()
+        others = f.index_select(0, chosen).unflatten(0, (batch * kept, k))
+        if self.reduction == "max":
+            return self._longest(torch.cat([own.unsqueeze(1), others], dim=1))
+        total = own + others.sum(1)
+        return total / (k + 1) if self.reduction == "mean" else total
+
+    def _longest(self, f: Float[Tensor, "pooled k width"]) -> Float[Tensor, "pooled width"]:
+        pooled, k = f.shape[:2]
+        scalars, *others = split(f.flatten(0, 1), self.channels)
+        longest = [scalars.unflatten(0, (pooled, k)).amax(1)]
+        for part in others:
+            winner = norms(part).unflatten(0, (pooled, k)).argmax(1)  # (pooled, channel)
+            wanted = winner[:, None, None].expand(-1, 1, part.shape[1], -1)
+            longest.append(part.unflatten(0, (pooled, k)).gather(1, wanted)[:, 0])
+        return pack(longest)
+
+
+class Upsampling3D(nn.Module):
+    """Each point of the finer level takes the mean of its nearest points of the coarser one, by inverse squared distance (PointNet++)."""
+
+    def forward(
+        self,
+        f: Float[Tensor, "pooled width"],
+        parents: Int[Tensor, "points n"],
+        squares: Float[Tensor, "points n"],
+    ) -> Float[Tensor, "points width"]:
+        """`parents` are rows of `f`, `squares` the squared distances to them; a point that is its own parent is that parent."""
+        points, n = parents.shape
+        weights = 1 / squares.clamp_min(MEETING)  # a clamp: the exporter drops an epsilon that small
+        weights = weights / weights.sum(1, keepdim=True)
+        gathered = f.index_select(0, parents.flatten()).unflatten(0, (points, n))
+        return (weights.unsqueeze(1) @ gathered).squeeze(1)

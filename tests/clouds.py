@@ -1,0 +1,25 @@
+"""Clouds to try landmark networks on."""
+
+import numpy as np
+
+from models.contract.levels import levels
+from models.contract.task import FaceLandmarks
+
+SMALL = FaceLandmarks(levels=(96, 40, 20), neighbours=8)
+
+
+def bumpy_cloud(points: int, seed: int = 0) -> np.ndarray:
+    """(points, 3) float64 metres: a dome with bumps, the size of a face and without any symmetry."""
+    rng = np.random.default_rng(seed)
+    direction = rng.normal(size=(4 * points, 3))
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    direction = direction[direction[:, 2] > -0.3][:points]
+    waves = np.sin(1.5 * direction @ rng.normal(size=(3, 6)) + rng.uniform(0, 6, 6))
+    return 0.1 * direction * (1 + waves.sum(axis=1, keepdims=True) / 12)
+
+
+def inputs_of(task: FaceLandmarks, *clouds: np.ndarray) -> dict[str, np.ndarray]:
+    """The task's inputs of these clouds, where they are, as one batch."""
+    found = [levels(cloud, task) for cloud in clouds]
+    batch = {name: np.concatenate([one.tensors[name] for one in found]) for name in task.inputs}
+    return batch | {"points": np.stack([cloud[one.sampled] for cloud, one in zip(clouds, found, strict=True)])}

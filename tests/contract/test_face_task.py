@@ -1,0 +1,82 @@
+"""What a landmark network is asked, and how its tensors move."""
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from models.contract.symmetry import acted_on, translation, violation
+from models.contract.task import FaceLandmarks, HandForecast, Task, WrongShape, check_inputs, moves
+
+TASK = FaceLandmarks(levels=(100, 30), neighbours=8)
+
+
+def inputs(**changed: np.ndarray) -> dict[str, np.ndarray]:
+    given = {
+        "points": np.zeros((2, 100, 3)),
+        "neighbours": np.zeros((2, 130, 8), np.int64),
+        "parents": np.zeros((2, 100, 3), np.int64),
+    }
+    return given | changed
+
+
+def test_a_task_is_read_back_as_the_kind_it_says():
+    for task in (TASK, HandForecast(past=10, future=5, fps=30)):
+        assert TypeAdapter(Task).validate_json(task.model_dump_json()) == task
+    with pytest.raises(ValidationError, match="kind"):
+        TypeAdapter(Task).validate_python({"kind": "juggling"})
+
+
+def test_a_task_says_its_tensors_and_how_they_move():
+    assert {name: spec.describe() for name, spec in (TASK.inputs | TASK.outputs).items()} == {
+        "points": "(batch, 100, 3)",
+        "neighbours": "(batch, 130, 8)",
+        "parents": "(batch, 100, 3)",
+        "heatmaps": "(batch, 68, 100)",
+        "landmarks": "(batch, 68, 3)",
+        "confidence": "(batch, 68)",
+    }
+    assert moves(TASK) == {
+        "points": "points",
+        "neighbours": "indices",
+        "parents": "indices",
+        "heatmaps": "invariant",
+        "landmarks": "points",
+        "confidence": "invariant",
+    }
+    assert set(moves(HandForecast(past=10, future=5, fps=30)).values()) == {"points"}
+
+
+def test_indices_are_whole_numbers_and_points_are_not():
+    check_inputs(TASK, inputs(), "it")
+    with pytest.raises(WrongShape, match=r"neighbours of shape \(batch, 130, 8\) in int64, not int32"):
+        check_inputs(TASK, inputs(neighbours=np.zeros((2, 130, 8), np.int32)), "it")
+    with pytest.raises(WrongShape, match=r"points of shape .* in float64, not float32"):
+        check_inputs(TASK, inputs(points=np.zeros((2, 100, 3), np.float32)), "it")
+    with pytest.raises(WrongShape, match="batch is 2 elsewhere and 1 here"):
+        check_inputs(TASK, inputs(parents=np.zeros((1, 100, 3), np.int64)), "it")
+
+
+@pytest.mark.parametrize("levels", [(), (100,), (100, 100), (30, 100), (100, 8)])
+def test_levels_that_make_no_sense_are_refused(levels: tuple[int, ...]):
+    with pytest.raises(ValidationError):
+        FaceLandmarks(levels=levels, neighbours=8)
+
+
+def test_the_action_moves_points_turns_vectors_and_leaves_the_rest():
+    act = translation(np.random.default_rng(0))
+    x = np.random.default_rng(1).normal(size=(2, 5, 3))
+    assert np.array_equal(acted_on(x, act, "translation", "points"), act(x))
+    for stays in ("vectors", "invariant", "indices"):
+        assert np.array_equal(acted_on(x, act, "translation", stays), x)
+    assert np.array_equal(acted_on(x, act, "rotation", "vectors"), act(x))
+    assert np.array_equal(acted_on(x, act, "rotation", "invariant"), x)
+
+
+def test_a_violation_goes_by_how_each_tensor_moves():
+    def offsets(given):
+        return {"offsets": given["points"][:, 1:] - given["points"][:, :-1]}
+
+    given = {"points": np.random.default_rng(0).normal(size=(1, 9, 3))}
+    assert violation(offsets, "translation", given, moves={"offsets": "vectors"}) < 1e-12
+    assert violation(offsets, "translation", given) > 1
+    assert violation(offsets, "rotation", given, moves={"offsets": "invariant"}) > 0.1

@@ -1,0 +1,106 @@
+"""A scan as the tensors of its task: prefixes of one sampling, true neighbours, and a turned scan chooses the same."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from clouds import SMALL, bumpy_cloud
+
+from models.contract.cloud import Degenerate
+from models.contract.levels import REACH_M, find, levels, nose
+from models.contract.symmetry import random_rotation
+from models.contract.task import check_inputs
+
+
+def test_the_tensors_are_those_of_the_task():
+    scan = bumpy_cloud(300) + 5
+    found = levels(scan, SMALL)
+    check_inputs(SMALL, found.tensors, "the network")
+    assert np.abs(found.tensors["points"][0] + found.centroid - scan[found.sampled]).max() < 1e-7
+
+
+def test_neighbours_are_the_nearest_others_of_a_level_and_parents_the_nearest_of_the_next():
+    found = levels(bumpy_cloud(300), SMALL)
+    points = found.tensors["points"][0].astype(float)
+    begin = 0
+    for size in SMALL.levels:
+        apart = np.linalg.norm(points[:size, None] - points[None, :size], axis=2)
+        np.fill_diagonal(apart, np.inf)
+        wanted = np.argsort(apart, axis=1)[:, : SMALL.neighbours]
+        assert np.array_equal(found.tensors["neighbours"][0, begin : begin + size], wanted)
+        begin += size
+    begin = 0
+    for fine, coarse in pairwise(SMALL.levels):
+        parents = found.tensors["parents"][0, begin : begin + fine]
+        apart = np.linalg.norm(points[:fine, None] - points[None, :coarse], axis=2)
+        assert np.array_equal(parents, np.argsort(apart, axis=1)[:, : SMALL.parents])
+        assert np.array_equal(parents[:coarse, 0], np.arange(coarse))
+        begin += fine
+
+
+def test_a_scan_turned_and_moved_gives_the_same_indices_and_turned_points():
+    scan, turn = bumpy_cloud(300), random_rotation(np.random.default_rng(0))
+    straight, turned = levels(scan, SMALL), levels(scan @ turn.T + [3, -7, 10], SMALL)
+    for name in ("neighbours", "parents"):
+        assert np.array_equal(turned.tensors[name], straight.tensors[name])
+    assert np.abs(turned.tensors["points"] - straight.tensors["points"] @ turn.T).max() < 1e-7
+
+
+def test_a_scan_of_fewer_points_than_the_task_takes_is_refused():
+    with pytest.raises(Degenerate, match="96"):
+        levels(bumpy_cloud(50), SMALL)
+
+
+# --- the search ---
+
+
+def bust(seed: int = 0) -> np.ndarray:
+    """A small cloud that is looked for, and one three times as wide 0.4 m below it."""
+    return np.concatenate([bumpy_cloud(400, seed), 3 * bumpy_cloud(400, seed + 1) - [0.0, 0.4, 0.0]])
+
+
+def pretended(at: np.ndarray, looks: list[dict[str, np.ndarray]]):
+    """A network whose heatmaps are high near a place of the scan, given to it about the centroid of each look in turn."""
+
+    def run(tensors):
+        looks.append(tensors)
+        points = tensors["points"]
+        near = np.exp(-np.square(points - at).sum(-1) / 0.001)
+        heatmaps = np.repeat(near[:, None], 68, axis=1).astype(np.float32)
+        landmarks = np.repeat(points[:, :1], 68, axis=1)
+        return {"heatmaps": heatmaps, "landmarks": landmarks, "confidence": np.full((1, 68), 0.5, np.float32)}
+
+    return run
+
+
+def test_a_scan_that_is_mostly_a_face_is_looked_at_once():
+    scan, looks = bumpy_cloud(400), []
+    found = find(scan, SMALL, pretended(np.zeros(3), looks))
+    assert (found.looks, len(looks)) == (1, 1)
+    assert found.heatmaps.shape == (68, SMALL.levels[0])
+    assert np.array_equal(found.sampled, levels(scan, SMALL).sampled)
+
+
+def test_a_scan_of_much_else_is_looked_at_again_about_the_nose():
+    scan, looks = bust(), []
+    found = find(scan, SMALL, pretended(-scan.mean(axis=0), looks))
+    assert (found.looks, len(looks)) == (2, 2)
+    middle = scan[nose(pretended(-scan.mean(axis=0), [])(looks[0]), levels(scan, SMALL))]
+    assert np.linalg.norm(scan[found.sampled] - middle, axis=1).max() <= REACH_M
+    assert np.allclose(found.landmarks, scan[found.sampled[0]], atol=1e-6)  # in the scan's own frame after either look
+
+
+def test_no_second_look_is_taken_at_too_few_points():
+    scan = np.concatenate([bumpy_cloud(60), 3 * bumpy_cloud(400, 1) - [0.0, 0.4, 0.0]])
+    assert find(scan, SMALL, pretended(-scan.mean(axis=0), [])).looks == 1
+
+
+def test_both_looks_choose_the_same_points_however_the_scan_lies():
+    scan, rng = bust(), np.random.default_rng(0)
+    straight = find(scan, SMALL, pretended(-scan.mean(axis=0), []))
+    for _ in range(5):
+        turn, shift = random_rotation(rng), rng.uniform(-10, 10, 3)
+        turned = scan @ turn.T + shift
+        found = find(turned, SMALL, pretended(-scan.mean(axis=0) @ turn.T, []))
+        assert np.array_equal(found.sampled, straight.sampled)
+        assert np.abs(found.landmarks - (straight.landmarks @ turn.T + shift)).max() < 1e-6
