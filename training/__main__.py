@@ -4,22 +4,20 @@ import argparse
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from models.contract.bundle import read_bundle
 from models.contract.spec import EvaluateSpec, TrainSpec
-from training.benchmark import BENCHMARKS, benchmark
-from training.data.licences import source_of
-from training.evaluate import WITHOUT_WEIGHTS, baselines, detail, evaluate, forecast, table
+from training import face_benchmark, hand_benchmark
 from training.export import export
 from training.loop import BEST, load_best, train
-from training.plots import error_against_horizon, strip
 from training.run import Run, all_runs, folder_of, get_run
+from training.studies import STUDIES
 
-EQMOTION = "EqMotion"
+BENCHMARKS = {"hands": hand_benchmark.tables, "faces": face_benchmark.tables}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -47,9 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the runs there are")
     run = commands.add_parser("run", help="train a run, or go on with it")
-    evaluate = commands.add_parser(
-        "evaluate", help="measure a trained run beside the forecasts without weights, with pictures"
-    )
+    evaluate = commands.add_parser("evaluate", help="measure a trained run, with pictures")
     evaluate.add_argument("--split", choices=("validation", "test"), default="test")
     export = commands.add_parser("export", help="write the bundle of a trained run")
     export.add_argument("--bundle", type=Path, help="where to; default bundles/<name>")
@@ -91,7 +87,7 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"best weights: {best}")
 
 
-def _trained(arguments: argparse.Namespace) -> tuple[Run, Path, nn.Module]:
+def _trained(arguments: argparse.Namespace) -> tuple[Run[Any, Any], Path, nn.Module]:
     spec = EvaluateSpec(run=arguments.name, seed=arguments.seed)
     run = get_run(spec.run).with_steps(arguments.steps)
     folder = folder_of(arguments.out, run, spec.seed)
@@ -100,50 +96,35 @@ def _trained(arguments: argparse.Namespace) -> tuple[Run, Path, nn.Module]:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     run, folder, network = _trained(arguments)
-    batches = run.data.load(arguments.data)
-    models = {**baselines(run.task, batches), EQMOTION: network}
-    report = evaluate(models, batches, run.data.sources, arguments.split)
-    report.write(folder / f"{arguments.split}-beside-baselines.json")
-    error_against_horizon(report, list(models), folder / f"{arguments.split}-horizon.png")
-    for source, hands in report.groups():
-        windows = batches.windows(arguments.split, hands, (source,), phases="first")
-        past, true = windows.past_future(np.array([len(windows) // 2]))
-        picture = folder / f"{arguments.split}-{source}-{hands}.png"
-        strip(past[0], true[0], forecast(network, past)[0], run.task.fps, picture)
-    print(table(report, models), detail(report, EQMOTION), sep="\n\n")
-    print(f"\nerrors by action and pictures in {folder}")
+    print(STUDIES[run.task.kind].show(run, network, arguments.data, folder, arguments.split))
+    print(f"\nreports and pictures in {folder}")
 
 
 def _export(arguments: argparse.Namespace) -> None:
     run, _, network = _trained(arguments)
-    batches = run.data.load(arguments.data)
-    models = {**baselines(run.task, batches), EQMOTION: network}
-    report = evaluate(models, batches, run.data.sources, "test")
-    windows = batches.windows("test", 2, phases="first")
-    past, _ = windows.past_future(np.array([len(windows) // 2]))
+    facts, table = STUDIES[run.task.kind].facts(run, network, arguments.data)
     target = arguments.bundle or Path("bundles") / run.name
     if arguments.replace and target.exists():
         read_bundle(target)  # replaces a bundle, never another folder
         shutil.rmtree(target)
-    trained_on = [source_of(source, batches.recordings("train", source)) for source in run.data.sources]
     bundle = export(
         network,
         target,
-        {"past": past},
+        facts,
         name=run.name,
         title=run.title,
         licence=run.licence,
-        trained_on=tuple(trained_on),
-        measurements=report.measurements(EQMOTION),
-        command=f"python -m training run {run.name} && python -m training export {run.name}",
+        command=" && ".join(
+            f"python -m training {done}" for done in [*(f"run {s.name}" for s in run.stages), f"export {run.name}"]
+        ),
         torchscript=arguments.torchscript,
     )
-    print(table(report, [*WITHOUT_WEIGHTS, "ridge", EQMOTION]))
+    print(table)
     print(f"{bundle.meta.name} {bundle.meta.version} in {bundle.folder}")
 
 
 def _benchmark(arguments: argparse.Namespace) -> None:
-    print(benchmark(arguments.table, arguments.data, arguments.out))
+    print(BENCHMARKS[arguments.table](arguments.data, arguments.out))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,14 +16,15 @@ import onnxruntime
 import torch
 from torch import nn
 
-from models.contract.bundle import EXAMPLE_TOLERANCE_M, Bundle, BundleMeta, Measurement, TrainingSource, write_bundle
+from models.contract.bundle import EXAMPLE_TOLERANCE, Bundle, BundleMeta, Measurement, TrainingSource, write_bundle
 from models.contract.symmetry import Tensors, violation
-from models.contract.task import Task
+from models.contract.task import Task, moves
+from models.layers.degrees import frozen
 
 Run = Callable[[Tensors], dict[str, np.ndarray]]
 
 OPSET = 20
-TOLERANCE_M = EXAMPLE_TOLERANCE_M  # graph against network, and f(g x) against g f(x)
+TOLERANCE = EXAMPLE_TOLERANCE  # graph against network, and f(g x) against g f(x)
 
 
 class NotTheNetwork(ValueError):
@@ -33,34 +35,41 @@ class BrokenSymmetry(ValueError):
     """A network or graph that does not keep a symmetry it claims."""
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What a bundle says of a trained network, beside its graph; `example` is one real input, by name."""
+
+    example: Tensors
+    trained_on: tuple[TrainingSource, ...]
+    measurements: tuple[Measurement, ...]
+
+
 def export(
     network: nn.Module,
     folder: Path,
-    example: Tensors,
+    facts: Facts,
     *,
     name: str,
     title: str,
     licence: str,
-    trained_on: tuple[TrainingSource, ...],
-    measurements: tuple[Measurement, ...],
     command: str,
     torchscript: bool = False,
 ) -> Bundle:
     """Write the bundle of `network` (which has `task` and `symmetries`) at `folder`.
 
-    `example` is one real input, by name; the checks run on it, on batches of it and on every legal size of its axes.
-    Raises NotTheNetwork, BrokenSymmetry, FileExistsError.
+    The checks run on the example, on batches of it and on every legal size of its axes. Raises NotTheNetwork, BrokenSymmetry,
+    FileExistsError.
     """
     task: Task = network.task  # pyright: ignore[reportAssignmentType] - an attribute of a Module
     symmetries: tuple[str, ...] = network.symmetries  # pyright: ignore[reportAssignmentType]
-    network = network.eval().cpu()
+    network, example = frozen(network.cpu()), facts.example
     run_network = runner(network, task)
     graph = to_onnx(network, example)
     run_graph = onnx_runner(graph)
     for inputs in sizes(task, example):
         refuse_mismatch(f"the ONNX graph of {name}", run_network, run_graph, inputs)
         for symmetry in symmetries:
-            refuse_violation(f"the ONNX graph of {name}", run_graph, symmetry, inputs)
+            refuse_violation(f"the ONNX graph of {name}", run_graph, symmetry, inputs, task)
     extra = {}
     if torchscript:
         extra["model.ts"] = to_torchscript(network, example)
@@ -76,8 +85,8 @@ def export(
         parameters=sum(p.numel() for p in network.parameters()),
         opset=OPSET,
         licence=licence,
-        trained_on=trained_on,
-        measurements=measurements,
+        trained_on=facts.trained_on,
+        measurements=facts.measurements,
         command=command,
         git_commit=git_commit(),
         made_with={package: version(package) for package in ("torch", "onnx", "onnxruntime", "numpy")},
@@ -144,15 +153,14 @@ def to_torchscript(network: nn.Module, example: Tensors) -> bytes:
     return buffer.getvalue()
 
 
-def runner(network: Callable[..., torch.Tensor], task: Task) -> Run:
-    """A network as a function from the task's inputs to its output, arrays by name."""
-    (output,) = task.outputs
+def runner(network: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]], task: Task) -> Run:
+    """A network as a function from the task's inputs to its outputs, arrays by name."""
 
     def run(inputs: Tensors) -> dict[str, np.ndarray]:
         with torch.no_grad():
-            return {
-                output: network(*(torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in task.inputs)).numpy()
-            }
+            answer = network(*(torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in task.inputs))
+        several = answer if isinstance(answer, tuple) else (answer,)
+        return {name: x.numpy() for name, x in zip(task.outputs, several, strict=True)}
 
     return run
 
@@ -171,38 +179,46 @@ def onnx_runner(graph: bytes) -> Run:
 
 
 def sizes(task: Task, example: Tensors) -> Iterator[dict[str, np.ndarray]]:
-    """The example at every legal size of its axes, alone and as one of a batch of three different ones."""
+    """The example at every legal size of its axes, alone and as one of a batch of three different ones.
+
+    The others are larger and, where no indices say who is where, of another order.
+    """
+    smaller = [dict(example)]
     for axis, legal in task.axes.items():
-        for size in legal:
-            one = {}
-            for name, spec in task.inputs.items():
-                place = spec.shape.index(axis)
-                if example[name].shape[place] >= size:
-                    one[name] = np.take(example[name], np.arange(size), axis=place)
-            if len(one) == len(task.inputs):
-                yield one
-                yield {name: np.concatenate([x, 1.5 * x, x[:, ::-1]]).astype(np.float32) for name, x in one.items()}
+        places = {name: spec.shape.index(axis) for name, spec in task.inputs.items()}
+        smaller = [
+            {name: np.take(x, np.arange(size), axis=places[name]) for name, x in one.items()}
+            for one in smaller
+            for size in legal
+            if all(x.shape[places[name]] >= size for name, x in one.items())
+        ]
+    indexed = any(spec.moves == "indices" for spec in task.inputs.values())
+    for one in smaller:
+        yield one
+        three = {
+            name: [x, x, x] if task.inputs[name].moves == "indices" else [x, 1.1 * x, x if indexed else x[:, ::-1]]
+            for name, x in one.items()
+        }
+        yield {name: np.concatenate(parts).astype(one[name].dtype) for name, parts in three.items()}
 
 
 def refuse_mismatch(what: str, wanted: Run, got: Run, inputs: Tensors) -> None:
-    """Raise NotTheNetwork where two functions differ by more than TOLERANCE_M on `inputs`."""
+    """Raise NotTheNetwork where two functions differ by more than TOLERANCE on `inputs`."""
     answers = got(inputs)
     for name, answer in wanted(inputs).items():
         apart = float(np.abs(answers[name] - answer).max())
-        if not apart <= TOLERANCE_M:
+        if not apart <= TOLERANCE:
             shapes = {key: x.shape for key, x in inputs.items()}
             raise NotTheNetwork(
-                f"{what} differs from the network by {apart:.1e} m in {name} for {shapes}; at most {TOLERANCE_M} m is allowed"
+                f"{what} differs from the network by {apart:.1e} in {name} for {shapes}; at most {TOLERANCE} is allowed"
             )
 
 
-def refuse_violation(what: str, run: Run, symmetry: str, inputs: Tensors) -> None:
-    """Raise BrokenSymmetry where a function breaks `symmetry` by more than TOLERANCE_M on `inputs`."""
-    apart = violation(run, symmetry, inputs)
-    if not apart <= TOLERANCE_M:
-        raise BrokenSymmetry(
-            f"{what} claims {symmetry} and breaks it by {apart:.1e} m; at most {TOLERANCE_M} m is allowed"
-        )
+def refuse_violation(what: str, run: Run, symmetry: str, inputs: Tensors, task: Task) -> None:
+    """Raise BrokenSymmetry where a function breaks `symmetry` by more than TOLERANCE on `inputs`."""
+    apart = violation(run, symmetry, inputs, moves=moves(task))
+    if not apart <= TOLERANCE:
+        raise BrokenSymmetry(f"{what} claims {symmetry} and breaks it by {apart:.1e}; at most {TOLERANCE} is allowed")
 
 
 def git_commit() -> str:

@@ -8,9 +8,9 @@ import ctypes
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
@@ -18,16 +18,33 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 from tqdm import tqdm
 
-from training.data.hands import Batch, HandBatches
-from training.run import Optimisation, Run
+from training.data.hands import Batch
+from training.run import Optimisation, Run, folder_of
 
 LAST, BEST, HISTORY = "last.ckpt", "best.ckpt", "history.jsonl"
 
 Progress = Callable[[dict[str, float]], None]
 
 
+@runtime_checkable
+class Batches(Protocol):
+    """What a run's data gives the loop."""
+
+    def training_batch(self, seed: int, step: int, rank: int = 0, ranks: int = 1) -> Batch:
+        """The share of a rank of batch `step`: a function of seed and step."""
+        ...
+
+    def validation_batches(self) -> Iterator[tuple[str, Batch]]:
+        """The validation data, with their source, in batches."""
+        ...
+
+
 class NotThisRun(ValueError):
     """A checkpoint of another configuration than the run's."""
+
+
+class NotStarted(ValueError):
+    """A run that begins with the weights of another, which is not trained yet."""
 
 
 class NotANumber(ArithmeticError):
@@ -35,7 +52,7 @@ class NotANumber(ArithmeticError):
 
 
 def train(
-    run: Run,
+    run: Run[Any, Any],
     seed: int,
     data_folder: Path,
     folder: Path,
@@ -50,7 +67,7 @@ def train(
     """Train and return the checkpoint of the best validation score; continues from `folder`/last.ckpt where there is one.
 
     `progress` is told step, steps, loss and, after a validation, score (mm); where `stop` says so the loop writes a checkpoint and returns.
-    Raises NotThisRun, NotANumber, and what loading the data raises.
+    Raises NotThisRun, NotStarted, NotANumber, and what loading the data raises.
     """
     keep_freed_memory()
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +83,8 @@ def train(
     fabric.launch()
     how = run.optimisation
     network = run.build()
+    if run.start and not (folder / LAST).is_file():
+        network.load_state_dict(beginning(run.start, seed, folder.parents[1]))
     average = run.build().requires_grad_(False)
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
@@ -105,7 +124,7 @@ def train(
         )
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(how, at["step"])
-        loss = run.loss(network(*inputs), target)
+        loss = run.loss(network(*inputs), target, *inputs)
         value = loss.detach().float().cpu()
         if not value.isfinite():
             raise NotANumber(f"the loss of {run.name}, seed {seed}, is {value} at step {at['step'] + 1}")
@@ -149,7 +168,15 @@ def train(
     return folder / BEST
 
 
-def load_best(run: Run, checkpoint: Path) -> nn.Module:
+def beginning(start: Run[Any, Any], seed: int, out: Path) -> dict[str, torch.Tensor]:
+    """The best weights of the run that another begins with, from its folder under `out`. Raises NotStarted."""
+    checkpoint = folder_of(out, start, seed) / BEST
+    if not checkpoint.is_file():
+        raise NotStarted(f"there is no {checkpoint} to begin with: python -m training run {start.name} --seed {seed}")
+    return load_best(start, checkpoint).state_dict()
+
+
+def load_best(run: Run[Any, Any], checkpoint: Path) -> nn.Module:
     """The network with the averaged weights of the best validation, ready to measure or export. Raises NotThisRun."""
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     if content["run"] != run.fingerprint:
@@ -159,13 +186,13 @@ def load_best(run: Run, checkpoint: Path) -> nn.Module:
     return network.eval()
 
 
-def validate(fabric: Fabric, run: Run, network: nn.Module, batches: HandBatches) -> float:
-    """The loss on the validation windows, every source counting the same: the mean over sources of the mean over windows."""
+def validate(fabric: Fabric, run: Run[Any, Any], network: nn.Module, batches: Batches) -> float:
+    """The score on the validation data, every source counting the same: the mean over sources of the mean over what they have."""
     scores: dict[str, list[tuple[float, int]]] = {}
     with torch.no_grad():
         for source, batch in batches.validation_batches():
             inputs, target = tensors(fabric, batch)
-            scores.setdefault(source, []).append((float(run.loss(network(*inputs), target)), len(target)))
+            scores.setdefault(source, []).append((float(run.score(network(*inputs), target, *inputs)), len(target)))
     return sum(sum(v * n for v, n in s) / sum(n for _, n in s) for s in scores.values()) / len(scores)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 Futures = Float[Tensor, "batch modes future nodes 3"]
 
 
-def mean_distance_mm(futures: Futures, true: Float[Tensor, "batch future nodes 3"]) -> Tensor:
+def mean_distance_mm(futures: Futures, true: Float[Tensor, "batch future nodes 3"], *_: Tensor) -> Tensor:
     """Mean distance over joints and frames of mode 0, in mm: the loss is the error that is reported.
 
     Where there are more modes, half the weight goes to the mode that is nearest in each window ("winner takes all"), so that the others

@@ -6,16 +6,20 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 from torch import Tensor, nn
 
 import training.runs
-from models.contract.task import Task
-from models.forecast.eqmotion import EqMotionConfig
+from models.contract.task import FaceLandmarks, HandForecast
+from training.data.faces import FaceData
+from training.data.facescape_batches import FaceScapeData
 from training.data.hands import HandData
-from training.losses import mean_distance_mm
+
+TaskT = TypeVar("TaskT", HandForecast, FaceLandmarks)
+DataT = TypeVar("DataT", HandData, FaceData, FaceScapeData)
+TaskIn = TypeVar("TaskIn", contravariant=True)
 
 
 class UnknownRun(KeyError):
@@ -40,18 +44,40 @@ class Optimisation:
     checkpoint_every: int = 100
 
 
+@runtime_checkable
+class Network(Protocol[TaskIn]):
+    """The sizes and options of a network, which builds itself for a task."""
+
+    def build(self, task: TaskIn, /) -> nn.Module:
+        """With fresh weights."""
+        ...
+
+
+Loss = Callable[..., Tensor]  # of what the network answers, what is true, and each of its inputs
+
+
 @dataclass(frozen=True)
-class Run:
-    """`title`, `licence` and `symmetries` go into the bundle; the rest decides the weights."""
+class Run(Generic[TaskT, DataT]):
+    """`title` and `licence` go into the bundle; the rest decides the weights.
+
+    `score` is the loss's stand-in on validation data, in mm. A run with a `start` begins with the best weights of that run and its seed.
+    """
 
     name: str
     title: str
-    task: Task
-    network: EqMotionConfig
-    data: HandData
+    task: TaskT
+    network: Network[TaskT]
+    data: DataT
     licence: str
+    loss: Loss
+    score: Loss
     optimisation: Optimisation = Optimisation()
-    loss: Callable[[Tensor, Tensor], Tensor] = mean_distance_mm
+    start: "Run[TaskT, DataT] | None" = None
+
+    @property
+    def stages(self) -> "list[Run[TaskT, DataT]]":
+        """The runs to be trained, in order, this one last."""
+        return [*(self.start.stages if self.start else []), self]
 
     @property
     def fingerprint(self) -> str:
@@ -60,13 +86,14 @@ class Run:
         A field at its default does not count, so that an option added later leaves the runs that do not use it what they were.
         """
         decisive = [chosen(part) for part in (self.task, self.network, self.data, self.optimisation)]
-        return hashlib.sha256(repr([*decisive, self.loss.__qualname__]).encode()).hexdigest()[:12]
+        before = [self.start.fingerprint] if self.start else []
+        return hashlib.sha256(repr([*decisive, chosen(self.loss), *before]).encode()).hexdigest()[:12]
 
     def build(self) -> nn.Module:
         """The network, with fresh weights."""
         return self.network.build(self.task)
 
-    def with_steps(self, steps: int | None) -> "Run":
+    def with_steps(self, steps: int | None) -> "Run[TaskT, DataT]":
         return self if steps is None else replace(self, optimisation=replace(self.optimisation, steps=steps))
 
 
@@ -78,12 +105,12 @@ def chosen(value: Any) -> Any:
         own = {field.name: getattr(value, field.name) for field in fields(value)}
         defaults = {field.name: field.default for field in fields(value)}
         return type(value).__name__, {name: chosen(x) for name, x in own.items() if x != defaults[name]}
-    return value
+    return getattr(value, "__qualname__", value)
 
 
-def all_runs() -> dict[str, Run]:
+def all_runs() -> dict[str, Run[Any, Any]]:
     """Every run of training/runs, by name: each module there has one, called RUN, or several, called RUNS."""
-    found: dict[str, Run] = {}
+    found: dict[str, Run[Any, Any]] = {}
     for module in iter_modules(training.runs.__path__):
         values = import_module(f"training.runs.{module.name}")
         for run in getattr(values, "RUNS", None) or (values.RUN,):
@@ -91,7 +118,7 @@ def all_runs() -> dict[str, Run]:
     return found
 
 
-def get_run(name: str) -> Run:
+def get_run(name: str) -> Run[Any, Any]:
     """The run of that name. Raises UnknownRun."""
     runs = all_runs()
     if name not in runs:
@@ -99,6 +126,6 @@ def get_run(name: str) -> Run:
     return runs[name]
 
 
-def folder_of(root: Path, run: Run, seed: int) -> Path:
+def folder_of(root: Path, run: Run[Any, Any], seed: int) -> Path:
     """Where a run of this seed keeps what it makes, under `root`: another configuration has another folder."""
     return root / run.name / f"{run.fingerprint}-seed{seed}"

@@ -11,6 +11,7 @@ from models.contract.task import HandForecast
 from models.forecast.eqmotion import EqMotionConfig
 from training.data.hands import HandData
 from training.data.windows import Window
+from training.losses import mean_distance_mm
 from training.run import Optimisation, Run
 
 FPS = 30
@@ -67,7 +68,7 @@ def tiny_task() -> HandForecast:
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Run:
+def tiny() -> Run[HandForecast, HandData]:
     """Twelve steps of a very small network."""
     window = Window(past=TINY.past, future=TINY.future, fps=TINY.fps)
     return Run(
@@ -77,5 +78,7 @@ def tiny() -> Run:
         network=EqMotionConfig(channels=4, hidden=4, layers=1, categories=3, experts=1),
         data=HandData(("leap", "tzionas"), window, batch=4),
         licence="Apache-2.0",
+        loss=mean_distance_mm,
+        score=mean_distance_mm,
         optimisation=Optimisation(steps=12, warmup=2, validate_every=4, checkpoint_every=3, patience=8),
     )

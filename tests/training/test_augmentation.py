@@ -8,7 +8,8 @@ import pytest
 from laws import hand_motion
 
 from models.contract.skeleton import HAND_PAIR
-from training.data.hands import Augmentation, HandBatches, augment
+from models.contract.task import HandForecast
+from training.data.hands import Augmentation, HandBatches, HandData, augment
 from training.run import Run
 
 ACROSS = np.array([-1, 1, 1], np.float32)
@@ -84,11 +85,11 @@ def test_showing_one_hand_drops_the_left_or_the_right_of_every_window():
 
 
 @pytest.fixture
-def batches(tiny: Run, made_data: Path) -> HandBatches:
+def batches(tiny: Run[HandForecast, HandData], made_data: Path) -> HandBatches:
     return replace(tiny.data, augmentation=NOTHING).load(made_data)
 
 
-def test_a_batch_is_a_function_of_seed_and_step_alone(tiny: Run, made_data: Path):
+def test_a_batch_is_a_function_of_seed_and_step_alone(tiny: Run[HandForecast, HandData], made_data: Path):
     one, other = tiny.data.load(made_data), tiny.data.load(made_data)
     later = other.steps_an_epoch() + 1
     other.training_batch(0, later)
@@ -113,7 +114,9 @@ def test_another_epoch_has_another_order(batches: HandBatches):
     assert not np.array_equal(batches.training_batch(0, 0)[1], batches.training_batch(0, steps)[1])
 
 
-def test_the_shares_of_several_processes_are_together_the_batch_of_one(tiny: Run, made_data: Path):
+def test_the_shares_of_several_processes_are_together_the_batch_of_one(
+    tiny: Run[HandForecast, HandData], made_data: Path
+):
     batches = tiny.data.load(made_data)
     whole, _ = batches.training_batch(0, 2)
     for rank in (0, 1):
@@ -129,12 +132,14 @@ def test_past_and_future_of_a_batch_follow_each_other(batches: HandBatches):
     assert steps[:, 5].max() < 2 * steps.max(axis=1).mean()
 
 
-def test_validation_has_every_source_and_number_of_hands_and_no_test_recording(tiny: Run, made_data: Path):
+def test_validation_has_every_source_and_number_of_hands_and_no_test_recording(
+    tiny: Run[HandForecast, HandData], made_data: Path
+):
     seen = {(source, inputs["past"].shape[2]) for source, (inputs, _) in tiny.data.load(made_data).validation_batches()}
     assert seen == {("leap", 42), ("tzionas", 21)}
 
 
-def test_validation_may_be_thinned(tiny: Run, made_data: Path):
+def test_validation_may_be_thinned(tiny: Run[HandForecast, HandData], made_data: Path):
     batches = tiny.data.load(made_data)
     counted = [sum(len(target) for _, (_, target) in batches.validation_batches(limit)) for limit in (500, 5)]
     assert counted[0] == sum(len(windows) for _, windows in batches.validation) > counted[1] >= 10

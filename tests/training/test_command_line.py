@@ -5,19 +5,21 @@ from pathlib import Path
 
 import pytest
 
-import training.benchmark
+import training.hand_benchmark
 import training.run
 from models.contract.bundle import read_bundle, repeat_example
 from models.contract.task import HandForecast
+from models.forecast.eqmotion import EqMotionConfig
 from training.__main__ import main
-from training.benchmark import Benchmark
-from training.evaluate import Report
+from training.data.hands import HandData
 from training.export import onnx_runner
+from training.hand_benchmark import Suite
+from training.hand_report import Report
 from training.run import Run, UnknownRun, all_runs, folder_of, get_run
 
 
 @pytest.fixture
-def only_tiny(tiny: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+def only_tiny(tiny: Run[HandForecast, HandData], monkeypatch: pytest.MonkeyPatch) -> Run[HandForecast, HandData]:
     monkeypatch.setattr(training.run, "all_runs", lambda: {tiny.name: tiny})
     monkeypatch.setattr("training.__main__.all_runs", lambda: {tiny.name: tiny})
     return tiny
@@ -31,18 +33,22 @@ def test_the_list_has_every_run_with_its_title(capsys: pytest.CaptureFixture[str
 
 def test_the_runs_have_the_names_they_are_found_by_and_fingerprints_of_their_own():
     runs = all_runs()
-    assert {"hands-eqmotion", "hands-reference-10-10", "hands-eqmotion-30-30"} <= set(runs)
+    assert {"hands-eqmotion", "hands-reference-10-10", "hands-eqmotion-30-30", "face-se3unet"} <= set(runs)
     assert all(get_run(name) == run and run.name == name for name, run in runs.items())
     for run in runs.values():
-        assert isinstance(run.task, HandForecast)
-        window = run.data.window
-        assert (run.task.past, run.task.future, run.task.fps) == (window.past, window.future, window.fps)
+        if isinstance(run.task, HandForecast):
+            window = run.data.window
+            assert (run.task.past, run.task.future, run.task.fps) == (window.past, window.future, window.fps)
+        else:
+            assert run.data.task == run.task
 
 
-def test_a_fingerprint_changes_with_whatever_decides_the_weights_and_with_nothing_else(tiny: Run):
+def test_a_fingerprint_changes_with_whatever_decides_the_weights_and_with_nothing_else(
+    tiny: Run[HandForecast, HandData],
+):
     others = (
         replace(tiny, task=tiny.task.model_copy(update={"modes": 2})),
-        replace(tiny, network=replace(tiny.network, channels=5)),
+        replace(tiny, network=EqMotionConfig(channels=5, hidden=4, layers=1, categories=3, experts=1)),
         replace(tiny, data=replace(tiny.data, sources=("leap",))),
         replace(tiny, data=replace(tiny.data, augmentation=replace(tiny.data.augmentation, one_hand=0.3))),
         tiny.with_steps(13),
@@ -60,7 +66,7 @@ def test_an_unknown_run_says_the_names_there_are():
 
 
 def test_a_seed_that_is_none_and_a_run_not_trained_yet_end_in_a_sentence(
-    only_tiny: Run, tmp_path: Path, made_data: Path
+    only_tiny: Run[HandForecast, HandData], tmp_path: Path, made_data: Path
 ):
     with pytest.raises(SystemExit, match="seed"):
         main(["run", "tiny", "--seed", "-1"])
@@ -68,13 +74,13 @@ def test_a_seed_that_is_none_and_a_run_not_trained_yet_end_in_a_sentence(
         main(["--data", str(made_data), "--out", str(tmp_path), "evaluate", "tiny"])
 
 
-def test_a_data_folder_that_is_not_there_ends_in_a_sentence(only_tiny: Run, tmp_path: Path):
+def test_a_data_folder_that_is_not_there_ends_in_a_sentence(only_tiny: Run[HandForecast, HandData], tmp_path: Path):
     with pytest.raises(SystemExit, match="UnknownSource: no file"):
         main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), "run", "tiny"])
 
 
 def test_a_run_is_trained_measured_and_exported(
-    only_tiny: Run, made_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    only_tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     common = ["--data", str(made_data), "--out", str(tmp_path / "out")]
     folder = folder_of(tmp_path / "out", only_tiny, 0)
@@ -110,10 +116,14 @@ def test_a_run_is_trained_measured_and_exported(
 
 
 def test_a_benchmark_prints_its_table_and_trains_nothing_twice(
-    only_tiny: Run, made_data: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+    only_tiny: Run[HandForecast, HandData],
+    made_data: Path,
+    tmp_path: Path,
+    monkeypatch,
+    capsys: pytest.CaptureFixture[str],
 ):
-    suite = Benchmark("6+6@30", {"EqMotion": "tiny"}, ("leap",), seeds=(0, 1))
-    monkeypatch.setitem(training.benchmark.BENCHMARKS, "hands", (suite,))
+    suite = Suite("6+6@30", {"EqMotion": "tiny"}, ("leap",), seeds=(0, 1))
+    monkeypatch.setattr(training.hand_benchmark, "SUITES", (suite,))
     arguments = ["--data", str(made_data), "--out", str(tmp_path), "benchmark", "hands"]
     main(arguments)
     first = capsys.readouterr().out
@@ -121,6 +131,6 @@ def test_a_benchmark_prints_its_table_and_trains_nothing_twice(
     assert lines[0].startswith("| 6+6@30, test | hands | windows | recordings | hold |")
     assert len({line.count("|") for line in lines}) == 1
     assert [line.split("|")[1:3] for line in lines[2:]] == [[" leap ", " 2 "], [" leap ", " 1 "]]
-    monkeypatch.setattr(training.benchmark, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(training.hand_benchmark, "train", lambda *_, **__: pytest.fail("trained again"))
     main(arguments)
     assert capsys.readouterr().out == first

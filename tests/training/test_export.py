@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from laws import hand_motion
+from clouds import SMALL, bumpy_cloud, inputs_of
+from laws import NARROW, hand_motion
 from torch import Tensor, nn
 
 import training.export
@@ -18,6 +19,7 @@ from models.forecast.linear import LinearForecast, damped_velocity, hold
 from training.export import (
     OPSET,
     BrokenSymmetry,
+    Facts,
     NotTheNetwork,
     export,
     git_commit,
@@ -34,12 +36,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 
 TASK = HandForecast(past=5, future=3, fps=30, modes=2)
 EXAMPLE = {"past": hand_motion(5, 42, batch=1).astype(np.float32)}
+SOURCES = (TrainingSource(name="leap", licence="Apache-2.0", attribution="Leap", recordings=2),)
+FACTS = Facts(EXAMPLE, SOURCES, ())
 CARD: dict[str, Any] = {
     "name": "made-up",
     "title": "Made up",
     "licence": "Apache-2.0",
-    "trained_on": (TrainingSource(name="leap", licence="Apache-2.0", attribution="Leap", recordings=2),),
-    "measurements": (),
     "command": "python -m training export made-up",
 }
 
@@ -78,7 +80,7 @@ def exporting(monkeypatch: pytest.MonkeyPatch, graphs: dict[str, bytes]):
 
 def test_a_bundle_is_written_and_answers_its_example(network: LinearForecast, exporting, tmp_path: Path):
     exporting("network")
-    written = export(network, tmp_path / "made-up", EXAMPLE, **CARD)
+    written = export(network, tmp_path / "made-up", FACTS, **CARD)
     bundle = read_bundle(tmp_path / "made-up")
     assert bundle.meta == written.meta
     assert (bundle.meta.task, bundle.meta.symmetries) == (TASK, network.symmetries)
@@ -87,26 +89,26 @@ def test_a_bundle_is_written_and_answers_its_example(network: LinearForecast, ex
     assert bundle.meta.made_with["torch"] == torch.__version__
     assert repeat_example(bundle, onnx_runner(bundle.model.read_bytes())) <= 1e-6
     with pytest.raises(FileExistsError):
-        export(network, tmp_path / "made-up", EXAMPLE, **CARD)
+        export(network, tmp_path / "made-up", FACTS, **CARD)
 
 
 def test_a_graph_that_is_not_the_networks_is_refused_and_nothing_is_written(network, exporting, tmp_path: Path):
     exporting("other")
-    with pytest.raises(NotTheNetwork, match=r"the ONNX graph of made-up differs from the network by .* m in future"):
-        export(network, tmp_path / "made-up", EXAMPLE, **CARD)
+    with pytest.raises(NotTheNetwork, match=r"the ONNX graph of made-up differs from the network by .* in future"):
+        export(network, tmp_path / "made-up", FACTS, **CARD)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_network_that_breaks_a_symmetry_it_claims_is_refused_and_nothing_is_written(exporting, tmp_path: Path):
     exporting("broken")
     with pytest.raises(BrokenSymmetry, match="the ONNX graph of made-up claims rotation and breaks it by"):
-        export(AxisByAxis(TASK), tmp_path / "made-up", EXAMPLE, **CARD)
+        export(AxisByAxis(TASK), tmp_path / "made-up", FACTS, **CARD)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_torchscript_twin_answers_as_the_network_does(network: LinearForecast, exporting, tmp_path: Path):
     exporting("network")
-    bundle = export(network, tmp_path / "made-up", EXAMPLE, torchscript=True, **CARD)
+    bundle = export(network, tmp_path / "made-up", FACTS, torchscript=True, **CARD)
     assert "model.ts" in bundle.meta.files
     twin = torch.jit.load(io.BytesIO((bundle.folder / "model.ts").read_bytes()))
     for inputs in sizes(TASK, EXAMPLE):
@@ -124,7 +126,7 @@ def test_a_torchscript_that_froze_a_size_is_refused(network: LinearForecast, exp
     exporting("network")
     monkeypatch.setattr(training.export, "to_torchscript", lambda *_: buffer.getvalue())
     with pytest.raises(NotTheNetwork, match="the TorchScript of made-up"):
-        export(network, tmp_path / "made-up", EXAMPLE, torchscript=True, **CARD)
+        export(network, tmp_path / "made-up", FACTS, torchscript=True, **CARD)
 
 
 def test_the_opset_is_in_the_file_and_the_axes_are_those_of_the_task(graphs: dict[str, bytes]):
@@ -160,6 +162,27 @@ def test_the_checks_run_at_every_legal_size_alone_and_in_company():
     assert {x["past"].shape[2] for x in sizes(TASK, one_hand)} == {21}
 
 
+def test_a_task_of_fixed_sizes_is_checked_as_it_is_and_its_indices_stay_indices():
+    example = inputs_of(SMALL, bumpy_cloud(200))
+    alone, company = sizes(SMALL, example)
+    assert all(np.array_equal(alone[name], example[name]) for name in example)
+    assert company["points"].shape == (3, *example["points"].shape[1:])
+    assert company["neighbours"].dtype == np.int64
+    assert np.array_equal(company["neighbours"][2], example["neighbours"][0])
+
+
+def test_a_landmark_network_is_written_with_its_three_outputs(tmp_path: Path):
+    torch.manual_seed(0)
+    network = NARROW.build(SMALL)
+    facts = Facts(inputs_of(SMALL, bumpy_cloud(200)), SOURCES, ())
+    bundle = export(network, tmp_path / "made-up", facts, **CARD)
+    assert bundle.meta.symmetries == ("translation", "rotation")
+    assert set(bundle.example()[1]) == {"heatmaps", "landmarks", "confidence"}
+    assert repeat_example(bundle, onnx_runner(bundle.model.read_bytes())) <= 1e-5
+    assert "| source | people | licence |" in (bundle.folder / "README.md").read_text()
+    assert any(p.requires_grad for p in network.parameters())  # what is exported is a copy
+
+
 def test_an_answer_of_nan_is_refused(network: LinearForecast):
     def nan(inputs):
         return {"future": np.full((1, 2, 3, 42, 3), np.nan, np.float32)}
@@ -167,7 +190,7 @@ def test_an_answer_of_nan_is_refused(network: LinearForecast):
     with pytest.raises(NotTheNetwork):
         refuse_mismatch("it", runner(network, TASK), nan, EXAMPLE)
     with pytest.raises(BrokenSymmetry):
-        refuse_violation("it", nan, "rotation", EXAMPLE)
+        refuse_violation("it", nan, "rotation", EXAMPLE, TASK)
 
 
 def test_the_commit_is_a_hash_or_unknown():

@@ -14,13 +14,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from models.contract.task import HandForecast
 from models.forecast.eqmotion import EqMotionConfig
-from training.data.hands import Batch, HandBatches
+from training.data.hands import Batch, HandBatches, HandData
 from training.loop import (
     BEST,
     HISTORY,
     LAST,
     NotANumber,
+    NotStarted,
     NotThisRun,
     forget_after,
     learning_rate,
@@ -29,12 +31,12 @@ from training.loop import (
     train,
     validate,
 )
-from training.run import Optimisation, Run
+from training.run import Optimisation, Run, folder_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def trained(run: Run, data: Path, folder: Path, seed: int = 0, **options) -> Path:
+def trained(run: Run[HandForecast, HandData], data: Path, folder: Path, seed: int = 0, **options) -> Path:
     return train(run, seed, data, folder, accelerator="cpu", bar=False, **options)
 
 
@@ -43,7 +45,7 @@ def history(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tiny: Run, made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(tiny: Run[HandForecast, HandData], made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny run, trained in one go."""
     folder = tmp_path_factory.mktemp("undisturbed")
     trained(tiny, made_data, folder)
@@ -70,7 +72,9 @@ def must_be_the_same(folder: Path, undisturbed: Path) -> None:
 # --- the same curve ---
 
 
-def test_a_run_says_at_every_validation_where_it_is(tiny: Run, made_data: Path, tmp_path: Path, undisturbed: Path):
+def test_a_run_says_at_every_validation_where_it_is(
+    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path, undisturbed: Path
+):
     told: list[dict[str, float]] = []
     best = trained(tiny, made_data, tmp_path, progress=told.append)
     assert told == history(tmp_path)
@@ -82,14 +86,16 @@ def test_a_run_says_at_every_validation_where_it_is(tiny: Run, made_data: Path, 
     must_be_the_same(tmp_path, undisturbed)
 
 
-def test_another_seed_draws_another_curve(tiny: Run, made_data: Path, tmp_path: Path, undisturbed: Path):
+def test_another_seed_draws_another_curve(
+    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path, undisturbed: Path
+):
     trained(tiny, made_data, tmp_path, seed=1)
     assert history(tmp_path) != history(undisturbed)
 
 
 @pytest.mark.parametrize("after", [1, 4, 7])
 def test_a_run_that_was_told_to_stop_goes_on_to_the_same_curve(
-    tiny: Run, made_data: Path, tmp_path: Path, undisturbed: Path, after: int
+    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path, undisturbed: Path, after: int
 ):
     asked = 0
 
@@ -107,7 +113,7 @@ def test_a_run_that_was_told_to_stop_goes_on_to_the_same_curve(
 
 @pytest.mark.parametrize("at", [4, 8])
 def test_a_run_that_failed_goes_on_from_its_last_checkpoint_to_the_same_curve(
-    tiny: Run, made_data: Path, tmp_path: Path, undisturbed: Path, at: int
+    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path, undisturbed: Path, at: int
 ):
     def fail(said: dict[str, float]) -> None:
         if said["step"] == at:
@@ -133,7 +139,7 @@ train(run, 0, data, folder, accelerator="cpu", bar=False, progress=die)
 
 
 def test_a_run_whose_process_was_killed_goes_on_to_the_same_curve(
-    tiny: Run, made_data: Path, tmp_path: Path, undisturbed: Path
+    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path, undisturbed: Path
 ):
     import pickle
 
@@ -146,7 +152,7 @@ def test_a_run_whose_process_was_killed_goes_on_to_the_same_curve(
     must_be_the_same(tmp_path, undisturbed)
 
 
-def test_a_finished_run_is_not_trained_again(tiny: Run, made_data: Path, undisturbed: Path):
+def test_a_finished_run_is_not_trained_again(tiny: Run[HandForecast, HandData], made_data: Path, undisturbed: Path):
     before = (undisturbed / LAST).read_bytes(), (undisturbed / HISTORY).read_text()
     trained(tiny, made_data, undisturbed, progress=lambda _: pytest.fail("trained again"))
     assert (undisturbed / HISTORY).read_text() == before[1]
@@ -155,7 +161,9 @@ def test_a_finished_run_is_not_trained_again(tiny: Run, made_data: Path, undistu
 # --- refusals and endings ---
 
 
-def test_a_checkpoint_of_another_run_is_refused(tiny: Run, made_data: Path, tmp_path: Path, undisturbed: Path):
+def test_a_checkpoint_of_another_run_is_refused(
+    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path, undisturbed: Path
+):
     (tmp_path / LAST).write_bytes((undisturbed / LAST).read_bytes())
     slower = replace(tiny, optimisation=replace(tiny.optimisation, learning_rate=1e-4))
     with pytest.raises(NotThisRun, match=f"holds run {tiny.fingerprint}, seed 0, not {slower.fingerprint}, seed 0"):
@@ -167,34 +175,38 @@ def test_a_checkpoint_of_another_run_is_refused(tiny: Run, made_data: Path, tmp_
 
 
 def test_a_checkpoint_of_a_network_of_another_size_is_refused_in_the_same_words(
-    tiny: Run, made_data: Path, tmp_path: Path, undisturbed: Path
+    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path, undisturbed: Path
 ):
     (tmp_path / LAST).write_bytes((undisturbed / LAST).read_bytes())
     with pytest.raises(NotThisRun):
         trained(replace(tiny, network=EqMotionConfig(channels=8, hidden=4, layers=1)), made_data, tmp_path)
 
 
-def not_a_number(futures: Tensor, true: Tensor) -> Tensor:
+def not_a_number(futures: Tensor, true: Tensor, *_: Tensor) -> Tensor:
     return (futures - true.unsqueeze(1)).sum() * float("nan")
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_says_where(tiny: Run, made_data: Path, tmp_path: Path):
+def test_a_loss_that_is_no_number_ends_the_run_and_says_where(
+    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path
+):
     with pytest.raises(NotANumber, match="loss of tiny, seed 0, is nan at step 1"):
         trained(replace(tiny, loss=not_a_number), made_data, tmp_path)
     assert not (tmp_path / BEST).exists()
 
 
-def bad_when_averaged(futures: Tensor, true: Tensor) -> Tensor:
+def bad_when_averaged(futures: Tensor, true: Tensor, *_: Tensor) -> Tensor:
     """A number while training and none while validating: what a last step to infinity leaves."""
     return (futures - true.unsqueeze(1)).square().mean() * (1 if torch.is_grad_enabled() else float("nan"))
 
 
-def test_a_score_that_is_no_number_ends_the_run_too(tiny: Run, made_data: Path, tmp_path: Path):
+def test_a_score_that_is_no_number_ends_the_run_too(tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path):
     with pytest.raises(NotANumber, match="score of tiny, seed 0, is nan at step 4"):
-        trained(replace(tiny, loss=bad_when_averaged), made_data, tmp_path)
+        trained(replace(tiny, score=bad_when_averaged), made_data, tmp_path)
 
 
-def test_a_run_that_no_longer_gets_better_stops_early(tiny: Run, made_data: Path, tmp_path: Path):
+def test_a_run_that_no_longer_gets_better_stops_early(
+    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path
+):
     lazy = Optimisation(steps=100, learning_rate=0.0, validate_every=2, patience=3, checkpoint_every=50)
     trained(replace(tiny, optimisation=lazy), made_data, tmp_path)
     assert [said["step"] for said in history(tmp_path)] == [
@@ -206,14 +218,14 @@ def test_a_run_that_no_longer_gets_better_stops_early(tiny: Run, made_data: Path
     assert torch.load(tmp_path / BEST, weights_only=True)["step"] == 2
 
 
-def test_training_makes_forecasts_better(tiny: Run, made_data: Path, tmp_path: Path):
+def test_training_makes_forecasts_better(tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path):
     longer = Optimisation(steps=60, learning_rate=5e-3, warmup=5, validate_every=20, checkpoint_every=60)
     trained(replace(tiny, optimisation=longer), made_data, tmp_path)
     scores = [said["score"] for said in history(tmp_path)]
     assert scores[-1] < 0.9 * scores[0]
 
 
-def test_the_best_weights_are_the_averaged_ones(tiny: Run, undisturbed: Path):
+def test_the_best_weights_are_the_averaged_ones(tiny: Run[HandForecast, HandData], undisturbed: Path):
     network, content = load_best(tiny, undisturbed / BEST), torch.load(undisturbed / BEST, weights_only=True)
     assert not network.training
     assert same_bits(dict(network.state_dict()), dict(content["average"]))
@@ -237,7 +249,9 @@ def test_averaged_weights_move_by_their_share():
     torch.testing.assert_close(average.weight, wanted)
 
 
-def test_validation_counts_every_source_the_same_however_many_windows_it_has(tiny: Run, made_data: Path):
+def test_validation_counts_every_source_the_same_however_many_windows_it_has(
+    tiny: Run[HandForecast, HandData], made_data: Path
+):
     class Scripted(HandBatches):
         def validation_batches(self, limit: int = 500):
             def batch(error_m: float, windows: int) -> Batch:
@@ -263,3 +277,22 @@ def test_history_forgets_what_will_be_done_again(tmp_path: Path):
     path.write_text("".join(json.dumps({"step": step}) + "\n" for step in (2, 4, 6)))
     forget_after(path, 4)
     assert [said["step"] for said in history(tmp_path)] == [2, 4]
+
+
+def test_a_run_that_begins_with_another_takes_its_best_weights_and_then_goes_its_own_way(
+    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path
+):
+    second = replace(
+        tiny, name="second", start=tiny, optimisation=replace(tiny.optimisation, steps=4, learning_rate=0.0)
+    )
+    folder = folder_of(tmp_path, second, 0)
+    with pytest.raises(NotStarted, match="python -m training run tiny --seed 0"):
+        trained(second, made_data, folder)
+    first = load_best(tiny, trained(tiny, made_data, folder_of(tmp_path, tiny, 0)))
+    again = load_best(second, trained(second, made_data, folder))
+    pairs = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(
+        torch.allclose(before, after, atol=1e-6) for before, after in pairs
+    )  # weight decay without a rate moves nothing
+    assert second.stages == [tiny, second]
+    assert second.fingerprint != replace(second, start=None).fingerprint

@@ -7,6 +7,11 @@ _LICENCES = {
     "tzionas": ("MIT", "Tzionas et al., Capturing Hands in Action, IJCV 2016; Tzionas and Gall, ICCV 2015"),
     "manipnet": ("CC BY-NC", "Zhang et al., ManipNet, SIGGRAPH 2021"),
     "humoto": ("Adobe Research License v1.1, noncommercial research", "Lu et al., HUMOTO, ICCV 2025"),
+    "ict_facekit": (
+        "MIT",
+        "Li et al., ICT-FaceKit, (c) 2020 USC Institute for Creative Technologies; simulated scans of it",
+    ),
+    "facescape": ("FaceScape licence: non-commercial research, no redistribution", "Yang et al., FaceScape, CVPR 2020"),
     "assembly101_sample": ("CC BY-NC 4.0", "Sener et al., Assembly101, CVPR 2022"),
 }
 

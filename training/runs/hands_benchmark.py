@@ -9,6 +9,7 @@ from models.contract.task import HandForecast
 from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
 from training.data.hands import Augmentation, HandData
 from training.data.windows import PRESETS, Window
+from training.losses import mean_distance_mm
 from training.run import Optimisation, Run
 
 SOURCES = ("manipnet", "humoto", "leap", "tzionas")
@@ -22,7 +23,7 @@ TRAINING = {
 }
 
 
-def _run(kind: str, network: EqMotionConfig, window: Window) -> Run:
+def _run(kind: str, network: EqMotionConfig, window: Window) -> Run[HandForecast, HandData]:
     augmentation, optimisation = TRAINING[window.name]
     return Run(
         name=f"hands-{kind}-{window.past}-{window.future}",
@@ -31,6 +32,8 @@ def _run(kind: str, network: EqMotionConfig, window: Window) -> Run:
         network=network,
         data=HandData(SOURCES, window, batch=16, augmentation=augmentation),
         licence="not for distribution: trained on noncommercial data (manipnet CC BY-NC, humoto Adobe Research License)",
+        loss=mean_distance_mm,
+        score=mean_distance_mm,
         optimisation=optimisation,
     )
 

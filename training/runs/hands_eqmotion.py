@@ -7,6 +7,7 @@ from models.contract.task import HandForecast
 from models.forecast.eqmotion import STANDARD
 from training.data.hands import HandData
 from training.data.windows import PRESETS
+from training.losses import mean_distance_mm
 from training.run import Optimisation, Run
 
 WINDOW = PRESETS["30+30@30"]
@@ -17,5 +18,7 @@ RUN = Run(
     network=STANDARD,
     data=HandData(("leap", "tzionas"), WINDOW, batch=16),
     licence="Apache-2.0",
+    loss=mean_distance_mm,
+    score=mean_distance_mm,
     optimisation=Optimisation(steps=3000, validate_every=200),
 )

@@ -1,11 +1,13 @@
-"""Benchmarks: every model of a table, trained and measured with every seed; what is done already is not done again."""
+"""The table of hand forecasters: every model trained and measured with every seed; what is done already is not done again."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from training.evaluate import WITHOUT_WEIGHTS, Report, baselines, evaluate
+from models.contract.task import HandForecast
+from training.data.hands import HandData
+from training.hand_report import WITHOUT_WEIGHTS, Report, baselines, evaluate
 from training.loop import load_best, train
 from training.run import Run, folder_of, get_run
 
@@ -13,7 +15,7 @@ REPORT = "test.json"
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Suite:
     """Runs of one window, by the name they have in the table; `sources` are measured, whatever the runs were trained on."""
 
     title: str
@@ -23,20 +25,20 @@ class Benchmark:
 
 
 HANDS = ("manipnet", "humoto", "leap", "tzionas", "assembly101_sample")
-BENCHMARKS = {
-    "hands": (
-        Benchmark(
-            "10+10@30", {"reference structure": "hands-reference-10-10", "EqMotion": "hands-eqmotion-10-10"}, HANDS
-        ),
-        Benchmark(
-            "30+30@30", {"reference structure": "hands-reference-30-30", "EqMotion": "hands-eqmotion-30-30"}, HANDS
-        ),
-    )
-}
+SUITES = (
+    Suite("10+10@30", {"reference structure": "hands-reference-10-10", "EqMotion": "hands-eqmotion-10-10"}, HANDS),
+    Suite("30+30@30", {"reference structure": "hands-reference-30-30", "EqMotion": "hands-eqmotion-30-30"}, HANDS),
+)
 
 
 def measured(
-    run: Run, seed: int, data_folder: Path, out: Path, sources: tuple[str, ...], *, bar: bool = True
+    run: Run[HandForecast, HandData],
+    seed: int,
+    data_folder: Path,
+    out: Path,
+    sources: tuple[str, ...],
+    *,
+    bar: bool = True,
 ) -> Report:
     """The test report of a run with one seed, trained first where it is not yet."""
     folder = folder_of(out, run, seed)
@@ -46,10 +48,10 @@ def measured(
     return Report.read(folder / REPORT)
 
 
-def benchmark(name: str, data_folder: Path, out: Path) -> str:
-    """The tables of a benchmark, in Markdown."""
+def tables(data_folder: Path, out: Path) -> str:
+    """A table a suite, in Markdown."""
     parts = []
-    for suite in BENCHMARKS[name]:
+    for suite in SUITES:
         runs = {label: get_run(run) for label, run in suite.runs.items()}
         first = next(iter(runs.values()))
         floor = evaluate(baselines(first.task, batches := first.data.load(data_folder)), batches, suite.sources, "test")
@@ -57,11 +59,11 @@ def benchmark(name: str, data_folder: Path, out: Path) -> str:
             label: [measured(run, seed, data_folder, out, suite.sources) for seed in suite.seeds]
             for label, run in runs.items()
         }
-        parts += [_tables(suite, floor, reports, {label: run.name for label, run in runs.items()})]
+        parts += [_table(suite, floor, reports, {label: run.name for label, run in runs.items()})]
     return "\n\n".join(parts)
 
 
-def _tables(suite: Benchmark, floor: Report, reports: dict[str, list[Report]], names: dict[str, str]) -> str:
+def _table(suite: Suite, floor: Report, reports: dict[str, list[Report]], names: dict[str, str]) -> str:
     """A line a source: the forecasts without weights, mean and spread over seeds of each trained model, the gain of the last of them
     over the best without weights, and that one's 95 % interval (first seed, over recordings)."""
     fixed = [*WITHOUT_WEIGHTS, "ridge"]

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from models.contract.task import HandForecast
 from models.forecast.linear import LinearForecast, damped_velocity, hold
-from training.data.hands import HandBatches
-from training.evaluate import Report, baselines, detail, evaluate, forecast, table
+from training.data.hands import HandBatches, HandData
+from training.hand_report import Report, baselines, detail, evaluate, forecast, table
 from training.metrics import bootstrap_interval, distances_mm, squares_dm2
 from training.run import Run
 
@@ -20,7 +20,7 @@ SOURCES = ("leap", "tzionas")
 
 
 @pytest.fixture
-def batches(tiny: Run, made_data: Path) -> HandBatches:
+def batches(tiny: Run[HandForecast, HandData], made_data: Path) -> HandBatches:
     return tiny.data.load(made_data)
 
 
@@ -82,7 +82,7 @@ def test_a_stride_takes_one_window_in_so_many(batches: HandBatches, models):
     assert thin.row("leap", 2, "hold").recordings == 2
 
 
-def test_a_forecast_is_mode_0_whatever_the_batch(tiny: Run):
+def test_a_forecast_is_mode_0_whatever_the_batch(tiny: Run[HandForecast, HandData]):
     class Modes(nn.Module):
         def forward(self, past: Tensor) -> Tensor:
             return torch.stack([past, past + 1], dim=1)
@@ -142,7 +142,7 @@ class Deaf(HandBatches):
         return super().windows(split, *arguments, **options)
 
 
-def test_baselines_never_see_the_test_split(tiny: Run, made_data: Path):
+def test_baselines_never_see_the_test_split(tiny: Run[HandForecast, HandData], made_data: Path):
     fitted = baselines(tiny.task, Deaf(tiny.data, made_data / "hands"), every=2)
     assert list(fitted) == ["hold", "constant velocity", "damped velocity", "ridge"]
     with pytest.raises(AssertionError, match="looked at the test split"):
@@ -165,7 +165,9 @@ def test_the_fitted_baselines_are_the_best_of_their_kind_where_they_were_fitted(
     assert errors["damped velocity"] <= min(map(error, others)) + 1e-6
 
 
-def test_a_source_without_windows_has_no_row(tiny: Run, tiny_task: HandForecast, made_data: Path):
+def test_a_source_without_windows_has_no_row(
+    tiny: Run[HandForecast, HandData], tiny_task: HandForecast, made_data: Path
+):
     long = replace(tiny.data, window=replace(tiny.data.window, past=20))
     task = tiny_task.model_copy(update={"past": 20})
     longer: dict[str, nn.Module] = {"hold": LinearForecast(task, hold(task))}

@@ -1,4 +1,4 @@
-"""Measure a trained forecaster on a split, next to the forecasts that need no training: a table, a JSON and two pictures."""
+"""Measure a trained hand forecaster on a split, next to the forecasts that need no training: a table, a JSON and pictures."""
 
 import json
 from collections.abc import Iterable
@@ -13,12 +13,13 @@ from torch import nn
 
 from models.contract.bundle import Measurement
 from models.contract.skeleton import HANDS
-from models.contract.task import Task
+from models.contract.task import HandForecast
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
 from training.data.hands import HandBatches
 from training.data.windows import WindowSet
 from training.metrics import at_horizons, bootstrap_interval, distances_mm, squares_dm2
 
+EQMOTION = "EqMotion"
 DECAYS = np.linspace(0, 1, 21)
 STRENGTHS = 10.0 ** np.arange(-7, 0)
 WITHOUT_WEIGHTS = ("hold", "constant velocity", "damped velocity")
@@ -147,7 +148,7 @@ def _row(source: str, hands: int, model: str, windows: WindowSet, forecast: Pose
     )
 
 
-def baselines(task: Task, batches: HandBatches, every: int = 7) -> dict[str, nn.Module]:
+def baselines(task: HandForecast, batches: HandBatches, every: int = 7) -> dict[str, nn.Module]:
     """Hold, constant velocity, damped velocity and ridge: what a network must beat.
 
     The decay of the velocity is the one that is best on training windows, the strength of the ridge the one that is best on validation

@@ -1,0 +1,79 @@
+"""Speed of face landmarks: what is done before the network, the network in ONNX Runtime, and the same layers by the formula; CPU time.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.landmarks
+
+8192 points of a simulated scan. The published reference's network takes 9.6 s on a processor of this kind. Here stands the literal form
+of our layers, with a kernel an edge: in our sizes, and in those of the reference (degrees to 2, 40 neighbours, 5 channels).
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.timing import cpu_ms, machine
+from models.contract.cloud import centre, nearest, neighbours
+from models.contract.levels import levels
+from models.contract.sampling import farthest_points
+from models.contract.task import FaceLandmarks
+from models.landmarks.pointnet2 import PointNet2Config
+from models.landmarks.se3_unet import SE3UNetConfig
+from models.layers.degrees import frozen
+from training.data.faces import scans_of
+from training.data.ict import read_model
+from training.export import onnx_runner, runner, to_onnx
+
+RESULTS = Path(__file__).parent / "results" / "landmarks.json"
+TASK = FaceLandmarks()
+THE_REFERENCES = FaceLandmarks(levels=(1024, 666), neighbours=40)
+LITERAL = {
+    "ours, literally": (TASK, SE3UNetConfig(literal=True)),
+    "reference's sizes, literally": (
+        THE_REFERENCES,
+        SE3UNetConfig(
+            channels=((5, 5, 5), (5, 5, 5)), layers=3, functions=32, key_functions=32, harmonics=4, literal=True
+        ),
+    ),
+}
+
+
+def main() -> None:
+    """Measure, print tables and keep them with the machine they were taken on."""
+    torch.set_num_threads(1)
+    model = read_model(Path(os.environ.get("CHIRON_DATA", "../shared/data")) / "faces")
+    points = scans_of(model, "test", "clean", 1, TASK)[0].points
+    before, networks = preprocessing(points), {}
+    for name, config in (("SE3UNet", SE3UNetConfig()), ("PointNet2", PointNet2Config())):
+        example = levels(points, TASK).tensors
+        network = frozen(config.build(TASK))
+        graph, eager = onnx_runner(to_onnx(network, example)), runner(network, TASK)
+        networks[name] = cpu_ms(lambda: graph(example), runs=50)[0]  # noqa: B023 - called at once
+        networks[f"{name}, PyTorch"] = cpu_ms(lambda: eager(example), runs=20)[0]  # noqa: B023
+    for name, (task, config) in LITERAL.items():
+        example, run = levels(points, task).tensors, runner(frozen(config.build(task)), task)
+        networks[name] = cpu_ms(lambda: run(example), runs=3, warmup=1)[0]  # noqa: B023
+    for title, figures in ((f"preprocessing {len(points)} points", before), ("network", networks)):
+        print(f"| {title} | CPU ms |\n|---|---|")
+        print("\n".join(f"| {name} | {ms:.1f} |" for name, ms in figures.items()), end="\n\n")
+    RESULTS.write_text(
+        json.dumps({"machine": machine(), "preprocessing_ms": before, "network_ms": networks}, indent=1) + "\n"
+    )
+
+
+def preprocessing(points: np.ndarray) -> dict[str, float]:
+    """ms of all that is done before the network, and of its parts."""
+    about = centre(points)[0]
+    sampled = about[farthest_points(about, TASK.levels[0])]
+    parts = {
+        "all": lambda: levels(points, TASK),
+        "farthest points": lambda: farthest_points(about, TASK.levels[0]),
+        "neighbours": lambda: [neighbours(sampled[:size], TASK.neighbours) for size in TASK.levels],
+        "parents": lambda: [nearest(sampled[:c], sampled[:f], TASK.parents) for f, c in ((1024, 256), (256, 64))],
+    }
+    return dict(zip(parts, cpu_ms(*parts.values(), runs=50), strict=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The face model, scans of it, and batches: what they promise, on the real model."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.contract.levels import REACH_M
+from models.contract.skeleton import FACE68, INTEROCULAR
+from models.contract.task import FaceLandmarks, check_inputs
+from training.data.faces import FaceBatches, FaceData, batch_of, draw, scans_of, turned
+from training.data.ict import SEEDS, FaceModel, MalformedModel, read_model
+from training.data.scans import CLEAN, VARIED, Scanner, scan
+
+TASK = FaceLandmarks(levels=(256, 96, 32))
+NOSE = FACE68.joints.index("nose_tip")
+
+
+@pytest.fixture(scope="module")
+def model(data_folder: Path) -> FaceModel:
+    return read_model(data_folder / "faces")
+
+
+@pytest.fixture(scope="module")
+def batches(data_folder: Path) -> FaceBatches:
+    return FaceData(TASK, batch=3, validation=4).load(data_folder)
+
+
+# --- the model ---
+
+
+def test_a_face_has_the_size_of_a_face_in_metres(model: FaceModel):
+    right, left = INTEROCULAR
+    eyes = []
+    for seed in range(50):
+        face = model.vertices(model.identity(seed), np.zeros(len(model.expressions)))[model.landmarks]
+        eyes.append(np.linalg.norm(face[right] - face[left]))
+    assert np.mean(eyes) == pytest.approx(0.0894, abs=0.002)  # as measured on 1000 identities: 89.4 +- 5.0 mm
+    assert 0.003 < np.std(eyes) < 0.007
+
+
+def test_a_vertex_is_the_mean_and_the_weighted_shapes(model: FaceModel):
+    rng = np.random.default_rng(0)
+    identity, expression = rng.standard_normal(len(model.identities)), rng.random(len(model.expressions))
+    slowly = model.mean.astype(float)
+    for weight, shape in zip([*identity, *expression], [*model.identities, *model.expressions], strict=True):
+        slowly = slowly + weight * shape.reshape(-1, 3)
+    assert np.abs(model.vertices(identity, expression) - slowly).max() < 1e-6
+
+
+def test_right_is_the_subjects_right_and_the_nose_is_in_front(model: FaceModel):
+    face = model.mean[model.landmarks]
+    assert face[INTEROCULAR[0], 0] < 0 < face[INTEROCULAR[1], 0]
+    assert face[:, 2].argmax() == NOSE
+    assert face[FACE68.joints.index("chin"), 1] < face[NOSE, 1]
+
+
+def test_no_identity_is_in_two_splits():
+    seen: set[int] = set()
+    for seeds in SEEDS.values():
+        assert not seen & {seeds.start, seeds.stop - 1}
+        seen |= {seeds.start, seeds.stop - 1}
+    starts = sorted((seeds.start, seeds.stop) for seeds in SEEDS.values())
+    assert all(stop <= start for (_, stop), (start, _) in pairwise(starts))
+    assert starts[-1][1] <= 2_000_000  # from there on seeds are reserved
+
+
+def test_expressions_are_weights_and_mostly_as_much_left_as_right(model: FaceModel):
+    rng = np.random.default_rng(0)
+    drawn = np.stack([model.expression(rng) for _ in range(400)])
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    assert 0.1 < (drawn == 0).all(axis=1).mean() < 0.35
+    names = model.expression_names
+    close, opened = drawn[:, names.index("mouthClose")], drawn[:, names.index("jawOpen")]
+    assert (close[opened == 0] == 0).all()
+
+
+def test_a_folder_without_the_model_or_with_another_file_says_so(tmp_path: Path):
+    with pytest.raises(MalformedModel, match="no file"):
+        read_model(tmp_path)
+    (tmp_path / "ict_facekit").mkdir()
+    np.savez(tmp_path / "ict_facekit" / "ict_facekit_light.npz", mean=np.zeros((4, 3)))
+    with pytest.raises(MalformedModel, match="has no id_basis"):
+        read_model(tmp_path)
+
+
+# --- scans ---
+
+
+def mean_face(model: FaceModel) -> np.ndarray:
+    return model.vertices(np.zeros(len(model.identities)), np.zeros(len(model.expressions)))
+
+
+def test_a_clean_scan_is_the_front_with_its_landmarks_on_it(model: FaceModel):
+    points, landmarks = scan(model, mean_face(model), CLEAN, np.random.default_rng(0))
+    assert points.shape == (8192, 3)
+    nearest = np.linalg.norm(points[:, None] - landmarks[None, 17:], axis=2).min(axis=0)
+    assert nearest.max() < 0.006  # points are some 3 mm apart
+    assert points[:, 2].min() > landmarks[NOSE, 2] - 0.15
+
+
+ONCE = {
+    name: replace(Scanner(points=(3000, 3000)), **{name: 1.0})
+    for name in ("cut", "view", "density", "holes", "hair", "shoulders", "strays", "mouth")
+}
+
+
+@pytest.mark.parametrize("how", ONCE.values(), ids=ONCE)
+def test_each_kind_of_damage_changes_a_scan_and_leaves_its_landmarks(model: FaceModel, how: Scanner):
+    vertices = mean_face(model)
+    for seed in range(8):
+        plain, where = scan(model, vertices, Scanner(points=(3000, 3000)), np.random.default_rng(seed))
+        damaged, landmarks = scan(model, vertices, how, np.random.default_rng(seed))
+        assert np.isfinite(damaged).all()
+        assert np.allclose(landmarks, where)
+        if damaged.shape != plain.shape or not np.allclose(damaged, plain):
+            return
+    pytest.fail("nothing changes")
+
+
+def test_bends_and_swellings_take_the_landmarks_along(model: FaceModel):
+    vertices = mean_face(model)
+    rng = np.random.default_rng(3)
+    points, landmarks = scan(model, vertices, Scanner(warp=0.01, bumps=0.01), rng)
+    moved = np.linalg.norm(landmarks - vertices[model.landmarks], axis=1)
+    assert moved.max() > 0.0005
+    nearest = np.linalg.norm(points[:, None] - landmarks[None, 27:60], axis=2).min(axis=0)
+    assert nearest.max() < 0.006
+
+
+def test_the_region_about_the_nose_is_what_a_second_look_sees(model: FaceModel):
+    how = Scanner(regions=(0, 0, 0, 1), shoulders=1.0)
+    for seed in range(4):
+        points, landmarks = scan(model, mean_face(model), how, np.random.default_rng(seed))
+        assert np.linalg.norm(points - landmarks[NOSE], axis=1).max() < REACH_M + 0.04
+
+
+def test_one_sided_views_lose_the_other_side(model: FaceModel):
+    lost = []
+    for seed in range(10):
+        points, landmarks = scan(model, mean_face(model), Scanner(view=1.0), np.random.default_rng(seed))
+        lost.append((np.linalg.norm(points[:, None] - landmarks[None, :17], axis=2).min(axis=0) > 0.01).mean())
+    assert max(lost) > 0.15
+    assert min(lost) < 0.15
+
+
+# --- batches ---
+
+
+def test_a_batch_is_what_the_task_wants_and_a_function_of_seed_and_step(batches: FaceBatches):
+    inputs, landmarks = batches.training_batch(seed=0, step=5)
+    check_inputs(TASK, inputs, "a batch")
+    assert landmarks.shape == (3, 68, 3)
+    again, _ = batches.training_batch(seed=0, step=5)
+    assert all(np.array_equal(inputs[name], again[name]) for name in inputs)
+    for other in (batches.training_batch(seed=1, step=5)[0], batches.training_batch(seed=0, step=6)[0]):
+        assert not np.array_equal(inputs["points"], other["points"])
+
+
+def test_the_ranks_share_a_batch_between_them(batches: FaceBatches):
+    whole, _ = batches.training_batch(seed=0, step=2)
+    parts = [batches.training_batch(seed=0, step=2, rank=rank, ranks=2)[0]["points"] for rank in range(2)]
+    assert np.array_equal(whole["points"][0::2], parts[0])
+    assert np.array_equal(whole["points"][1::2], parts[1])
+
+
+def test_landmarks_are_about_the_same_centre_as_the_points(batches: FaceBatches, model: FaceModel):
+    one = draw(model, "test", CLEAN, np.random.default_rng(0), fewest=256)
+    inputs, landmarks = batch_of([one], TASK)
+    distance = np.linalg.norm(one.landmarks[NOSE] - one.points, axis=1).min()
+    assert np.linalg.norm(landmarks[0, NOSE] - inputs["points"][0], axis=1).min() >= distance - 1e-6
+    assert np.abs(inputs["points"]).max() < 0.2
+
+
+def test_turned_scans_are_only_turned(model: FaceModel):
+    one = draw(model, "train", VARIED, np.random.default_rng(0), fewest=256)
+    other = turned(one, np.random.default_rng(1))
+    for before, after in ((one.points, other.points), (one.landmarks, other.landmarks)):
+        assert np.allclose(np.linalg.norm(before, axis=1), np.linalg.norm(after, axis=1))
+    assert not np.allclose(one.points, other.points)
+    assert np.allclose(
+        np.linalg.norm(one.points[:50] - one.landmarks[0], axis=1),
+        np.linalg.norm(other.points[:50] - other.landmarks[0], axis=1),
+    )
+
+
+def test_what_is_measured_on_is_always_the_same(model: FaceModel):
+    first, again = (scans_of(model, "test", "varied", 2, TASK) for _ in range(2))
+    assert all(np.array_equal(a.points, b.points) for a, b in zip(first, again, strict=True))
+    other = scans_of(model, "validation", "varied", 2, TASK)
+    assert not np.array_equal(first[0].points[:50], other[0].points[:50])
+
+
+def test_validation_batches_name_their_kind(batches: FaceBatches):
+    kinds = [(kind, len(landmarks)) for kind, (_, landmarks) in batches.validation_batches()]
+    assert kinds == [("clean", 3), ("clean", 1), ("varied", 3), ("varied", 1)]

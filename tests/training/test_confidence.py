@@ -1,0 +1,60 @@
+"""Confidence: the regression finds the coefficients that made the data, and a calibrated network says how often it is right."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from laws import NARROW
+
+from models.contract.task import FaceLandmarks
+from training.confidence import calibrate, calibration_error, logistic
+from training.data.faces import FaceData
+
+
+def test_the_regression_finds_what_made_the_answers():
+    rng = np.random.default_rng(0)
+    evidence = rng.normal(size=(4000, 5, 2))
+    weights, bias = np.array([1.5, -0.7]), np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    right = rng.random((4000, 5)) < 1 / (1 + np.exp(-(evidence @ weights + bias)))
+    found = logistic(evidence, right)
+    assert np.allclose(found[0], weights, atol=0.1)
+    assert np.allclose(found[1], bias, atol=0.15)
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_answers_that_were_always_right_or_never_leave_it_finite(always: bool):
+    evidence = np.random.default_rng(0).normal(size=(50, 3, 2))
+    weights, bias = logistic(evidence, np.full((50, 3), always))
+    assert np.isfinite([*weights, *bias]).all()
+    likely = 1 / (1 + np.exp(-(evidence @ weights + bias)))
+    assert likely.min() > 0.8 if always else likely.max() < 0.2
+
+
+def test_the_calibration_error_is_how_far_what_is_said_is_from_what_happens():
+    said = np.repeat([0.2, 0.8], 100)
+    right = np.concatenate([np.arange(100) < 20, np.arange(100) < 80])
+    assert calibration_error(said, right) == pytest.approx(0)
+    assert calibration_error(said, ~right) == pytest.approx(0.6)
+    assert calibration_error(np.ones(10), np.ones(10, dtype=bool)) == 0
+
+
+def test_calibrating_changes_nothing_but_the_confidence(data_folder: Path):
+    task = FaceLandmarks(
+        levels=(256, 96, 32), confident_m=0.09
+    )  # so far that an untrained network is right now and then
+    torch.manual_seed(0)
+    network = NARROW.build(task).eval()
+    batches = FaceData(task, batch=4, validation=8).load(data_folder)
+    before = {name: x.clone() for name, x in network.state_dict().items()}
+    calibrate(network, batches)
+    changed = {name for name, x in network.state_dict().items() if not torch.equal(x, before[name])}
+    assert changed == {"confidence.weights", "confidence.bias"}
+    said, right = [], []
+    for _, (inputs, true) in batches.validation_batches():
+        with torch.no_grad():
+            _, landmarks, confidence = network(*(torch.from_numpy(x) for x in inputs.values()))
+        said.append(confidence.numpy())
+        right.append(np.linalg.norm(landmarks.numpy() - true, axis=-1) <= task.confident_m)
+    assert 0.1 < np.concatenate(right).mean() < 0.9
+    assert np.concatenate(said).mean() == pytest.approx(np.concatenate(right).mean(), abs=0.03)
