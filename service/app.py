@@ -1,37 +1,30 @@
 """The HTTP interface: create_app() wires settings, models, metrics and routes; nothing is read before that."""
 
-import asyncio
 import gc
+import os
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
-from models.contract.skeleton import HANDS, carried_joints
-from service import examples, hands, problems, wire
-from service.batcher import QueueFull
+from models.contract.skeleton import FACE68, FACE_REGIONS, HANDS, carried_joints
+from service import examples, forecast_hands, landmarks_face, problems
 from service.problems import KINDS, Problem, ProblemDocument, documented
 from service.registry import Registry
-from service.schemas import HandsAnswer, HandsRequest, Health, JointOrder, ModelInfo, ModelList, Readiness
+from service.schemas import HandsRequest, Health, JointOrder, LandmarkOrder, ModelInfo, ModelList, Readiness
 from service.security import RequireKey, check_bind
 from service.settings import Settings
 from service.telemetry import Metrics, Observe
+from service.threads import Threads
 
 WEB = Path(__file__).parent / "web"
-DECODE_ON_LOOP = 100_000  # bytes of JSON that take a quarter of a millisecond; more goes to a thread, for fairness
 DESCRIPTION = (
-    "Forecasts 3D hand motion with networks whose symmetry is exact: turn the input and the answer turns with it."
+    "Forecasts 3D hand motion and finds landmarks on 3D scans of faces, with networks whose symmetry is exact: "
+    "turn the input and the answer turns with it."
 )
-BINARY = {"schema": {"type": "string", "format": "binary"}}
-HANDS_ERRORS = (
-    "malformed-body", "unknown-model", "not-acceptable", "body-too-large", "unsupported-media-type", "invalid-request",
-    "wrong-shape", "not-finite", "out-of-range", "too-few-frames", "gap-too-long", "unknown-joints", "degenerate-hand",
-    "internal", "overloaded", "not-ready",
-)  # fmt: skip
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -40,7 +33,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     check_bind(settings)
     metrics = Metrics()
     registry = Registry(settings, metrics)
-    decoding = ThreadPoolExecutor(1, thread_name_prefix="decode")
+    limits = {"max_queue": settings.max_queue, "deadline_s": settings.deadline_s}
+    bodies = Threads(1, name="decode", **limits)
+    scans = Threads(settings.slots or os.cpu_count() or 1, name="scan", **limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -50,7 +45,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         registry.draining = True
         await registry.close()
-        decoding.shutdown()
+        for threads in (bodies, scans):
+            threads.close()
 
     app = FastAPI(
         title="Chiron",
@@ -66,50 +62,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.api_keys:
         app.add_middleware(RequireKey, keys=settings.api_keys)
     app.add_middleware(Observe, metrics=metrics)  # added last: it is outermost
-
-    @app.post(
-        "/forecast/hands",
-        response_model=HandsAnswer,
-        responses={200: {"content": {wire.MSGPACK: BINARY, wire.NPY: BINARY}}, **documented(*HANDS_ERRORS)},
-        openapi_extra=_hands_operation(),
-        tags=["forecast"],
-    )
-    async def forecast_hands(request: Request) -> Response:
-        """The next moments of one hand or two, from the last ones, in the caller's units, joint order, rate and form.
-
-        Coordinates may be in any right-handed frame. Frames in which a hand was not seen are interpolated if they are
-        few. As MessagePack, arrays may be raw little-endian floats with a `shape`; as .npy the other fields are
-        parameters of the query. Accept chooses the answer's form.
-        """
-        wanted, media = wire.accepted(request), wire.content_type(request)
-        body = await wire.read_body(request, settings.max_body_bytes)
-        with metrics.stage("decode"):
-            arguments = (body, media, dict(request.query_params))
-            if len(body) > DECODE_ON_LOOP:
-                asked = await asyncio.get_running_loop().run_in_executor(decoding, wire.decode_hands, *arguments)
-            else:
-                asked = wire.decode_hands(*arguments)
-        model = registry.get(asked.options.model, "hand-forecast", asked.pointer("model"))
-        task = model.bundle.meta.task
-        with metrics.stage("prepare"):
-            question = hands.prepare(asked, task, settings.max_gap_s, model.name)
-        try:
-            output = await model.batcher.submit(question.tensors)
-        except QueueFull as error:
-            raise Problem("overloaded", str(error), headers={"retry-after": str(error.retry_after)}) from None
-        with metrics.stage("encode"):
-            answer = {
-                "model": {"name": model.name, "version": model.version},
-                **hands.answer(question, output["future"], task),
-                "expected_error": model.expected_error,
-            }
-            content, headers = wire.encode(answer, wanted, asked.dtype)
-        return Response(content, headers=headers, media_type=wanted)
+    app.include_router(forecast_hands.router(registry, metrics, bodies, settings))
+    app.include_router(landmarks_face.router(registry, metrics, scans, settings))
 
     @app.get("/models", response_model=ModelList, tags=["models"])
     async def models() -> ModelList:
         """Every model, and the bundles that were refused."""
-        return ModelList(default=registry.default("hand-forecast"), models=registry.infos())
+        return ModelList(defaults=registry.defaults(), models=registry.infos())
 
     @app.get("/models/{name}", response_model=ModelInfo, responses=documented("unknown-model"), tags=["models"])
     async def model(name: str) -> ModelInfo:
@@ -120,12 +79,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         "/models/{name}/example",
         response_model=HandsRequest,
         response_model_exclude_none=True,
-        responses=documented("unknown-model", "not-ready"),
+        responses={
+            200: {"content": {landmarks_face.PLY: landmarks_face.BINARY}},
+            **documented("unknown-model", "not-ready"),
+        },
         tags=["models"],
     )
-    async def model_example(name: str) -> dict[str, Any]:
-        """A real clip as a body for POST /forecast/hands."""
-        return examples.of_bundle(registry.get(name, "hand-forecast", "").bundle)
+    async def model_example(name: str) -> Any:
+        """An input to try the model with: a clip as a body for POST /forecast/hands, a scan for POST /landmarks/face."""
+        model = registry.serving(name)
+        if model.kind == "face-landmarks":
+            return Response(examples.scan_of_bundle(model.bundle), media_type=landmarks_face.PLY)
+        return examples.clip_of_bundle(model.bundle)
 
     @app.get("/joints", response_model=dict[str, JointOrder], tags=["models"])
     async def joints() -> dict[str, JointOrder]:
@@ -134,6 +99,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             name: JointOrder(joints=list(order.joints), bones=list(order.bones), carried=list(carried_joints(order)))
             for name, order in HANDS.items()
         }
+
+    @app.get("/landmarks", response_model=dict[str, LandmarkOrder], tags=["models"])
+    async def landmarks() -> dict[str, LandmarkOrder]:
+        """The landmark orders of a face by name, with the regions and what follows on what."""
+        regions = {region: list(indices) for region, indices in FACE_REGIONS.items()}
+        return {FACE68.name: LandmarkOrder(landmarks=list(FACE68.joints), regions=regions, edges=list(FACE68.bones))}
 
     @app.get("/healthz", response_model=Health, tags=["operation"])
     async def healthz() -> Health:
@@ -172,18 +143,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     _publish_problems(app)
     return app
-
-
-def _hands_operation() -> dict[str, Any]:
-    """What FastAPI cannot see of a route that reads its own body: the body's forms and, for .npy, the parameters."""
-    schema = HandsRequest.model_json_schema()
-    parameters = [
-        {"name": name, "in": "query", "required": False, "schema": schema["properties"][name],
-         "description": f"with {wire.NPY} only, where it stands for the field of the same name"}
-        for name in ("fps", "units", "joints", "model", "hand")
-    ]  # fmt: skip
-    content = {wire.JSON: {"schema": schema, "examples": examples.hands()}, wire.MSGPACK: BINARY, wire.NPY: BINARY}
-    return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
 
 
 def _publish_problems(app: FastAPI) -> None:

@@ -3,24 +3,35 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 import uvicorn
+from pydantic import ValidationError
 
 from models.contract.bundle import BadBundle, read_bundle
+from models.contract.cloud_files import READERS
+from models.contract.skeleton import HANDS, Hand
+from service import clip_files, scan_files
 from service.app import create_app
+from service.files import SAID, check_picture, check_target, open_model, sentence
 from service.registry import Registry
+from service.schemas import MAX_FPS, MIN_FPS, Heatmaps, Unit
 from service.security import UnsafeBind
 from service.settings import Settings
 from service.telemetry import log_json_lines
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Forecast hand motion: serve models and look at them."
+    no_args_is_help=True,
+    add_completion=False,
+    help="Forecast hand motion and find landmarks on face scans: over HTTP, or in files.",
 )
-Bundles = Annotated[Path | None, typer.Option(help="Folder of bundles. [default: CHIRON_BUNDLES or bundles]")]
+Bundles = Annotated[Path | None, typer.Option(help="Folder of bundles.", show_default="CHIRON_BUNDLES or bundles")]
+Model = Annotated[str | None, typer.Option(help="A bundle's name.", show_default="CHIRON_DEFAULT_MODEL, or the first")]
 
 
 class Server(uvicorn.Server):
@@ -41,7 +52,9 @@ class Server(uvicorn.Server):
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address; any but 127.0.0.1 wants CHIRON_API_KEYS.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8000]")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port; 0 takes a free one.", show_default="CHIRON_PORT or 8000")
+    ] = None,
     bundles: Bundles = None,
     default_model: Annotated[str | None, typer.Option(help="Model of requests that name none.")] = None,
 ) -> None:
@@ -74,6 +87,108 @@ def models(bundles: Bundles = None) -> None:
             typer.echo(f"{meta.name:24} {meta.version}  {meta.title} ({meta.licence})")
 
 
+@app.command()
+def landmarks(
+    scans: Annotated[
+        list[Path], typer.Argument(metavar="SCAN", help=f"Scans: {', '.join(READERS)}.", show_default=False)
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help=".json, .csv, .npz or .ply; for several scans a folder.",
+            show_default="JSON, printed",
+        ),
+    ] = None,
+    plot: Annotated[
+        str | None, typer.Option(help="A picture of what was found, .png, .pdf or .svg; for several scans a folder.")
+    ] = None,
+    units: Annotated[
+        Literal["auto", "m", "cm", "mm"], typer.Option(help="Of the scan and of the answer; auto goes by its size.")
+    ] = "auto",
+    heatmaps: Annotated[
+        Heatmaps, typer.Option(help="At the points that the network saw (.json, .npz), or at all of the file (.npz).")
+    ] = "none",
+    form: Annotated[scan_files.Form, typer.Option("--format", help="Of the files in a folder.")] = "json",
+    model: Model = None,
+    bundles: Bundles = None,
+) -> None:
+    """Find the 68 landmarks of a face on a scan in any pose, in the scan's own coordinates. Wants no server."""
+    with _said():
+        jobs = scan_files.jobs_of(scans, output, plot, form, heatmaps)
+        bundle, predictor = open_model(_settings(bundles=bundles), model, "face-landmarks")
+    if len(jobs) > 1:
+        failed = scan_files.find_all(jobs, bundle, predictor, units, heatmaps)
+        if failed:
+            for why in (f"{len(failed)} of {len(jobs)} scans failed", *failed):
+                _complain(why)
+            raise typer.Exit(1)
+        return
+    with _said(scans[0]):
+        content = scan_files.find_landmarks(jobs[0], bundle, predictor, units, heatmaps)
+    if output is None:
+        typer.echo(content)
+
+
+@app.command()
+def forecast(
+    clip: Annotated[Path, typer.Argument(metavar="CLIP", help="Past frames: .npz, .npy or .json.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help=".npz, .npy or .json.", show_default="JSON, printed")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="A strip of past and forecast poses, .png, .pdf or .svg.")] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=MIN_FPS, max=MAX_FPS, help="Frames a second of clip and answer, if the clip does not say."),
+    ] = None,
+    units: Annotated[Unit | None, typer.Option(help="Of clip and answer.", show_default="the clip's, or m")] = None,
+    joints: Annotated[
+        str | None, typer.Option(help=f"Joint order: {', '.join(HANDS)}.", show_default="the clip's, or assembly101")
+    ] = None,
+    hand: Annotated[Hand | None, typer.Option(help="Which hand the one in `past` is.")] = None,
+    model: Model = None,
+    bundles: Bundles = None,
+) -> None:
+    """Forecast the next moments of one hand or two from a clip of the last ones. Wants no server."""
+    said = {"fps": fps, "units": units, "joints": joints, "hand": hand, "model": model}
+    with _said():
+        check_target(output, clip, clip_files.FORMS)
+        check_picture(plot, clip)
+    with _said(clip):
+        asked = clip_files.read_clip(clip, {name: value for name, value in said.items() if value is not None})
+    settings = _settings(bundles=bundles)
+    with _said():
+        bundle, predictor = open_model(settings, asked.options.model, "hand-forecast")
+    with _said(clip):
+        answer = clip_files.forecast(asked, bundle, predictor, settings.max_gap_s, plot, clip.name)
+        content = clip_files.encode(answer, ".json" if output is None else output.suffix.lower(), asked.dtype)
+        if output is not None:
+            output.write_bytes(content)
+    if output is None:
+        typer.echo(content)
+
+
+@contextmanager
+def _said(file: Path | None = None) -> Iterator[None]:
+    """What can be said in a sentence, with the file's name before it, is said so, and ends the command with 2."""
+    try:
+        yield
+    except SAID as error:
+        _complain(sentence(error, file))
+        raise typer.Exit(2) from None
+
+
+def _complain(text: str) -> None:
+    typer.echo(f"chiron: {text}", err=True)
+
+
 def _settings(**given: object) -> Settings:
     """The environment's settings with those given on the command line over them."""
-    return Settings(**{name: value for name, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType]
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType]
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise typer.BadParameter(
+            f"settings, or their variables CHIRON_*, are not what they should be: {faults}"
+        ) from None

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from models.contract.bundle import Bundle
+from models.contract.task import HandForecast
+from service.faces import cloud_ply
 
 # a right hand, palm down and half open, MediaPipe order, millimetres
 _HAND_MM = np.array(
@@ -45,10 +47,15 @@ def _drifting(fps: int, scale: float) -> list[list[tuple[float, ...]]]:
     return np.round((_HAND_MM + drift) * scale, 6).tolist()
 
 
-def of_bundle(bundle: Bundle) -> dict[str, Any]:
+def scan_of_bundle(bundle: Bundle) -> bytes:
+    """The bundle's example scan as a body for POST /landmarks/face: the points that the network saw, in metres."""
+    return cloud_ply(bundle.example()[0]["points"][0], f"the example of {bundle.meta.name}, in m")
+
+
+def clip_of_bundle(bundle: Bundle) -> dict[str, Any]:
     """The bundle's example clip as a body for POST /forecast/hands: real motion, in metres."""
-    past = bundle.example()[0]["past"][0].astype(float)
-    task = bundle.meta.task
+    task, past = bundle.meta.task, bundle.example()[0]["past"][0].astype(float)
+    assert isinstance(task, HandForecast), f"{bundle.meta.name} forecasts no hands"
     return {
         "fps": task.fps,
         "units": "m",

@@ -1,6 +1,6 @@
 """Every error the service answers with, as RFC 9457 problem+json: the one module that knows HTTP statuses.
 
-The rest of the service raises `Problem` with the name of a kind; errors of the contract are mapped to kinds here. A
+The rest of the service raises `Problem` with the name of a kind; the errors of what knows no requests are mapped to kinds here. A
 problem's `type` is the path /problems/<kind> and is served there. `errors` points into the request (RFC 6901); the
 request's arrays are never echoed.
 """
@@ -17,6 +17,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from models.contract.clip import GapTooLong, TooFewFrames
+from models.contract.cloud import Degenerate, NotFinite, TooBig, UnknownSuffix, Unreadable
+from service.batcher import QueueFull
+from service.faces import NoFace, UnclearUnits
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("chiron.errors")
@@ -30,20 +33,27 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "malformed-body": Kind(400, "The body cannot be parsed", "Send well-formed JSON, MessagePack or .npy."),
+    "malformed-body": Kind(400, "The body cannot be parsed", "Send well-formed JSON, MessagePack, .npy, or a form."),
+    "unreadable-scan": Kind(400, "The scan's file cannot be read", "Send the whole file as the program wrote it."),
     "unauthorized": Kind(401, "A valid API key is needed", "Send Authorization: Bearer KEY or X-API-Key: KEY."),
     "not-found": Kind(404, "Nothing is served at this path", "GET /openapi.json lists every path."),
     "unknown-model": Kind(404, "No such model", "GET /models lists the names."),
     "method-not-allowed": Kind(405, "This path does not take this method", "The Allow header lists the methods."),
     "not-acceptable": Kind(406, "None of the types in Accept can be given", "Accept one of the types in `detail`."),
-    "body-too-large": Kind(413, "The body is too large", "Send fewer frames, or .npy or MessagePack instead of JSON."),
+    "body-too-large": Kind(413, "The body is too large", "Send fewer frames or points, or a binary form of them."),
+    "scan-too-large": Kind(413, "The scan has too many points", "Thin the cloud or simplify the mesh."),
     "unsupported-media-type": Kind(415, "This Content-Type is not taken", "Use one of the types in `detail`."),
+    "unknown-format": Kind(
+        415, "The scan is in no format that is read, or not in the one it is called", "Name the file as what it is."
+    ),
     "invalid-request": Kind(422, "A field is not what it should be", "`errors` points at the field."),
     "wrong-shape": Kind(
         422, "Points have the wrong shape", "Frames of joints of x, y, z; GET /joints lists the orders."
     ),
     "not-finite": Kind(
-        422, "A coordinate is not a finite number", "Send null for a frame in which a hand was not seen."
+        422,
+        "A coordinate is not a finite number",
+        "Send null for a hand that was not seen, and no such points of a scan.",
     ),
     "out-of-range": Kind(
         422, "A coordinate is too large", "Coordinates are within 1000 m of the origin; check `units`."
@@ -56,14 +66,28 @@ KINDS: dict[str, Kind] = {
     "degenerate-hand": Kind(
         422, "The points do not span a hand", "Wrist, index MCP and pinky MCP must not be in one line."
     ),
+    "degenerate-scan": Kind(422, "The points span no surface", "Send a scan of a face."),
+    "unclear-units": Kind(
+        422, "The scan is of no face's size in any unit", "Say its `units`, or send the face without what is around it."
+    ),
+    "no-face": Kind(
+        422, "No face was found on the scan", "Check `units`; a face is seen from the front, not half hidden."
+    ),
     "internal": Kind(500, "The service failed", "The fault is ours; say the request id when you report it."),
     "overloaded": Kind(503, "The service is full", "Try again after the seconds in Retry-After."),
     "not-ready": Kind(503, "The service or this model is not ready", "GET /readyz says why."),
 }
 _BY_STATUS = {404: "not-found", 405: "method-not-allowed"}  # what the router itself raises
-_CONTRACT: dict[type[Exception], str] = {
+_RAISED: dict[type[Exception], str] = {
     TooFewFrames: "too-few-frames",
     GapTooLong: "gap-too-long",
+    UnknownSuffix: "unknown-format",
+    Unreadable: "unreadable-scan",
+    TooBig: "scan-too-large",
+    NotFinite: "not-finite",
+    Degenerate: "degenerate-scan",
+    UnclearUnits: "unclear-units",
+    NoFace: "no-face",
 }
 
 
@@ -127,8 +151,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, handler(lambda _, problem: problem))
     app.add_exception_handler(HTTPException, handler(_of_router))
     app.add_exception_handler(ClientDisconnect, handler(lambda *_: Problem("malformed-body", "the body broke off")))
+    app.add_exception_handler(QueueFull, handler(_overloaded))
     app.add_exception_handler(Exception, handler(_unexpected))
-    for error_type, kind in _CONTRACT.items():
+    for error_type, kind in _RAISED.items():
         app.add_exception_handler(error_type, handler(lambda _, error, kind=kind: Problem(kind, str(error))))
 
 
@@ -137,6 +162,10 @@ def _of_router(request: Request, error: HTTPException) -> Problem:
     return Problem(
         kind, f"{request.method} {request.url.path[:200]!r}: {KINDS[kind].remedy}", headers=dict(error.headers or {})
     )
+
+
+def _overloaded(_: Request, error: QueueFull) -> Problem:
+    return Problem("overloaded", str(error), headers={"retry-after": str(error.retry_after)})
 
 
 def _unexpected(_: Request, error: Exception) -> Problem:

@@ -5,6 +5,7 @@ place, while requests that hold the old one finish on it.
 """
 
 import asyncio
+import json
 import logging
 import os
 from dataclasses import dataclass
@@ -12,11 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from models.contract.bundle import BadBundle, Bundle, read_bundle, repeat_example
+from models.contract.bundle import META, BadBundle, Bundle, read_bundle, repeat_example
 from service.batcher import Batcher
 from service.predictor import Calibration, Predictor, calibrate, seconds_of
 from service.problems import Problem
-from service.schemas import ModelInfo
+from service.schemas import ModelInfo, expected_error
 from service.settings import Settings
 from service.telemetry import Metrics
 
@@ -41,11 +42,14 @@ class Model:
     def version(self) -> str:
         return self.bundle.meta.version
 
+    @property
+    def kind(self) -> str:
+        return self.bundle.meta.task.kind
+
     @cached_property
     def expected_error(self) -> list[dict[str, Any]]:
         """What it was off on its test recordings."""
-        measurements = self.bundle.meta.measurements
-        return [m.model_dump(mode="json") for m in measurements if m.split == "test"]
+        return expected_error(self.bundle.meta)
 
     def info(self) -> ModelInfo:
         meta = self.bundle.meta
@@ -66,13 +70,21 @@ class Model:
         )
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A bundle that is not served: why, and for what kind of task it was, if it says so."""
+
+    reason: str
+    kind: str | None
+
+
 class Registry:
     """Models by name, and why the other folders are not among them."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings, self._metrics = settings, metrics
         self._models: dict[str, Model] = {}
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, Refused] = {}
         self.draining = False  # told to stop: finishes what it has, wants nothing new
 
     async def load(self) -> None:
@@ -86,7 +98,7 @@ class Registry:
             try:
                 model = await asyncio.to_thread(self._load, folder)
             except Exception as error:  # whatever is wrong with one bundle, the others serve
-                self._refused[folder.name] = _reason(error, folder)
+                self._refused[folder.name] = Refused(_reason(error, folder), _kind_of(folder))
                 log.error("refused %s", folder.name, exc_info=error)
             else:
                 self._models[model.name] = model
@@ -127,27 +139,48 @@ class Registry:
             await model.batcher.close()
 
     def default(self, kind: str) -> str | None:
-        """The model for requests that name none: the settings' choice, else the first of that kind by name."""
-        first = next((name for name, model in self._models.items() if model.bundle.meta.task.kind == kind), None)
-        return self._settings.default_model or first
+        """The model for requests that name none: the settings' choice, if it is of that kind, else the first by name."""
+        chosen = self._settings.default_model
+        if chosen is not None and self._kind(chosen) in (kind, None):
+            return chosen
+        return next(iter(self._names(kind)), None)
+
+    def defaults(self) -> dict[str, str]:
+        """The default of every kind that is served."""
+        kinds = dict.fromkeys(model.kind for model in self._models.values())
+        return {kind: name for kind in kinds if (name := self.default(kind)) is not None}
 
     def get(self, name: str | None, kind: str, pointer: str) -> Model:
         """The model of that name and kind of task, or the default. Raises the problems unknown-model and not-ready."""
         name = name if name is not None else self.default(kind)
-        model = self._models.get(name or "")
-        if model and model.bundle.meta.task.kind == kind:
-            return model
         if name is None:
             raise Problem("not-ready", f"no {kind} model is being served", headers={"retry-after": "5"})
-        if name in self._refused:
-            raise Problem("not-ready", f"{name} was refused: {self._refused[name]}", headers={"retry-after": "60"})
-        names = [known for known, model in self._models.items() if model.bundle.meta.task.kind == kind]
-        detail = f"no {kind} model {name!r}; there are {', '.join(names) or 'none'}"
+        if name in self._refused or name in self._names(kind):
+            return self.serving(name)
+        detail = f"no {kind} model {name!r}; there are {', '.join(self._names(kind)) or 'none'}"
         raise Problem("unknown-model", detail, errors=[(pointer, detail)] if pointer else ())
+
+    def serving(self, name: str) -> Model:
+        """The model of that name, of any kind. Raises the problems unknown-model and not-ready."""
+        if name in self._refused:
+            raise Problem(
+                "not-ready", f"{name} was refused: {self._refused[name].reason}", headers={"retry-after": "60"}
+            )
+        if name not in self._models:
+            raise Problem("unknown-model", f"no model {name!r}; there are {', '.join(self._models) or 'none'}")
+        return self._models[name]
+
+    def _names(self, kind: str) -> list[str]:
+        return [name for name, model in self._models.items() if model.kind == kind]
+
+    def _kind(self, name: str) -> str | None:
+        """Of a model or of a bundle that was refused; None where nobody knows."""
+        known = self._models.get(name) or self._refused.get(name)
+        return known.kind if known else None
 
     def infos(self) -> list[ModelInfo]:
         """What /models says: those that serve, then those refused."""
-        refused = [ModelInfo(name=name, state="refused", reason=reason) for name, reason in self._refused.items()]
+        refused = [ModelInfo(name=name, state="refused", reason=no.reason) for name, no in self._refused.items()]
         return [model.info() for model in self._models.values()] + refused
 
     def named(self, name: str) -> ModelInfo:
@@ -159,10 +192,20 @@ class Registry:
 
     def states(self) -> dict[str, str]:
         """ready, or why not, by name."""
-        return dict.fromkeys(self._models, "ready") | {name: f"refused: {why}" for name, why in self._refused.items()}
+        return dict.fromkeys(self._models, "ready") | {
+            name: f"refused: {no.reason}" for name, no in self._refused.items()
+        }
 
 
 def _reason(error: Exception, folder: Path) -> str:
     """The error's first line, without the path of the server's folder."""
     text = (str(error).splitlines() or [""])[0].replace(str(folder), folder.name)
     return text if isinstance(error, BadBundle) else f"{type(error).__name__}: {text}"
+
+
+def _kind_of(folder: Path) -> str | None:
+    """The kind of task in a folder's bundle.json, whatever else is wrong with it."""
+    try:
+        return str(json.loads((folder / META).read_bytes())["task"]["kind"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None

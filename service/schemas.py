@@ -1,20 +1,22 @@
-"""What goes over the wire, twice: msgspec structs that decode it, and pydantic models that publish it in /openapi.json.
+"""What goes over the wire: msgspec structs that decode it, and pydantic models that publish it in /openapi.json.
 
-msgspec reads arrays of numbers several times faster than pydantic and takes neither `true` nor "1.5" for one. A test
-holds the two equal.
+msgspec reads arrays of numbers several times faster than pydantic and takes neither `true` nor "1.5" for one. Hands are
+described twice, and a test holds the two equal; the options of a scan are published as msgspec describes them.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.contract.bundle import Measurement, TrainingSource
+from models.contract.bundle import BundleMeta, Measurement, TrainingSource
 from models.contract.skeleton import Hand
 from models.contract.task import Task
 
 MIN_FPS, MAX_FPS, MAX_NAME = 5, 1000, 64
+MAX_FILENAME, MAX_SUFFIX = 255, 8
 Unit = Literal["m", "cm", "mm"]
+Heatmaps = Literal["none", "points", "full"]
 Point = tuple[float, float, float]
 Frames = list[list[Point] | None]  # null: not seen in this frame
 
@@ -68,6 +70,28 @@ class HandsRequest(BaseModel):
     right: Frames | None = Field(default=None, description="as left, with as many frames")
 
 
+class FaceOptions(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is asked of a scan: query parameters, or fields of a form."""
+
+    units: Annotated[
+        Literal["auto", "m", "cm", "mm"],
+        Meta(description="of the scan and of the answer; auto: that in which it is the size of a face"),
+    ] = "auto"
+    model: Annotated[
+        str, Meta(max_length=MAX_NAME, description="GET /models lists the names; default: the service's choice")
+    ] = ""
+    heatmaps: Annotated[
+        Heatmaps,
+        Meta(description="at the points that the network saw, or at every point of the file: that as .npz only"),
+    ] = "none"
+    filename: Annotated[
+        str, Meta(max_length=MAX_FILENAME, description="a name whose suffix says what kind of file the body is")
+    ] = ""
+    format: Annotated[
+        str, Meta(max_length=MAX_SUFFIX, description="that suffix alone, with or without its dot; before filename")
+    ] = ""
+
+
 Future = list[list[Point]]
 
 
@@ -96,6 +120,49 @@ class HandsAnswer(HandsFuture):
     carried_joints: list[str] = Field(description="joints the model does not know: they ride rigidly with the palm")
 
 
+class Landmark(BaseModel):
+    index: int = Field(description="in iBUG-68 order; GET /landmarks")
+    name: str = Field(description="left and right are the subject's")
+    position: Point = Field(description="in the scan's frame and unit")
+    confidence: float = Field(description="a probability; `confidence` of the answer says of what")
+
+
+class Confidence(BaseModel):
+    within: float = Field(description="in the answer's units")
+    meaning: str
+
+
+class FaceHeatmaps(BaseModel):
+    points: list[Point] = Field(description="the points that the network saw, in the scan's frame and unit")
+    indices: list[int] | None = Field(description="which points of the file they are; null if drawn on a mesh")
+    values: list[list[float]] = Field(description="a row a landmark, a value a point: near 1 at the landmark")
+
+
+class FaceAnswer(BaseModel):
+    """Where the landmarks of a face are on a scan, in the scan's own coordinates and unit."""
+
+    model: ModelVersion
+    units: Unit = Field(description="of every length in the answer, as in the scan")
+    units_inferred: bool = Field(description="true: by the size of the scan; false: as the request says")
+    points: int = Field(description="points or vertices in the file")
+    triangles: int = Field(description="in the file; 0 for a cloud")
+    sampled: int = Field(description="points that the network saw")
+    looks: int = Field(description="2 where the scan has much besides a face and a second look was at the face alone")
+    landmarks: list[Landmark]
+    regions: dict[str, list[int]] = Field(description="landmarks by part of the face")
+    confidence: Confidence
+    expected_error: list[Measurement] = Field(description="what the model's landmarks were off on its test scans")
+    heatmaps: FaceHeatmaps | None = Field(default=None, description="with heatmaps=points")
+
+
+class LandmarkOrder(BaseModel):
+    """The landmarks by name, in order; left and right are the subject's."""
+
+    landmarks: list[str]
+    regions: dict[str, list[int]]
+    edges: list[tuple[int, int]] = Field(description="between landmarks that follow each other in a region")
+
+
 class ModelInfo(BaseModel):
     """A bundle and how it is being served; a refused one says why and has no more than its name."""
 
@@ -116,8 +183,13 @@ class ModelInfo(BaseModel):
 
 
 class ModelList(BaseModel):
-    default: str | None = Field(description="the model of requests that name none")
+    defaults: dict[str, str] = Field(description="by kind of task, the model of requests that name none")
     models: list[ModelInfo]
+
+
+def expected_error(meta: BundleMeta) -> list[dict[str, Any]]:
+    """What a model was off on its test recordings, as an answer has it."""
+    return [measurement.model_dump(mode="json") for measurement in meta.measurements if measurement.split == "test"]
 
 
 class JointOrder(BaseModel):

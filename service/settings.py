@@ -18,7 +18,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     bundles: Path = Field(default=Path("bundles"), description="folder with one bundle a subfolder")
     default_model: str | None = Field(
-        default=None, description="model for requests that name none; else the first by name"
+        default=None, description="model for requests of its kind that name none; else the first by name"
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -26,12 +26,19 @@ class Settings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda refuses to fall back to the CPU")
     slots: int | None = Field(
-        default=None, ge=1, le=64, description="calls of one model at a time; default: cores, or 2 on a GPU"
+        default=None,
+        ge=1,
+        le=64,
+        description="calls of one model at a time, and scans being read; default: cores, or 2 on a GPU",
     )
     max_batch: int | None = Field(
         default=None, ge=1, le=256, description="default: 1 on a CPU, measured at start on a GPU"
     )
-    max_body_bytes: int = Field(default=4 << 20, ge=1024, description="largest request body")
+    max_body_bytes: int = Field(default=4 << 20, ge=1024, description="largest request body without a scan")
+    max_scan_bytes: int = Field(default=64 << 20, ge=1024, description="largest body that carries a scan")
+    max_uploads_bytes: int = Field(
+        default=512 << 20, ge=1024, description="of scans that are being read at a time, all requests together"
+    )
     max_queue: int = Field(default=1024, ge=1, description="most requests waiting for one model")
     deadline_s: float = Field(default=5.0, gt=0, description="longest a request may wait before it is computed")
     max_gap_s: float = Field(

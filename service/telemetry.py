@@ -47,7 +47,7 @@ class Metrics:
         self._stage = Histogram(
             "chiron_stage_seconds",
             "Parts of a request outside the model",
-            ["stage"],
+            ["route", "stage"],
             buckets=SECONDS,
             registry=self.registry,
         )
@@ -73,11 +73,11 @@ class Metrics:
         )
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a part of a request: decode, prepare, finish, encode."""
+    def stage(self, route: str, name: str) -> Iterator[None]:
+        """Time a part of a request: decode, read, prepare, encode."""
         start = time.perf_counter()
         yield
-        self._stage.labels(name).observe(time.perf_counter() - start)
+        self._stage.labels(route, name).observe(time.perf_counter() - start)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, str(status)).inc()

@@ -1,11 +1,10 @@
-"""Bytes to hands and back: JSON, MessagePack and .npy, and which of them a request is and wants.
+"""Bytes to hands and back: JSON, MessagePack and .npy.
 
 Every form decodes to the same `HandsAsked`. Nothing is unpickled and no header is believed: a body gives at most as
 many numbers as it has bytes.
 """
 
 import ast
-import re
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -14,8 +13,8 @@ import msgspec
 import numpy as np
 import orjson
 from jaxtyping import Bool, Float
-from starlette.requests import Request
 
+from service.bodies import typed
 from service.problems import Problem
 from service.schemas import Frames, HandsJson, HandsMsgpack, HandsOptions
 
@@ -49,57 +48,15 @@ class HandsAsked:
         return f"{'/' if name in ARRAYS else self.mark}{name}"
 
 
-def content_type(request: Request) -> str:
-    """The body's media type. Raises the problem unsupported-media-type."""
-    came = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if came not in TYPES:
-        raise Problem("unsupported-media-type", f"wanted {', '.join(TYPES)}; came {came[:80]!r}")
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
-    if coding != "identity":
-        raise Problem("unsupported-media-type", f"bodies are taken as they are; came Content-Encoding {coding[:80]!r}")
-    return came
-
-
-def accepted(request: Request) -> str:
-    """The answer's media type: what Accept likes best, JSON where it does not care. Raises not-acceptable."""
-    header = ",".join(request.headers.getlist("accept")) or "*/*"
-    liking: dict[str, tuple[int, float]] = dict.fromkeys(TYPES, (-1, 0.0))  # how exactly a range names it, and q
-    for part in header.split(","):
-        range_, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        quality = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
-        q = float(quality) if re.fullmatch(r"[01](\.\d{0,3})?", quality) else 0.0
-        for type_ in TYPES:
-            exactness = (range_ == "*/*", range_ == "application/*", range_ == type_)
-            if any(exactness):
-                liking[type_] = max(liking[type_], (exactness.index(True), q))
-    best = max(TYPES, key=lambda type_: liking[type_][1])
-    if liking[best][1] <= 0:
-        raise Problem("not-acceptable", f"offered {', '.join(TYPES)}; Accept wants {header[:80]!r}")
-    return best
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises the problem body-too-large once more than `limit` bytes are announced or have come."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise Problem("body-too-large", f"at most {limit} bytes are taken; {announced} are announced")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise Problem("body-too-large", f"at most {limit} bytes are taken; more came")
-    return bytes(body)
-
-
 def decode_hands(body: bytes, media: str, query: dict[str, str]) -> HandsAsked:
     """The request of a hand forecast. Raises malformed-body, invalid-request or wrong-shape."""
     if media == NPY:
-        options = _typed(msgspec.convert, query, type=HandsOptions, strict=False, mark="?")
+        options = typed(msgspec.convert, query, type=HandsOptions, strict=False, mark="?")
         values, dtype = read_npy(body)
         return HandsAsked(options, {"past": Points(values, None)}, dtype, "?")
     if query:
         raise Problem.at("invalid-request", f"?{min(query)}", f"parameters of a {media} request are fields of its body")
-    struct = _typed(_decode_json if media == JSON else _decode_msgpack, body)
+    struct = typed(_decode_json if media == JSON else _decode_msgpack, body)
     arrays = {name: array for name in ARRAYS if (array := getattr(struct, name)) is not None}
     if isinstance(struct, HandsMsgpack) and any(isinstance(array, bytes) for array in arrays.values()):
         return HandsAsked(
@@ -162,18 +119,6 @@ def _packed(value: Any, dtype: str) -> Any:
     if isinstance(value, dict):
         return {key: _packed(item, dtype) for key, item in value.items()}
     return [_packed(item, dtype) for item in value] if isinstance(value, list) else value
-
-
-def _typed(decode: Any, value: Any, *, mark: str = "/", **options: Any) -> Any:
-    """decode(value), with msgspec's complaints as problems."""
-    try:
-        return decode(value, **options)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        pointer = mark + "/".join(re.findall(r"\w+|\.\.\.", path)) if path else ""
-        raise Problem.at("invalid-request", pointer, message[:200]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem("malformed-body", str(error)) from None
 
 
 def _of_lists(name: str, frames: Frames) -> Points:

@@ -1,4 +1,4 @@
-"""A service over tiny bundles made here: constant velocity as an ONNX graph, so that only the service is under test."""
+"""A service over tiny bundles made here, their networks written as ONNX graphs, so that only the service is under test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,20 +7,23 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from clouds import bumpy_cloud, inputs_of
 from fastapi.testclient import TestClient
 from onnx import TensorProto, helper, numpy_helper
 
 from models.contract.bundle import BundleMeta, Measurement, TrainingSource, write_bundle
-from models.contract.task import HandForecast
+from models.contract.skeleton import FACE68
+from models.contract.task import FaceLandmarks, HandForecast, Task
 from service.app import create_app
 from service.settings import Settings
 
 OPSET = 17
-MAX_BODY = 1_000_000
+MAX_BODY, MAX_SCAN = 1_000_000, 4_000_000
 
 
-def constant_velocity(past: int, future: int, modes: int = 1) -> bytes:
+def constant_velocity(task: HandForecast) -> bytes:
     """Every joint goes on as it went between the last two frames; mode m at 1/(m+1) of that speed."""
+    past, future, modes = task.past, task.future, task.modes
     steps = np.arange(1, future + 1, dtype=np.float32).reshape(1, 1, future, 1, 1)
     steps = steps / np.arange(1, modes + 1, dtype=np.float32).reshape(1, modes, 1, 1, 1)
     constants = {
@@ -38,42 +41,92 @@ def constant_velocity(past: int, future: int, modes: int = 1) -> bytes:
         helper.make_node("Mul", ["velocities", "steps"], ["moved"]),
         helper.make_node("Add", ["origin", "moved"], ["future"]),
     ]
+    return graph_of("constant-velocity", nodes, constants, task)
+
+
+def shells(task: FaceLandmarks) -> bytes:
+    """Landmark l is the mean of the points at a certain distance from their centroid, weighted by its heatmap.
+
+    It is sure of clouds the size of a face and of nothing else.
+    """
+    sigma, landmarks = 0.004, len(FACE68.joints)
+    constants = {
+        "radii": np.linspace(0.05, 0.12, landmarks, dtype=np.float32).reshape(1, -1, 1),
+        "widths": np.array([-0.5 / sigma**2], np.float32),
+        "largest": np.array([0.2], np.float32),
+        "steepness": np.array([50.0], np.float32),
+        "doubts": np.linspace(0, -1, landmarks, dtype=np.float32).reshape(1, -1),
+    }
+    nodes = [
+        helper.make_node("ReduceMean", ["points"], ["centre"], axes=[1]),
+        helper.make_node("Sub", ["points", "centre"], ["exactly"]),
+        helper.make_node("Cast", ["exactly"], ["apart"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceL2", ["apart"], ["distances"], axes=[2]),
+        helper.make_node("Transpose", ["distances"], ["row"], perm=[0, 2, 1]),
+        helper.make_node("Sub", ["row", "radii"], ["beside"]),
+        helper.make_node("Mul", ["beside", "beside"], ["squares"]),
+        helper.make_node("Mul", ["squares", "widths"], ["logits"]),
+        helper.make_node("Exp", ["logits"], ["heatmaps"]),
+        helper.make_node("Softmax", ["logits"], ["weights"], axis=2),
+        helper.make_node("MatMul", ["weights", "apart"], ["means"]),
+        helper.make_node("Cast", ["means"], ["exact_means"], to=TensorProto.DOUBLE),
+        helper.make_node("Add", ["exact_means", "centre"], ["landmarks"]),
+        helper.make_node("ReduceMean", ["distances"], ["size"], axes=[1], keepdims=0),
+        helper.make_node("Sub", ["largest", "size"], ["smaller"]),
+        helper.make_node("Mul", ["smaller", "steepness"], ["sure"]),
+        helper.make_node("Add", ["sure", "doubts"], ["odds"]),
+        helper.make_node("Sigmoid", ["odds"], ["confidence"]),
+    ]
+    return graph_of("shells", nodes, constants, task)
+
+
+def graph_of(name: str, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], task: Task) -> bytes:
+    """An ONNX file with the inputs and outputs of the task."""
+    kinds = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": TensorProto.INT64}
+    inputs, outputs = (
+        [helper.make_tensor_value_info(key, kinds[spec.dtype], spec.shape) for key, spec in specs.items()]
+        for specs in (task.inputs, task.outputs)
+    )
     graph = helper.make_graph(
-        nodes,
-        "constant-velocity",
-        [helper.make_tensor_value_info("past", TensorProto.FLOAT, ["batch", past, "nodes", 3])],
-        [helper.make_tensor_value_info("future", TensorProto.FLOAT, ["batch", modes, future, "nodes", 3])],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+        nodes, name, inputs, outputs, [numpy_helper.from_array(array, key) for key, array in constants.items()]
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
     onnx.checker.check_model(model)
     return model.SerializeToString()
 
 
-def make_bundle(parent: Path, name: str, task: HandForecast) -> Path:
-    """A whole bundle of the constant-velocity graph in `parent`/`name`."""
-    model = constant_velocity(task.past, task.future, task.modes)
+def make_bundle(parent: Path, name: str, task: Task, model: bytes, inputs: dict[str, np.ndarray]) -> Path:
+    """A whole bundle of the graph in `parent`/`name`, with these inputs as its example."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    inputs = {"past": moving_hands(task.past, hands=2).astype(np.float32)[None]}
-    outputs = {"future": np.asarray(session.run(["future"], inputs)[0])}
-    error = Measurement(metric="mpjpe", value=12.5, unit="mm", split="test", source="made up", windows=10, recordings=2)
+    outputs = {key: np.asarray(x) for key, x in zip(task.outputs, session.run(list(task.outputs), inputs), strict=True)}
+    error = Measurement(metric="error", value=12.5, unit="mm", split="test", source="made up", windows=10, recordings=2)
+    hands = isinstance(task, HandForecast)
     meta = BundleMeta(
         name=name,
-        title="Constant velocity",
+        title="Made in a test",
         task=task,
-        symmetries=("translation", "rotation", "mirror-swap"),
-        network="constant velocity",
+        symmetries=("translation", "rotation", "mirror-swap") if hands else ("translation", "rotation"),
+        network="no network",
         parameters=0,
         opset=OPSET,
         licence="Apache-2.0",
         trained_on=(TrainingSource(name="nothing", licence="none", attribution="nobody", recordings=0),),
         measurements=(error, error.model_copy(update={"split": "validation"})),
-        command="python -m training export constant-velocity",
+        command="python -m training export nothing",
         git_commit="0" * 40,
         made_with={"onnx": onnx.__version__},
     )
     write_bundle(parent / name, meta, model, inputs, outputs)
     return parent / name
+
+
+def make_hands(parent: Path, name: str, task: HandForecast) -> Path:
+    inputs = {"past": moving_hands(task.past, hands=2).astype(np.float32)[None]}
+    return make_bundle(parent, name, task, constant_velocity(task), inputs)
+
+
+def make_face(parent: Path, name: str, task: FaceLandmarks) -> Path:
+    return make_bundle(parent, name, task, shells(task), inputs_of(task, bumpy_cloud(2000)))
 
 
 def moving_hands(frames: int, hands: int, joints: int = 21, seed: int = 0) -> np.ndarray:
@@ -87,16 +140,17 @@ def moving_hands(frames: int, hands: int, joints: int = 21, seed: int = 0) -> np
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two bundles: `hands-thirty` (30 to 30 frames at 30 fps) and `hands-modes` (10 to 10, three modes)."""
+    """A folder of bundles: `hands-thirty` (30 to 30 frames at 30 fps), `hands-modes` (10 to 10, three modes), `face-shells`."""
     folder = tmp_path_factory.mktemp("bundles")
-    make_bundle(folder, "hands-thirty", HandForecast(past=30, future=30, fps=30))
-    make_bundle(folder, "hands-modes", HandForecast(past=10, future=10, fps=30, modes=3))
+    make_hands(folder, "hands-thirty", HandForecast(past=30, future=30, fps=30))
+    make_hands(folder, "hands-modes", HandForecast(past=10, future=10, fps=30, modes=3))
+    make_face(folder, "face-shells", FaceLandmarks())
     return folder
 
 
 @pytest.fixture(scope="session")
 def settings(bundles: Path) -> Settings:
-    return Settings(bundles=bundles, default_model="hands-thirty", max_body_bytes=MAX_BODY)
+    return Settings(bundles=bundles, default_model="hands-thirty", max_body_bytes=MAX_BODY, max_scan_bytes=MAX_SCAN)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from models.contract.skeleton import ASSEMBLY101, HANDS
 from models.contract.symmetry import SYMMETRIES
-from service import app as app_module
+from service import forecast_hands
 from service.app import create_app
 from service.settings import Settings
 
@@ -226,7 +226,7 @@ def test_accept_chooses_the_form_of_the_answer(client, one, accept, given):
 
 def test_a_large_body_is_decoded_beside_the_event_loop_to_the_same_answer(client, pair, monkeypatch):
     here = forecast(client, past=pair)
-    monkeypatch.setattr(app_module, "DECODE_ON_LOOP", 10)
+    monkeypatch.setattr(forecast_hands, "DECODE_ON_LOOP", 10)
     assert forecast(client, past=pair) == here
 
 

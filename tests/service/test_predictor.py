@@ -27,6 +27,14 @@ def test_it_warms_up_with_every_shape_that_the_task_allows(predictor):
     assert [tensors["past"].shape for tensors in predictor.inputs(2)] == [(2, 30, 21, 3), (2, 30, 42, 3)]
 
 
+def test_it_warms_up_with_indices_that_are_legal_in_any_cloud(bundles):
+    predictor = Predictor(read_bundle(bundles / "face-shells"))
+    (tensors,) = predictor.inputs(2)
+    assert tensors["neighbours"].shape == (2, 1344, 16)
+    assert not tensors["neighbours"].any()
+    assert predictor.run(tensors)["landmarks"].shape == (2, 68, 3)
+
+
 @pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this machine can run what it must not"
 )

@@ -13,6 +13,8 @@ from service.settings import Settings
 from .conftest import moving_hands
 from .test_errors import problem_of
 from .test_forecast_hands import URL
+from .test_landmarks_face import CLOUD, NPY, npy
+from .test_landmarks_face import URL as FACE_URL
 
 BODY = {"fps": 30, "past": moving_hands(30, hands=1).tolist()}
 
@@ -51,7 +53,7 @@ def test_a_bundle_with_a_wrong_checksum_is_refused_while_the_others_serve(copied
 
 
 def test_a_bundle_that_answers_its_example_differently_is_refused(copied, monkeypatch):
-    monkeypatch.setattr("models.contract.bundle.EXAMPLE_TOLERANCE_M", -1.0)
+    monkeypatch.setattr("models.contract.bundle.EXAMPLE_TOLERANCE", -1.0)
     with serving(copied) as client:
         assert "answers its example" in problem_of(client.get("/readyz"), "not-ready")["detail"]
 
@@ -68,7 +70,7 @@ def test_a_folder_without_bundle_json_is_refused_and_hidden_ones_are_passed_over
     with serving(copied) as client:
         states = client.get("/readyz").json()["models"]
     assert states["hands-modes"] == f"refused: hands-modes has no {META}"
-    assert set(states) == {"hands-modes", "hands-thirty"}
+    assert set(states) == {"face-shells", "hands-modes", "hands-thirty"}
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
@@ -78,13 +80,51 @@ def test_without_any_model_the_service_is_alive_and_not_ready(tmp_path, make):
         assert client.get("/healthz").json() == {"status": "alive"}
         problem_of(client.get("/readyz"), "not-ready")
         problem_of(client.post(URL, json=BODY), "not-ready")
-        assert client.get("/models").json() == {"default": None, "models": []}
+        assert client.get("/models").json() == {"defaults": {}, "models": []}
 
 
 def test_the_first_model_by_name_answers_where_the_settings_choose_none(bundles):
     with serving(bundles) as client:
-        assert client.get("/models").json()["default"] == "hands-modes"
+        assert client.get("/models").json()["defaults"] == {
+            "face-landmarks": "face-shells",
+            "hand-forecast": "hands-modes",
+        }
         assert client.post(URL, json=BODY).json()["model"]["name"] == "hands-modes"
+
+
+@pytest.mark.parametrize("chosen", ["hands-thirty", "face-shells"])
+def test_a_model_that_is_chosen_leaves_requests_of_the_other_kind_theirs(bundles, chosen):
+    with serving(bundles, default_model=chosen) as client:
+        defaults = client.get("/models").json()["defaults"]
+        assert defaults["face-landmarks"] == "face-shells"
+        assert defaults["hand-forecast"] == ("hands-thirty" if chosen == "hands-thirty" else "hands-modes")
+        assert client.post(URL, json=BODY).json()["model"]["name"] == defaults["hand-forecast"]
+        answer = client.post(FACE_URL, content=npy(CLOUD), headers={"content-type": NPY})
+        assert answer.json()["model"]["name"] == "face-shells"
+
+
+@pytest.mark.parametrize(("chosen", "other"), [("hands-thirty", FACE_URL), ("face-shells", URL)])
+def test_a_chosen_model_that_is_refused_is_not_quietly_replaced_and_does_not_hinder_the_other_kind(
+    copied, chosen, other
+):
+    spoil(copied / chosen, MODEL)
+    with serving(copied, default_model=chosen) as client:
+        hands = client.post(URL, json=BODY)
+        face = client.post(FACE_URL, content=npy(CLOUD), headers={"content-type": NPY})
+        served, refused = (hands, face) if other == URL else (face, hands)
+        assert served.status_code == 200, served.text
+        assert "checksum differs" in problem_of(refused, "not-ready")["detail"]
+        assert client.get("/readyz").json()["status"] == "degraded"
+        problem_of(client.get(f"/models/{chosen}/example"), "not-ready")
+
+
+def test_a_kind_without_a_model_is_not_ready_while_the_other_serves(copied):
+    shutil.rmtree(copied / "face-shells")
+    with serving(copied) as client:
+        answer = client.post(FACE_URL, content=npy(CLOUD), headers={"content-type": NPY})
+        assert "no face-landmarks model is being served" in problem_of(answer, "not-ready")["detail"]
+        assert client.get("/readyz").json()["status"] == "ready"
+        assert client.get("/models").json()["defaults"] == {"hand-forecast": "hands-modes"}
 
 
 def test_a_model_says_all_that_its_bundle_says(client):

@@ -7,11 +7,14 @@ import msgspec
 import pytest
 from pydantic import create_model
 
-from service import examples
+from models.contract.cloud_files import READERS
+from service import examples, uploads
 from service.problems import KINDS, MEDIA_TYPE
-from service.schemas import HandsAnswer, HandsJson, HandsRequest
+from service.schemas import FaceOptions, HandsAnswer, HandsJson, HandsRequest
 
 from .test_forecast_hands import URL
+from .test_landmarks_face import NPZ, PLY
+from .test_landmarks_face import URL as FACE_URL
 
 
 def plain(schema: Any, definitions: dict[str, Any]) -> Any:
@@ -80,7 +83,7 @@ def test_every_example_in_the_document_runs_as_it_is_printed(client, document):
 def test_every_get_in_the_document_answers_with_a_documented_status(client, document):
     for path, method, operation in operations(document):
         if method == "get":
-            for value in ("hands-thirty", "nothing"):
+            for value in ("hands-thirty", "face-shells", "nothing"):
                 status = client.get(path.format(name=value, kind=value)).status_code
                 assert str(status) in operation["responses"], path
 
@@ -94,10 +97,26 @@ def test_every_operation_says_what_it_is_for(document):
 def test_every_error_is_published_as_a_problem(document):
     assert "HTTPValidationError" not in json.dumps(document)
     statuses = {str(kind.status) for name, kind in KINDS.items() if name not in ("unauthorized", "method-not-allowed")}
-    responses = document["paths"][URL]["post"]["responses"]
-    assert statuses | {"200"} == set(responses)
-    for status in statuses:
-        assert responses[status]["content"][MEDIA_TYPE]["schema"] == {"$ref": "#/components/schemas/ProblemDocument"}
+    for path in (URL, FACE_URL):
+        responses = document["paths"][path]["post"]["responses"]
+        assert statuses | {"200"} == set(responses)
+        for status in statuses:
+            schema = responses[status]["content"][MEDIA_TYPE]["schema"]
+            assert schema == {"$ref": "#/components/schemas/ProblemDocument"}
+
+
+def test_the_options_and_the_forms_of_a_scan_are_published(document):
+    operation = document["paths"][FACE_URL]["post"]
+    options = {parameter["name"]: parameter["schema"] for parameter in operation["parameters"]}
+    assert tuple(options) == FaceOptions.__struct_fields__
+    assert set(options["units"]["enum"]) == {"auto", "m", "cm", "mm"}
+    assert set(options["heatmaps"]["enum"]) == {"none", "points", "full"}
+    content = operation["requestBody"]["content"]
+    assert tuple(content) == uploads.TYPES
+    assert set(content[uploads.FORM]["schema"]["properties"]) == {"file", *options}
+    assert set(operation["responses"]["200"]["content"]) == {"application/json", NPZ, PLY}
+    for suffix in READERS:
+        assert suffix in operation["description"]
 
 
 def test_every_reference_in_the_document_leads_somewhere(document):
@@ -109,6 +128,8 @@ def test_every_reference_in_the_document_leads_somewhere(document):
 
 
 def test_the_example_of_a_model_is_a_request_that_runs(client):
+    scan = client.get("/models/face-shells/example")
+    assert client.post(FACE_URL, content=scan.content, headers={"content-type": PLY}).status_code == 200
     for name in ("hands-thirty", "hands-modes"):
         body = client.get(f"/models/{name}/example").json()
         answer = client.post(URL, json=body)

@@ -43,7 +43,7 @@ def test_a_key_opens_by_either_header(guarded, key):
     ],
 )
 def test_nothing_else_opens(guarded, headers):
-    for path in ("/models", "/metrics", "/nothing", "/forecast/hands"):
+    for path in ("/models", "/metrics", "/nothing", "/forecast/hands", "/landmarks/face", "/landmarks"):
         response = guarded.get(path, headers=headers)
         problem_of(response, "unauthorized")
         assert response.headers["www-authenticate"] == "Bearer"

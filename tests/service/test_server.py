@@ -54,7 +54,7 @@ def start(bundles, **environment: str) -> Running:
         stderr=log,
     )
     running = Running(process, f"http://127.0.0.1:{port}", port, log)
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 120
     while time.monotonic() < give_up and process.poll() is None:
         try:
             if httpx2.get(f"{running.url}/readyz").status_code == 200:
@@ -73,7 +73,7 @@ def stop(running: Running) -> str:
 
 def written(running: Running) -> str:
     """What the process wrote, once it has ended."""
-    running.process.wait(timeout=20)
+    running.process.wait(timeout=60)
     with running.log as log:
         log.seek(0)
         return log.read()
@@ -211,7 +211,7 @@ def test_it_refuses_to_listen_to_others_without_a_key():
 def test_the_bundles_are_listed(bundles):
     result = CliRunner().invoke(app, ["models", "--bundles", str(bundles)])
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.output.splitlines()] == ["hands-modes", "hands-thirty"]
+    assert [line.split()[0] for line in result.output.splitlines()] == ["face-shells", "hands-modes", "hands-thirty"]
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):

@@ -1,5 +1,8 @@
-"""The bundles that ship, over a real socket: they answer real clips as well as their cards say, and turn with them."""
+"""The bundles that ship, over a real socket: they answer real clips and scans as well as they say, and turn with them."""
 
+import csv
+import io
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,21 +12,28 @@ import httpx2
 import numpy as np
 import pytest
 
-from models.contract.bundle import model_card, read_bundle
-from models.contract.symmetry import SYMMETRIES
+from models.contract.bundle import META, model_card, read_bundle
+from models.contract.cloud_files import read_scan
+from models.contract.symmetry import SYMMETRIES, random_rotation
+from models.contract.task import HandForecast
 from training.data.hands import HandBatches, HandData
 from training.data.windows import Window
 
+from .test_landmarks_face import NPZ, ply
 from .test_server import Running, start, stop
 
 SHIPPED = Path(__file__).resolve().parents[2] / "bundles"
-NAMES = sorted(folder.name for folder in SHIPPED.iterdir() if (folder / "bundle.json").is_file())
+KINDS = {path.parent.name: json.loads(path.read_text())["task"]["kind"] for path in sorted(SHIPPED.glob(f"*/{META}"))}
+HANDS, FACES = (
+    [name for name, kind in KINDS.items() if kind == wanted] for wanted in ("hand-forecast", "face-landmarks")
+)
+SCANS = ("humface", "lee_perry_smith")
 MAY_SHIP = {"Apache-2.0", "MIT", "CC0-1.0", "CC BY 4.0"}
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    running = start(SHIPPED, CHIRON_SLOTS=str(os.cpu_count()))
+    running = start(SHIPPED, CHIRON_SLOTS=str(os.cpu_count()), CHIRON_DEADLINE_S="60")
     yield running
     stop(running)
 
@@ -38,15 +48,16 @@ def ask(server: Running, model: str, past: np.ndarray, **fields) -> np.ndarray:
 
 def batches_of(name: str, data_folder: Path) -> HandBatches:
     meta = read_bundle(SHIPPED / name).meta
+    assert isinstance(meta.task, HandForecast)
     window = Window(meta.task.past, meta.task.future, meta.task.fps)
     return HandData(tuple(source.name for source in meta.trained_on), window).load(data_folder)
 
 
 def test_there_is_a_shipped_bundle():
-    assert "hands-eqmotion" in NAMES
+    assert "hands-eqmotion" in HANDS
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_it_was_trained_on_data_that_may_ship_and_says_so_on_its_card(name):
     meta = read_bundle(SHIPPED / name).meta
     assert meta.trained_on
@@ -55,7 +66,7 @@ def test_it_was_trained_on_data_that_may_ship_and_says_so_on_its_card(name):
     assert {m.split for m in meta.measurements} == {"test"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HANDS)
 def test_real_test_clips_are_forecast_as_well_as_the_card_says(server, data_folder, name):
     """Every test window of its sources is sent, one request each; the mean error against what came is the card's to 0.01 mm."""
     batches, meta = batches_of(name, data_folder), read_bundle(SHIPPED / name).meta
@@ -70,7 +81,7 @@ def test_real_test_clips_are_forecast_as_well_as_the_card_says(server, data_fold
         assert error == pytest.approx(measured.value, abs=0.01)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HANDS)
 @pytest.mark.parametrize("symmetry", ["translation", "rotation", "mirror-swap"])
 @pytest.mark.parametrize("hands", [1, 2])
 def test_turning_moving_or_mirroring_a_real_request_does_so_to_the_answer(server, data_folder, name, symmetry, hands):
@@ -85,7 +96,7 @@ def test_turning_moving_or_mirroring_a_real_request_does_so_to_the_answer(server
             assert np.abs(ask(server, name, act(clip)) - act(straight)).max() <= 1e-5
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HANDS)
 def test_an_answer_that_should_not_turn_with_the_request_does_not(server, data_folder, name):
     """The control: shearing is no symmetry, and the comparison above would see it."""
     windows = batches_of(name, data_folder).windows("test", 2, phases="first")
@@ -94,7 +105,7 @@ def test_an_answer_that_should_not_turn_with_the_request_does_not(server, data_f
     assert np.abs(ask(server, name, clip @ shear.T) - ask(server, name, clip) @ shear.T).max() > 1e-4
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HANDS)
 def test_company_never_changes_an_answer(server, data_folder, name):
     windows = batches_of(name, data_folder).windows("test", 2, phases="first")
     past, _ = windows.past_future(np.linspace(0, len(windows) - 1, 16).astype(int))
@@ -102,3 +113,68 @@ def test_company_never_changes_an_answer(server, data_folder, name):
     with ThreadPoolExecutor(16) as pool:
         together = list(pool.map(lambda clip: ask(server, name, clip), past))
     np.testing.assert_array_equal(alone, together)
+
+
+def find(server: Running, model: str, body: bytes, **query: str) -> dict[str, np.ndarray]:
+    """The answer to a .ply, as arrays."""
+    response = httpx2.post(
+        f"{server.url}/landmarks/face",
+        params={"model": model, "heatmaps": "points", **query},
+        content=body,
+        headers={"content-type": "model/ply", "accept": NPZ},
+        timeout=60,
+    )
+    assert response.status_code == 200, response.text
+    return dict(np.load(io.BytesIO(response.content), allow_pickle=False))
+
+
+def raw_scans(data_folder: Path) -> Path:
+    return data_folder / "faces" / "raw_scans"
+
+
+@pytest.mark.parametrize("name", FACES)
+@pytest.mark.parametrize("scan", SCANS)
+def test_turning_and_moving_a_real_scan_moves_its_landmarks_and_changes_nothing_else(server, data_folder, name, scan):
+    """20 random rotations and translations within 10 m: points to a micrometre, heatmaps and confidence to 1e-5."""
+    mesh = read_scan((raw_scans(data_folder) / f"{scan}.ply").read_bytes(), ".ply")
+    straight, rng = find(server, name, ply(mesh.points, mesh.triangles)), np.random.default_rng(0)
+    assert str(straight["units"]) == "mm"
+    for _ in range(20):
+        turn, offset = random_rotation(rng), rng.uniform(-10_000, 10_000, 3)
+        turned = find(server, name, ply(mesh.points @ turn.T + offset, mesh.triangles))
+        wanted = straight["landmarks"] @ turn.T + offset
+        assert np.linalg.norm(turned["landmarks"] - wanted, axis=1).max() <= 1e-3
+        for invariant in ("heatmaps", "confidence"):
+            assert np.abs(turned[invariant] - straight[invariant]).max() <= 1e-5
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_a_mirrored_face_is_another_face(server, data_folder, name):
+    """The control: what is right becomes left, and a network that could not tell would answer with the mirror image."""
+    mesh = read_scan((raw_scans(data_folder) / "humface.ply").read_bytes(), ".ply")
+    mirror = np.array([-1.0, 1, 1])
+    straight = find(server, name, ply(mesh.points, mesh.triangles))["landmarks"]
+    assert (
+        np.abs(find(server, name, ply(mesh.points * mirror, mesh.triangles))["landmarks"] - straight * mirror).max() > 1
+    )
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_on_a_real_scan_the_landmarks_are_where_a_person_put_them(server, data_folder, name):
+    """The seven points that came with the scan: corners of the eyes and of the mouth, tip of the nose."""
+    folder = raw_scans(data_folder)
+    with (folder / "humface_landmarks7_manual.csv").open() as file:
+        manual = {int(row["ibug"]): [float(row[axis]) for axis in "xyz"] for row in csv.DictReader(file)}
+    found = find(server, name, (folder / "humface.ply").read_bytes())["landmarks"]
+    assert np.linalg.norm(found[list(manual)] - list(manual.values()), axis=1).mean() < 5.0
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_company_never_changes_what_is_found_on_a_scan(server, data_folder, name):
+    bodies = [(raw_scans(data_folder) / f"{scan}.ply").read_bytes() for scan in SCANS]
+    alone = [find(server, name, body) for body in bodies]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda body: find(server, name, body), bodies * 8))
+    for index, answer in enumerate(together):
+        np.testing.assert_array_equal(answer["landmarks"], alone[index % 2]["landmarks"])
+        np.testing.assert_array_equal(answer["heatmaps"], alone[index % 2]["heatmaps"])

@@ -10,6 +10,8 @@ from service.telemetry import JsonLines
 
 from .conftest import moving_hands
 from .test_forecast_hands import URL
+from .test_landmarks_face import CLOUD, NPY, npy
+from .test_landmarks_face import URL as FACE_URL
 
 BODY = {"fps": 30, "past": moving_hands(30, hands=1).tolist(), "model": "hands-thirty"}
 
@@ -42,12 +44,30 @@ def grown(client, name: str, act, **labels: str) -> float:
         ("chiron_queue_seconds_count", {"model": "hands-thirty"}),
         ("chiron_compute_seconds_count", {"model": "hands-thirty"}),
         ("chiron_batch_items_sum", {"model": "hands-thirty"}),
-        ("chiron_stage_seconds_count", {"stage": "decode"}),
-        ("chiron_stage_seconds_count", {"stage": "encode"}),
+        ("chiron_stage_seconds_count", {"route": URL, "stage": "decode"}),
+        ("chiron_stage_seconds_count", {"route": URL, "stage": "encode"}),
     ],
 )
 def test_a_forecast_is_counted_once(client, name, labels):
     assert grown(client, name, lambda: client.post(URL, json=BODY), **labels) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "times"),
+    [
+        ("chiron_requests_total", {"route": FACE_URL, "method": "POST", "status": "200"}, 1),
+        ("chiron_compute_seconds_count", {"model": "face-shells"}, 1),
+        ("chiron_stage_seconds_count", {"route": FACE_URL, "stage": "decode"}, 1),
+        ("chiron_stage_seconds_count", {"route": FACE_URL, "stage": "read"}, 1),
+        ("chiron_stage_seconds_count", {"route": FACE_URL, "stage": "prepare"}, 2),
+        ("chiron_stage_seconds_count", {"route": FACE_URL, "stage": "encode"}, 1),
+    ],
+)
+def test_a_scan_is_counted_once_and_prepared_before_and_after_its_look(client, name, labels, times):
+    def act() -> None:
+        client.post(FACE_URL, content=npy(CLOUD), headers={"content-type": NPY})
+
+    assert grown(client, name, act, **labels) == times
 
 
 def test_errors_are_counted_by_route_and_status(client):
@@ -72,7 +92,7 @@ def test_a_model_is_counted_under_its_route_and_not_its_name(client):
 
 def test_the_version_and_the_provider_of_every_model_are_told(client):
     infos = [dict(key[1:]) for key in samples(client) if key[0] == "chiron_model_info"]
-    assert {info["model"] for info in infos} == {"hands-thirty", "hands-modes"}
+    assert {info["model"] for info in infos} == {"face-shells", "hands-thirty", "hands-modes"}
     assert all(info["version"] and info["provider"] for info in infos)
 
 

@@ -1,0 +1,80 @@
+"""POST /forecast/hands: a request of any form through the model's batcher to an answer of any form."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from models.contract.task import HandForecast
+from service import examples, hands, wire
+from service.bodies import accepted, content_type, read_body
+from service.problems import documented
+from service.registry import Registry
+from service.schemas import HandsAnswer, HandsRequest
+from service.settings import Settings
+from service.telemetry import Metrics
+from service.threads import Threads
+
+PATH = "/forecast/hands"
+DECODE_ON_LOOP = 100_000  # bytes of JSON that take a quarter of a millisecond; more goes to a thread, for fairness
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+ERRORS = (
+    "malformed-body", "unknown-model", "not-acceptable", "body-too-large", "unsupported-media-type", "invalid-request",
+    "wrong-shape", "not-finite", "out-of-range", "too-few-frames", "gap-too-long", "unknown-joints", "degenerate-hand",
+    "internal", "overloaded", "not-ready",
+)  # fmt: skip
+
+
+def router(registry: Registry, metrics: Metrics, threads: Threads, settings: Settings) -> APIRouter:
+    """The route, over these models; `threads` are for large bodies."""
+    routes = APIRouter()
+
+    @routes.post(
+        PATH,
+        response_model=HandsAnswer,
+        responses={200: {"content": {wire.MSGPACK: BINARY, wire.NPY: BINARY}}, **documented(*ERRORS)},
+        openapi_extra=_operation(),
+        tags=["forecast"],
+    )
+    async def forecast_hands(request: Request) -> Response:
+        """The next moments of one hand or two, from the last ones, in the caller's units, joint order, rate and form.
+
+        Coordinates may be in any right-handed frame. Frames in which a hand was not seen are interpolated if they are
+        few. As MessagePack, arrays may be raw little-endian floats with a `shape`; as .npy the other fields are
+        parameters of the query. Accept chooses the answer's form.
+        """
+        wanted, media = accepted(request, wire.TYPES), content_type(request, wire.TYPES)
+        body = bytes(await read_body(request, settings.max_body_bytes))
+        with metrics.stage(PATH, "decode"):
+            arguments = (body, media, dict(request.query_params))
+            if len(body) > DECODE_ON_LOOP:
+                asked = await threads.run(wire.decode_hands, *arguments)
+            else:
+                asked = wire.decode_hands(*arguments)
+        model = registry.get(asked.options.model, "hand-forecast", asked.pointer("model"))
+        task = model.bundle.meta.task
+        assert isinstance(task, HandForecast), "the registry gives models of the kind that it is asked for"
+        with metrics.stage(PATH, "prepare"):
+            question = hands.prepare(asked, task, settings.max_gap_s, model.name)
+        output = await model.batcher.submit(question.tensors)
+        with metrics.stage(PATH, "encode"):
+            answer = {
+                "model": {"name": model.name, "version": model.version},
+                **hands.answer(question, output["future"], task),
+                "expected_error": model.expected_error,
+            }
+            content, headers = wire.encode(answer, wanted, asked.dtype)
+        return Response(content, headers=headers, media_type=wanted)
+
+    return routes
+
+
+def _operation() -> dict[str, Any]:
+    """What FastAPI cannot see of a route that reads its own body: the body's forms and, for .npy, the parameters."""
+    schema = HandsRequest.model_json_schema()
+    parameters = [
+        {"name": name, "in": "query", "required": False, "schema": schema["properties"][name],
+         "description": f"with {wire.NPY} only, where it stands for the field of the same name"}
+        for name in ("fps", "units", "joints", "model", "hand")
+    ]  # fmt: skip
+    content = {wire.JSON: {"schema": schema, "examples": examples.hands()}, wire.MSGPACK: BINARY, wire.NPY: BINARY}
+    return {"parameters": parameters, "requestBody": {"required": True, "content": content}}

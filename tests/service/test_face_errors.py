@@ -1,0 +1,329 @@
+"""Every mistake that can be made with a scan, and the answer: a problem that says what was wanted and what came, never a 500."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service import faces
+from service.app import create_app
+from service.bodies import Room
+from service.landmarks_face import ERRORS
+from service.problems import MEDIA_TYPE, Problem
+from service.settings import Settings
+
+from .conftest import MAX_SCAN
+from .test_errors import damaged, problem_of
+from .test_landmarks_face import CLOUD, NPY, NPZ, OCTETS, PLY, URL, ask, npy, npz, obj, ply, text, triangles_of
+
+FLAT = np.zeros((5, 3), int)  # triangles that are all one corner
+MESH = triangles_of(CLOUD)
+
+
+class Trap:
+    """Shows whether it was unpickled."""
+
+    sprung = False
+
+    def __reduce__(self) -> tuple:
+        return (Trap.spring, ())
+
+    @staticmethod
+    def spring() -> None:
+        Trap.sprung = True
+
+
+def pickled() -> bytes:
+    np.save(file := io.BytesIO(), np.array([Trap()] * 3, dtype=object), allow_pickle=True)
+    return file.getvalue()
+
+
+def replaced(row: int, value: float) -> np.ndarray:
+    points = CLOUD.copy()
+    points[row] = value
+    return points
+
+
+def claiming(points: int) -> bytes:
+    """A .ply that announces so many points and has three."""
+    return ply(CLOUD[:3]).replace(b"vertex 3", b"vertex %d" % points)
+
+
+SCAN_ERRORS: dict[str, tuple[bytes, str, str, str]] = {  # the file, its format, the kind of problem, what its text says
+    "empty": (b"", "ply", "degenerate-scan", "an empty .ply file"),
+    "blank": (b" \n\n", "xyz", "degenerate-scan", "an empty .xyz file"),
+    "one point": (b"0.1 0.2 0.3\n", "xyz", "degenerate-scan", "at least 4 points; came 1"),
+    "no point": (npy(np.empty((0, 3))), "npy", "degenerate-scan", "came 0"),
+    "too few": (npy(CLOUD[:1000]), "npy", "degenerate-scan", "1024 farthest points want a cloud of at least as many"),
+    "all equal": (npy(np.full((5000, 3), 0.1)), "npy", "degenerate-scan", "the 5000 points are all equal"),
+    "NaN": (npy(replaced(17, np.nan)), "npy", "not-finite", "1 of 3000 points have a NaN or an infinity, the first is point 17"),
+    "infinity": (ply(replaced(3, -np.inf)), "ply", "not-finite", "point 3"),
+    "huge": (npy(replaced(3, 1e300)), "npy", "not-finite", "at most 1e+09"),
+    "claims 10 million": (claiming(10_000_000), "ply", "unreadable-scan", "announces 10000000 of vertex"),
+    "claims 10 billion": (claiming(10**10), "ply", "scan-too-large", "at most 5000000 points"),
+    "zip bomb": (npz(points=np.zeros((4_000_000, 3))), "npz", "scan-too-large", "inflated at most 100 times"),
+    "no zip": (b"PK\x03\x04" + bytes(100), "npz", "unreadable-scan", "no archive"),
+    "nothing called points": (npz(a=CLOUD, b=CLOUD), "npz", "unreadable-scan", "it has a, b"),
+    "pickle in a .npy": (pickled(), "npy", "unreadable-scan", "no objects"),
+    "pickle in a .npz": (npz(points=np.array([Trap()] * 3, dtype=object)), "npz", "unreadable-scan", "no objects"),
+    "pickle as a .npy": (pickle.dumps(Trap()), "npy", "unreadable-scan", "begins with"),
+    "truncated .ply": (ply(CLOUD)[:-1], "ply", "unreadable-scan", "announces 3000 of vertex"),
+    "truncated mesh": (ply(CLOUD, MESH)[:-5], "ply", "unreadable-scan", "of face"),
+    "truncated header": (ply(CLOUD)[:60], "ply", "unreadable-scan", "a header up to 'end_header'"),
+    "truncated .npy": (npy(CLOUD)[:-8], "npy", "unreadable-scan", "bytes; "),
+    "truncated .npz": (npz(points=CLOUD)[:-30], "npz", "unreadable-scan", "no archive"),
+    "ragged": (b"1 2 3\n4 5\n" * 10, "xyz", "unreadable-scan", "row 1 has 2"),
+    "words": (b"1 2 three\n" * 10, "xyz", "unreadable-scan", ""),
+    "four-dimensional": (npy(np.zeros((3, 3, 3, 3))), "npy", "unreadable-scan", "(3, 3, 3, 3)"),
+    "a mesh without any area": (ply(CLOUD, FLAT), "ply", "degenerate-scan", "none of its 5 has one"),
+    "a mesh without a face": (obj(CLOUD, FLAT[:0]), "obj", "degenerate-scan", ""),
+    "a mesh beyond its points": (ply(CLOUD, FLAT + 3000), "ply", "unreadable-scan", ""),
+    "a .ply called .obj": (ply(CLOUD), "obj", "unknown-format", "this is a .ply file"),
+    "a .npy called .ply": (npy(CLOUD), "ply", "unknown-format", "this is a .npy file"),
+    "a .npz called .glb": (npz(points=CLOUD), "glb", "unknown-format", "this is a .npz file"),
+    "an .obj called .ply": (obj(CLOUD, MESH), "ply", "unreadable-scan", "begins with"),
+    "a table called .stl": (text(CLOUD), "stl", "unreadable-scan", "stl"),
+    "a format that is not read": (ply(CLOUD), "fbx", "unknown-format", "there are .ply, .obj"),
+    "of no size": (npy(12 * CLOUD), "npy", "unclear-units", "(if in mm): say its units"),
+    "tiny": (npy(1e-9 * CLOUD), "npy", "unclear-units", "3 to 25 cm"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SCAN_ERRORS)
+def test_a_wrong_scan_is_answered_with_what_is_wrong(client, case):
+    body, kind_of_file, kind, says = SCAN_ERRORS[case]
+    response = client.post(URL, params={"format": kind_of_file}, content=body, headers={"content-type": OCTETS})
+    assert kind in ERRORS, "what is not documented is no answer"
+    assert says in problem_of(response, kind)["detail"]
+    assert not Trap.sprung
+    in_a_form = client.post(URL, files={"file": (f"scan.{kind_of_file}", body)})
+    assert in_a_form.json()["detail"] == response.json()["detail"]
+
+
+def test_ten_million_points_are_refused_once_they_are_counted(bundles):
+    """In the smallest numbers there are, since otherwise they are too many bytes before."""
+    with TestClient(create_app(Settings(bundles=bundles)), raise_server_exceptions=False) as client:
+        body = npy(np.ones((10_000_000, 3), np.int8))
+        problem = problem_of(client.post(URL, content=body, headers={"content-type": NPY}), "scan-too-large")
+        assert problem["detail"] == "at most 5000000 points are taken; 10000000 came"
+        body = npy(np.ones((10_000_000, 3), np.float32))
+        problem_of(client.post(URL, content=body, headers={"content-type": NPY}), "body-too-large")
+
+
+def test_a_scan_of_something_else_has_no_face(client):
+    response = client.post(URL, params={"units": "m"}, content=npy(12 * CLOUD), headers={"content-type": NPY})
+    detail = problem_of(response, "no-face")["detail"]
+    assert "mean confidence of at least 0.02" in detail
+    assert "Taken in m, half of the scan is within" in detail
+
+
+def test_how_sure_it_must_be_is_one_number(client, monkeypatch):
+    sure = np.mean([landmark["confidence"] for landmark in ask(client, npy(CLOUD), NPY)["landmarks"]])
+    monkeypatch.setattr(faces, "NO_FACE", sure * 1.001)
+    problem_of(client.post(URL, content=npy(CLOUD), headers={"content-type": NPY}), "no-face")
+    monkeypatch.setattr(faces, "NO_FACE", sure * 0.999)
+    ask(client, npy(CLOUD), NPY)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-20, 1e8])
+def test_a_scan_of_any_size_is_an_answer_or_a_problem(client, scale):
+    points = npy(scale * CLOUD)
+    response = client.post(URL, params={"units": "m"}, content=points, headers={"content-type": NPY})
+    assert response.status_code in (200, 422), response.text
+    if response.status_code == 422:
+        assert response.json()["type"] in ("/problems/no-face", "/problems/degenerate-scan", "/problems/not-finite")
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "pointer", "says"),
+    [
+        ({"units": "inch"}, "invalid-request", "?units", "inch"),
+        ({"units": ""}, "invalid-request", "?units", ""),
+        ({"heatmaps": "all"}, "invalid-request", "?heatmaps", "all"),
+        ({"heatmaps": "full"}, "invalid-request", "?heatmaps", "full is given as application/x-npz; Accept wants application/json"),
+        ({"model": "gpt"}, "unknown-model", "?model", "there are face-shells"),
+        ({"model": "hands-thirty"}, "unknown-model", "?model", "no face-landmarks model 'hands-thirty'"),
+        ({"model": "m" * 65}, "invalid-request", "?model", "64"),
+        ({"filename": "f" * 256}, "invalid-request", "?filename", "255"),
+        ({"format": "f" * 9}, "invalid-request", "?format", "8"),
+        ({"pose": "frontal"}, "invalid-request", None, "pose"),
+        ({"units": ["m", "cm"]}, "invalid-request", "?units", "twice"),
+        ({"format": "obj"}, "invalid-request", "?format", "says .obj, and the Content-Type application/x-npy"),
+        ({"filename": "scan.stl"}, "invalid-request", "?filename", "says .stl"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_pointed_at(client, query, kind, pointer, says):
+    problem = problem_of(client.post(URL, params=query, content=npy(CLOUD), headers={"content-type": NPY}), kind)
+    assert says in problem["detail"]
+    if pointer:
+        assert problem["errors"][0]["pointer"] == pointer
+
+
+def test_heatmaps_that_the_answers_form_cannot_carry_are_refused(client):
+    for heatmaps, accept in (("points", PLY), ("full", PLY), ("full", "application/json")):
+        headers = {"content-type": NPY, "accept": accept}
+        response = client.post(URL, params={"heatmaps": heatmaps}, content=npy(CLOUD), headers=headers)
+        assert f"{heatmaps} is given as" in problem_of(response, "invalid-request")["detail"]
+
+
+def test_full_heatmaps_of_too_many_points_are_refused_before_they_are_made(client, monkeypatch):
+    monkeypatch.setattr(faces, "MOST_FULL", 2999)
+    headers = {"content-type": NPY, "accept": NPZ}
+    response = client.post(URL, params={"heatmaps": "full"}, content=npy(CLOUD), headers=headers)
+    assert "at most 2999 points; 3000 came" in problem_of(response, "scan-too-large")["detail"]
+
+
+def test_a_body_that_nothing_says_the_kind_of_is_refused(client):
+    for query in ({}, {"filename": "scan"}):
+        response = client.post(URL, params=query, content=ply(CLOUD), headers={"content-type": OCTETS})
+        assert "one of ply, obj" in problem_of(response, "invalid-request")["detail"]
+
+
+@pytest.mark.parametrize("media", ["", "application/json", "application/x-www-form-urlencoded", "image/png", "x" * 500])
+def test_another_content_type_is_refused_and_the_known_ones_are_listed(client, media):
+    response = client.post(URL, content=ply(CLOUD), headers={"content-type": media})
+    assert "model/stl" in problem_of(response, "unsupported-media-type")["detail"]
+
+
+def test_a_compressed_body_is_refused(client):
+    headers = {"content-type": "model/ply", "content-encoding": "gzip"}
+    problem_of(client.post(URL, content=b"\x1f\x8b", headers=headers), "unsupported-media-type")
+
+
+@pytest.mark.parametrize("accept", ["text/html", "model/obj", "application/x-npy", "*/*;q=0"])
+def test_an_answer_that_cannot_be_given_is_refused(client, accept):
+    response = client.post(URL, content=ply(CLOUD), headers={"content-type": "model/ply", "accept": accept})
+    assert (
+        "offered application/json, application/x-npz, model/vnd.ply" in problem_of(response, "not-acceptable")["detail"]
+    )
+
+
+def part(name: str, content: bytes, more: str = "") -> bytes:
+    return b'\r\n--XX\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s' % (
+        name.encode(),
+        more.encode(),
+        content,
+    )
+
+
+FILE = part("file", ply(CLOUD), '; filename="scan.ply"')
+END = b"\r\n--XX--\r\n"
+FORM_ERRORS: dict[str, tuple[bytes, str, str]] = {
+    "nothing": (b"", "malformed-body", "breaks off"),
+    "only an end": (b"--XX--\r\n", "invalid-request", "came nothing"),
+    "not a form": (ply(CLOUD), "malformed-body", ""),
+    "broken off in the file": (FILE, "malformed-body", "breaks off before its last boundary"),
+    "broken off in the boundary": (FILE + END[:-5], "malformed-body", "breaks off"),
+    "broken off in a header": (FILE[:40], "malformed-body", "breaks off"),
+    "two files": (FILE + FILE + END, "invalid-request", "/file: wanted one file; a second came"),
+    "no file": (part("units", b"mm") + END, "invalid-request", "/file: wanted one part with a filename, the scan; came units"),
+    "the file as a field": (part("file", ply(CLOUD)) + END, "invalid-request", "/file: a field has at most 256 bytes"),
+    "a long field": (FILE + part("model", b"m" * 257) + END, "invalid-request", "/model: a field has at most 256 bytes"),
+    "many fields": (FILE + b"".join(part(f"f{i}", b"") for i in range(1000)) + END, "invalid-request", "at most 5 fields"),
+    "an unknown field": (FILE + part("pose", b"frontal") + END, "invalid-request", "`pose`"),
+    "a field twice": (FILE + part("units", b"mm") * 2 + END, "invalid-request", "/units: is there twice"),
+    "a wrong unit": (FILE + part("units", b"inch") + END, "invalid-request", "/units"),
+    "a wrong model": (FILE + part("model", b"gpt") + END, "unknown-model", "gpt"),
+    "not utf-8": (FILE + part("model", b"\xff\xfe") + END, "unknown-model", ""),
+    "no name": (b"--XX\r\nContent-Disposition: form-data\r\n\r\nm" + END, "malformed-body", "with a name"),
+    "no disposition": (b"--XX\r\nContent-Type: model/ply\r\n\r\n" + ply(CLOUD) + END, "malformed-body", "Content-Disposition"),
+    "many headers": (b"--XX\r\n" + b"a: b\r\n" * 9 + b"\r\n" + END, "malformed-body", "header"),
+    "a long header": (b"--XX\r\na: " + b"b" * 2000 + b"\r\n\r\n" + END, "malformed-body", "header"),
+    "an empty file": (part("file", b"", '; filename="scan.ply"') + END, "degenerate-scan", "an empty .ply file"),
+    "a file without a suffix": (part("file", ply(CLOUD), '; filename="scan"') + END, "invalid-request", "/format"),
+    "a name of dots": (part("file", ply(CLOUD), '; filename="../../.."') + END, "invalid-request", "/format"),
+    "a long name": (part("file", ply(CLOUD), f'; filename="{"n" * 900}.fbx"') + END, "unknown-format", ".fbx"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FORM_ERRORS)
+def test_a_wrong_form_is_a_problem(client, case):
+    body, kind, says = FORM_ERRORS[case]
+    response = client.post(URL, content=body, headers={"content-type": "multipart/form-data; boundary=XX"})
+    assert says in problem_of(response, kind)["detail"]
+
+
+@pytest.mark.parametrize("parameters", ["", "; boundary=", f"; boundary={'b' * 300}", "; boundary=YY"])
+def test_a_boundary_that_is_missing_or_wrong_is_a_problem(client, parameters):
+    headers = {"content-type": f"multipart/form-data{parameters}"}
+    problem_of(client.post(URL, content=FILE + END, headers=headers), "malformed-body")
+
+
+def test_an_option_both_in_the_form_and_in_the_query_is_a_problem(client):
+    form = {"data": {"units": "mm"}, "files": {"file": ("scan.ply", ply(CLOUD))}}
+    detail = problem_of(client.post(URL, params={"units": "m"}, **form), "invalid-request")["detail"]
+    assert "a field of the form and a parameter too" in detail
+
+
+def test_a_large_upload_is_cut_off_at_its_own_limit(client):
+    announced = client.post(URL, content=b" " * (MAX_SCAN + 1), headers={"content-type": "model/ply"})
+    assert f"at most {MAX_SCAN} bytes" in problem_of(announced, "body-too-large")["detail"]
+    chunks = (b" " * 100_000 for _ in range(50))
+    problem_of(client.post(URL, content=chunks, headers={"content-type": "model/ply"}), "body-too-large")
+
+
+def test_all_uploads_together_have_a_limit_and_give_back_what_they_took():
+    room = Room(10)
+    with room.lease() as first:
+        first(6)
+        with room.lease() as second:
+            second(4)
+            with pytest.raises(Problem, match="overloaded"), room.lease() as third:
+                third(1)
+        assert room.free == 4
+    assert room.free == 10
+
+
+def test_an_error_that_nobody_expected_is_a_problem_without_its_secrets(client, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("the password is swordfish")
+
+    monkeypatch.setattr("service.faces.prepare", broken)
+    response = client.post(URL, content=npy(CLOUD), headers={"content-type": NPY})
+    assert "swordfish" not in problem_of(response, "internal")["detail"]
+
+
+SMALL = CLOUD[:1100]
+WHOLE = {
+    "ply": (OCTETS, ply(SMALL, triangles_of(SMALL)), {"format": "ply"}),
+    "text": ("text/plain", text(SMALL[:, :3].round(3)), {}),
+    "npz": (NPZ, npz(points=SMALL), {}),
+    "form": ("multipart/form-data; boundary=XX", FILE + part("units", b"m") + END, {}),
+}
+
+
+@pytest.mark.parametrize("form", WHOLE)
+def test_no_bytes_whatever_are_more_than_a_problem_to_the_service(client, form):
+    media, whole, query = WHOLE[form]
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(body=damaged(whole))
+    def send(body: bytes) -> None:
+        response = client.post(URL, params=query, content=body, headers={"content-type": media})
+        assert response.status_code in (200, 400, 404, 413, 415, 422), response.text
+        if response.status_code != 200:
+            assert response.headers["content-type"] == MEDIA_TYPE
+            assert response.json()["type"].startswith("/problems/")
+
+    send()
+    assert client.post(URL, params=query, content=whole, headers={"content-type": media}).status_code == 200
+
+
+def test_any_numbers_of_a_cloud_are_an_answer_or_a_problem(client):
+    number = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e-45, 1e-300, 0.1, 1000.0])
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        numbers=st.lists(number, min_size=1, max_size=9), units=st.sampled_from(["auto", "m"]), seed=st.integers(0, 9)
+    )
+    def send(numbers: list[float], units: str, seed: int) -> None:
+        points = np.resize(np.array(numbers), (1100, 3))
+        points[: seed * 100] *= np.random.default_rng(seed).normal(size=(seed * 100, 3))
+        response = client.post(URL, params={"units": units}, content=npy(points), headers={"content-type": NPY})
+        assert response.status_code in (200, 422), response.text
+
+    send()

@@ -1,0 +1,134 @@
+"""The laws of a landmark network over a real socket: a turned and moved upload moves the landmarks and changes nothing else."""
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+import torch
+from clouds import bumpy_cloud, inputs_of
+from laws import NARROW, shaken
+
+from models.contract.cloud_files import read_scan
+from models.contract.levels import find
+from models.contract.skeleton import INTEROCULAR
+from models.contract.symmetry import random_rotation
+from models.contract.task import FaceLandmarks
+from models.layers.degrees import frozen
+from training.export import onnx_runner, to_onnx
+
+from .conftest import make_bundle
+from .test_landmarks_face import NPZ, URL, npy, npz, ply, triangles_of
+from .test_server import Running, start, stop
+
+CLOUD = bumpy_cloud(8192)
+FORMS = {"npy": npy, "npz": lambda points: npz(points=points), "ply": ply}
+
+
+@pytest.fixture(scope="module")
+def graph() -> bytes:
+    """An untrained network for whole scans, sure enough of everything. Half a minute of one core."""
+    torch.manual_seed(0)
+    task = FaceLandmarks()
+    network = shaken(NARROW.build(task))
+    network.get_submodule("confidence").get_buffer("bias").fill_(8.0)
+    exported = frozen(network)
+    exported.task = task  # pyright: ignore[reportArgumentType] - what to_onnx asks a network for
+    return to_onnx(exported, inputs_of(task, CLOUD))
+
+
+@pytest.fixture(scope="module")
+def server(graph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder, task = tmp_path_factory.mktemp("bundles"), FaceLandmarks()
+    make_bundle(folder, "face-narrow", task, graph, inputs_of(task, CLOUD))
+    running = start(folder, CHIRON_DEADLINE_S="300")
+    yield running
+    stop(running)
+
+
+def arrays(server: Running, body: bytes, form: str, **query: str) -> dict[str, np.ndarray]:
+    response = httpx2.post(
+        server.url + URL,
+        params={"format": form, "heatmaps": "points", **query},
+        content=body,
+        headers={"content-type": "application/octet-stream", "accept": NPZ},
+        timeout=60,
+    )
+    assert response.status_code == 200, response.text
+    return dict(np.load(io.BytesIO(response.content), allow_pickle=False))
+
+
+def test_the_answer_is_that_of_the_graph_at_hand(server, graph):
+    face = find(CLOUD, FaceLandmarks(), onnx_runner(graph))
+    over_http = arrays(server, npy(CLOUD), "npy")
+    assert np.abs(over_http["landmarks"] - face.landmarks).max() <= 1e-7
+    assert np.abs(over_http["heatmaps"] - face.heatmaps).max() <= 1e-6
+    assert np.array_equal(over_http["sampled_indices"], face.sampled)
+    assert np.ptp(face.heatmaps) > 0.005, "an answer that is the same everywhere would keep every law"
+    assert np.linalg.norm(np.subtract(*face.landmarks[list(INTEROCULAR)])) > 0.001
+
+
+@pytest.mark.parametrize(("form", "unit_m"), [("npy", 1.0), ("npz", 0.001), ("ply", 1.0)])
+def test_turning_and_moving_the_upload_moves_the_landmarks_and_changes_nothing_else(server, form, unit_m):
+    """20 random rotations and translations within 10 m: points to 1e-6 m, heatmaps to 1e-5, the same samples."""
+    encode, rng = FORMS[form], np.random.default_rng(0)
+    straight = arrays(server, encode(CLOUD / unit_m), form)
+    assert str(straight["units"]) == {1.0: "m", 0.001: "mm"}[unit_m]
+    worst, changed = 0.0, 0.0
+    for _ in range(20):
+        turn, offset = random_rotation(rng), rng.uniform(-10, 10, 3)
+        turned = arrays(server, encode((CLOUD @ turn.T + offset) / unit_m), form)
+        assert np.array_equal(turned["sampled_indices"], straight["sampled_indices"])
+        wanted = straight["landmarks"] @ turn.T + offset / unit_m
+        worst = max(worst, unit_m * np.linalg.norm(turned["landmarks"] - wanted, axis=1).max())
+        for name in ("heatmaps", "confidence"):
+            changed = max(changed, np.abs(turned[name] - straight[name]).max())
+    assert worst <= 1e-6
+    assert changed <= 1e-5
+
+
+def test_so_it_is_with_a_mesh_whose_surface_is_sampled(server):
+    triangles, rng = triangles_of(CLOUD[:4000]), np.random.default_rng(1)
+    straight = arrays(server, ply(CLOUD[:4000], triangles), "ply")
+    for _ in range(3):
+        turn, offset = random_rotation(rng), rng.uniform(-10, 10, 3)
+        turned = arrays(server, ply(CLOUD[:4000] @ turn.T + offset, triangles), "ply")
+        assert np.abs(turned["landmarks"] - (straight["landmarks"] @ turn.T + offset)).max() <= 1e-6
+        assert np.abs(turned["heatmaps"] - straight["heatmaps"]).max() <= 1e-5
+
+
+@pytest.mark.parametrize("change", ["mirrored", "sheared", "stretched"])
+def test_what_is_no_turn_changes_the_answer(server, change):
+    """The control: a mirrored face is another one, else left and right could not be told apart."""
+    act = {
+        "mirrored": np.diag([-1.0, 1, 1]),
+        "sheared": np.array([[1, 0.3, 0], [0, 1, 0], [0, 0, 1]]),
+        "stretched": np.diag([1.2, 1, 1]),
+    }[change]
+    straight, changed = arrays(server, npy(CLOUD), "npy"), arrays(server, npy(CLOUD @ act.T), "npy")
+    assert np.abs(changed["landmarks"] - straight["landmarks"] @ act.T).max() > 1e-4
+
+
+def test_many_uploads_side_by_side_are_all_answered_as_if_alone(server):
+    bodies = [npy(bumpy_cloud(3000 + 100 * seed, seed=seed)) for seed in range(6)]
+    alone = [arrays(server, body, "npy") for body in bodies]
+    with ThreadPoolExecutor(24) as pool:
+        together = list(pool.map(lambda body: arrays(server, body, "npy"), bodies * 8))
+    for index, answer in enumerate(together):
+        for name, wanted in alone[index % 6].items():
+            assert np.array_equal(answer[name], wanted)
+
+
+@pytest.mark.parametrize("name", ["humface", "lee_perry_smith"])
+def test_a_real_scan_is_answered_in_its_own_frame_and_unit(server, data_folder, name):
+    """What an untrained network finds is nonsense, but it is on the scan, in millimetres, and heatmaps are at every vertex."""
+    body = (Path(data_folder) / "faces" / "raw_scans" / f"{name}.ply").read_bytes()
+    scan = read_scan(body, ".ply")
+    answer = arrays(server, body, "ply", heatmaps="full")
+    assert str(answer["units"]) == "mm"
+    assert answer["full_heatmaps"].shape == (68, len(scan.points))
+    assert (answer["landmarks"] >= scan.points.min(axis=0) - 50).all()
+    assert (answer["landmarks"] <= scan.points.max(axis=0) + 50).all()

@@ -1,0 +1,119 @@
+"""Scans over a real socket: clients that break off, uploads that fill the room, and what goes on while a scan is read."""
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import pytest
+from fastapi.testclient import TestClient
+
+from service import faces
+from service.app import create_app
+from service.settings import Settings
+
+from .conftest import MAX_SCAN
+from .test_errors import problem_of
+from .test_face_errors import END, FILE, FORM_ERRORS, SCAN_ERRORS
+from .test_landmarks_face import CLOUD, NPY, OCTETS, URL, npy, ply
+from .test_server import Running, start, stop
+
+LIMIT = 200_000  # of a scan, and of all together
+
+
+@pytest.fixture(scope="module")
+def server(bundles) -> Iterator[Running]:
+    running = start(bundles, CHIRON_MAX_SCAN_BYTES=str(LIMIT), CHIRON_MAX_UPLOADS_BYTES="1024", CHIRON_DEADLINE_S="300")
+    yield running
+    assert "Traceback" not in stop(running)
+
+
+def upload(server: Running) -> httpx2.Response:
+    return httpx2.post(server.url + URL, content=npy(CLOUD), headers={"content-type": NPY}, timeout=30)
+
+
+def head(media: str, length: int) -> bytes:
+    return f"POST {URL} HTTP/1.1\r\nhost: x\r\ncontent-type: {media}\r\ncontent-length: {length}\r\n\r\n".encode()
+
+
+def test_a_scan_and_a_form_are_answered_over_a_real_socket(server):
+    answer = upload(server)
+    assert answer.status_code == 200, answer.text
+    form = httpx2.post(server.url + URL, files={"file": ("scan.ply", ply(CLOUD))}, timeout=30)
+    assert form.json() == answer.json()
+
+
+@pytest.mark.parametrize("case", ["empty", "one point", "NaN", "zip bomb", "pickle in a .npy", "truncated .ply"])
+def test_wrong_scans_are_problems_over_a_real_socket_too(server, case):
+    body, kind_of_file, kind, _ = SCAN_ERRORS[case]
+    headers = {"content-type": OCTETS}
+    problem_of(httpx2.post(server.url + URL, params={"format": kind_of_file}, content=body, headers=headers), kind)
+
+
+@pytest.mark.parametrize("case", ["two files", "no file", "broken off in the file"])
+def test_wrong_forms_are_problems_over_a_real_socket_too(server, case):
+    body, kind, _ = FORM_ERRORS[case]
+    headers = {"content-type": "multipart/form-data; boundary=XX"}
+    problem_of(httpx2.post(server.url + URL, content=body, headers=headers), kind)
+
+
+def test_clients_that_break_off_do_no_harm_and_hold_no_room(server):
+    form = head("multipart/form-data; boundary=XX", len(FILE + END)) + FILE[:50_000]
+    for _ in range(8):  # together more than there is room for
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(form)
+    assert upload(server).status_code == 200
+
+
+def test_a_scan_that_is_announced_too_large_is_refused_before_it_is_sent(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.putrequest("POST", URL)
+    connection.putheader("content-type", "model/ply")
+    connection.putheader("content-length", str(10**12))
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 413
+    assert json.loads(response.read())["detail"] == f"at most {LIMIT} bytes are taken; {10**12} are announced"
+    connection.close()
+
+
+def upload_until(server: Running, status: int) -> httpx2.Response:
+    """Uploads until one is answered so: what another client has sent, or that it left, arrives when it arrives."""
+    for _ in range(500):
+        if (response := upload(server)).status_code == status:
+            return response
+    raise AssertionError(f"never answered {status}")
+
+
+def test_while_uploads_fill_the_room_others_are_told_when_to_come_again(server):
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.sendall(head(NPY, LIMIT) + bytes(LIMIT - 1000))
+        refused = upload_until(server, 503)
+        problem_of(refused, "overloaded")
+        assert int(refused.headers["retry-after"]) >= 1
+    upload_until(server, 200)
+
+
+def test_while_a_scan_is_read_everything_else_is_answered(bundles, monkeypatch):
+    begun, gate, prepare = threading.Event(), threading.Event(), faces.prepare
+
+    def slowly(*arguments: object) -> faces.Question:
+        begun.set()
+        assert gate.wait(60)
+        return prepare(*arguments)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(faces, "prepare", slowly)
+    with TestClient(create_app(Settings(bundles=bundles, slots=1, max_scan_bytes=MAX_SCAN))) as client:
+        with ThreadPoolExecutor(1) as pool:
+            scan = pool.submit(client.post, URL, content=npy(CLOUD), headers={"content-type": NPY})
+            assert begun.wait(60)
+            assert client.get("/healthz").status_code == 200
+            assert client.get("/models/hands-thirty/example").status_code == 200
+            example = client.get("/models/hands-thirty/example").json()
+            assert client.post("/forecast/hands", json=example).status_code == 200
+            assert not scan.done()
+            gate.set()
+        assert scan.result().status_code == 200

@@ -1,0 +1,336 @@
+"""POST /landmarks/face as its callers see it: forms of scan and answer, units, heatmaps, symmetry and company."""
+
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from clouds import bumpy_cloud
+from fastapi.testclient import TestClient
+from scipy.spatial import ConvexHull
+
+from models.contract.cloud_files import read_scan
+from models.contract.skeleton import FACE68, FACE_REGIONS
+from models.contract.symmetry import random_rotation
+from service import faces
+from service.app import create_app
+from service.schemas import FaceAnswer
+from service.settings import Settings
+
+URL = "/landmarks/face"
+OCTETS, NPY, NPZ, PLY = "application/octet-stream", "application/x-npy", "application/x-npz", "model/vnd.ply"
+CLOUD = 0.7 * bumpy_cloud(3000)
+
+
+def npy(points: np.ndarray) -> bytes:
+    np.save(file := io.BytesIO(), points)
+    return file.getvalue()
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    np.savez_compressed(file := io.BytesIO(), allow_pickle=True, **arrays)
+    return file.getvalue()
+
+
+def ply(points: np.ndarray, triangles: np.ndarray | None = None) -> bytes:
+    """Binary, of doubles."""
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n"
+    header += "".join(f"property double {axis}\n" for axis in "xyz")
+    body = points.astype("<f8").tobytes()
+    if triangles is not None:
+        header += f"element face {len(triangles)}\nproperty list uchar int vertex_indices\n"
+        rows = np.empty(len(triangles), [("count", "u1"), ("corners", "<i4", 3)])
+        rows["count"], rows["corners"] = 3, triangles
+        body += rows.tobytes()
+    return header.encode() + b"end_header\n" + body
+
+
+def obj(points: np.ndarray, triangles: np.ndarray) -> bytes:
+    rows = [f"v {x!r} {y!r} {z!r}" for x, y, z in points.tolist()]
+    return "\n".join([*rows, *(f"f {a} {b} {c}" for a, b, c in (triangles + 1).tolist()), ""]).encode()
+
+
+def triangles_of(points: np.ndarray) -> np.ndarray:
+    return ConvexHull(points).simplices
+
+
+def text(points: np.ndarray, mark: str = " ") -> bytes:
+    return "".join(mark.join(map(repr, row)) + "\n" for row in points.tolist()).encode()
+
+
+def post(client, body: bytes, media: str = OCTETS, accept: str = "application/json", **query: str):
+    """The response, which must be an answer. `client` is a TestClient or httpx2 with its address in `base`."""
+    response = client.post(URL, params=query, content=body, headers={"content-type": media, "accept": accept})
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == accept
+    return response
+
+
+def ask(client, body: bytes, media: str = OCTETS, **query: str) -> dict:
+    return post(client, body, media, **query).json()
+
+
+def arrays(client, body: bytes, media: str = OCTETS, **query: str) -> dict[str, np.ndarray]:
+    return dict(np.load(io.BytesIO(post(client, body, media, NPZ, **query).content), allow_pickle=False))
+
+
+def places(answer: dict) -> np.ndarray:
+    return np.array([landmark["position"] for landmark in answer["landmarks"]])
+
+
+@pytest.fixture(scope="module")
+def found(client) -> dict:
+    return ask(client, npy(CLOUD), NPY)
+
+
+def test_landmarks_come_by_name_with_their_confidence_and_what_that_means(client, found):
+    assert [landmark["name"] for landmark in found["landmarks"]] == list(FACE68.joints)
+    assert [landmark["index"] for landmark in found["landmarks"]] == list(range(68))
+    assert all(0 < landmark["confidence"] < 1 for landmark in found["landmarks"])
+    assert found["confidence"] == {
+        "within": 0.003,
+        "meaning": "the probability that a landmark is within 0.003 m of the true one",
+    }
+    assert found["regions"] == {region: list(landmarks) for region, landmarks in FACE_REGIONS.items()}
+    listed = client.get("/models/face-shells").json()
+    assert found["model"] == {"name": "face-shells", "version": listed["version"]}
+    assert [(m["split"], m["value"]) for m in found["expected_error"]] == [("test", 12.5)]
+    assert (found["points"], found["triangles"], found["sampled"], found["looks"]) == (3000, 0, 1024, 1)
+    FaceAnswer.model_validate(found)
+
+
+def test_the_landmarks_are_where_the_network_says(found):
+    """The slow and obvious way: heatmap-weighted means of all points near a distance from the centroid; ours are of 1024."""
+    apart = CLOUD - CLOUD.mean(axis=0)
+    beside = np.linalg.norm(apart, axis=1)[:, None] - np.linspace(0.05, 0.12, 68)
+    weights = np.exp(-0.5 * (beside / 0.004) ** 2)
+    wanted = CLOUD.mean(axis=0) + (weights / weights.sum(axis=0)).T @ apart
+    assert np.linalg.norm(places(found) - wanted, axis=1).mean() < 0.01
+
+
+def test_the_order_of_landmarks_is_served(client):
+    order = client.get("/landmarks").json()["ibug68"]
+    assert order["landmarks"][8] == "chin"
+    assert [36, 37] in order["edges"]
+    assert order["regions"]["jaw"] == list(range(17))
+
+
+SCANS: dict[str, tuple[bytes, str, dict[str, str]]] = {  # one cloud in every form: the body, its media type, its query
+    "npy": (npy(CLOUD), NPY, {}),
+    "big-endian npy": (npy(CLOUD.astype(">f8")), NPY, {}),
+    "npz": (npz(points=CLOUD), NPZ, {}),
+    "ply": (ply(CLOUD), "model/ply", {}),
+    "ply by format": (ply(CLOUD), OCTETS, {"format": "ply"}),
+    "ply by format with a dot": (ply(CLOUD), OCTETS, {"format": ".PLY"}),
+    "ply by filename": (ply(CLOUD), OCTETS, {"filename": "C:\\scans\\my scan.2.PLY"}),
+    "format before filename": (ply(CLOUD), OCTETS, {"filename": "scan.obj", "format": "ply"}),
+    "both say so": (ply(CLOUD), "model/vnd.ply; charset=binary", {"filename": "scan.ply"}),
+    "text": (text(CLOUD), "text/plain; charset=utf-8", {}),
+    "xyz": (text(CLOUD), OCTETS, {"filename": "scan.xyz"}),
+    "csv": (b"x,y,z\n" + text(CLOUD, ","), "text/csv", {}),
+    "csv called txt": (b"x,y,z\n" + text(CLOUD, ","), "text/csv", {"filename": "scan.txt"}),
+}
+
+
+@pytest.mark.parametrize("form", SCANS)
+def test_one_cloud_in_any_form_gives_one_answer(client, found, form):
+    body, media, query = SCANS[form]
+    assert ask(client, body, media, **query) == found
+
+
+def test_a_form_with_one_file_is_an_upload_too(client, found):
+    for name, media in (("scan.ply", "application/x-what"), ("scan", "model/ply"), ("scan.ply", "model/obj")):
+        response = client.post(URL, files={"anything": (name, ply(CLOUD), media)})
+        assert response.status_code == 200, response.text
+        assert response.json() == found
+
+
+def test_options_may_be_fields_of_the_form(client):
+    response = client.post(
+        URL,
+        data={"units": "cm", "model": "face-shells", "heatmaps": "points", "format": "ply"},
+        files={"file": ("scan.dat", ply(100 * CLOUD), OCTETS)},
+    )
+    assert response.status_code == 200, response.text
+    assert response.json()["units"] == "cm"
+    assert response.json()["heatmaps"]
+    mixed = client.post(URL, params={"units": "cm"}, data={"format": "ply"}, files={"file": ("x", ply(100 * CLOUD))})
+    assert mixed.json()["landmarks"] == response.json()["landmarks"]
+
+
+@pytest.mark.parametrize("form", ["ply", "obj", "npz"])
+def test_a_mesh_is_sampled_on_its_surface_alike_whatever_its_form(client, form):
+    triangles = triangles_of(CLOUD)
+    body = {"ply": lambda: ply(CLOUD, triangles), "obj": lambda: obj(CLOUD, triangles)}.get(
+        form, lambda: npz(vertices=CLOUD, faces=triangles)
+    )()
+    answer = ask(client, body, format=form)
+    assert (answer["points"], answer["triangles"], answer["sampled"]) == (3000, len(triangles), 1024)
+    assert places(answer) == pytest.approx(places(ask(client, ply(CLOUD, triangles), format="ply")), abs=1e-9)
+    assert arrays(client, body, format=form, heatmaps="points").keys() >= {"sampled_points", "heatmaps"}
+    assert "sampled_indices" not in arrays(client, body, format=form, heatmaps="points"), "they are on the surface"
+
+
+@pytest.mark.parametrize(("units", "scale"), [("m", 1), ("cm", 100), ("mm", 1000)])
+def test_the_unit_is_found_by_the_size_and_the_answer_is_in_it(client, found, units, scale):
+    answer = ask(client, npy(CLOUD * scale), NPY)
+    assert (answer["units"], answer["units_inferred"]) == (units, True)
+    assert places(answer) / scale == pytest.approx(places(found), abs=1e-8)
+    assert answer["confidence"]["within"] == pytest.approx(0.003 * scale)
+    said = ask(client, npy(CLOUD * scale), NPY, units=units)
+    assert (said.pop("units_inferred"), answer.pop("units_inferred")) == (False, True)
+    assert said == answer
+
+
+def test_a_unit_that_is_said_is_taken_whatever_the_size(client):
+    answer = ask(client, npy(0.2 * CLOUD), NPY, units="m")
+    assert (answer["units"], answer["units_inferred"]) == ("m", False)
+
+
+def test_heatmaps_at_the_sampled_points_come_with_those_points(client, found):
+    answer = ask(client, npy(CLOUD), NPY, heatmaps="points")
+    heatmaps = answer.pop("heatmaps")
+    assert answer == found
+    values, points, indices = (np.array(heatmaps[name]) for name in ("values", "points", "indices"))
+    assert values.shape == (68, 1024)
+    assert np.abs(points - CLOUD[indices]).max() < 1e-9
+    FaceAnswer.model_validate({**answer, "heatmaps": heatmaps})
+    high = values.max(axis=1) > 0.5
+    means = values[high] @ points / values[high].sum(axis=1, keepdims=True)
+    assert np.abs(means - places(found)[high]).max() < 1e-5, "in this network a landmark is what its heatmap weighs"
+
+
+def test_as_npz_the_answer_is_arrays_and_nothing_is_rounded(client, found):
+    plain = arrays(client, npy(CLOUD), NPY)
+    assert set(plain) == {"landmarks", "confidence", "names", "model", "version", "units"}
+    assert (plain["landmarks"].dtype, plain["confidence"].dtype) == (np.float64, np.float32)
+    assert plain["names"].tolist() == list(FACE68.joints)
+    assert str(plain["units"]) == "m"
+    assert np.abs(plain["landmarks"] - places(found)).max() <= 5.1e-10
+    with_points = arrays(client, npy(CLOUD), NPY, heatmaps="points")
+    assert set(with_points) - set(plain) == {"sampled_points", "sampled_indices", "heatmaps"}
+    assert np.array_equal(with_points["sampled_points"], CLOUD[with_points["sampled_indices"]])
+    assert (with_points["heatmaps"].dtype, with_points["heatmaps"].shape) == (np.float32, (68, 1024))
+
+
+def test_other_forms_say_in_headers_what_json_says_inside(client):
+    for accept in (NPZ, PLY):
+        headers = post(client, npy(CLOUD), NPY, accept).headers
+        assert headers["x-chiron-model"] == "face-shells"
+        assert headers["x-chiron-units"] == "m"
+        assert headers["x-chiron-model-version"]
+        assert "landmarks." in headers["content-disposition"]
+
+
+@pytest.mark.parametrize("triangles", [None, triangles_of(CLOUD)])
+def test_full_heatmaps_are_at_every_point_and_agree_with_those_sampled(client, triangles):
+    full = arrays(client, ply(CLOUD, triangles), format="ply", heatmaps="full")
+    assert (full["full_heatmaps"].dtype, full["full_heatmaps"].shape) == (np.float32, (68, 3000))
+    if triangles is None:
+        at_sampled = full["full_heatmaps"][:, full["sampled_indices"]]
+        assert np.abs(at_sampled - full["heatmaps"]).max() < 1e-5
+    for point in (0, 1234, 2999):  # the slow and obvious way
+        squares = np.square(full["sampled_points"] - CLOUD[point]).sum(axis=1)
+        near = np.argsort(squares)[:3]
+        weights = 1 / np.maximum(squares[near], 1e-20)
+        wanted = full["heatmaps"][:, near] @ (weights / weights.sum())
+        assert np.abs(full["full_heatmaps"][:, point] - wanted).max() < 1e-5
+
+
+def test_full_heatmaps_are_interpolated_in_pieces_to_the_same_values(client, monkeypatch):
+    whole = arrays(client, npy(CLOUD), NPY, heatmaps="full")["full_heatmaps"]
+    monkeypatch.setattr(faces, "CHUNK", 700)
+    assert np.array_equal(arrays(client, npy(CLOUD), NPY, heatmaps="full")["full_heatmaps"], whole)
+
+
+def test_as_ply_the_landmarks_are_a_coloured_cloud_with_edges_that_is_read_back(client):
+    body = post(client, npy(1000 * CLOUD + 5000), NPY, PLY).content
+    want = arrays(client, npy(1000 * CLOUD + 5000), NPY)
+    scan = read_scan(body, ".ply")
+    assert np.array_equal(scan.points, want["landmarks"])
+    header, _, rest = body.decode().partition("end_header\n")
+    assert f"element edge {len(FACE68.bones)}" in header
+    assert "comment lengths in mm" in header
+    rows = [line.split() for line in rest.splitlines()]
+    assert [int(row[6]) for row in rows[:68]] == list(range(68))
+    for column in (7, 8):
+        assert [float(row[column]) for row in rows[:68]] == pytest.approx(want["confidence"].tolist(), rel=1e-5)
+    assert [(int(a), int(b)) for a, b in rows[68:]] == list(FACE68.bones)
+    assert len({tuple(row[3:6]) for row in rows[:68]}) == len(FACE_REGIONS)
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [("*/*", "application/json"), ("model/*", PLY), ("text/html, application/x-npz;q=0.3", NPZ)],
+)
+def test_accept_chooses_the_form_of_the_answer(client, accept, given):
+    response = client.post(URL, content=npy(CLOUD), headers={"content-type": NPY, "accept": accept})
+    assert response.headers["content-type"] == given
+
+
+def test_the_example_of_the_model_is_a_scan_that_can_be_posted_back(client):
+    example = client.get("/models/face-shells/example")
+    assert example.headers["content-type"] == PLY
+    answer = ask(client, example.content, PLY)
+    assert answer["units"] == "m"
+    assert answer["points"] == answer["sampled"] == 1024
+
+
+def test_a_large_cloud_is_thinned_first_always_to_the_same_points(client, monkeypatch):
+    monkeypatch.setattr(faces, "MOST_POINTS", 2000)
+    thin = arrays(client, npy(CLOUD), NPY, heatmaps="full")
+    assert np.array_equal(thin["sampled_points"], CLOUD[thin["sampled_indices"]])
+    assert thin["sampled_indices"].max() > 2000
+    assert thin["full_heatmaps"].shape == (68, 3000)
+    again = arrays(client, npy(CLOUD @ random_rotation(np.random.default_rng(0)).T), NPY, heatmaps="points")
+    assert np.array_equal(again["sampled_indices"], thin["sampled_indices"])
+
+
+def test_what_is_far_from_the_face_brings_a_second_look(client):
+    body = np.concatenate([CLOUD, bumpy_cloud(2000, seed=3) * 1.4 + [0, -0.28, -0.05]])
+    answer = ask(client, npy(body), NPY, heatmaps="points")
+    assert answer["looks"] == 2
+    nose = places(answer)[list(FACE_REGIONS["nose_base"])].mean(axis=0)
+    assert np.linalg.norm(np.array(answer["heatmaps"]["points"]) - nose, axis=1).max() < 0.35
+
+
+def test_turning_and_moving_the_scan_moves_the_landmarks_and_nothing_else(client):
+    """In millimetres, so that units are inferred too: at 10 m positions to a micrometre, heatmaps to 1e-5, the same points."""
+    straight = arrays(client, npy(1000 * CLOUD), NPY, heatmaps="full")
+    rng = np.random.default_rng(5)
+    for body_of, media in ((npy, NPY), (lambda points: npz(points=points), NPZ), (ply, "model/ply")):
+        for _ in range(3):
+            turn, offset = random_rotation(rng), rng.uniform(-10_000, 10_000, 3)
+            turned = arrays(client, body_of(1000 * CLOUD @ turn.T + offset), media, heatmaps="full")
+            assert np.abs(turned["landmarks"] - (straight["landmarks"] @ turn.T + offset)).max() <= 1e-3
+            assert np.array_equal(turned["sampled_indices"], straight["sampled_indices"])
+            for name in ("heatmaps", "full_heatmaps", "confidence"):
+                assert np.abs(turned[name] - straight[name]).max() <= 1e-5
+
+
+def test_ten_metres_away_float32_would_break_the_symmetry_that_the_service_keeps(client):
+    """The negative control of the test above: the same scan, uploaded in float32, is 0.5 um off already."""
+    straight = arrays(client, npy(CLOUD), NPY)["landmarks"]
+    offset = np.array([9.7, -8.3, 9.1])
+    moved = arrays(client, npy((CLOUD + offset).astype(np.float32)), NPY)["landmarks"]
+    assert np.abs(moved - (straight + offset)).max() > 1e-8
+
+
+def test_batch_mates_never_change_an_answer(bundles):
+    settings = Settings(bundles=bundles, slots=1, max_batch=8, deadline_s=60)
+    bodies = [npy(bumpy_cloud(2000 + 10 * seed, seed=seed)) for seed in range(16)]
+    with TestClient(create_app(settings)) as client:
+        alone = [ask(client, body, NPY) for body in bodies]
+        with ThreadPoolExecutor(16) as pool:
+            together = list(pool.map(lambda body: ask(client, body, NPY), bodies))
+    for one, other in zip(alone, together, strict=True):
+        assert np.abs(places(one) - places(other)).max() <= 1e-7
+
+
+def test_json_keeps_a_nanometre_at_ten_metres(client):
+    offset = 10.0
+    answer = places(ask(client, npy(CLOUD + offset), NPY))
+    exact = arrays(client, npy(CLOUD + offset), NPY)["landmarks"]
+    assert np.abs(answer - exact).max() <= 5.1e-10
+    assert json.loads(json.dumps(answer.tolist())) == answer.tolist()

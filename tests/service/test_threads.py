@@ -1,0 +1,80 @@
+"""Threads beside the event loop: they run what they are given, and say no before the queue is too long."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from service.batcher import QueueFull
+from service.threads import Threads
+
+
+def threads(**options) -> Threads:
+    return Threads(**({"threads": 1, "max_queue": 100, "deadline_s": 5.0, "name": "test"} | options))
+
+
+def test_functions_run_beside_the_loop_and_give_or_raise_what_they_do():
+    async def run() -> None:
+        pool = threads()
+        assert await pool.run(divmod, 7, 2) == (3, 1)
+        assert await pool.run(threading.current_thread) is not threading.current_thread()
+        with pytest.raises(ZeroDivisionError):
+            await pool.run(divmod, 1, 0)
+        await asyncio.sleep(0)
+        assert pool.waiting == 0
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_no_more_run_at_a_time_than_there_are_threads():
+    running, most = 0, 0
+
+    def count() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.005)
+        running -= 1
+
+    async def run() -> None:
+        pool = threads(threads=2)
+        await asyncio.gather(*(pool.run(count) for _ in range(12)))
+        pool.close()
+
+    asyncio.run(run())
+    assert most == 2
+
+
+def test_what_would_not_begin_in_time_is_refused_and_later_taken_again():
+    async def run() -> None:
+        pool, gate = threads(deadline_s=0.02), threading.Event()
+        for _ in range(20):
+            await pool.run(time.sleep, 0.01)
+        begun = [asyncio.create_task(pool.run(gate.wait)) for _ in range(9)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull, match="9 calls are waiting") as refused:
+            pool.admit()
+        assert 1 <= refused.value.retry_after <= 8
+        gate.set()
+        await asyncio.gather(*begun)
+        await asyncio.sleep(0)
+        pool.admit()
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_the_number_that_wait_is_bounded_however_quick_they_are():
+    async def run() -> None:
+        pool, gate = threads(max_queue=3), threading.Event()
+        begun = [asyncio.create_task(pool.run(gate.wait)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull):
+            pool.admit()
+        gate.set()
+        await asyncio.gather(*begun)
+        pool.close()
+
+    asyncio.run(run())
