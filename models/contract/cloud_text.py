@@ -15,6 +15,7 @@ from models.contract.cloud import Degenerate, Scan, TooBig, Unreadable
 
 MAX_COLUMNS = 64
 FIRST_LINE = 4096  # bytes in which a table's first line, with its names or numbers, must end
+PIECE = 1 << 18  # bytes that are parsed at a time, in some 10 ms
 _NUMERALS = b"0123456789+-.eEnaifNAIFty \t\r\n"  # "ty" of infinity
 _COORDINATES = ((b"x", b"y", b"z"), (b"px", b"py", b"pz"), (b"x_m", b"y_m", b"z_m"), (b"x_mm", b"y_mm", b"z_mm"))
 
@@ -53,11 +54,14 @@ def lines_of(text: bytes, max_lines: int, what: str) -> Lines:
     begins[1:] &= letters[:-1] <= ord(" ")
     if len(letters) == 0 or not begins.any():
         return Lines(np.empty(0), np.empty(0, np.int64))
-    line_starts = np.concatenate([[0], np.flatnonzero(letters[:-1] == ord("\n")) + 1])
-    widths = np.add.reduceat(begins, line_starts, dtype=np.int64)
-    wanted = int(widths.sum())
+    line_starts = np.concatenate([[0], np.flatnonzero(letters == ord("\n")) + 1])
+    words = np.flatnonzero(begins)
+    wanted = len(words)
+    widths = np.diff(np.searchsorted(words, line_starts), append=wanted)
     try:
-        numbers = np.fromstring(text, np.float64, sep=" ")
+        numbers = np.concatenate(
+            [np.fromstring(piece, np.float64, sep=" ") for piece in _pieces(text) if piece.strip()]
+        )
     except (ValueError, DeprecationWarning):  # numpy says by the one or the other that it stopped at what is no number
         numbers = np.empty(0)
     if len(numbers) != wanted:
@@ -108,7 +112,8 @@ def read_obj(data: bytes, max_points: int) -> Scan:
     points = lines_of(_keyed(data, b"v"), max_points, "the v lines of an .obj").table("v line")
     if len(points) == 0 or points.shape[1] < 3:
         raise Unreadable(f"an .obj wants lines 'v x y z'; {len(points)} of {points.shape[1]} numbers came")
-    corners = lines_of(re.sub(rb"/\S*", b"", _keyed(data, b"f")), 2 * max_points, "the f lines of an .obj")
+    faces = b"".join(re.sub(rb"/\S*", b"", piece) for piece in _pieces(_keyed(data, b"f")))
+    corners = lines_of(faces, 2 * max_points, "the f lines of an .obj")
     numbers = np.where(corners.numbers < 0, corners.numbers + len(points), corners.numbers - 1)  # -1 is the last so far
     return Scan(
         np.ascontiguousarray(points[:, :3]),
@@ -118,7 +123,17 @@ def read_obj(data: bytes, max_points: int) -> Scan:
 
 def _keyed(data: bytes, key: bytes) -> bytes:
     """What follows `key` on the lines that begin with it, up to a comment."""
-    return b"\n".join(found.group(1) for found in re.finditer(rb"(?m)^[ \t]*" + key + rb"[ \t]([^#\r\n]*)", data))
+    line = re.compile(rb"(?m)^[ \t]*" + key + rb"[ \t]([^#\r\n]*)")
+    return b"\n".join(b"\n".join(line.findall(piece)) for piece in _pieces(data) if line.search(piece))
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """The text in whole lines, some PIECE bytes at a time: one call on all of it would keep every other thread waiting."""
+    start = 0
+    while start < len(text):
+        end = text.find(b"\n", start + PIECE) + 1 or len(text)
+        yield text[start:end]
+        start = end
 
 
 def read_off(data: bytes, max_points: int) -> Scan:

@@ -72,11 +72,11 @@ class HandForecast(BaseModel):
 class FaceLandmarks(BaseModel):
     """A scan of a face to its 68 landmarks and, for each, a heatmap over the points of the scan.
 
-    `points` (batch, levels[0], 3), in metres, in any right-handed frame, and float64, since neighbours differ by little, are a farthest point sample of the scan in the order of
-    the sampling, so that the first levels[1] of them are one as well: those are the points of the next level, and so on. What depends on
-    positions alone comes with them, as indices of points in the same cloud, level after level: `neighbours` (batch, sum of levels,
-    neighbours), for each point of a level the nearest others of that level, and `parents` (batch, sum of levels but the last, parents), the
-    nearest of the next level, which for a point that is in it begin with itself.
+    `points` (batch, levels[0], 3), in metres, in any right-handed frame, and in float64, since neighbours differ by little, are a farthest
+    point sample of the scan in the order of the sampling, so that the first levels[1] of them are one as well: those are the points of the
+    next level, and so on. What depends on positions alone comes with them, as indices of points in the same cloud, level after level:
+    `neighbours` (batch, sum of levels, neighbours), for each point of a level the nearest others of that level, and `parents` (batch, sum
+    of levels but the last, parents), the nearest of the next level, which for a point that is in it begin with itself.
 
     `heatmaps` (batch, 68, levels[0]) is 1 at a landmark and exp(-d^2 / 2 sigma^2) at a distance d from it; `landmarks` (batch, 68, 3) are
     points, in the frame of the scan; `confidence` (batch, 68) is the probability that a landmark is within `confident_m` of the true one.
