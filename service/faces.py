@@ -27,7 +27,9 @@ from service.schemas import Heatmaps, Unit, expected_error
 
 MOST_POINTS = 50_000  # of a cloud that are looked at: farthest points and neighbours of so many take 30 ms of a core
 TYPICAL_M = (0.03, 0.25)  # of a face's typical radius: 0.05 if it is cropped tightly, 0.08 with ears, 0.17 as a bust
-NO_FACE = 0.02  # mean confidence below which a scan is called none: a guess, until measured on scans of other things
+NO_FACE = (
+    0.1  # mean confidence below which a scan is called none: simulated faces have 0.4 and more, balls and boxes 0.01
+)
 MOST_FULL = 300_000  # points at which heatmaps are interpolated: 68 float32 each, 82 MB
 CHUNK = 8192  # of those at a time
 ROUND_M, ROUND_HEAT = 1e-9, 6  # a nanometre, and decimals of a heatmap, in JSON

@@ -23,6 +23,7 @@ from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
 from models.landmarks.pointnet2 import PointNet2Config
 from models.landmarks.se3_unet import SE3UNetConfig
+from models.landmarks.shape import ShapePrior
 
 SINGLE_M = 1e-5  # a hundredth of a millimetre, with hands up to 10 m from the origin in float32
 DOUBLE_M = 1e-10  # what is left in float64 where a law holds at all
@@ -88,8 +89,16 @@ FACES = {
 }
 
 
+def correcting(network: nn.Module) -> nn.Module:
+    """The landmark network with some shape prior, as one that is fitted has."""
+    shape: ShapePrior = network.shape  # pyright: ignore[reportAssignmentType]
+    for x in (shape.weight, shape.bias):
+        nn.init.normal_(x, std=0.1)
+    return network
+
+
 def _face(config: SE3UNetConfig | PointNet2Config) -> Callable[[], nn.Module]:
-    return lambda: config.build(SMALL)
+    return lambda: correcting(config.build(SMALL))
 
 
 FACE_LAWS = {

@@ -14,12 +14,12 @@ from models.contract.levels import find
 from models.contract.task import FaceLandmarks
 from models.layers.degrees import frozen
 from training import face_report
-from training.confidence import calibrate
 from training.data.alignment import TIERS, pose, template_of
 from training.data.faces import FaceData, scans_of
 from training.data.ict import FaceModel
 from training.data.scans import CLEAN, scan
 from training.export import runner
+from training.fitting import fit_rest
 from training.landmark_metrics import overlap
 from training.loop import load_best, train
 from training.run import Run, folder_of, get_run
@@ -59,7 +59,7 @@ def measured(run: Run[FaceLandmarks, FaceData], seed: int, data_folder: Path, ou
             best = train(stage, seed, data_folder, folder_of(out, stage, seed))
         network = load_best(run, best)  # pyright: ignore[reportPossiblyUnboundVariable] - the last stage is the run itself
         batches = run.data.load(data_folder)
-        calibrate(network, batches)
+        fit_rest(network, batches)
         everyone = face_report.subjects(data_folder / "faces", "test", run.task)
         rows, _ = face_report.evaluate(network, run.task, everyone)
         face_report.write(rows, folder / ROWS)

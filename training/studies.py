@@ -9,12 +9,12 @@ from torch import nn
 
 from models.contract.pictures import face, strip
 from training import face_report, hand_report
-from training.confidence import calibrate
 from training.data.faces import FaceBatches, batch_of
 from training.data.facescape_batches import FaceScapeBatches
 from training.data.hands import HandBatches
 from training.data.licences import source_of
 from training.export import Facts
+from training.fitting import fit_rest
 from training.hand_report import EQMOTION, WITHOUT_WEIGHTS, baselines
 from training.plots import error_against_horizon
 from training.run import Run
@@ -60,7 +60,7 @@ def hand_facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tup
 def show_faces(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: Split) -> str:
     """Errors by source and landmark, and a picture of the middling face of each source."""
     batches = run.data.load(data_folder)
-    calibrate(network, batches)
+    fit_rest(network, batches)
     report, found = face_report.evaluate(network, run.task, everyone(run, batches, data_folder, split))
     face_report.write(report, folder / f"{split}.json")
     for source, faces in found.items():
@@ -80,9 +80,9 @@ def show_faces(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder
 
 
 def face_facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
-    """Calibrates the confidence, then measures; the example is a clean scan of the test split."""
+    """Fits shape and confidence, then measures; the example is a clean scan of the test split."""
     batches: FaceBatches | FaceScapeBatches = run.data.load(data_folder)
-    calibrate(network, batches)
+    fit_rest(network, batches)
     report, _ = face_report.evaluate(network, run.task, everyone(run, batches, data_folder, "test"))
     example, _ = batch_of(batches.scans("test", 1), run.task)
     facts = Facts(

@@ -2,7 +2,8 @@
 
 It reads coordinates as numbers, so it knows a face only in the poses it was shown: it keeps translation, since the cloud is centred, and
 learns rotation from augmentation, if at all. Differences from the paper: groups are the nearest neighbours of the task instead of balls,
-LayerNorm stands for BatchNorm, so that an answer does not depend on the batch, and the heatmaps vote as in SE3UNet.
+LayerNorm stands for BatchNorm, so that an answer does not depend on the batch, and heatmaps vote and landmarks correct each
+other as in SE3UNet.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from models.contract.skeleton import FACE68
 from models.contract.task import FaceLandmarks
 from models.landmarks.cloud import Level, Points, centred, levels_of
+from models.landmarks.shape import ShapePrior
 from models.landmarks.voting import Answer, Confidence, heatmaps_and_weights, moments
 from models.layers.pooling import Upsampling3D
 
@@ -53,6 +55,7 @@ class PointNet2(nn.Module):
         self.hidden = pointwise(levels[0], config.hidden)
         self.logits = nn.Linear(config.hidden, LANDMARKS)
         self.offsets = nn.Parameter(0.01 * torch.randn(LANDMARKS, 3, config.hidden))
+        self.shape = ShapePrior(LANDMARKS)
         self.confidence = Confidence(LANDMARKS)
         nn.init.constant_(self.logits.bias, -4.0)  # a point is far from most landmarks
 
@@ -81,7 +84,8 @@ class PointNet2(nn.Module):
         mean, variance = moments(p, points)
         heard = p @ hidden.unflatten(0, (batch, -1))
         offsets = (self.offsets @ heard.unsqueeze(-1)).squeeze(-1)
-        return heatmaps, (mean + offsets) / DECIMETRES + centre, self.confidence(heatmaps, variance)
+        landmarks = self.shape((mean + offsets) / DECIMETRES)
+        return heatmaps, landmarks + centre, self.confidence(heatmaps, variance)
 
 
 class SetAbstraction(nn.Module):

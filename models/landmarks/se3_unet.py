@@ -8,7 +8,7 @@ a left landmark and the right one opposite the same heatmap. Where ours differs 
 - the head reads scalars and norms, which do not turn; the reference reads the coordinates of a vector;
 - as many scalars and vectors as a level has pass between blocks, not one vector;
 - pooling is a mean of neighbours, the skip connection carries what was before it, and lengths are relative to the cloud, not the batch;
-- heatmaps vote: a landmark is the mean, weighted by the heatmap, of where each point says that it is.
+- heatmaps vote: a landmark is the mean, weighted by the heatmap, of where each point says that it is; the 68 then correct each other.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from models.contract.skeleton import FACE68
 from models.contract.task import FaceLandmarks
 from models.landmarks.cloud import Between, Level, Points, centred, levels_of
+from models.landmarks.shape import ShapePrior
 from models.landmarks.voting import Answer, Confidence, heatmaps_and_weights, moments
 from models.layers.degrees import (
     NONLINEARITIES,
@@ -91,6 +92,7 @@ class SE3UNet(nn.Module):
         self.widths = nn.ModuleList(DegreeLinear(low, high) for high, low in pairwise(levels))
         self.up = nn.ModuleList(Block(channels, channels, config) for channels in levels[:-1])
         self.head = Head(levels[0], config)
+        self.shape = ShapePrior(LANDMARKS)
         self.confidence = Confidence(LANDMARKS)
 
     def forward(
@@ -158,7 +160,8 @@ class SE3UNet(nn.Module):
         mean, variance = moments(p, points)
         heard = (p @ votes.flatten(1).unflatten(0, (batch, count))).unflatten(2, (3, -1))
         offsets = (heard * self.head.offsets.unsqueeze(1)).sum(-1)
-        return heatmaps, (mean + offsets) / DECIMETRES + centre, self.confidence(heatmaps, variance)
+        landmarks = self.shape((mean + offsets) / DECIMETRES)
+        return heatmaps, landmarks + centre, self.confidence(heatmaps, variance)
 
 
 class Block(nn.Module):

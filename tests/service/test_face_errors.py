@@ -117,7 +117,7 @@ def test_ten_million_points_are_refused_once_they_are_counted(bundles):
 def test_a_scan_of_something_else_has_no_face(client):
     response = client.post(URL, params={"units": "m"}, content=npy(12 * CLOUD), headers={"content-type": NPY})
     detail = problem_of(response, "no-face")["detail"]
-    assert "mean confidence of at least 0.02" in detail
+    assert f"mean confidence of at least {faces.NO_FACE:g}" in detail
     assert "Taken in m, half of the scan is within" in detail
 
 

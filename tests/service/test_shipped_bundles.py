@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pytest
+from clouds import bumpy_cloud
 
 from models.contract.bundle import META, model_card, read_bundle
 from models.contract.cloud_files import read_scan
@@ -167,6 +168,36 @@ def test_on_a_real_scan_the_landmarks_are_where_a_person_put_them(server, data_f
         manual = {int(row["ibug"]): [float(row[axis]) for axis in "xyz"] for row in csv.DictReader(file)}
     found = find(server, name, (folder / "humface.ply").read_bytes())["landmarks"]
     assert np.linalg.norm(found[list(manual)] - list(manual.values()), axis=1).mean() < 5.0
+
+
+def other_things() -> dict[str, np.ndarray]:
+    """Clouds of 8192 points of the size of a face, in metres."""
+    rng = np.random.default_rng(0)
+    ball = rng.standard_normal((8192, 3))
+    ball *= 0.1 / np.linalg.norm(ball, axis=1, keepdims=True)
+    box = rng.uniform(-0.1, 0.1, (8192, 3))
+    box[np.arange(8192), rng.integers(0, 3, 8192)] = 0.1 * rng.choice([-1, 1], 8192)
+    return {
+        "ball": ball,
+        "egg": ball * [0.8, 1.2, 1.0],
+        "box": box,
+        "board": box * [1, 1, 0.001],
+        "bumps": bumpy_cloud(8192),
+    }
+
+
+@pytest.mark.parametrize("name", FACES)
+@pytest.mark.parametrize("thing", other_things())
+def test_what_is_no_face_is_said_to_be_none(server, name, thing):
+    body = io.BytesIO()
+    np.save(body, other_things()[thing])
+    response = httpx2.post(
+        f"{server.url}/landmarks/face",
+        params={"model": name, "units": "m"},
+        content=body.getvalue(),
+        headers={"content-type": "application/x-npy"},
+    )
+    assert (response.status_code, response.json()["type"]) == (422, "/problems/no-face")
 
 
 @pytest.mark.parametrize("name", FACES)

@@ -11,7 +11,7 @@ import training.run
 from models.contract.bundle import read_bundle, repeat_example
 from models.contract.levels import Face
 from models.contract.task import FaceLandmarks
-from training import face_benchmark, face_report
+from training import face_benchmark, face_report, fitting
 from training.__main__ import main
 from training.data.alignment import TIERS
 from training.data.faces import FaceData
@@ -44,6 +44,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> Run[FaceLandmarks, FaceData]:
     monkeypatch.setattr(face_benchmark, "NETWORKS", {"narrow": "few"})
     monkeypatch.setattr(face_benchmark, "SCANS", 2)
     monkeypatch.setattr(face_report, "SIMULATED", 4)
+    monkeypatch.setattr(fitting, "SCANS", 8)
     monkeypatch.setattr(face_report, "POSES", 1)
     every = face_report.real_faces
     monkeypatch.setattr(

@@ -70,6 +70,14 @@ class FaceBatches:
         """Clean scans to measure on."""
         return scans_of(self.model, split, "clean", count, self.data.task)
 
+    def scans_to_fit(self, count: int) -> tuple[Scan, ...]:
+        """Training scans, half of them clean and half varied, posed as the network is shown them."""
+        return tuple(
+            one
+            for kind in SCANNERS
+            for one in scans_of(self.model, "train", kind, count // 2, self.data.task, upright=not self.data.rotate)
+        )
+
     def trained_on(self, steps: int) -> TrainingSource:
         """What a bundle says of it: every scan is of another identity."""
         return source_of("ict_facekit", steps * self.data.batch)

@@ -81,6 +81,10 @@ class FaceScapeBatches:
             found.append(turned(front(self.read(self._drawn(split, rng)), rng), rng))
         return found
 
+    def scans_to_fit(self, count: int) -> list[Scan]:
+        """Training scans, in random poses."""
+        return self.scans("train", count)
+
     def trained_on(self, steps: int) -> TrainingSource:
         """What a bundle says of it."""
         return source_of("facescape", len({file.subject for file in self.files["train"]}))

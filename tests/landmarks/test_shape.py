@@ -1,0 +1,84 @@
+"""The shape prior: nothing before it is fitted, a correction that turns with the landmarks after, and less error by it."""
+
+import numpy as np
+import pytest
+import torch
+from laws import NARROW, correcting
+from torch import Tensor
+
+from models.contract.symmetry import random_rotation
+from models.contract.task import FaceLandmarks
+from models.landmarks.shape import ShapePrior
+from training.data.faces import FaceData, batch_of
+from training.shape_prior import correction, fit_shape
+
+TASK = FaceLandmarks(levels=(256, 96, 32), neighbours=8)
+
+
+def faces(count: int = 4) -> Tensor:
+    return 0.05 * torch.randn(count, 68, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def prior() -> ShapePrior:
+    torch.manual_seed(0)
+    network = torch.nn.Module()
+    network.shape = ShapePrior(68)
+    return correcting(network).shape  # pyright: ignore[reportReturnType]
+
+
+def test_nothing_is_corrected_before_it_is_fitted():
+    assert torch.equal(ShapePrior(68)(faces()), faces())
+
+
+def test_the_correction_turns_and_moves_with_the_landmarks(prior: ShapePrior):
+    straight, rng = prior(faces()), np.random.default_rng(0)
+    assert (straight - faces()).norm(dim=-1).mean() > 0.01
+    for _ in range(5):
+        turn, shift = torch.from_numpy(random_rotation(rng)), torch.from_numpy(rng.uniform(-1, 1, 3))
+        assert (prior(faces() @ turn.T + shift) - (straight @ turn.T + shift)).abs().max() < 1e-12
+
+
+def test_a_mirrored_face_is_not_corrected_as_the_mirror_image(prior: ShapePrior):
+    mirror = torch.tensor([-1.0, 1, 1], dtype=torch.float64)
+    assert (prior(faces() * mirror) - prior(faces()) * mirror).abs().max() > 0.01
+
+
+def test_the_frame_is_a_rotation_and_all_in_one_place_is_finite(prior: ShapePrior):
+    own, frame, centre = prior.own(faces())
+    same = torch.eye(3, dtype=torch.float64)
+    assert (frame.transpose(1, 2) @ frame - same).abs().max() < 1e-12
+    assert torch.allclose(torch.linalg.det(frame), torch.ones(4, dtype=torch.float64))
+    assert torch.allclose(own @ frame.transpose(1, 2) + centre, faces())
+    assert prior(torch.zeros(1, 68, 3, dtype=torch.float64)).isfinite().all()
+
+
+def test_the_correction_undoes_what_is_linear_and_an_outlier_hardly_counts():
+    rng = np.random.default_rng(0)
+    modes = rng.standard_normal((6, 12, 3))
+    true = 0.02 * np.einsum("nk,klx->nlx", rng.standard_normal((400, 6)), modes) + 0.05 * rng.standard_normal((12, 3))
+    found = true + 0.002 * rng.standard_normal(true.shape) + 0.004
+    found[:8] += 0.5 * rng.standard_normal((8, 12, 3))  # not understood at all
+    w, b = correction(found, true)
+    x = found.reshape(400, -1)
+    after = np.linalg.norm((x + x @ w + b).reshape(true.shape) - true, axis=-1)[8:].mean()
+    assert after < 0.6 * 0.002 * np.sqrt(8 / np.pi)  # the noise of each landmark alone
+
+
+def test_fitting_makes_training_scans_less_wrong_and_changes_nothing_else(data_folder):
+    torch.manual_seed(0)
+    network = NARROW.build(TASK).eval()
+    batches = FaceData(TASK, batch=4).load(data_folder)
+    scans = batches.scans_to_fit(40)
+    before = {name: x.clone() for name, x in network.state_dict().items()}
+
+    def error() -> float:
+        inputs, true = batch_of(scans, TASK)
+        with torch.no_grad():
+            landmarks = network(*(torch.from_numpy(x) for x in inputs.values()))[1]
+        return float((landmarks - torch.from_numpy(true)).norm(dim=-1).mean())
+
+    untouched = error()
+    fit_shape(network, scans)
+    assert error() < 0.7 * untouched
+    assert all(torch.equal(x, before[name]) for name, x in network.state_dict().items())
