@@ -27,8 +27,8 @@ from training.run import Run, folder_of, get_run
 ROWS, OVERLAPS = "test-rows.json", "test-overlaps.json"
 NETWORKS = {
     "SE(3)-UNet": "face-se3unet",
-    "PointNet++": "face-pointnet2",
-    "PointNet++, rotated": "face-pointnet2-rotated",
+    "PointNet++, 2,000 steps": "face-pointnet2",
+    "PointNet++ shown turned scans, 5,000 steps": "face-pointnet2-rotated",
 }
 SEEDS = (0,)
 THRESHOLD = 0.2
