@@ -1,0 +1,313 @@
+"""Batches for the three tasks: a function of seed and step, from the real data; and the floors a network must beat."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.contract.body import BODIES, mirrored
+from training.data.action_clips import ActionSet
+from training.data.bodies import UnknownBodies
+from training.data.body_batches import ActionData, BodyAugmentation, Deck, LiftData, PoseForecastData, known_run
+from training.data.body_sources import lift_clips
+from training.data.body_windows import edge_padded
+from training.pose_metrics import mpjpe_mm, top_k
+
+H36M, PENN = BODIES["h36m-17"], BODIES["penn-13"]
+ALL_CHANGES = BodyAugmentation(mirror=0.5, drop=0.1, crop=0.8, turn_deg=20)
+DATA: dict[str, Any] = {
+    "lift": LiftData(("hdm05_11",), batch=64, augmentation=ALL_CHANGES),
+    "lift a fifth": LiftData(
+        ("reactidle",), batch=64, share=0.2, fps=12, with_confidence=True, augmentation=ALL_CHANGES
+    ),
+    "forecast penn": PoseForecastData(batch=64, augmentation=ALL_CHANGES),
+    "forecast motion": PoseForecastData(
+        ("hdm05_11",), past=8, fps=15, box="past", with_confidence=True, batch=64, augmentation=ALL_CHANGES
+    ),
+    "actions": ActionData("nw_ucla", frames=20, augmentation=ALL_CHANGES, turned=True),
+    "actions, sides named": ActionData("bandai_namco", frames=20, tempo="crop", augmentation=ALL_CHANGES),
+}
+SHAPES = {  # of a batch of 64: the input, the target
+    "lift": ((64, 27, 17, 2), (64, 1, 17, 3)),
+    "lift a fifth": ((64, 27, 17, 3), (64, 1, 17, 3)),
+    "forecast penn": ((64, 1, 13, 2), (64, 16, 13, 3)),
+    "forecast motion": ((64, 8, 13, 3), (64, 16, 13, 3)),
+    "actions": ((64, 1, 20, 20, 4), (64,)),
+    "actions, sides named": ((64, 1, 20, 21, 4), (64,)),
+}
+
+
+@pytest.fixture(scope="module")
+def loaded(data_folder: Path) -> dict[str, Any]:
+    return {name: data.load(data_folder) for name, data in DATA.items()}
+
+
+def ridge(inputs: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
+    """The weights, bias last, of least squares with a penalty of `strength`."""
+    features = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1).astype(np.float64)
+    return np.linalg.solve(features.T @ features + strength * np.eye(features.shape[1]), features.T @ targets)
+
+
+def answer(weights: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    return inputs @ weights[:-1] + weights[-1]
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_a_batch_has_its_shape_and_is_a_function_of_seed_and_step(data_folder: Path, loaded, name: str):
+    inputs, target = loaded[name].training_batch(3, 5)
+    (x,) = inputs.values()
+    assert (x.shape, target.shape) == SHAPES[name]
+    assert x.dtype == np.float32
+    assert target.dtype == (np.int64 if target.ndim == 1 else np.float32)
+    assert np.isfinite(x).all()
+    again, other = DATA[name].load(data_folder), loaded[name].training_batch(3, 6)[1]
+    np.testing.assert_array_equal(
+        next(iter(again.training_batch(3, 5)[0].values())), x
+    )  # by one who has drawn nothing before
+    np.testing.assert_array_equal(again.training_batch(3, 5)[1], target)
+    assert not np.array_equal(other, target)
+    assert not np.array_equal(loaded[name].training_batch(4, 5)[1], target)
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_ranks_share_a_batch_among_them(loaded, name: str):
+    whole, target = loaded[name].training_batch(0, 2)
+    parts = [loaded[name].training_batch(0, 2, rank, 3) for rank in range(3)]
+    for key, x in whole.items():
+        for rank, (inputs, own) in enumerate(parts):
+            np.testing.assert_array_equal(inputs[key], x[rank::3])
+            np.testing.assert_array_equal(own, target[rank::3])
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_validation_batches_are_always_the_same_and_of_other_recordings(loaded, name: str):
+    first = list(loaded[name].validation_batches())
+    again = list(loaded[name].validation_batches())
+    assert len(first) == len(again) > 0
+    for (source, (inputs, target)), (_, (more, same)) in zip(first, again, strict=True):
+        assert source in DATA[name].sources if hasattr(DATA[name], "sources") else source == DATA[name].source
+        np.testing.assert_array_equal(next(iter(inputs.values())), next(iter(more.values())))
+        np.testing.assert_array_equal(target, same)
+        assert np.isfinite(next(iter(inputs.values()))).all()
+
+
+def test_a_deck_deals_every_number_once_an_epoch():
+    deck = Deck(count=23, batch=5)
+    assert deck.steps_an_epoch == 4
+    epochs = [np.concatenate([deck.deal(0, 4 * epoch + i) for i in range(4)]) for epoch in range(2)]
+    for dealt in epochs:
+        assert len(set(dealt.tolist())) == 20
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert sorted(Deck(3, 5).deal(0, 7).tolist()) == [0, 1, 2]
+
+
+def test_a_lifting_window_is_the_middle_frames_and_repeats_the_clips_ends(loaded):
+    """By the slow way: every window of the padded clip."""
+    batches = loaded["lift"]
+    clips = batches.clips("validation")[:3]
+    frames = batches.frames(clips)
+    inputs, targets = batches.batch(frames, np.arange(len(frames.start)))
+    slow = [edge_padded(clip.keypoints, 27)[t : t + 27] for clip in clips for t in range(len(clip.targets))]
+    np.testing.assert_array_equal(inputs["keypoints"], slow)
+    np.testing.assert_array_equal(targets[:, 0], np.concatenate([clip.targets for clip in clips]))
+    assert (targets[:, :, 0] == 0).all()  # the pelvis
+
+
+def test_a_window_may_have_several_poses(data_folder: Path):
+    batches = LiftData(("hdm05_11",), receptive=9, outputs=4, batch=32).load(data_folder)
+    inputs, targets = batches.training_batch(0, 0)
+    assert inputs["keypoints"].shape == (32, 12, 17, 2)
+    assert targets.shape == (32, 4, 17, 3)
+    clips = batches.clips("test")[:1]
+    frames = batches.frames(clips)
+    assert len(frames.start) == len(clips[0].targets) - 3
+    inputs, targets = batches.batch(frames, np.array([10]))
+    np.testing.assert_array_equal(inputs["keypoints"][0], clips[0].keypoints[6:18])
+    np.testing.assert_array_equal(targets[0], clips[0].targets[10:14])
+
+
+def test_keypoints_see_the_targets_and_a_mirrored_sample_is_the_mirror_image(data_folder: Path, loaded):
+    plain = replace(DATA["lift"], augmentation=BodyAugmentation()).load(data_folder)
+    always = replace(DATA["lift"], augmentation=BodyAugmentation(mirror=1.0)).load(data_folder)
+    inputs, targets = plain.training_batch(0, 0)
+    image, poses = always.training_batch(0, 0)
+    np.testing.assert_array_equal(image["keypoints"], mirrored(inputs["keypoints"], H36M))
+    np.testing.assert_array_equal(poses, mirrored(targets, H36M))
+    seen, true = inputs["keypoints"][:, 13].astype(np.float64), targets[:, 0].astype(np.float64)
+    seen = seen - seen[:, :1]
+    assert np.corrcoef(seen[..., 0].ravel(), true[..., 0].ravel())[0, 1] > 0.95
+    assert np.corrcoef(seen[..., 1].ravel(), true[..., 1].ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("share", [0.005, 0.02, 0.1])
+def test_a_share_of_the_poses_is_one_run_of_each_training_recording(data_folder: Path, share: float):
+    batches = LiftData(("hdm05_11",), share=share).load(data_folder)
+    known = np.unique(batches.training.start)
+    recordings = len({clip.name for clip in batches.clips("train")})
+    assert 4 * recordings <= len(known) == len(batches.training.start)
+    assert len(known) == pytest.approx(max(4 * recordings, share * 62_580), rel=0.2)
+    assert (np.diff(known) == 1).sum() == len(known) - 4 * recordings
+    assert len(batches.frames(batches.clips("validation")).start) == 4 * 6780
+
+
+def test_the_run_of_known_poses_depends_on_the_name_alone():
+    assert known_run("a", 100, 0.1) == known_run("a", 100, 0.1) != known_run("b", 100, 0.1)
+    assert known_run("a", 100, 1.0) == range(100)
+    assert len(known_run("a", 100, 0.001)) == 1
+    assert len(known_run("a", 100, 0.001, least=27)) == 27
+    assert known_run("a", 5, 0.1, least=27) == range(5)
+
+
+def test_what_is_held_out_can_be_trained_on(data_folder: Path):
+    held, whole = (LiftData(("hdm05_11",), hold_out=hold_out).load(data_folder) for hold_out in (True, False))
+    assert {clip.subject for clip in held.clips("train")} == {"bd", "bk"}
+    assert {clip.subject for clip in whole.clips("train")} == {"bd", "bk", "dg"}
+    assert {clip.subject for clip in whole.clips("test")} == {"mm"}
+    assert len(whole.clips("validation")) == len(held.clips("validation")) == 4 * 61
+
+
+def test_joints_that_a_source_has_not_are_missing_and_not_at_the_middle(loaded):
+    """ReActIdle has no crown: 0 with confidence 0 among the keypoints, NaN among the targets."""
+    crown = H36M.joints.index("head_top")
+    for _, (inputs, targets) in loaded["lift a fifth"].validation_batches():
+        assert (inputs["keypoints"][:, :, crown] == 0).all()
+        assert (inputs["keypoints"][:, :, :crown, 2] == 1).all()
+        assert np.isnan(targets[:, :, crown]).all()
+        assert np.isfinite(np.delete(targets, crown, axis=2)).all()
+
+
+def test_motion_is_brought_to_the_rate_asked_for(data_folder: Path):
+    slow, own = (LiftData(("reactidle",), fps=fps).load(data_folder).recordings for fps in (12, None))
+    np.testing.assert_allclose(slow[0].keypoints, own[0].keypoints[::2], atol=1e-6)
+    assert {clip.fps for clip in slow} == {12}
+
+
+def test_a_forecast_sample_is_penns_and_the_box_the_clips(data_folder: Path):
+    batches = replace(DATA["forecast penn"], augmentation=BodyAugmentation()).load(data_folder)
+    frames = batches.frames("test")
+    assert frames.rows.shape == (76_298, 17)
+    inputs, future = batches.batch(frames, np.arange(0, 76_298, 500))
+    assert inputs["past"].shape[1:] == (1, 13, 2)
+    assert set(np.unique(future[..., 2])) == {0, 1}
+    assert np.abs(np.concatenate([inputs["past"], future[..., :2]], axis=1)).max() <= 1
+    whole = [pose for pose in frames.poses[: len(batches.recordings[0].points), :, :2] if len(pose)]
+    assert np.max(whole) == pytest.approx(1, abs=1e-6) or np.min(whole) == pytest.approx(-1, abs=1e-6)
+
+
+def test_the_box_round_the_past_does_not_see_the_future(loaded):
+    """The same past with another future: the same input."""
+    batches = loaded["forecast motion"]
+    frames = batches.frames("validation")
+    chosen = np.arange(0, len(frames.rows), 97)
+    inputs, future = batches.batch(frames, chosen)
+    moved = replace(frames, poses=frames.poses.copy())
+    rows = frames.rows[chosen[0]]
+    moved.poses[rows[8:]] += 5
+    again, other = batches.batch(moved, chosen[:1])
+    np.testing.assert_array_equal(again["past"], inputs["past"][:1])
+    assert np.abs(other - future[:1]).max() > 1
+    reach = np.abs(inputs["past"][..., :2]).max(axis=(1, 2, 3))
+    np.testing.assert_allclose(reach, 1, atol=1e-5)
+
+
+def test_samples_at_a_rate_are_consecutive_frames_of_one_clip(loaded):
+    batches = loaded["forecast motion"]
+    rows = batches.training.rows
+    assert (np.diff(rows, axis=1) == 1).all()
+    lengths = [len(clip.points) for clip in batches.recordings if clip.split == "train"]
+    clip_of = np.repeat(np.arange(len(lengths)), lengths)
+    assert (clip_of[rows[:, 0]] == clip_of[rows[:, -1]]).all()
+    assert {clip.fps for clip in batches.recordings} == {15}
+
+
+def test_a_mirrored_action_is_of_the_mirrored_class(data_folder: Path):
+    plain = replace(DATA["actions, sides named"], tempo="spread", augmentation=BodyAugmentation()).load(data_folder)
+    always = replace(plain.data, augmentation=BodyAugmentation(mirror=1.0)).load(data_folder)
+    (inputs, classes), (image, swapped) = plain.training_batch(0, 0), always.training_batch(0, 0)
+    np.testing.assert_allclose(image["clips"], mirrored(inputs["clips"], BODIES["bandai-21"]), atol=1e-6)
+    assert swapped.tolist() == [plain.clips.class_mirror[c] for c in classes]
+    assert (swapped != classes).any()
+
+
+def test_a_crop_of_a_short_clip_ends_in_nothing(data_folder: Path):
+    batches = ActionData("bandai_namco", frames=400, tempo="crop", test_frames=500).load(data_folder)
+    inputs, _ = batches.training_batch(0, 0)
+    assert inputs["clips"].shape[2] == 400
+    lengths = (inputs["clips"][..., 3].min(axis=(1, 3)) == 1).sum(axis=1)
+    assert (lengths < 400).any()
+    for clip, length in zip(inputs["clips"], lengths, strict=True):
+        assert (clip[:, length:] == 0).all()
+    assert next(iter(batches.validation_batches()))[1][0]["clips"].shape[2] == 500
+
+
+def test_every_clip_of_a_split_is_measured_once(loaded):
+    batches = loaded["actions"]
+    labels = np.concatenate([target for _, (_, target) in batches.batches("test")])
+    np.testing.assert_array_equal(labels, batches.clips.labels[batches.chosen("test")])
+    assert isinstance(batches.clips, ActionSet)
+    assert len(labels) == 464
+
+
+def test_what_is_not_there_is_answered_with_what_is(data_folder: Path, tmp_path: Path):
+    for data, message in (
+        (
+            LiftData(("penn_action",)),
+            "no poses to lift to in 'penn_action'; sources are hdm05_11, cmu_9act, reactidle, bandai_namco, human36m",
+        ),
+        (PoseForecastData(("jhmdb",)), "no poses to forecast in 'jhmdb'; sources are penn_action, hdm05_11"),
+        (ActionData("ntu"), "no actions in 'ntu'; sources are kinetics, penn_action, nw_ucla, hdm05_11"),
+    ):
+        with pytest.raises(UnknownBodies, match=message):
+            data.load(data_folder).training_batch(0, 0)
+    with pytest.raises(UnknownBodies, match="no 4000 consecutive frames of hdm05_11 in this split"):
+        LiftData(("hdm05_11",), outputs=4000).load(data_folder).training_batch(0, 0)
+    with pytest.raises(UnknownBodies, match=r"no file .*data_3d_h36m\.npz"):
+        lift_clips(tmp_path, "human36m", H36M, H36M, keypoints="gt")
+
+
+@pytest.mark.parametrize(("hold_out", "floor"), [(False, 107.9), (True, 113.7)])
+def test_single_frame_ridge_lifts_to_the_known_floor(data_folder: Path, hold_out: bool, floor: float):
+    """On subject mm, trained on bd and bk, and on dg as well where it is not held out; the mean pose is some 310 mm off."""
+    batches = LiftData(("hdm05_11",), receptive=1, hold_out=hold_out).load(data_folder)
+
+    def every_fourth(split: str, what: str) -> np.ndarray:
+        return np.concatenate([getattr(clip, what)[::4] for clip in batches.clips(split)]).astype(np.float64)  # pyright: ignore[reportArgumentType]
+
+    seen, poses, wanted = (
+        every_fourth("train", "keypoints"),
+        every_fourth("train", "targets"),
+        every_fourth("test", "targets"),
+    )
+    weights = ridge(seen.reshape(-1, 34), poses.reshape(-1, 51), 0.01)
+    lifted = answer(weights, every_fourth("test", "keypoints").reshape(-1, 34)).reshape(-1, 17, 3)
+    assert mpjpe_mm(lifted, wanted).mean() == pytest.approx(floor, abs=0.3)
+    assert mpjpe_mm(np.broadcast_to(poses.mean(axis=0), wanted.shape), wanted).mean() == pytest.approx(310, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("data", "floor"),
+    [
+        (ActionData("penn_action", frames=20, hold_out=False), 91.1),
+        (ActionData("nw_ucla", frames=20, hold_out=False), 58.2),
+        (ActionData("nw_ucla", frames=20, hold_out=False, protocol="cross-subject"), 67.4),
+        (ActionData("nw_ucla", frames=20, hold_out=False, turned=True), 73.3),
+        (ActionData("hdm05_11", frames=20, hold_out=False), 95.5),
+        (ActionData("jhmdb", frames=20, hold_out=False), 68.8),
+    ],
+    ids=lambda value: f"{value.source} {value.protocol} turned={value.turned}" if isinstance(value, ActionData) else "",
+)
+def test_ridge_on_twenty_frames_reaches_a_known_floor(data_folder: Path, data: ActionData, floor: float):
+    """Of top-1 in percent. Turning people to the front is worth 15 points where the camera stands elsewhere in the test."""
+    batches = data.load(data_folder)
+    points, labels = {}, {}
+    for split in ("train", "test"):
+        found = [batch for _, batch in batches.batches(split)]
+        points[split] = np.concatenate([inputs["clips"] for inputs, _ in found])
+        labels[split] = np.concatenate([target for _, target in found])
+    flat = {split: (x - points["train"].mean(axis=0)).reshape(len(x), -1) for split, x in points.items()}
+    wanted = 2.0 * np.eye(len(batches.clips.classes))[labels["train"]] - 1
+    scores = answer(ridge(flat["train"], wanted, 10.0), flat["test"])
+    assert 100 * top_k(scores, labels["test"]) == pytest.approx(floor, abs=0.7)
+    assert top_k(scores, labels["test"], 5) > top_k(scores, labels["test"])

@@ -1,0 +1,162 @@
+"""Virtual cameras, and those of the studios."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from models.contract.body import BODIES, body_indices, mirrored
+from training.data.body_npz import read_bodies
+from training.data.cameras import (
+    Camera,
+    MalformedRig,
+    denormalise,
+    normalise,
+    on_the_spot,
+    project,
+    read_rig,
+    rotation_of,
+    to_camera,
+)
+from training.data.studio_cameras import human36m_cameras, humaneva_cameras
+
+STUDIOS = [
+    (studio, subject, camera)
+    for studio, cameras in (("human36m", human36m_cameras()), ("humaneva", humaneva_cameras()))
+    for subject, placed in cameras.items()
+    for camera in placed
+]
+
+
+@pytest.fixture
+def rig_file(data_folder: Path) -> Path:
+    return data_folder / "body/cameras/virtual_rig_4cam.json"
+
+
+def a_camera(**changes) -> Camera:
+    given = {
+        "name": "v",
+        "R_camera_world": np.diag([1.0, -1.0, -1.0]),  # y up becomes y down: looks along -z
+        "position": np.array([0.0, 1.0, 5.0]),
+        "size": (1000, 800),
+        "focal": (1000.0, 1000.0),
+        "centre": (500.0, 400.0),
+    }
+    return Camera(**(given | changes))
+
+
+def test_a_point_is_seen_where_the_pinhole_puts_it():
+    points = np.array([[0.0, 1.0, 0.0], [0.5, 1.0, 0.0], [0.0, 2.0, 0.0], [0.0, 1.0, 6.0]])
+    seen = to_camera(points, a_camera())
+    np.testing.assert_allclose(seen, [[0, 0, 5], [0.5, 0, 5], [0, -1, 5], [0, 0, -1]])
+    pixels = project(seen, a_camera())
+    np.testing.assert_allclose(pixels[:3], [[500, 400], [600, 400], [500, 200]])
+    assert np.isnan(pixels[3]).all()  # behind the camera
+
+
+def test_pixels_are_normalised_by_the_width_and_back():
+    corners = np.array([[0.0, 0.0], [1000.0, 800.0], [500.0, 400.0]])
+    normal = normalise(corners, (1000, 800))
+    np.testing.assert_allclose(normal, [[-1, -0.8], [1, 0.8], [0, 0]])
+    np.testing.assert_allclose(denormalise(normal, (1000, 800)), corners, atol=1e-9)
+
+
+def test_the_mirrored_subject_is_seen_in_the_mirror():
+    body = BODIES["h36m-17"]
+    points = np.random.default_rng(0).normal(size=(5, 17, 3)) + np.array([0, 0, 5])
+    keypoints = normalise(project(points, a_camera()), (1000, 800))
+    again = normalise(project(mirrored(points, body), a_camera()), (1000, 800))
+    np.testing.assert_allclose(again, mirrored(keypoints, body), atol=1e-12)
+    off_centre = a_camera(centre=(520.0, 400.0))  # as Human3.6M's: the symmetry is only nearly there
+    keypoints = normalise(project(points, off_centre), (1000, 800))
+    again = normalise(project(mirrored(points, body), off_centre), (1000, 800))
+    np.testing.assert_allclose(np.abs(again - mirrored(keypoints, body))[..., 0], 0.08, atol=1e-9)
+
+
+def test_motion_is_brought_to_the_spot_along_the_ground_alone():
+    walk = np.zeros((10, 2, 3)) + np.arange(10)[:, None, None]
+    still = on_the_spot(walk, 0)
+    np.testing.assert_allclose(still[:, 0].mean(axis=0), [0, 4.5, 0])
+    np.testing.assert_allclose(np.diff(still, axis=0), 1)
+    np.testing.assert_allclose(on_the_spot(walk, 0, ground=(0, 1))[:, 0].mean(axis=0), [0, 0, 4.5])
+
+
+def test_the_virtual_rig_sees_people_the_right_way_round(data_folder: Path, rig_file: Path):
+    """As the rig's README counts: hardly any frame leaves the image; who faces a camera has the left shoulder on the image's right."""
+    rig = read_rig(rig_file)
+    assert [camera.name for camera in rig] == ["v0", "v1", "v2", "v3"]
+    inside, left_to_the_right = [], []
+    for clip in read_bodies(data_folder / "body", "hdm05_11"):
+        body = clip.skeleton
+        pelvis, left, right, *feet = body_indices(
+            body, ("pelvis", "left_shoulder", "right_shoulder", "left_ankle", "right_ankle", "left_toe", "right_toe")
+        )
+        points = on_the_spot(clip.points[::4].astype(np.float64), pelvis)
+        for camera in rig:
+            seen = to_camera(points, camera)
+            pixels = project(seen, camera)
+            inside.append(((pixels >= 0) & (pixels <= camera.size)).all(axis=(1, 2)))
+            toes = seen[:, feet[2:]].mean(axis=1) - seen[:, feet[:2]].mean(axis=1)
+            facing = -toes[:, 2] > np.abs(toes[:, 0])
+            left_to_the_right.append((pixels[:, left] - pixels[:, right])[facing, 0] > 0)
+    assert np.mean(np.concatenate(inside)) > 0.999
+    assert len(np.concatenate(left_to_the_right)) > 1000
+    assert np.mean(np.concatenate(left_to_the_right)) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"R_world_to_cam": [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]}, "camera v0: wanted a rotation"),
+        ({"R_world_to_cam": [[2, 0, 0], [0, 1, 0], [0, 0, 1]]}, "wanted a rotation"),
+        ({"R_world_to_cam": [[1, 0, 0]]}, r"R_world_to_cam \(1, 3\)"),
+        ({"fx": None}, "wants.*cameras"),
+        ({"position_m": "here"}, "wants.*cameras"),
+    ],
+)
+def test_a_rig_that_mirrors_or_is_no_rig_is_refused(tmp_path, rig_file, change, message):
+    rig = json.loads(rig_file.read_text())
+    rig["cameras"][0] |= change
+    (tmp_path / "rig.json").write_text(json.dumps(rig))
+    with pytest.raises(MalformedRig, match=message):
+        read_rig(tmp_path / "rig.json")
+
+
+def test_a_missing_or_broken_file_of_cameras_is_named(tmp_path):
+    with pytest.raises(MalformedRig, match=r"no file .*rig\.json"):
+        read_rig(tmp_path / "rig.json")
+    for content in ("{", "[]", '{"camera": []}'):
+        (tmp_path / "rig.json").write_text(content)
+        with pytest.raises(MalformedRig, match=r"rig\.json wants"):
+            read_rig(tmp_path / "rig.json")
+
+
+def test_a_quaternion_is_the_rotation_scipy_makes_of_it():
+    for quaternion in np.random.default_rng(0).normal(size=(10, 4)):
+        np.testing.assert_allclose(
+            rotation_of(tuple(quaternion.tolist())),
+            Rotation.from_quat(quaternion, scalar_first=True).as_matrix(),
+            atol=1e-12,
+        )
+
+
+@pytest.mark.parametrize(("studio", "subject", "camera"), STUDIOS, ids=lambda value: getattr(value, "name", value))
+def test_the_cameras_of_a_studio_look_at_its_middle_the_right_way_up(studio, subject, camera):
+    """A quaternion of the other direction or order, a millimetre taken for a metre or a reflection would each be seen here."""
+    right, down, forward = camera.R_camera_world
+    np.testing.assert_allclose(np.cross(right, down), forward, atol=1e-6)
+    assert down @ [0, 0, -1] > 0.95
+    assert abs(right[2]) < 0.1
+    assert 3.5 < np.linalg.norm(camera.position[:2]) < 6
+    assert 1.3 < camera.position[2] < 1.7
+    nearest = camera.position - forward * (camera.position[:2] @ forward[:2]) / (forward[:2] @ forward[:2])
+    assert np.linalg.norm(nearest[:2]) < 0.8
+    assert 0.2 < nearest[2] < 1.2
+
+
+def test_the_cameras_of_human36m_stand_round_the_room_in_their_order():
+    for cameras in human36m_cameras().values():
+        assert [camera.name for camera in cameras] == ["54138969", "55011271", "58860488", "60457274"]
+        assert [tuple(np.sign(camera.position[:2])) for camera in cameras] == [(1, 1), (1, -1), (-1, 1), (-1, -1)]

@@ -1,0 +1,92 @@
+"""NW-UCLA from its JSON files and from one file of all."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.data.bodies import BodyClip, MalformedBodies, MirroredMotion, UnknownBodies, handedness
+from training.data.nw_ucla import CLASSES, CODES, KINECT, UP, read_nw_ucla
+
+
+@pytest.fixture(scope="module")
+def clips(data_folder: Path) -> list[BodyClip]:
+    return read_nw_ucla(data_folder / "body/nw_ucla")
+
+
+def write(folder: Path, clip: BodyClip, name: str | None = None, **changes: object) -> Path:
+    """A file of all_sqe, as changed."""
+    (folder / "all_sqe").mkdir(exist_ok=True)
+    content = {
+        "file_name": clip.name,
+        "skeletons": clip.points.tolist(),
+        "label": CLASSES.index(clip.label) + 1,
+    } | changes
+    (folder / "all_sqe" / f"{name or clip.name}.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_all_clips_are_there_and_mostly_the_right_way_round(clips: list[BodyClip]):
+    assert len(clips) == 1484
+    assert sum(len(clip.points) for clip in clips) == 58_534
+    assert len({clip.label for clip in clips}) == 10
+    assert 0.85 < handedness(np.concatenate([clip.points for clip in clips]), KINECT, UP) < 0.95
+
+
+@pytest.mark.parametrize(("protocol", "flag"), [("cross-view", "is_train"), ("cross-subject", "is_train_xsub")])
+def test_the_test_clips_are_those_of_the_protocol(data_folder: Path, protocol, flag: str):
+    clips = read_nw_ucla(data_folder / "body/nw_ucla", protocol)
+    with np.load(data_folder / "body/nw_ucla/nw_ucla.npz") as arrays:
+        assert [clip.split != "test" for clip in clips] == arrays[flag].tolist()
+    held = {clip.subject for clip in clips if clip.split == "validation"}
+    assert len(held) == 1
+    assert held.isdisjoint({clip.subject for clip in clips if clip.split == "train"})
+
+
+def test_json_files_give_what_the_one_file_gives(tmp_path: Path, clips: list[BodyClip]):
+    for clip in clips[::150]:
+        write(tmp_path, clip)
+    for ours, theirs in zip(read_nw_ucla(tmp_path), clips[::150], strict=True):
+        assert (ours.name, ours.label, ours.subject, ours.split) == (
+            theirs.name,
+            theirs.label,
+            theirs.subject,
+            theirs.split,
+        )
+        np.testing.assert_array_equal(ours.points, theirs.points)
+
+
+def test_codes_of_files_and_labels_agree(clips: list[BodyClip]):
+    assert {(clip.name[:3], clip.label) for clip in clips} == {
+        (f"a{code:02d}", label) for code, label in zip(CODES, CLASSES, strict=True)
+    }
+
+
+def test_a_reflection_is_noticed(tmp_path: Path, clips: list[BodyClip]):
+    for clip in clips[::150]:
+        write(tmp_path, clip, skeletons=(clip.points * [-1, 1, 1]).tolist())
+    with pytest.raises(MirroredMotion, match="the left hip is on the person's left in"):
+        read_nw_ucla(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": 2}, "label 2 wants to be 1 to 10 and that of a01"),
+        ({"label": 11}, "label 11 wants to be"),
+        ({"label": "one"}, "wants file_name, skeletons .* and label"),
+        ({"skeletons": [[[0, 0, 0]] * 19]}, r"wants frames of 20 joints; came 1 frames of \[19\]"),
+        ({"skeletons": []}, r"came 0 frames of \[\]"),
+        ({"skeletons": [[[0, 0]] * 20]}, "wants file_name"),
+        ({"name": "walking"}, "clips are named aXX_sXX_eXX_vXX; came walking"),
+    ],
+)
+def test_a_malformed_file_is_refused(tmp_path: Path, clips: list[BodyClip], changes, message):
+    with pytest.raises(MalformedBodies, match=message):
+        read_nw_ucla(write(tmp_path, clips[0], **changes))
+
+
+def test_a_folder_without_clips_is_named(tmp_path: Path):
+    with pytest.raises(UnknownBodies, match=r"no nw_ucla\.npz, and no \.json files in .*all_sqe"):
+        read_nw_ucla(tmp_path)

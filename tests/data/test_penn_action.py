@@ -1,0 +1,143 @@
+"""Penn Action from its official label files and from one file of all, and the floor of forecasting on it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+
+from models.contract.body import BODIES
+from training.data.bodies import BodyClip, MalformedBodies, UnknownBodies
+from training.data.body_windows import box_of, boxed, penn_sample
+from training.data.penn_action import OFFICIAL_NAMES, read_labels, read_npz, read_penn
+from training.pose_metrics import pck, pck_legacy_pairing
+
+ZERO_VELOCITY = [80.1, 63.5, 54.4, 49.1, 45.8, 43.7, 42.0, 40.6, 39.4, 38.5, 38.0, 37.7, 37.5, 37.4, 37.4, 37.5]
+ZERO_VELOCITY_LEGACY = [82.3, 69.0, 61.6, 57.1, 54.2, 52.1, 50.5, 49.1, 48.0, 47.1, 46.6, 46.2, 45.9, 45.8, 45.7, 45.8]
+
+
+@pytest.fixture(scope="module")
+def penn(data_folder: Path) -> list[BodyClip]:
+    return read_penn(data_folder / "body/penn_action")
+
+
+def write_mat(folder: Path, clip: BodyClip, dtype: type = np.float64, **changes: object) -> Path:
+    """A label file as published, of this clip, as changed; the bounding box is a row short, as in two of them."""
+    frames = len(clip.points)
+    content = {
+        "action": clip.label,
+        "pose": "front",
+        "x": clip.points[..., 0].astype(dtype),
+        "y": clip.points[..., 1].astype(dtype),
+        "visibility": clip.confidence.astype(np.uint8),
+        "train": -1 if clip.split == "test" else 1,
+        "bbox": np.zeros((frames - 1, 4), np.uint8),
+        "dimensions": np.array([270, 480, frames], np.uint16),
+        "nframes": np.uint8(frames % 256),
+    } | changes
+    folder.mkdir(exist_ok=True)
+    scipy.io.savemat(folder / f"{clip.name}.mat", {name: value for name, value in content.items() if value is not None})
+    return folder
+
+
+def test_all_clips_are_there_with_the_official_split(penn: list[BodyClip]):
+    assert len(penn) == 2326
+    frames = {test: sum(len(clip.points) for clip in penn if (clip.split == "test") == test) for test in (True, False)}
+    assert frames == {False: 87_543, True: 76_298}
+    assert sum(clip.split == "test" for clip in penn) == 1068
+    assert 0.08 < sum(clip.split == "validation" for clip in penn) / 1258 < 0.12
+    assert len({clip.label for clip in penn}) == 15
+    assert {"bowl", "pullup", "squat", "strum_guitar"} < {clip.label for clip in penn}
+
+
+def test_each_actions_validation_clips_come_after_its_training_clips(penn: list[BodyClip]):
+    for label in {clip.label for clip in penn}:
+        splits = [clip.split for clip in penn if clip.label == label and clip.split != "test"]
+        assert splits == sorted(splits)  # train, then validation
+        assert splits.count("validation") >= 3
+
+
+def test_joints_have_the_persons_sides_and_what_is_not_visible_no_confidence(penn: list[BodyClip]):
+    assert penn[0].skeleton is BODIES["penn-13"]
+    assert OFFICIAL_NAMES[5] == "left_wrist"
+    assert penn[0].skeleton.joints[5] == "right_wrist"
+    confidence = np.concatenate([clip.confidence for clip in penn])
+    assert set(np.unique(confidence)) == {0, 1}
+    assert (confidence == 0).mean() == pytest.approx(0.22, abs=0.01)
+    hidden = np.concatenate([clip.points[clip.confidence == 0] for clip in penn])
+    assert (hidden <= 1).all(axis=-1).mean() == pytest.approx(0.36, abs=0.01)
+
+
+def test_label_files_give_what_the_one_file_gives(tmp_path: Path, penn: list[BodyClip]):
+    chosen = [clip for clip in penn[::300] if clip.split != "validation"]
+    for clip in chosen:
+        write_mat(tmp_path / "labels", clip)
+    for ours, theirs in zip(read_penn(tmp_path), chosen, strict=True):
+        assert (ours.name, ours.label, ours.split == "test") == (theirs.name, theirs.label, theirs.split == "test")
+        np.testing.assert_array_equal(ours.points, theirs.points)
+        np.testing.assert_array_equal(ours.confidence, theirs.confidence)
+        assert ours.points.dtype == np.float32
+
+
+def test_coordinates_in_bytes_do_not_wrap_round(tmp_path: Path, penn: list[BodyClip]):
+    clip = next(c for c in penn if c.points.min() >= 0 and c.points.max() <= 255)
+    read = read_labels(write_mat(tmp_path / "labels", clip, np.uint8))[0]
+    np.testing.assert_array_equal(read.points, np.floor(clip.points))
+    assert (np.diff(read.points, axis=0) < 0).any()  # which among bytes would be above 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"visibility": None}, "wants x, y, visibility, train, action; it has no visibility"),
+        ({"x": np.zeros((4, 12))}, r"wants numbers x, y and visibility \(frames, 13\) each; came float64 \(4, 12\)"),
+        ({"x": np.array([["a"] * 13] * 4)}, "wants numbers"),
+        ({"y": np.zeros((4, 13))}, r"and uint8 \(\d+, 13\)"),
+        ({"train": 2}, r"wants train 1 or -1 and one action; came \[\[2\]\]"),
+        ({"train": np.ones(2)}, "wants train 1 or -1"),
+        ({"action": 3}, "one action"),
+    ],
+)
+def test_a_malformed_label_file_is_refused(tmp_path: Path, penn: list[BodyClip], changes, message):
+    with pytest.raises(MalformedBodies, match=message):
+        read_labels(write_mat(tmp_path / "labels", penn[0], **changes))
+
+
+def test_what_is_no_label_file_is_refused(tmp_path: Path):
+    with pytest.raises(UnknownBodies, match=r"no penn_action\.npz, and no \.mat files in .*labels"):
+        read_penn(tmp_path)
+    (tmp_path / "labels").mkdir()
+    for content in (b"", b"MATLAB 5.0", b"\x00" * 200):
+        (tmp_path / "labels/0001.mat").write_bytes(content)
+        with pytest.raises(MalformedBodies, match=r"0001\.mat (is no readable \.mat file|wants x)"):
+            read_penn(tmp_path)
+    with (tmp_path / "labels/0001.mat").open("wb") as file:
+        file.truncate(2**24 + 1)
+    with pytest.raises(MalformedBodies, match="holds 16,777,217 bytes; at most 16,777,216 are read"):
+        read_penn(tmp_path)
+
+
+def test_a_file_of_all_with_anatomical_names_is_refused(tmp_path: Path, data_folder: Path):
+    with np.load(data_folder / "body/penn_action/penn_action.npz") as real:
+        arrays = dict(real)
+    arrays["joint_names"] = arrays["joint_names_anatomical"]
+    np.savez(tmp_path / "penn_action.npz", **arrays)
+    with pytest.raises(
+        MalformedBodies, match=r"wants joints head, left_shoulder, right_shoulder.*came head, right_shoulder"
+    ):
+        read_npz(tmp_path / "penn_action.npz")
+
+
+def test_holding_the_last_pose_reaches_the_known_floor_with_either_pairing(penn: list[BodyClip]):
+    """Every start frame of the test clips, 76,298 samples; the correct metric, and the one TP-RNN's code computes."""
+    samples, seen = [], []
+    for clip in penn:
+        if clip.split == "test":
+            rows = penn_sample(len(clip.points))
+            samples.append(boxed(clip.points, box_of(clip.points))[rows])
+            seen.append(clip.confidence[rows] > 0)
+    poses, visible = np.concatenate(samples), np.concatenate(seen)
+    assert len(poses) == 76_298
+    held, true, visible = np.repeat(poses[:, :1], 16, axis=1), poses[:, 1:], visible[:, 1:]
+    np.testing.assert_allclose(100 * pck(held, true, visible), ZERO_VELOCITY, atol=0.06)
+    np.testing.assert_allclose(100 * pck_legacy_pairing(held, true, visible), ZERO_VELOCITY_LEGACY, atol=0.06)

@@ -1,0 +1,98 @@
+"""The data sets of bodies by name, as each of the three tasks wants them: poses to lift to, poses to forecast, clips of actions."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from models.contract.body import convert_body, convert_confidence, get_body_order, undefined_joints
+from models.contract.skeleton import Skeleton
+from training.data.action_clips import ActionSet, actions_of
+from training.data.bodies import BodyClip, UnknownBodies
+from training.data.body_npz import SOURCES, read_bodies
+from training.data.body_windows import resampled
+from training.data.cameras import read_rig
+from training.data.human36m import read_human36m, read_humaneva
+from training.data.kinetics_skeleton import read_kinetics
+from training.data.lift_clips import LiftClip, in_order, projected
+from training.data.nw_ucla import Protocol, read_nw_ucla
+from training.data.penn_action import read_penn
+
+MOTION = tuple(
+    name for name, source in SOURCES.items() if "xy_norm" not in source.points
+)  # three dimensions, no images
+RIG = Path("cameras") / "virtual_rig_4cam.json"
+
+
+def lift_clips(
+    folder: Path, source: str, seen: Skeleton, skeleton: Skeleton, *, keypoints: str, fps: float | None = None
+) -> list[LiftClip]:
+    """All clips of a source by all cameras: motion as the virtual rig sees it, at `fps`, or measured `keypoints` at the rate they have.
+
+    Raises UnknownBodies, also for measured keypoints that lack a joint of `seen`, and what reading the source raises.
+    """
+    if source in MOTION:
+        rig, clips = read_rig(folder / RIG), read_bodies(folder, source)
+        return [projected(clip, camera, seen, skeleton, fps) for clip in clips for camera in rig]
+    if source not in ("human36m", "humaneva"):
+        raise UnknownBodies(f"no poses to lift to in {source!r}; sources are {', '.join(MOTION)}, human36m, humaneva")
+    reader = read_human36m if source == "human36m" else read_humaneva
+    found = reader(folder / source, keypoints)
+    if lost := [joint for clip in found[:1] for joint in undefined_joints(clip.seen, seen)]:
+        raise UnknownBodies(
+            f"{source}'s {keypoints} keypoints are {found[0].seen.name} and have no {', '.join(lost)}, wanted for {seen.name}"
+        )
+    return [in_order(clip, seen, skeleton) for clip in found]
+
+
+def flat_clips(folder: Path, source: str, skeleton: Skeleton, fps: float | None = None) -> list[BodyClip]:
+    """All clips of a source in two dimensions and this order, at `fps`: Penn Action's, or motion as the virtual rig sees it.
+
+    Raises UnknownBodies, and what reading the source raises.
+    """
+    if source == "penn_action":
+        return [_converted(clip, skeleton, fps) for clip in read_penn(folder / source)]
+    if source not in MOTION:
+        raise UnknownBodies(f"no poses to forecast in {source!r}; sources are penn_action, {', '.join(MOTION)}")
+    rig, clips, any_order = read_rig(folder / RIG), read_bodies(folder, source), get_body_order("h36m-17")
+    return [_filmed(projected(clip, camera, skeleton, any_order, fps)) for clip in clips for camera in rig]
+
+
+def action_set(folder: Path, source: str, *, turned: bool, protocol: Protocol, fold: int) -> ActionSet:
+    """The clips of a source and their classes. Raises UnknownBodies, and what reading the source raises."""
+    if source == "kinetics":
+        return read_kinetics(folder / source)
+    if source == "penn_action":
+        return actions_of(read_penn(folder / source))
+    if source == "nw_ucla":
+        return actions_of(read_nw_ucla(folder / source, protocol), turned=turned)
+    if source in SOURCES:
+        return actions_of(read_bodies(folder, source, fold=fold), turned=turned)
+    raise UnknownBodies(f"no actions in {source!r}; sources are kinetics, penn_action, nw_ucla, {', '.join(SOURCES)}")
+
+
+def _filmed(clip: LiftClip) -> BodyClip:
+    """The keypoints alone."""
+    return BodyClip(
+        clip.source,
+        f"{clip.name} {clip.camera}",
+        clip.split,
+        clip.subject,
+        clip.label,
+        clip.seen,
+        clip.fps,
+        clip.keypoints,
+        clip.confidence,
+    )
+
+
+def _converted(clip: BodyClip, skeleton: Skeleton, fps: float | None) -> BodyClip:
+    """The clip in another order, at another rate."""
+    points, confidence = clip.points, clip.confidence
+    if clip.skeleton.name != skeleton.name:
+        points = convert_body(points, clip.skeleton, skeleton, partial=True)
+        confidence = convert_confidence(confidence, clip.skeleton, skeleton)
+    if fps is not None and fps != clip.fps:
+        points = resampled(points, clip.fps, fps)
+        confidence = np.floor(resampled(confidence[..., None], clip.fps, fps)[..., 0])  # seen where both neighbours are
+    return replace(clip, skeleton=skeleton, points=points, confidence=confidence, fps=fps or clip.fps)

@@ -1,0 +1,112 @@
+"""Cameras: 3D motion seen as 2D keypoints, for data sets that were captured without images.
+
+Camera space is x right, y down, z forward, in metres. A mirrored subject is a negated x there, and in keypoints normalised as here, as long
+as the principal point is in the middle of the image; Human3.6M's is up to 2 % of the width off, which breaks this symmetry a little.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+
+class MalformedRig(ValueError):
+    """A file of cameras that is none; the message says what was wanted and what came."""
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where a camera stands and what it makes: x_camera = R_camera_world (x_world - position), metres; images of width, height pixels."""
+
+    name: str
+    R_camera_world: Float[np.ndarray, "3 3"]
+    position: Float[np.ndarray, "3"]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Camera(Placement):
+    """A pinhole camera, u = focal x / z + centre in pixels, without lens distortion."""
+
+    focal: tuple[float, float]
+    centre: tuple[float, float]
+
+
+def read_rig(path: Path) -> tuple[Camera, ...]:
+    """The cameras of a rig's JSON. Raises MalformedRig, also for one whose rotation is a reflection."""
+    try:
+        cameras = tuple(_camera(entry) for entry in json.loads(path.read_text())["cameras"])
+    except FileNotFoundError as error:
+        raise MalformedRig(f"no file {path}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise MalformedRig(
+            f'{path} wants {{"cameras": [{{id, R_world_to_cam 3x3, position_m, fx, fy, cx, cy, res_w, res_h}}]}}: '
+            f"{type(error).__name__}: {error}"
+        ) from error
+    for camera in cameras:
+        turn = camera.R_camera_world
+        if not (np.allclose(turn @ turn.T, np.eye(3), atol=1e-5) and np.linalg.det(turn) > 0):
+            raise MalformedRig(f"{path}, camera {camera.name}: wanted a rotation; came {turn.tolist()}")
+    return cameras
+
+
+def _camera(entry: dict[str, Any]) -> Camera:
+    turn, position = (np.array(entry[key], dtype=np.float64) for key in ("R_world_to_cam", "position_m"))
+    if turn.shape != (3, 3) or position.shape != (3,):
+        raise ValueError(f"R_world_to_cam {turn.shape} and position_m {position.shape} want to be (3, 3) and (3,)")
+    return Camera(
+        name=str(entry["id"]),
+        R_camera_world=turn,
+        position=position,
+        size=(int(entry["res_w"]), int(entry["res_h"])),
+        focal=(float(entry["fx"]), float(entry["fy"])),
+        centre=(float(entry["cx"]), float(entry["cy"])),
+    )
+
+
+def rotation_of(quaternion: tuple[float, float, float, float]) -> Float[np.ndarray, "3 3"]:
+    """The rotation matrix of a quaternion (w, x, y, z), which need not be of unit length."""
+    w, x, y, z = np.array(quaternion) / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def on_the_spot(
+    points: Float[np.ndarray, "frames joints 3"], root: int, *, ground: tuple[int, int] = (0, 2)
+) -> Float[np.ndarray, "frames joints 3"]:
+    """The motion moved along the `ground` axes so that its root is above the origin on average, which is where a rig looks."""
+    shift = np.zeros(3)
+    for axis in ground:
+        shift[axis] = np.nanmean(points[:, root, axis], dtype=np.float64)
+    return (points - shift).astype(points.dtype)
+
+
+def to_camera(points: Float[np.ndarray, "*batch 3"], camera: Placement) -> Float[np.ndarray, "*batch 3"]:
+    """World to camera space, metres; computed in float64."""
+    return ((points - camera.position) @ camera.R_camera_world.T).astype(points.dtype)
+
+
+def project(points: Float[np.ndarray, "*batch 3"], camera: Camera) -> Float[np.ndarray, "*batch 2"]:
+    """Pixels of points in camera space; NaN for one that is not in front of the camera. Outside the image is allowed."""
+    depth = np.where(points[..., 2:] > 0, points[..., 2:], np.nan)
+    return (points[..., :2] / depth * np.array(camera.focal) + np.array(camera.centre)).astype(points.dtype)
+
+
+def normalise(pixels: Float[np.ndarray, "*batch 2"], size: tuple[int, int]) -> Float[np.ndarray, "*batch 2"]:
+    """x in -1..1 across the width, y in the same unit from the middle of the height: x/w*2 - 1, y/w*2 - h/w (VideoPose3D's)."""
+    width, height = size
+    return (pixels / width * 2 - np.array([1, height / width])).astype(pixels.dtype)
+
+
+def denormalise(keypoints: Float[np.ndarray, "*batch 2"], size: tuple[int, int]) -> Float[np.ndarray, "*batch 2"]:
+    """The inverse of `normalise`."""
+    width, height = size
+    return ((keypoints + np.array([1, height / width])) * width / 2).astype(keypoints.dtype)
