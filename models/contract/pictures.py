@@ -106,7 +106,7 @@ def strip(
     middles = [(points.min(axis=0) + points.max(axis=0)) / 2 for points in shown]
     size = np.max([np.ptp(points, axis=0) for points in shown], axis=0) + 12
     inch = float((HAND_INCHES / size).min())  # of a millimetre
-    width, height = np.maximum(size * inch, CAPTION_INCHES)
+    width, height = (float(inches) for inches in np.maximum(size * inch, CAPTION_INCHES))
     left, gap, below, above = 0.15, 0.1, 0.45, 0.55 if title else 0.35
     figure = blank(2 * left + len(moments) * (width + gap) - gap, below + height + above)
     for i, (moment, middle) in enumerate(zip(moments, middles, strict=True)):

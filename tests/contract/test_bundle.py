@@ -169,9 +169,9 @@ def test_whoever_answers_the_example_rightly_is_accepted_and_others_are_not(bund
     def nan(inputs: Any) -> dict[str, np.ndarray]:
         return {"future": np.full_like(hold(inputs)["future"], np.nan)}
 
-    with pytest.raises(BadBundle, match=r"hands-made-up answers its example 1\.0.e-04 m away"):
+    with pytest.raises(BadBundle, match=r"hands-made-up answers its example 1\.0.*e-04 away"):
         repeat_example(bundle, nearly)
-    with pytest.raises(BadBundle, match="nan m away"):
+    with pytest.raises(BadBundle, match="nan away"):
         repeat_example(bundle, nan)
 
 
