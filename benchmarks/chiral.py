@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import cpu_ms, machine
-from models.contract.task import TensorSpec
+from models.contract.tensor import TensorSpec
 from models.layers.chiral import ChiralConv1d, ChiralLinear
 from models.layers.chiral_recurrent import ChiralLSTM
 from models.layers.chiral_spec import FlipAveraged, Spec, enter, leave, order_of

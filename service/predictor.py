@@ -11,7 +11,7 @@ import onnxruntime
 
 from models.contract.bundle import Bundle
 from models.contract.symmetry import Tensors
-from models.contract.task import Task, check_inputs, check_outputs
+from models.contract.task import Task, check_inputs, check_outputs, tried_sizes
 
 PROVIDERS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "cpu": [("CPUExecutionProvider", {})],
@@ -68,8 +68,8 @@ class Predictor:
                 found[name] = numbers.astype(spec.dtype)
             return found
 
-        legal = itertools.product(*self.task.axes.values())
-        return [tensors(**dict(zip(self.task.axes, sizes, strict=True))) for sizes in legal]
+        tried = tried_sizes(self.task)
+        return [tensors(**dict(zip(tried, sizes, strict=True))) for sizes in itertools.product(*tried.values())]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import nn
 
 from models.contract.bundle import EXAMPLE_TOLERANCE, Bundle, BundleMeta, Measurement, TrainingSource, write_bundle
 from models.contract.symmetry import Tensors, violation
-from models.contract.task import Task, moves
+from models.contract.task import Task, moves, tried_sizes
 from models.layers.degrees import frozen
 
 Run = Callable[[Tensors], dict[str, np.ndarray]]
@@ -184,7 +184,7 @@ def sizes(task: Task, example: Tensors) -> Iterator[dict[str, np.ndarray]]:
     The others are larger and, where no indices say who is where, of another order.
     """
     smaller = [dict(example)]
-    for axis, legal in task.axes.items():
+    for axis, legal in tried_sizes(task).items():
         places = {name: spec.shape.index(axis) for name, spec in task.inputs.items()}
         smaller = [
             {name: np.take(x, np.arange(size), axis=places[name]) for name, x in one.items()}

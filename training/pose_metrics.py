@@ -6,7 +6,7 @@ A true joint that is NaN is not known and does not count.
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-PCK_LIMIT = 0.1  # PCK@0.05: 0.05 of the box's longer side, which is 2 in units of `body_windows.boxed`
+PCK_LIMIT = 0.1  # PCK@0.05: 0.05 of the box's longer side, which is 2 in units of `body_motion.boxed`
 
 Poses = Float[np.ndarray, "frames joints 3"]
 PerFrame = Float[np.ndarray, "frames"]

@@ -53,7 +53,7 @@ class TrainingSource(_Value):
 class Measurement(_Value):
     """One figure: what was measured, on what, and what a model without weights reaches there.
 
-    Of hands, `windows` of `recordings`; of faces, scans of people.
+    Of hands, `windows` of `recordings`; of faces, scans of people; of bodies, samples of clips.
     """
 
     metric: str
@@ -73,7 +73,7 @@ class BundleMeta(_Value):
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)
     title: str
     task: Task
-    symmetries: tuple[Literal["translation", "rotation", "mirror-swap"], ...]
+    symmetries: tuple[Literal["translation", "rotation", "mirror-swap", "chirality"], ...]
     network: str = Field(description="the network and its size, in words")
     parameters: int
     opset: int
@@ -187,7 +187,9 @@ def repeat_example(bundle: Bundle, run: Callable[[Tensors], Tensors]) -> float:
 def model_card(meta: BundleMeta) -> str:
     """The model card, in Markdown."""
     task = meta.task
-    many, of = {"hand-forecast": ("windows", "recordings"), "face-landmarks": ("scans", "people")}[task.kind]
+    many, of = {"hand-forecast": ("windows", "recordings"), "face-landmarks": ("scans", "people")}.get(
+        task.kind, ("samples", "clips")
+    )
     lines = [
         f"# {meta.title}",
         "",

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
 
 from models.contract.skeleton import HAND_PAIR
 
@@ -18,6 +19,27 @@ Action = Callable[[Points], Points]
 Moves = Literal[
     "points", "vectors", "invariant", "indices"
 ]  # vectors turn and are not shifted; the last two stay as they are
+
+
+class Mirror(BaseModel):
+    """What the chirality transform does to a tensor of bodies: entry i goes to where mirror[i] is.
+
+    Entries are joints with their coordinates, of which the first is negated: (..., joints, numbers); or, where nothing is `negated`,
+    classes, a number each: (..., classes). Nothing else moves such a tensor.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    mirror: tuple[int, ...]
+    negated: bool = True
+
+    def of(self, tensor: np.ndarray) -> np.ndarray:
+        """The mirror image of a tensor."""
+        if not self.negated:
+            return tensor[..., list(self.mirror)]
+        image = tensor[..., list(self.mirror), :]
+        image[..., 0] *= -1
+        return image
 
 
 def random_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
@@ -56,15 +78,23 @@ def mirror_swap(rng: np.random.Generator) -> Action:
     return act
 
 
+def chirality(_: np.random.Generator) -> Action:
+    """What the chirality transform, one of a kind, does to what is not of a body: nothing. How it acts on a body a `Mirror` says."""
+    return lambda points: points
+
+
 SYMMETRIES: dict[str, Callable[[np.random.Generator], Action]] = {
     "translation": translation,
     "rotation": rotation,
     "mirror-swap": mirror_swap,
+    "chirality": chirality,
 }
 
 
-def acted_on(tensor: np.ndarray, act: Action, symmetry: str, moves: Moves) -> np.ndarray:
-    """What becomes of a tensor, (..., nodes, 3) where it moves at all."""
+def acted_on(tensor: np.ndarray, act: Action, symmetry: str, moves: Moves | Mirror) -> np.ndarray:
+    """What becomes of a tensor, (..., nodes, 3) where it moves at all and is not of a body."""
+    if isinstance(moves, Mirror):
+        return moves.of(tensor) if symmetry == "chirality" else tensor
     stays = moves in ("invariant", "indices") or (moves == "vectors" and symmetry == "translation")
     return tensor if stays else act(tensor)
 
@@ -74,7 +104,7 @@ def violation(
     symmetry: str,
     inputs: Tensors,
     *,
-    moves: Mapping[str, Moves] | None = None,
+    moves: Mapping[str, Moves | Mirror] | None = None,
     trials: int = 8,
     seed: int = 0,
 ) -> float:
@@ -87,7 +117,7 @@ def violation(
     rng = np.random.default_rng(seed)
     straight = function(inputs)
     worst = 0.0
-    for _ in range(trials):
+    for _ in range(1 if symmetry == "chirality" else trials):
         act = SYMMETRIES[symmetry](rng)
         turned = function({k: acted_on(x, act, symmetry, how.get(k, "points")) for k, x in inputs.items()})
         for name, output in straight.items():

@@ -4,33 +4,17 @@ A data set has a task, a network is built for one, a bundle names one, the servi
 (training loop, exporter, predictor) goes by `inputs` and `outputs` and never by the kind of task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
 from models.contract.skeleton import FACE68, HAND_PAIR, HANDS
-from models.contract.symmetry import Moves
-
-
-class WrongShape(ValueError):
-    """Tensors that are not what the task takes; the message says what was wanted and what came."""
-
-
-class TensorSpec(BaseModel):
-    """One tensor: an integer fixes an axis, a name leaves it free; `moves` is what becomes of it when the world is turned or moved."""
-
-    model_config = ConfigDict(frozen=True)
-
-    shape: tuple[int | str, ...]
-    unit: str
-    moves: Moves = "points"
-    dtype: Literal["float32", "float64", "int64"] = "float32"
-
-    def describe(self) -> str:
-        return "(" + ", ".join(str(axis) for axis in self.shape) + ")"
+from models.contract.symmetry import Mirror, Moves
+from models.contract.tensor import TensorSpec, WrongShape
 
 
 class HandForecast(BaseModel):
@@ -128,12 +112,21 @@ class FaceLandmarks(BaseModel):
         return {}
 
 
-Task = Annotated[HandForecast | FaceLandmarks, Field(discriminator="kind")]
+Task = Annotated[
+    HandForecast | FaceLandmarks | PoseLift | PoseForecast | ActionRecognition, Field(discriminator="kind")
+]
 
 
-def moves(task: Task) -> dict[str, Moves]:
+def moves(task: Task) -> dict[str, Moves | Mirror]:
     """How each tensor of the task, in or out, is moved: what `violation` asks."""
     return {name: spec.moves for name, spec in (task.inputs | task.outputs).items()}
+
+
+def tried_sizes(task: Task) -> dict[str, Sequence[int]]:
+    """For each named axis that is not free some sizes to try a model at: all legal ones, of a range the least and one a little larger."""
+    return {
+        axis: (legal.start, legal.start + 3) if isinstance(legal, range) else legal for axis, legal in task.axes.items()
+    }
 
 
 def check_inputs(task: Task, tensors: Mapping[str, np.ndarray], who: str) -> None:
@@ -164,5 +157,6 @@ def _check(task: Task, specs: dict[str, TensorSpec], tensors: Mapping[str, np.nd
             elif size != sizes.setdefault(axis, size):
                 raise WrongShape(f"{wanted}: {axis} is {sizes[axis]} elsewhere and {size} here")
             elif axis in task.axes and size not in task.axes[axis]:
-                legal = " or ".join(str(n) for n in task.axes[axis])
-                raise WrongShape(f"{wanted} with {legal} {axis}, not {size}")
+                legal = task.axes[axis]
+                said = f"{legal[0]} to {legal[-1]}" if isinstance(legal, range) else " or ".join(map(str, legal))
+                raise WrongShape(f"{wanted} with {said} {axis}, not {size}")

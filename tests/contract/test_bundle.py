@@ -23,7 +23,8 @@ from models.contract.bundle import (
     repeat_example,
     write_bundle,
 )
-from models.contract.task import HandForecast, WrongShape
+from models.contract.task import HandForecast
+from models.contract.tensor import WrongShape
 
 TASK = HandForecast(past=4, future=2, fps=30)
 INPUTS = {"past": np.random.default_rng(0).normal(size=(1, 4, 42, 3)).astype(np.float32)}

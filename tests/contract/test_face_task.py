@@ -5,7 +5,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from models.contract.symmetry import acted_on, translation, violation
-from models.contract.task import FaceLandmarks, HandForecast, Task, WrongShape, check_inputs, moves
+from models.contract.task import FaceLandmarks, HandForecast, Task, check_inputs, moves
+from models.contract.tensor import WrongShape
 
 TASK = FaceLandmarks(levels=(100, 30), neighbours=8)
 

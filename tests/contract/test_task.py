@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from models.contract.task import HandForecast, WrongShape, check_inputs, check_outputs
+from models.contract.task import HandForecast, check_inputs, check_outputs
+from models.contract.tensor import WrongShape
 
 TASK = HandForecast(past=10, future=5, fps=30, modes=2)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from models.contract.body import BODIES, mirrored
+from models.contract.body_motion import edge_padded
 from training.data.action_clips import ActionSet
 from training.data.bodies import UnknownBodies
 from training.data.body_batches import ActionData, BodyAugmentation, Deck, LiftData, PoseForecastData, known_run
 from training.data.body_sources import lift_clips
-from training.data.body_windows import edge_padded
 from training.pose_metrics import mpjpe_mm, top_k
 
 H36M, PENN = BODIES["h36m-17"], BODIES["penn-13"]

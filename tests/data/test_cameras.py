@@ -8,12 +8,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from models.contract.body import BODIES, body_indices, mirrored
+from models.contract.body_motion import denormalise, normalise
 from training.data.body_npz import read_bodies
 from training.data.cameras import (
     Camera,
     MalformedRig,
-    denormalise,
-    normalise,
     on_the_spot,
     project,
     read_rig,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from models.contract.body import mirrored
+from models.contract.body_motion import shown
 from training.data.bodies import MalformedBodies, UnknownBodies
 from training.data.body_batches import ActionData
-from training.data.body_windows import shown
 from training.data.kinetics_skeleton import OPENPOSE, read_kinetics, read_video
 from training.data.untrusted import UntrustedFile
 

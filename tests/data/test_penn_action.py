@@ -7,8 +7,8 @@ import pytest
 import scipy.io
 
 from models.contract.body import BODIES
+from models.contract.body_motion import box_of, boxed, penn_sample
 from training.data.bodies import BodyClip, MalformedBodies, UnknownBodies
-from training.data.body_windows import box_of, boxed, penn_sample
 from training.data.penn_action import OFFICIAL_NAMES, read_labels, read_npz, read_penn
 from training.pose_metrics import pck, pck_legacy_pairing
 

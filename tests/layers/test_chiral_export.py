@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from chirality import FREE, H36M
 from torch import Tensor, nn
 
-from models.contract.task import TensorSpec
+from models.contract.tensor import TensorSpec
 from models.layers.chiral import (
     ChiralBatchNorm,
     ChiralConv1d,

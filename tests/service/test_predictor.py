@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 
 from models.contract.bundle import read_bundle
-from models.contract.task import WrongShape
+from models.contract.tensor import WrongShape
 from service.predictor import Predictor, ProviderUnavailable, calibrate
 
 

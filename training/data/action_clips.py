@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from models.contract.body import body_indices
+from models.contract.body_motion import box_of, boxed, facing
 from models.contract.skeleton import Skeleton
 from training.data.bodies import BodyClip, Split, class_mirror, seen_points
-from training.data.body_windows import box_of, boxed, facing
 
 People = Float[np.ndarray, "persons frames joints dims"]
 Scores = Float[np.ndarray, "persons frames joints"]
@@ -46,7 +46,7 @@ def actions_of(clips: Sequence[BodyClip], *, turned: bool = False) -> ActionSet:
     """The clips of one source, of one person each; classes are their labels in alphabetical order.
 
     Two dimensions are in units of the box round the clip's seen points. Three are metres from where the pelvis is in the first frame, y up,
-    and with `turned` seen from the front (`body_windows.facing`).
+    and with `turned` seen from the front (`body_motion.facing`).
     """
     classes = tuple(sorted({clip.label for clip in clips}))
 

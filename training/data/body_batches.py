@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from models.contract.body import get_body_order, mirrored
+from models.contract.body_motion import about_y, box_of, boxed, cropped, evenly, penn_sample, shown, steady_sample
 from training.data.action_clips import ActionSet
 from training.data.bodies import BodyClip, Split, UnknownBodies, seen_points
 from training.data.body_sources import action_set, flat_clips, lift_clips
-from training.data.body_windows import about_y, box_of, boxed, cropped, evenly, penn_sample, shown, steady_sample
 from training.data.lift_clips import LiftClip
 from training.data.nw_ucla import Protocol
 
@@ -104,7 +104,7 @@ class LiftBatches:
 
     @cached_property
     def recordings(self) -> list[LiftClip]:
-        """All clips of all cameras. Whole clips, padded with `body_windows.edge_padded`, are what to measure a network on."""
+        """All clips of all cameras. Whole clips, padded with `body_motion.edge_padded`, are what to measure a network on."""
         how = {"keypoints": self.data.keypoints, "fps": self.data.fps}
         return [c for s in self.data.sources for c in lift_clips(self.folder, s, self.seen, self.skeleton, **how)]
 
@@ -172,7 +172,7 @@ class PoseForecastData:
     """Past 2D poses and the future ones.
 
     `sources` are penn_action and those of motion, as virtual cameras see it. Without `fps` samples are Penn Action's, spread over the clip
-    (`body_windows.penn_sample`); with it, consecutive frames at that rate. Coordinates are in units of a box: round the whole "clip",
+    (`body_motion.penn_sample`); with it, consecutive frames at that rate. Coordinates are in units of a box: round the whole "clip",
     counting guesses of what is not visible, as published for Penn Action, or round the "past" poses alone, guesses being missing, which is
     what one has when forecasting.
     """

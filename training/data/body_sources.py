@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from models.contract.body import convert_body, convert_confidence, get_body_order, undefined_joints
+from models.contract.body_motion import resampled
 from models.contract.skeleton import Skeleton
 from training.data.action_clips import ActionSet, actions_of
 from training.data.bodies import BodyClip, UnknownBodies
 from training.data.body_npz import SOURCES, read_bodies
-from training.data.body_windows import resampled
 from training.data.cameras import read_rig
 from training.data.human36m import read_human36m, read_humaneva
 from training.data.kinetics_skeleton import read_kinetics

@@ -98,15 +98,3 @@ def project(points: Float[np.ndarray, "*batch 3"], camera: Camera) -> Float[np.n
     """Pixels of points in camera space; NaN for one that is not in front of the camera. Outside the image is allowed."""
     depth = np.where(points[..., 2:] > 0, points[..., 2:], np.nan)
     return (points[..., :2] / depth * np.array(camera.focal) + np.array(camera.centre)).astype(points.dtype)
-
-
-def normalise(pixels: Float[np.ndarray, "*batch 2"], size: tuple[int, int]) -> Float[np.ndarray, "*batch 2"]:
-    """x in -1..1 across the width, y in the same unit from the middle of the height: x/w*2 - 1, y/w*2 - h/w (VideoPose3D's)."""
-    width, height = size
-    return (pixels / width * 2 - np.array([1, height / width])).astype(pixels.dtype)
-
-
-def denormalise(keypoints: Float[np.ndarray, "*batch 2"], size: tuple[int, int]) -> Float[np.ndarray, "*batch 2"]:
-    """The inverse of `normalise`."""
-    width, height = size
-    return ((keypoints + np.array([1, height / width])) * width / 2).astype(keypoints.dtype)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from models.contract.body import convert_body, get_body_order
+from models.contract.body_motion import normalise
 from models.contract.skeleton import Skeleton
 from training.data.bodies import (
     BodyClip,
@@ -24,7 +25,7 @@ from training.data.bodies import (
     confidence_of,
     hold_out,
 )
-from training.data.cameras import Camera, Placement, normalise, project, to_camera
+from training.data.cameras import Camera, Placement, project, to_camera
 from training.data.lift_clips import LiftClip, measured
 from training.data.studio_cameras import human36m_cameras, humaneva_cameras
 from training.data.videopose3d import Detections, read_detections, read_motion

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float
 
 from models.contract.body import body_indices, convert_body, convert_confidence
+from models.contract.body_motion import normalise, resampled
 from models.contract.skeleton import Skeleton
 from training.data.bodies import BodyClip, Split, confidence_of
-from training.data.body_windows import resampled
-from training.data.cameras import Camera, Placement, normalise, on_the_spot, project, to_camera
+from training.data.cameras import Camera, Placement, on_the_spot, project, to_camera
 
 Keypoints = Float[np.ndarray, "frames seen_joints 2"]
 Targets = Float[np.ndarray, "frames joints 3"]
@@ -17,7 +17,8 @@ Targets = Float[np.ndarray, "frames joints 3"]
 
 @dataclass(frozen=True)
 class LiftClip:
-    """`keypoints` are normalised (-1 to 1 across the image: `cameras.normalise`), in the order `seen`; NaN with confidence 0 if missing.
+    """`keypoints` are normalised (-1 to 1 across the image: `body_motion.normalise`), in the order `seen`; missing ones are NaN with
+    confidence 0.
 
     `targets` are in the order `skeleton`, in the camera's axes (x right, y down, z forward), in metres from the pelvis, which is exactly 0;
     NaN where the pose is not known. The two orders may differ.

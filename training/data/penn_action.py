@@ -5,7 +5,7 @@ Read from the official labels/NNNN.mat, one a clip, or from one penn_action.npz 
     - coordinates are double in most files and uint8 or uint16 in 131, where a difference would wrap round;
     - `train` is 1 or -1;
     - of the joints, 22 % are not visible. Their coordinates are guesses, or near (0, 0) in a third of them, and have confidence 0 here;
-      the protocol of forecasting counts them all the same (`body_windows.box_of` of all points).
+      the protocol of forecasting counts them all the same (`body_motion.box_of` of all points).
 The official flag tells training from test; people are not told apart, and the last tenth of each action's training clips is validation.
 """
 

@@ -1,4 +1,4 @@
-"""What networks on bodies are shown: windows for lifting, samples for forecasting, clips of one length for recognition.
+"""What networks on bodies are shown: keypoints of windows for lifting, of samples for forecasting, of clips for recognition.
 
 All functions keep the chirality symmetry: what they make of a mirrored clip is the mirror image of what they make of the clip. In a clip a
 missing point is NaN; in what a network is shown it is 0, after centring, so that the mirror leaves it where it is.
@@ -104,3 +104,15 @@ def shown(
     together = np.concatenate([points, confidence[..., None]], axis=-1, dtype=np.float32)
     together[missing] = 0
     return together
+
+
+def normalise(pixels: Float[np.ndarray, "*batch 2"], size: tuple[int, int]) -> Float[np.ndarray, "*batch 2"]:
+    """x in -1..1 across the width, y in the same unit from the middle of the height: x/w*2 - 1, y/w*2 - h/w (VideoPose3D's)."""
+    width, height = size
+    return (pixels / width * 2 - np.array([1, height / width])).astype(pixels.dtype)
+
+
+def denormalise(keypoints: Float[np.ndarray, "*batch 2"], size: tuple[int, int]) -> Float[np.ndarray, "*batch 2"]:
+    """The inverse of `normalise`."""
+    width, height = size
+    return ((keypoints + np.array([1, height / width])) * width / 2).astype(keypoints.dtype)

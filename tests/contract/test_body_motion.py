@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.contract.body import BODIES, mirrored
-from training.data.body_windows import (
+from models.contract.body_motion import (
     about_y,
     box_of,
     boxed,
