@@ -17,13 +17,19 @@ from clouds import SMALL
 from torch import nn
 
 import models
+from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
 from models.contract.symmetry import Tensors
-from models.contract.task import HandForecast
+from models.contract.task import HandForecast, Task
 from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
 from models.landmarks.pointnet2 import PointNet2Config
 from models.landmarks.se3_unet import SE3UNetConfig
 from models.landmarks.shape import ShapePrior
+from models.layers.chiral_spec import Spec
+from models.pose.ends import AveragedOverFlip, pairs
+from models.pose.forecaster import ForecasterConfig
+from models.pose.lifter import LifterConfig
+from models.pose.recogniser import RecogniserConfig
 
 SINGLE_M = 1e-5  # a hundredth of a millimetre, with hands up to 10 m from the origin in float32
 DOUBLE_M = 1e-10  # what is left in float64 where a law holds at all
@@ -110,8 +116,59 @@ FACE_LAWS["se3-unet, attentive, by norms"] = Law(
     _face(FACES["se3-unet, attentive, by norms"]), keeps=SE3, single_m=1e-2
 )
 
-# A kind of network whose input is something else has a table here and tests of its own: faces in tests/landmarks.
-TABLES = (LAWS, FACE_LAWS)
+CHIRAL = ("chirality",)
+LIFT = PoseLift(receptive=9)
+FLAT = PoseForecast(order="penn-13", past=3, future=4)
+ACTION = ActionRecognition(order="penn-13", classes=("bow", "jump", "wave left", "wave right"), frames=24)
+SIDED = ACTION.model_copy(update={"mirrored": (0, 1, 3, 2)})
+FREE = Spec(ln=6, lp=8, cn=4, cp=8)
+
+
+def _body(config: LifterConfig | ForecasterConfig | RecogniserConfig, task: Task) -> Callable[[], nn.Module]:
+    return lambda: config.build(task)  # pyright: ignore[reportArgumentType] - each with its own
+
+
+BODY_LAWS = {
+    "lifter": Law(_body(LifterConfig(pairs(32)), LIFT), CHIRAL),
+    "lifter, single frames": Law(_body(LifterConfig(pairs(32)), PoseLift(receptive=1)), CHIRAL),
+    "lifter, the paper's": Law(_body(LifterConfig(FREE, nonlinearity="tanh", paper_exact=True), LIFT), CHIRAL),
+    "lifter, free channels, coco-17 with confidence to h36m-17": Law(
+        _body(LifterConfig(FREE), PoseLift(receptive=9, seen_order="coco-17", confidence=True)), CHIRAL
+    ),
+    "lifter, averaged": Law(lambda: AveragedOverFlip(LifterConfig(pairs(32), chiral=False).build(LIFT)), CHIRAL),
+    "lifter, plain": Law(_body(LifterConfig(pairs(32), chiral=False), LIFT), ()),
+    "forecaster": Law(_body(ForecasterConfig(pairs(16)), FLAT), CHIRAL),
+    "forecaster, from one pose": Law(
+        _body(ForecasterConfig(pairs(16)), PoseForecast(order="penn-13", past=1, future=3)), CHIRAL
+    ),
+    "forecaster, the paper's": Law(_body(ForecasterConfig(FREE, velocity=False, paper_exact=True), FLAT), CHIRAL),
+    "forecaster, with confidence": Law(
+        _body(ForecasterConfig(FREE), PoseForecast(order="h36m-17", past=3, future=3, confidence=True)), CHIRAL
+    ),
+    "forecaster, averaged": Law(
+        lambda: AveragedOverFlip(ForecasterConfig(pairs(16), chiral=False).build(FLAT)), CHIRAL
+    ),
+    "forecaster, plain": Law(_body(ForecasterConfig(pairs(16), chiral=False), FLAT), ()),
+    "recogniser": Law(_body(RecogniserConfig(pairs(16)), ACTION), CHIRAL),
+    "recogniser, the paper's": Law(
+        _body(RecogniserConfig(FREE, nonlinearity="tanh", paper_exact=True), ACTION), CHIRAL
+    ),
+    "recogniser, classes that name a side": Law(_body(RecogniserConfig(pairs(16)), SIDED), CHIRAL),
+    "recogniser, two persons in 3D": Law(
+        _body(
+            RecogniserConfig(FREE),
+            ActionRecognition(order="nw-ucla-20", classes=("sit", "stand"), dims=3, persons=2, frames=16),
+        ),
+        CHIRAL,
+    ),
+    "recogniser, averaged": Law(
+        lambda: AveragedOverFlip(RecogniserConfig(pairs(16), chiral=False).build(SIDED)), CHIRAL
+    ),
+    "recogniser, plain": Law(_body(RecogniserConfig(pairs(16), chiral=False), SIDED), ()),
+}
+
+# A kind of network whose input is something else has a table here and tests of its own: faces in tests/landmarks, bodies in tests/pose.
+TABLES = (LAWS, FACE_LAWS, BODY_LAWS)
 
 
 def networks() -> Iterator[type[nn.Module]]:

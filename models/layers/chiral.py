@@ -213,7 +213,7 @@ def _loaded(dense: M, weight: Tensor, bias: Tensor | None) -> M:
 
 
 class ChiralBatchNorm(nn.Module):
-    """Batch normalisation of (batch, width) or (batch, width, frames), with the statistics of the batch together with its image under T.
+    """Batch normalisation over all axes but `dim`, with the statistics of the batch together with its image under T.
 
     They are had from the batch alone: a pair has the mean m = (mean l + mean r) / 2 and the variance about it over both sides, c_n has
     mean 0. So flipping one sample of a training batch changes that sample's answer and no other. Scales are shared by the sides; c_n has
@@ -223,15 +223,15 @@ class ChiralBatchNorm(nn.Module):
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, spec: Spec, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
+    def __init__(self, spec: Spec, *, momentum: float = 0.1, eps: float = 1e-5, dim: int = 1) -> None:
         super().__init__()
-        self.spec, self.momentum, self.eps = spec, momentum, eps
+        self.spec, self.momentum, self.eps, self.dim = spec, momentum, eps, dim
         self.weight = nn.Parameter(torch.ones(spec.pairs + spec.centre))  # of pairs, c_n, c_p
         self.bias = nn.Parameter(torch.zeros(spec.even))  # of pairs, c_p
         self.register_buffer("mean", torch.zeros(spec.even))
         self.register_buffer("variance", torch.ones(spec.pairs + spec.centre))
 
-    def forward(self, x: Float[Tensor, "batch width *frames"]) -> Float[Tensor, "batch width *frames"]:
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if self.training:
             mean, variance, count = self.statistics(x)
             with torch.no_grad():
@@ -240,17 +240,17 @@ class ChiralBatchNorm(nn.Module):
         else:
             mean, variance = self.mean, self.variance
         scale, shift = self.affine(mean, variance)
-        shape = (-1, *(1 for _ in x.shape[2:]))
+        shape = (-1, *(1 for _ in x.shape[self.dim % x.ndim + 1 :]))
         return x * self._spread(scale).view(shape) + self._spread(shift).view(shape)
 
-    def statistics(self, x: Float[Tensor, "batch width *frames"]) -> tuple[Tensor, Tensor, int]:
+    def statistics(self, x: Float[Tensor, "..."]) -> tuple[Tensor, Tensor, int]:
         """Means of pairs and c_p, biased variances of pairs, c_n and c_p, and how many samples of each number there were."""
-        axes = (0, *range(2, x.ndim))
+        axes = tuple(axis for axis in range(x.ndim) if axis != self.dim % x.ndim)
         variance, mean = torch.var_mean(x, axes, correction=0)
         l, r, n, p = mean.split(self.spec.sizes)
         vl, vr, vn, vp = variance.split(self.spec.sizes)
         both = joined([(vl + vr) / 2 + ((l - r) / 2).square(), vn + n.square(), vp])
-        return joined([(l + r) / 2, p]), both, x.numel() // x.shape[1]
+        return joined([(l + r) / 2, p]), both, x.numel() // x.shape[self.dim]
 
     def affine(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and shift of pairs, c_n and c_p that normalise; the shift of c_n is 0."""

@@ -1,0 +1,54 @@
+"""Convolutions over time on rows, frames before channels: one matmul a half with the taps of a kernel side by side.
+
+It is ChiralConv1d with its axes the other way round and takes stride and dilation when it is called, so that a network can be trained on
+windows, frame by stride, and run over whole clips, frame by dilation, with the same weights (Pavllo et al. 2019, arXiv:1811.11742).
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from models.layers.chiral import TANH, ChiralMap
+from models.layers.chiral_spec import Spec, even_odd, joined, sides
+
+Rows = Float[Tensor, "batch frames width"]
+
+
+class ChiralTaps(ChiralMap):
+    """y_t = sum over taps k of W_k x_(stride t + dilation k) + b, without padding."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        out: Spec,
+        taps: int = 1,
+        *,
+        bias: bool = True,
+        paper_exact: bool = False,
+        gain: float = TANH,
+    ) -> None:
+        super().__init__(spec, out, (taps,), bias=bias, paper_exact=paper_exact, gain=gain)
+        self.taps = taps
+
+    def forward(self, x: Rows, stride: int = 1, dilation: int = 1) -> Float[Tensor, "batch frames_out width_out"]:
+        even, odd = (side_by_side(part, self.taps, stride, dilation) for part in even_odd(x, self.spec))
+        w_even, w_odd, bias = self.weights()
+        even = F.linear(even, tap_by_tap(w_even), bias)
+        odd = F.linear(odd, tap_by_tap(w_odd)) if self.out.odd else even[..., :0]
+        return joined(sides(even, odd, self.out))
+
+
+def side_by_side(x: Rows, taps: int, stride: int, dilation: int) -> Float[Tensor, "batch frames_out {taps}*width"]:
+    """For each answer the rows that its taps see, one after the other."""
+    if taps == 1:
+        return x if stride == 1 else x[:, ::stride]
+    if (stride, dilation) == (taps, 1):
+        return x.unflatten(1, (-1, taps)).flatten(2)
+    reach = (taps - 1) * dilation
+    seen = torch.cat([x[:, k * dilation : x.shape[1] - reach + k * dilation] for k in range(taps)], -1)
+    return seen if stride == 1 else seen[:, ::stride]
+
+
+def tap_by_tap(weight: Float[Tensor, "rows columns taps"]) -> Float[Tensor, "rows taps_columns"]:
+    return weight.transpose(1, 2).flatten(1)

@@ -1,0 +1,109 @@
+"""Temporal convolutions from 2D keypoints to 3D poses, Pavllo et al. 2019 (arXiv:1811.11742), with every layer chiral, Yeh et al. 2019.
+
+Expand, then residual blocks of a convolution over 3 frames, 3^i apart, and one over a single frame, then shrink to the pose in the middle.
+In training a window of the receptive field is passed stride by stride and gives one pose; elsewhere a clip of any length gives a pose for
+every frame that has enough of them on both sides. Unlike the papers' networks this one answers with the pelvis exactly at 0.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from models.contract.body import body_indices, get_body_order
+from models.contract.body_task import PoseLift
+from models.layers.chiral import TANH, ChiralBatchNorm
+from models.layers.chiral_spec import Spec
+from models.layers.chiral_time import ChiralTaps, Rows
+from models.pose.ends import RELU, Activation, Enter, Leave, activation, joints_as, pairs, twin
+
+TAPS = 3
+HIDDEN = pairs(256)
+
+
+class UnsuitableWindow(ValueError):
+    """A receptive field that these convolutions do not make."""
+
+
+@dataclass(frozen=True)
+class LifterConfig:
+    """`hidden` is what a row is between the ends, and `chiral=False` makes the plain twin of the same width; `single` is the number of
+    blocks where the receptive field is one frame."""
+
+    hidden: Spec = HIDDEN
+    chiral: bool = True
+    nonlinearity: Activation = "relu"
+    dropout: float = 0.25
+    paper_exact: bool = False
+    single: int = 2
+
+    def build(self, task: PoseLift) -> "Lifter":
+        return Lifter(task, self)
+
+
+PAPER = LifterConfig(Spec.of_joints(pairs=6, centre=5, numbers=60, negated=20), nonlinearity="tanh", paper_exact=True)
+
+
+class Lifter(nn.Module):
+    """(batch, frames, seen joints, 2 or 3) to (batch, frames - receptive + 1, joints, 3) in metres from the pelvis. Raises
+    UnsuitableWindow for a receptive field that is no power of 3."""
+
+    def __init__(self, task: PoseLift, config: LifterConfig) -> None:
+        super().__init__()
+        self.task, self.config = task, config
+        self.symmetries = ("chirality",) if config.chiral else ()
+        blocks, receptive = 0, task.receptive
+        while receptive % TAPS == 0:
+            receptive //= TAPS
+            blocks += 1
+        if receptive != 1:
+            raise UnsuitableWindow(f"a receptive field is a power of {TAPS}, not {task.receptive} frames")
+        taps = [TAPS] * blocks or [1] * (1 + config.single)
+        numbers = 3 if task.confidence else 2
+        seen = joints_as(task.seen_order, numbers, chiral=config.chiral)
+        out = joints_as(task.order, 3, chiral=config.chiral)
+        hidden = twin(config.hidden, chiral=config.chiral)
+        gain = RELU if config.nonlinearity == "relu" else TANH
+        exact = config.paper_exact and config.chiral
+        self.enter, self.leave = Enter(seen), Leave(out, 3)
+        self.expand = Conv(seen.spec, hidden, taps[0], config, gain)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([Conv(hidden, hidden, k, config, gain), Conv(hidden, hidden, 1, config, gain)])
+            for k in taps[1:]
+        )
+        self.shrink = ChiralTaps(hidden, out.spec, paper_exact=exact, gain=0.1)  # poses of a metre, and small at first
+        self.register_buffer(
+            "pelvis", torch.tensor(body_indices(get_body_order(task.order), ("pelvis",))), persistent=False
+        )
+
+    def forward(self, keypoints: Float[Tensor, "batch frames seen numbers"]) -> Float[Tensor, "batch poses joints 3"]:
+        strided = self.training and keypoints.shape[1] == self.task.receptive
+        x = self.expand(self.enter(keypoints), strided, 1)
+        dilation = self.expand.map.taps
+        for wide, narrow in self.blocks:  # pyright: ignore[reportGeneralTypeIssues] - ModuleList forgets
+            taps = wide.map.taps
+            if strided:
+                kept = x[:, taps // 2 :: taps]
+            else:
+                reach = dilation * (taps // 2)
+                kept = x[:, reach : x.shape[1] - reach]
+            x = kept + narrow(wide(x, strided, dilation), strided, 1)
+            dilation *= taps
+        poses = self.leave(self.shrink(x))
+        return poses - poses.index_select(2, self.get_buffer("pelvis"))
+
+
+class Conv(nn.Module):
+    """Convolution without bias, batch normalisation, nonlinearity, dropout."""
+
+    def __init__(self, spec: Spec, out: Spec, taps: int, config: LifterConfig, gain: float) -> None:
+        super().__init__()
+        exact = config.paper_exact and config.chiral
+        self.map = ChiralTaps(spec, out, taps, bias=False, paper_exact=exact, gain=gain)
+        self.norm = ChiralBatchNorm(out, dim=-1)
+        self.rest = nn.Sequential(activation(config.nonlinearity, out), nn.Dropout(config.dropout))
+
+    def forward(self, x: Rows, strided: bool, dilation: int) -> Float[Tensor, "batch frames_out width_out"]:
+        stride = self.map.taps if strided else 1
+        return self.rest(self.norm(self.map(x, stride, 1 if strided else dilation)))

@@ -1,0 +1,99 @@
+"""Ten blocks of a spatial and a temporal convolution from a clip to its action, after Kim and Reiter 2017 (arXiv:1704.04516), chiral in
+their first part as in Yeh et al. 2019.
+
+The fourth block begins with the invariance layer: what follows is ordinary and sees nothing that tells a clip from its mirror image. For
+classes that name a side every block is chiral, and the logits of classes that are each other's mirror image exchange places. The papers
+give neither widths nor kernels; those here are ours, and so are the velocities beside the positions.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from models.contract.body_task import ActionRecognition
+from models.layers.chiral import ChiralBatchNorm, ChiralLogits, invariant
+from models.layers.chiral_spec import Spec
+from models.layers.chiral_time import ChiralTaps, Rows
+from models.pose.ends import RELU, Activation, Enter, activation, joints_as, pairs, twin
+
+BLOCKS, INVARIANT = 10, 3  # blocks in all, and before the one that begins with the invariance layer
+HIDDEN = pairs(128)
+STRIDED = (4, 7)  # blocks that halve the frames, as in ST-GCN (arXiv:1801.07455)
+
+
+@dataclass(frozen=True)
+class RecogniserConfig:
+    """`hidden` is what a row is while it is chiral; an invariant row is as wide. `chiral=False` makes the plain twin."""
+
+    hidden: Spec = HIDDEN
+    chiral: bool = True
+    nonlinearity: Activation = "relu"
+    taps: int = 5
+    dropout: float = 0.3
+    paper_exact: bool = False
+
+    def build(self, task: ActionRecognition) -> "Recogniser":
+        return Recogniser(task, self)
+
+
+class Recogniser(nn.Module):
+    """(batch, persons, frames, joints, dims + 1) to logits (batch, classes): the mean over persons and frames, then a linear map."""
+
+    def __init__(self, task: ActionRecognition, config: RecogniserConfig) -> None:
+        super().__init__()
+        self.task, self.config = task, config
+        self.symmetries = ("chirality",) if config.chiral else ()
+        sided = config.chiral and task.class_mirror != tuple(range(len(task.classes)))
+        order = joints_as(task.order, 2 * task.dims + 1, negated=(0, task.dims), chiral=config.chiral)
+        hidden = twin(config.hidden, chiral=config.chiral)
+        specs = [order.spec, *[hidden] * INVARIANT]
+        specs += [hidden if sided else invariant(hidden.width)] * (BLOCKS - INVARIANT)
+        exact = config.paper_exact and config.chiral
+        self.enter, self.norm = Enter(order), ChiralBatchNorm(order.spec, dim=-1)
+        self.blocks = nn.ModuleList(
+            SpaceTime(a, b, config, stride=2 if i in STRIDED else 1, residual=i > 0)
+            for i, (a, b) in enumerate(pairwise(specs))
+        )
+        mirror = task.class_mirror if config.chiral else range(len(task.classes))
+        self.logits = ChiralLogits(specs[-1], mirror, paper_exact=exact)
+
+    def forward(self, clips: Float[Tensor, "batch persons frames joints numbers"]) -> Float[Tensor, "batch classes"]:
+        persons = clips.shape[1]
+        x = clips.flatten(0, 1)
+        place, certain = x[..., :-1], x[..., -1:]
+        moved = torch.cat([torch.zeros_like(place[:, :1]), place[:, 1:] - place[:, :-1]], 1)
+        x = self.norm(self.enter(torch.cat([place, moved, certain], -1)))
+        for block in self.blocks:
+            x = block(x)
+        return self.logits(x.mean(1).unflatten(0, (-1, persons)).mean(1))
+
+
+class SpaceTime(nn.Module):
+    """Spatial map, normalisation, nonlinearity; temporal convolution, normalisation; what came is added; nonlinearity, dropout."""
+
+    def __init__(self, spec: Spec, out: Spec, config: RecogniserConfig, *, stride: int, residual: bool) -> None:
+        super().__init__()
+        exact = config.paper_exact and config.chiral
+        self.stride, self.reach = stride, config.taps // 2
+        self.space = ChiralTaps(spec, out, bias=False, paper_exact=exact, gain=RELU)
+        self.time = ChiralTaps(out, out, config.taps, bias=False, paper_exact=exact, gain=RELU)
+        self.norms = nn.ModuleList(ChiralBatchNorm(out, dim=-1) for _ in range(2))
+        self.bend = activation(config.nonlinearity, out)
+        self.dropout = nn.Dropout(config.dropout)
+        self.across = (
+            ChiralTaps(spec, out, bias=False, paper_exact=exact, gain=1.0) if residual and spec != out else None
+        )
+        self.residual = residual
+
+    def forward(self, x: Rows) -> Float[Tensor, "batch frames_out width_out"]:
+        after_space, after_time = self.norms
+        y = self.bend(after_space(self.space(x)))
+        y = after_time(self.time(F.pad(y, (0, 0, self.reach, self.reach)), self.stride))
+        if self.residual:
+            kept = x if self.stride == 1 else x[:, :: self.stride]
+            y = y + (kept if self.across is None else self.across(kept))
+        return self.dropout(self.bend(y))

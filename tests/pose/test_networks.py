@@ -1,0 +1,270 @@
+"""Networks on bodies keep the chirality transform, alone and as graphs, and have the weights that the papers' have."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from laws import ACTION, BODY_LAWS, CHIRAL, FLAT, LIFT, SIDED, Law, shaken
+from torch import nn
+
+from models.contract.body_task import PoseForecast, PoseLift
+from models.contract.symmetry import violation
+from models.contract.task import Task, check_inputs, check_outputs, moves
+from models.layers.chiral import ChiralBatchNorm
+from models.layers.chiral_spec import Spec
+from models.layers.degrees import frozen
+from models.pose import forecaster, lifter
+from models.pose.ends import AveragedOverFlip, pairs
+from models.pose.forecaster import ForecasterConfig
+from models.pose.lifter import LifterConfig, UnsuitableWindow
+from models.pose.recogniser import RecogniserConfig
+from training.export import onnx_runner, runner, to_onnx
+
+SINGLE, DOUBLE, VISIBLE = 1e-6, 1e-12, 1e-2  # of answers of size 1
+every_law = pytest.mark.parametrize("law", BODY_LAWS.values(), ids=BODY_LAWS)
+GRAPHS = (
+    "lifter, free channels, coco-17 with confidence to h36m-17",
+    "lifter, averaged",
+    "forecaster, with confidence",
+    "recogniser",
+    "recogniser, classes that name a side",
+)
+
+
+def network_of(law: Law) -> nn.Module:
+    """Shaken, its statistics those of made-up motion."""
+    torch.manual_seed(0)
+    network = shaken(law.build())
+    norms = [module for module in network.modules() if isinstance(module, ChiralBatchNorm)]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    with torch.no_grad():
+        network(torch.from_numpy(motion(task_of(network), 16, seed=9)))
+    return network.eval()
+
+
+def task_of(network: nn.Module) -> Task:
+    return network.task  # pyright: ignore[reportReturnType] - an attribute of a Module
+
+
+def motion(task: Task, batch: int, frames: int = 14, seed: int = 0) -> np.ndarray:
+    """Smooth noise of the task's input shape, float32."""
+    (spec,) = task.inputs.values()
+    sizes = {"batch": batch, "frames": frames}
+    shape = [sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape]
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def given(network: nn.Module, batch: int = 2, **how: int) -> dict[str, np.ndarray]:
+    return {next(iter(task_of(network).inputs)): motion(task_of(network), batch, **how)}
+
+
+def size_of(answers: dict[str, np.ndarray]) -> float:
+    return max(1.0, *(float(np.abs(x).max()) for x in answers.values()))
+
+
+@every_law
+def test_a_network_keeps_what_the_table_says_it_claims(law: Law):
+    network = network_of(law)
+    task, x = task_of(network), given(network)
+    assert network.symmetries == law.keeps
+    run = runner(network, task)
+    check_inputs(task, x, "a test")
+    check_outputs(task, run(x), "a network")
+    single = violation(run, "chirality", x, moves=moves(task)) / size_of(run(x))
+    double = {name: value.astype(np.float64) for name, value in x.items()}
+    exact = violation(runner(network.double(), task), "chirality", double, moves=moves(task))
+    if "chirality" in law.keeps:
+        assert single <= SINGLE
+        assert exact <= DOUBLE
+    else:
+        assert min(single, exact) > VISIBLE
+
+
+@every_law
+def test_what_else_is_in_a_batch_never_changes_an_answer(law: Law):
+    network = network_of(law)
+    run, x = runner(network, task_of(network)), given(network, 3)
+    (name,), (out,) = x, task_of(network).outputs
+    x[name][1] *= 3
+    together = run(x)[out]
+    for i in range(3):
+        alone = run({name: x[name][i : i + 1]})[out]
+        assert np.abs(together[i : i + 1] - alone).max() <= SINGLE * size_of({out: alone})
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_is_its_network_and_keeps_its_law(name: str):
+    network = network_of(BODY_LAWS[name])
+    task, run = task_of(network), runner(network, task_of(network))
+    graph = onnx_runner(to_onnx(frozen(network), given(network, 1)))
+    for batch, frames in ((1, 14), (3, 11)):
+        x = given(network, batch, frames=frames, seed=batch)
+        answers = run(x)
+        for out, wanted in answers.items():
+            assert np.abs(graph(x)[out] - wanted).max() <= SINGLE * size_of(answers)
+        assert violation(graph, "chirality", x, moves=moves(task)) <= SINGLE * size_of(answers)
+
+
+def test_the_graph_of_a_plain_network_breaks_the_law():
+    network = network_of(BODY_LAWS["lifter, plain"])
+    graph = onnx_runner(to_onnx(frozen(network), given(network, 1)))
+    assert violation(graph, "chirality", given(network), moves=moves(LIFT)) > VISIBLE
+
+
+# --- what is in them ---
+
+
+def weights(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+FULL = replace(lifter.PAPER, paper_exact=False)
+PENN = PoseForecast(order="penn-13", past=1, future=16)
+STATES = forecaster.PAPER
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters"),
+    [
+        (LifterConfig(Spec(cp=1024), chiral=False), 16_952_371),
+        (replace(lifter.PAPER, chiral=False), 16_820_871),
+        (lifter.PAPER, 8_103_688),
+        (FULL, 8_492_488),
+    ],
+)
+def test_a_lifter_of_243_frames_has_the_weights_of_the_papers(config: LifterConfig, parameters: int):
+    assert weights(config.build(PoseLift(receptive=243))) == parameters
+
+
+@pytest.mark.parametrize(
+    ("config", "stack", "head"),
+    [
+        (replace(STATES, chiral=False), 13_104_000, 27_066),
+        (STATES, 6_349_200, 13_293),
+        (replace(STATES, paper_exact=False), 6_552_480, 13_533),
+    ],
+)
+def test_a_forecaster_has_the_weights_of_the_papers(config: ForecasterConfig, stack: int, head: int):
+    network = config.build(PENN)
+    assert (weights(network.encoder), weights(network.decoder), weights(network.head)) == (stack, stack, head)
+
+
+def test_pairs_alone_have_half_the_weights_of_a_dense_layer():
+    chiral, plain = (RecogniserConfig(pairs(64), chiral=c).build(SIDED).blocks[1].time for c in (True, False))
+    assert 2 * weights(chiral) == weights(plain)
+
+
+# --- lifting ---
+
+
+@pytest.mark.parametrize("receptive", [1, 27, 81, 243])
+def test_every_receptive_field_is_seen_to_its_ends_and_no_farther(receptive: int):
+    task = PoseLift(receptive=receptive)
+    network = LifterConfig(pairs(8), dropout=0).build(task).double().eval()
+    x = torch.randn(1, receptive + 2, 17, 2, dtype=torch.float64, requires_grad=True)
+    poses = network(x)
+    assert poses.shape == (1, 3, 17, 3)
+    poses[0, 1].sum().backward()
+    assert x.grad is not None
+    seen = x.grad[0].abs().sum((1, 2)) > 0
+    assert seen.tolist() == [False, *[True] * receptive, False]
+
+
+def test_a_window_passed_by_strides_gives_the_pose_in_its_middle():
+    network = LifterConfig(pairs(16), dropout=0).build(PoseLift(receptive=27)).train()
+    x = torch.randn(5, 29, 17, 2)
+    network(x[:, :27])
+    for module in network.modules():
+        if isinstance(module, ChiralBatchNorm):
+            module.eval()
+    dense = network(x)  # longer than a window: by dilation
+    strided = torch.cat([network(x[:, start : start + 27]) for start in range(3)], 1)
+    torch.testing.assert_close(strided, dense, atol=1e-6, rtol=0)
+
+
+def test_poses_are_from_the_pelvis_exactly():
+    network = network_of(BODY_LAWS["lifter"])
+    assert not runner(network, LIFT)(given(network))["poses"][:, :, 0].any()
+
+
+def test_a_receptive_field_that_is_no_power_of_three_is_refused():
+    with pytest.raises(UnsuitableWindow, match="a power of 3, not 45"):
+        LifterConfig(pairs(8)).build(PoseLift(receptive=45))
+    with pytest.raises(ValueError, match="an odd number of frames, not 26"):
+        PoseLift(receptive=26)
+
+
+# --- forecasting ---
+
+
+def test_a_forecaster_goes_on_from_its_own_poses_unless_it_is_shown_true_ones():
+    network = ForecasterConfig(pairs(16)).build(FLAT).eval()
+    past, true = torch.randn(2, 3, 13, 2), torch.randn(2, 4, 13, 2)
+    seen, unseen = (torch.cat([true, torch.full((2, 4, 13, 1), value)], -1) for value in (1.0, 0.0))
+    own, shown, never = network(past), network(past, seen), network(past, unseen)
+    torch.testing.assert_close(never, own)
+    torch.testing.assert_close(shown[:, 0], own[:, 0])  # what it is shown comes after it has answered
+    assert (shown[:, 1:] - true[:, :-1]).abs().mean() < (own[:, 1:] - true[:, :-1]).abs().mean() / 3
+
+
+def test_where_all_is_still_an_untrained_forecaster_nearly_stands_still():
+    network = ForecasterConfig(pairs(16)).build(FLAT).eval()
+    past = torch.randn(4, 1, 13, 2).expand(-1, 3, -1, -1)
+    assert (network(past) - past[:, -1:]).abs().mean() < 0.1
+
+
+# --- recognition ---
+
+
+def test_classes_that_name_a_side_exchange_their_logits_and_others_keep_them():
+    network = network_of(BODY_LAWS["recogniser, classes that name a side"])
+    run, x = runner(network, SIDED), given(network)
+    mirrored = moves(SIDED)["clips"].of(x["clips"])  # pyright: ignore[reportAttributeAccessIssue]
+    straight, image = run(x)["logits"], run({"clips": mirrored})["logits"]
+    np.testing.assert_allclose(image, straight[:, [0, 1, 3, 2]], atol=1e-6 * np.abs(straight).max())
+    assert np.abs(straight[:, 2] - straight[:, 3]).min() > 1e-3
+
+
+def test_after_the_invariance_layer_nothing_tells_a_clip_from_its_mirror_image():
+    network = network_of(BODY_LAWS["recogniser"])
+    inside = [block.space.spec for block in network.blocks]  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
+    assert [bool(spec.odd) for spec in inside] == [True] * 4 + [False] * 6
+    sided = network_of(BODY_LAWS["recogniser, classes that name a side"])
+    assert all(block.space.spec.odd for block in sided.blocks)  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
+
+
+def test_persons_may_change_places():
+    network = network_of(BODY_LAWS["recogniser, two persons in 3D"])
+    run, x = runner(network, task_of(network)), given(network)
+    swapped = run({"clips": x["clips"][:, ::-1]})["logits"]
+    np.testing.assert_allclose(swapped, run(x)["logits"], atol=1e-6)
+
+
+# --- flip averaging ---
+
+
+def test_flip_averaging_leaves_a_chiral_network_what_it_is():
+    for name in ("lifter", "forecaster", "recogniser, classes that name a side"):
+        network = network_of(BODY_LAWS[name])
+        x = torch.from_numpy(motion(task_of(network), 2))
+        with torch.no_grad():
+            torch.testing.assert_close(AveragedOverFlip(network)(x), network(x), atol=1e-5, rtol=1e-5)
+
+
+def test_it_is_the_mean_of_both_looks():
+    plain = network_of(BODY_LAWS["recogniser, plain"])
+    averaged, mirror = AveragedOverFlip(plain), moves(SIDED)
+    x = motion(SIDED, 2)
+    with torch.no_grad():
+        straight = plain(torch.from_numpy(x)).numpy()
+        image = plain(torch.from_numpy(mirror["clips"].of(x))).numpy()  # pyright: ignore[reportAttributeAccessIssue]
+        found = averaged(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(found, (straight + image[:, [0, 1, 3, 2]]) / 2, rtol=1e-4, atol=1e-4)
+
+
+def test_the_tasks_of_the_table_are_what_the_tests_think():
+    assert CHIRAL == ("chirality",)
+    assert ACTION.class_mirror == (0, 1, 2, 3)
+    assert FLAT.past > 1
