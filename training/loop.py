@@ -85,7 +85,9 @@ def train(
     network = run.build()
     if run.start and not (folder / LAST).is_file():
         network.load_state_dict(beginning(run.start, seed, folder.parents[1]))
-    average = run.build().requires_grad_(False)
+    average = (
+        run.build().requires_grad_(False).eval()
+    )  # what it would do in use: no dropout, no statistics of its batch
     average.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
     average = fabric.to_device(average)
@@ -204,11 +206,15 @@ def learning_rate(how: Optimisation, step: int) -> float:
 
 
 def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
-    """average <- keep * average + (1 - keep) * network."""
+    """average <- keep * average + (1 - keep) * network, of what is trained.
+
+    Statistics of batches are the network's own: an average over networks that were is not what the averaged one would see.
+    """
     with torch.no_grad():
-        pairs = zip(average.state_dict().values(), network.state_dict().values(), strict=True)
-        for mean, now in pairs:
+        for mean, now in zip(average.parameters(), network.parameters(), strict=True):
             mean.lerp_(now, 1 - keep)
+        for held, now in zip(average.buffers(), network.buffers(), strict=True):
+            held.copy_(now)
 
 
 def tensors(fabric: Fabric, batch: Batch) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
