@@ -11,13 +11,13 @@ from torch import nn
 
 from models.contract.bundle import read_bundle
 from models.contract.spec import EvaluateSpec, TrainSpec
-from training import face_benchmark, hand_benchmark
+from training import body_benchmark, face_benchmark, hand_benchmark
 from training.export import export
 from training.loop import BEST, load_best, train
 from training.run import Run, all_runs, folder_of, get_run
 from training.studies import STUDIES
 
-BENCHMARKS = {"hands": hand_benchmark.tables, "faces": face_benchmark.tables}
+BENCHMARKS = {"hands": hand_benchmark.tables, "faces": face_benchmark.tables, "bodies": body_benchmark.tables}
 
 
 def main(argv: list[str] | None = None) -> None:

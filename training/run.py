@@ -12,13 +12,15 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 import training.runs
+from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
 from models.contract.task import FaceLandmarks, HandForecast
+from training.data.body_batches import ActionData, LiftData, PoseForecastData
 from training.data.faces import FaceData
 from training.data.facescape_batches import FaceScapeData
 from training.data.hands import HandData
 
-TaskT = TypeVar("TaskT", HandForecast, FaceLandmarks)
-DataT = TypeVar("DataT", HandData, FaceData, FaceScapeData)
+TaskT = TypeVar("TaskT", HandForecast, FaceLandmarks, PoseLift, PoseForecast, ActionRecognition)
+DataT = TypeVar("DataT", HandData, FaceData, FaceScapeData, LiftData, PoseForecastData, ActionData)
 TaskIn = TypeVar("TaskIn", contravariant=True)
 
 
@@ -60,7 +62,8 @@ Loss = Callable[..., Tensor]  # of what the network answers, what is true, and e
 class Run(Generic[TaskT, DataT]):
     """`title` and `licence` go into the bundle; the rest decides the weights.
 
-    `score` is the loss's stand-in on validation data, in mm. A run with a `start` begins with the best weights of that run and its seed.
+    `score` is the loss's stand-in on validation data, the less the better: of points in mm. A run with a `start` begins with the best
+    weights of that run and its seed.
     """
 
     name: str

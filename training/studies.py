@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from models.contract.pictures import face, strip
-from training import face_report, hand_report
+from training import body_studies, face_report, hand_report
 from training.data.faces import FaceBatches, batch_of
 from training.data.facescape_batches import FaceScapeBatches
 from training.data.hands import HandBatches
@@ -101,4 +101,9 @@ def everyone(
     return own + face_report.subjects(data_folder / "faces", split, run.task)
 
 
-STUDIES = {"hand-forecast": Study(show_hands, hand_facts), "face-landmarks": Study(show_faces, face_facts)}
+BODIES = Study(body_studies.show, body_studies.facts)
+STUDIES = {
+    "hand-forecast": Study(show_hands, hand_facts),
+    "face-landmarks": Study(show_faces, face_facts),
+    **dict.fromkeys(("pose-lift", "pose-forecast", "action-recognition"), BODIES),
+}

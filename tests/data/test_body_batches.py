@@ -9,11 +9,12 @@ import pytest
 
 from models.contract.body import BODIES, mirrored
 from models.contract.body_motion import edge_padded
+from training.body_floors import lifting_floor, recognition_floor
 from training.data.action_clips import ActionSet
 from training.data.bodies import UnknownBodies
 from training.data.body_batches import ActionData, BodyAugmentation, Deck, LiftData, PoseForecastData, known_run
 from training.data.body_sources import lift_clips
-from training.pose_metrics import mpjpe_mm, top_k
+from training.pose_metrics import mpjpe_mm
 
 H36M, PENN = BODIES["h36m-17"], BODIES["penn-13"]
 ALL_CHANGES = BodyAugmentation(mirror=0.5, drop=0.1, crop=0.8, turn_deg=20)
@@ -42,16 +43,6 @@ SHAPES = {  # of a batch of 64: the input, the target
 @pytest.fixture(scope="module")
 def loaded(data_folder: Path) -> dict[str, Any]:
     return {name: data.load(data_folder) for name, data in DATA.items()}
-
-
-def ridge(inputs: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
-    """The weights, bias last, of least squares with a penalty of `strength`."""
-    features = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1).astype(np.float64)
-    return np.linalg.solve(features.T @ features + strength * np.eye(features.shape[1]), features.T @ targets)
-
-
-def answer(weights: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-    return inputs @ weights[:-1] + weights[-1]
 
 
 @pytest.mark.parametrize("name", DATA)
@@ -267,22 +258,15 @@ def test_what_is_not_there_is_answered_with_what_is(data_folder: Path, tmp_path:
         lift_clips(tmp_path, "human36m", H36M, H36M, keypoints="gt")
 
 
-@pytest.mark.parametrize(("hold_out", "floor"), [(False, 107.9), (True, 113.7)])
+@pytest.mark.parametrize(("hold_out", "floor"), [(False, 108.3), (True, 114.1)])
 def test_single_frame_ridge_lifts_to_the_known_floor(data_folder: Path, hold_out: bool, floor: float):
-    """On subject mm, trained on bd and bk, and on dg as well where it is not held out; the mean pose is some 310 mm off."""
+    """On subject mm, trained on bd and bk, and on dg as well where it is not held out; the mean pose is some 310 mm off.
+
+    The data's own page has 113.7 for every fourth frame.
+    """
     batches = LiftData(("hdm05_11",), receptive=1, hold_out=hold_out).load(data_folder)
-
-    def every_fourth(split: str, what: str) -> np.ndarray:
-        return np.concatenate([getattr(clip, what)[::4] for clip in batches.clips(split)]).astype(np.float64)  # pyright: ignore[reportArgumentType]
-
-    seen, poses, wanted = (
-        every_fourth("train", "keypoints"),
-        every_fourth("train", "targets"),
-        every_fourth("test", "targets"),
-    )
-    weights = ridge(seen.reshape(-1, 34), poses.reshape(-1, 51), 0.01)
-    lifted = answer(weights, every_fourth("test", "keypoints").reshape(-1, 34)).reshape(-1, 17, 3)
-    assert mpjpe_mm(lifted, wanted).mean() == pytest.approx(floor, abs=0.3)
+    assert lifting_floor(batches, "test", "hdm05_11").figures["MPJPE"] == pytest.approx(floor, abs=0.3)
+    poses, wanted = (np.concatenate([clip.targets for clip in batches.clips(split)]) for split in ("train", "test"))
     assert mpjpe_mm(np.broadcast_to(poses.mean(axis=0), wanted.shape), wanted).mean() == pytest.approx(310, abs=5)
 
 
@@ -300,14 +284,6 @@ def test_single_frame_ridge_lifts_to_the_known_floor(data_folder: Path, hold_out
 )
 def test_ridge_on_twenty_frames_reaches_a_known_floor(data_folder: Path, data: ActionData, floor: float):
     """Of top-1 in percent. Turning people to the front is worth 15 points where the camera stands elsewhere in the test."""
-    batches = data.load(data_folder)
-    points, labels = {}, {}
-    for split in ("train", "test"):
-        found = [batch for _, batch in batches.batches(split)]
-        points[split] = np.concatenate([inputs["clips"] for inputs, _ in found])
-        labels[split] = np.concatenate([target for _, target in found])
-    flat = {split: (x - points["train"].mean(axis=0)).reshape(len(x), -1) for split, x in points.items()}
-    wanted = 2.0 * np.eye(len(batches.clips.classes))[labels["train"]] - 1
-    scores = answer(ridge(flat["train"], wanted, 10.0), flat["test"])
-    assert 100 * top_k(scores, labels["test"]) == pytest.approx(floor, abs=0.7)
-    assert top_k(scores, labels["test"], 5) > top_k(scores, labels["test"])
+    found = recognition_floor(data.load(data_folder), "test").figures
+    assert found["top-1"] == pytest.approx(floor, abs=0.7)
+    assert found["top-5"] > found["top-1"]

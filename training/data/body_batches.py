@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.contract.body import get_body_order, mirrored
+from models.contract.body import convert_body, get_body_order, mirrored
 from models.contract.body_motion import about_y, box_of, boxed, cropped, evenly, penn_sample, shown, steady_sample
 from training.data.action_clips import ActionSet
 from training.data.bodies import BodyClip, Split, UnknownBodies, seen_points
@@ -31,12 +31,49 @@ class BodyAugmentation:
 
     `mirror` is the share of samples that are mirrored, left for right; `drop` of keypoints that are taken away. Clips of actions that are
     spread are cut to a piece of at least the share `crop`; those in three dimensions are turned about the vertical by up to `turn_deg`.
+
+    For keypoints of any detector and camera: each sample is seen as `seen_as`, one of these joint orders or our own, would have it, what
+    that lacks missing; its keypoints are off by normal `noise`, in their unit; and the whole of it is larger or smaller by up to the
+    factor `zoom` and moved aside by up to `shift`.
     """
 
     mirror: float = 0.0
     drop: float = 0.0
     crop: float = 1.0
     turn_deg: float = 0.0
+    seen_as: tuple[str, ...] = ()
+    noise: float = 0.0
+    zoom: float = 1.0
+    shift: float = 0.0
+
+    def seen(
+        self, keypoints: Float[np.ndarray, "batch frames joints numbers"], order: str, rng: np.random.Generator
+    ) -> None:
+        """Change what is seen, in place; a missing keypoint stays 0. All but `mirror`, which its target shares."""
+        if self.seen_as:
+            which = rng.integers(len(self.seen_as) + 1, size=len(keypoints))
+            for number, other in enumerate(self.seen_as):
+                keypoints[which == number] = as_seen(keypoints[which == number], order, other)
+        there = keypoints.any(axis=-1, keepdims=True)
+        one = (len(keypoints), 1, 1, 1)
+        if self.noise:
+            keypoints[..., :2] += self.noise * rng.normal(size=keypoints[..., :2].shape)
+        if self.zoom != 1:
+            keypoints[..., :2] *= self.zoom ** rng.uniform(-1, 1, size=one)
+        if self.shift:
+            keypoints[..., :2] += rng.uniform(-self.shift, self.shift, size=(*one[:-1], 2))
+        if self.noise or self.shift:
+            keypoints *= there
+        keypoints[rng.random(keypoints.shape[:-1]) < self.drop] = 0
+
+
+def as_seen(
+    keypoints: Float[np.ndarray, "batch frames joints numbers"], order: str, other: str
+) -> Float[np.ndarray, "batch frames joints numbers"]:
+    """Bodies in one order as they are had from another: its lacks are missing, 0, and what is computed, such as the pelvis, is half-way."""
+    ours, theirs = get_body_order(order), get_body_order(other)
+    points = np.where(keypoints.any(axis=-1, keepdims=True), keypoints, np.nan)
+    return np.nan_to_num(convert_body(convert_body(points, ours, theirs, partial=True), theirs, ours, partial=True))
 
 
 class Deck:
@@ -155,7 +192,7 @@ class LiftBatches:
         keypoints, rng, how = inputs["keypoints"], np.random.default_rng([seed, 1, step]), self.data.augmentation
         flip = rng.random(len(keypoints)) < how.mirror
         keypoints[flip], targets[flip] = mirrored(keypoints[flip], self.seen), mirrored(targets[flip], self.skeleton)
-        keypoints[rng.random(keypoints.shape[:-1]) < how.drop] = 0
+        how.seen(keypoints, self.data.seen_order, rng)
         return {"keypoints": keypoints[rank::ranks]}, targets[rank::ranks]
 
     def validation_batches(self) -> Iterator[tuple[str, Batch]]:
@@ -174,7 +211,7 @@ class PoseForecastData:
     `sources` are penn_action and those of motion, as virtual cameras see it. Without `fps` samples are Penn Action's, spread over the clip
     (`body_motion.penn_sample`); with it, consecutive frames at that rate. Coordinates are in units of a box: round the whole "clip",
     counting guesses of what is not visible, as published for Penn Action, or round the "past" poses alone, guesses being missing, which is
-    what one has when forecasting.
+    what one has when forecasting. Of training samples the share `forced` is shown true poses where the network would go on from its own.
     """
 
     sources: tuple[str, ...] = ("penn_action",)
@@ -186,6 +223,7 @@ class PoseForecastData:
     batch: int = 256
     hold_out: bool = True
     with_confidence: bool = False
+    forced: float = 0.0
     augmentation: BodyAugmentation = BodyAugmentation()
     validation: int = 2000  # samples of each source
 
@@ -253,8 +291,12 @@ class PoseForecastBatches:
         past, rng, how = inputs["past"], np.random.default_rng([seed, 1, step]), self.data.augmentation
         flip = rng.random(len(past)) < how.mirror
         past[flip], future[flip] = mirrored(past[flip], self.skeleton), mirrored(future[flip], self.skeleton)
-        past[rng.random(past.shape[:-1]) < how.drop] = 0
-        return {"past": past[rank::ranks]}, future[rank::ranks]
+        how.seen(past, self.data.order, rng)
+        shown = {"past": past}
+        if self.data.forced:
+            forced = rng.random(len(past)) < self.data.forced
+            shown["teacher"] = np.concatenate([future[..., :2], future[..., 2:] * forced[:, None, None, None]], axis=-1)
+        return {name: x[rank::ranks] for name, x in shown.items()}, future[rank::ranks]
 
     def validation_batches(self) -> Iterator[tuple[str, Batch]]:
         """The validation samples with their source, one in so many that `validation` of each source are left."""
@@ -269,8 +311,9 @@ class ActionData:
     """Clips of one length and their class.
 
     `source` is kinetics, penn_action, nw_ucla (with a `protocol`), jhmdb (with a `fold`) or one of motion, in three dimensions and, if
-    `turned`, seen from the front. By default a clip is spread evenly over `frames`; with tempo "crop" so many consecutive ones are taken,
-    at random in training and from the middle elsewhere, what a clip lacks being 0. Of clips not trained on it is `test_frames`, if told.
+    `turned`, seen from the front; bodies are in the source's own joint `order` unless another is named. By default a clip is spread evenly
+    over `frames`; with tempo "crop" so many consecutive ones are taken, at random in training and from the middle elsewhere, what a clip
+    lacks being 0. Of clips not trained on it is `test_frames`, if told.
     """
 
     source: str
@@ -281,6 +324,7 @@ class ActionData:
     turned: bool = False
     protocol: Protocol = "cross-view"
     fold: int = 1
+    order: str | None = None
     hold_out: bool = True
     augmentation: BodyAugmentation = BodyAugmentation()
 
@@ -297,7 +341,12 @@ class ActionBatches:
 
     @cached_property
     def clips(self) -> ActionSet:
-        how = {"turned": self.data.turned, "protocol": self.data.protocol, "fold": self.data.fold}
+        how = {
+            "turned": self.data.turned,
+            "protocol": self.data.protocol,
+            "fold": self.data.fold,
+            "order": self.data.order,
+        }
         return action_set(self.folder, self.data.source, **how)
 
     def chosen(self, split: Split) -> Int[np.ndarray, "clips"]:

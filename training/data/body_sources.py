@@ -58,17 +58,28 @@ def flat_clips(folder: Path, source: str, skeleton: Skeleton, fps: float | None 
     return [_filmed(projected(clip, camera, skeleton, any_order, fps)) for clip in clips for camera in rig]
 
 
-def action_set(folder: Path, source: str, *, turned: bool, protocol: Protocol, fold: int) -> ActionSet:
-    """The clips of a source and their classes. Raises UnknownBodies, and what reading the source raises."""
+def action_set(
+    folder: Path, source: str, *, turned: bool, protocol: Protocol, fold: int, order: str | None = None
+) -> ActionSet:
+    """The clips of a source and their classes, in its own joint order or, of all but kinetics, in another.
+
+    Raises UnknownBodies, and what reading the source raises.
+    """
     if source == "kinetics":
         return read_kinetics(folder / source)
     if source == "penn_action":
-        return actions_of(read_penn(folder / source))
-    if source == "nw_ucla":
-        return actions_of(read_nw_ucla(folder / source, protocol), turned=turned)
-    if source in SOURCES:
-        return actions_of(read_bodies(folder, source, fold=fold), turned=turned)
-    raise UnknownBodies(f"no actions in {source!r}; sources are kinetics, penn_action, nw_ucla, {', '.join(SOURCES)}")
+        clips = read_penn(folder / source)
+    elif source == "nw_ucla":
+        clips = read_nw_ucla(folder / source, protocol)
+    elif source in SOURCES:
+        clips = read_bodies(folder, source, fold=fold)
+    else:
+        raise UnknownBodies(
+            f"no actions in {source!r}; sources are kinetics, penn_action, nw_ucla, {', '.join(SOURCES)}"
+        )
+    if order is not None:
+        clips = [_converted(clip, get_body_order(order), None) for clip in clips]
+    return actions_of(clips, turned=turned)
 
 
 def _filmed(clip: LiftClip) -> BodyClip:
