@@ -62,6 +62,7 @@ def export(
     """
     task: Task = network.task  # pyright: ignore[reportAssignmentType] - an attribute of a Module
     symmetries: tuple[str, ...] = network.symmetries  # pyright: ignore[reportAssignmentType]
+    kind, parameters = type(network).__name__, sum(p.numel() for p in network.parameters())
     network, example = frozen(network.cpu()), facts.example
     run_network = runner(network, task)
     graph = to_onnx(network, example)
@@ -81,8 +82,8 @@ def export(
         title=title,
         task=task,
         symmetries=symmetries,  # pyright: ignore[reportArgumentType] - pydantic checks the names
-        network=type(network).__name__,
-        parameters=sum(p.numel() for p in network.parameters()),
+        network=kind,
+        parameters=parameters,
         opset=OPSET,
         licence=licence,
         trained_on=facts.trained_on,

@@ -264,7 +264,7 @@ class ChiralBatchNorm(nn.Module):
         return joined([x[: self.spec.pairs], x])
 
 
-N = TypeVar("N", ChiralLinear, ChiralConv1d)
+N = TypeVar("N", bound=ChiralMap)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ of models/layers/spherical.py. So scalars and vectors are [s | v_x | v_y | v_z],
 
 import copy
 import math
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -77,9 +77,22 @@ class Assembled(nn.Module):
 M = TypeVar("M", bound=nn.Module)
 
 
+@runtime_checkable
+class Foldable(Protocol):
+    """A module that can do its work in evaluation with fewer operations, such as one whose normalisation follows a linear map."""
+
+    def fold(self) -> None:
+        """Take that form; it is of no use in training any more."""
+        ...
+
+
 def frozen(network: M) -> M:
-    """A copy to export, in evaluation: every matrix is made once and is a constant; it can no longer be trained."""
-    network = copy.deepcopy(network).eval().requires_grad_(False)
+    """A copy to export, in evaluation: what can be folded is, every matrix is made once and is a constant; it can no longer be trained."""
+    network = copy.deepcopy(network).eval()
+    for module in list(network.modules()):
+        if isinstance(module, Foldable):
+            module.fold()
+    network.requires_grad_(False)
     for module in network.modules():
         if isinstance(module, Assembled):
             module.constant = module.assemble()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.contract.body import body_indices, get_body_order
 from models.contract.body_task import PoseLift
-from models.layers.chiral import TANH, ChiralBatchNorm
+from models.layers.chiral import TANH, ChiralBatchNorm, fold_norm
 from models.layers.chiral_spec import Spec
 from models.layers.chiral_time import ChiralTaps, Rows
 from models.pose.ends import RELU, Activation, Enter, Leave, activation, joints_as, pairs, twin
@@ -101,8 +101,13 @@ class Conv(nn.Module):
         super().__init__()
         exact = config.paper_exact and config.chiral
         self.map = ChiralTaps(spec, out, taps, bias=False, paper_exact=exact, gain=gain)
-        self.norm = ChiralBatchNorm(out, dim=-1)
+        self.norm: nn.Module = ChiralBatchNorm(out, dim=-1)
         self.rest = nn.Sequential(activation(config.nonlinearity, out), nn.Dropout(config.dropout))
+
+    def fold(self) -> None:
+        """Let the convolution do what normalisation does after it."""
+        assert isinstance(self.norm, ChiralBatchNorm)
+        self.map, self.norm = fold_norm(self.map, self.norm), nn.Identity()
 
     def forward(self, x: Rows, strided: bool, dilation: int) -> Float[Tensor, "batch frames_out width_out"]:
         stride = self.map.taps if strided else 1

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.contract.body_task import ActionRecognition
-from models.layers.chiral import ChiralBatchNorm, ChiralLogits, invariant
+from models.layers.chiral import ChiralBatchNorm, ChiralLogits, fold_norm, invariant
 from models.layers.chiral_spec import Spec
 from models.layers.chiral_time import ChiralTaps, Rows
 from models.pose.ends import RELU, Activation, Enter, activation, joints_as, pairs, twin
@@ -88,6 +88,14 @@ class SpaceTime(nn.Module):
             ChiralTaps(spec, out, bias=False, paper_exact=exact, gain=1.0) if residual and spec != out else None
         )
         self.residual = residual
+
+    def fold(self) -> None:
+        """Let the convolutions do what normalisation does after them."""
+        after_space, after_time = self.norms
+        assert isinstance(after_space, ChiralBatchNorm)
+        assert isinstance(after_time, ChiralBatchNorm)
+        self.space, self.time = fold_norm(self.space, after_space), fold_norm(self.time, after_time)
+        self.norms = nn.ModuleList([nn.Identity(), nn.Identity()])
 
     def forward(self, x: Rows) -> Float[Tensor, "batch frames_out width_out"]:
         after_space, after_time = self.norms

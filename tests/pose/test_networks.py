@@ -22,6 +22,7 @@ from models.pose.recogniser import RecogniserConfig
 from training.export import onnx_runner, runner, to_onnx
 
 SINGLE, DOUBLE, VISIBLE = 1e-6, 1e-12, 1e-2  # of answers of size 1
+ROUNDED = 3e-6  # another order of sums, through up to twenty maps
 every_law = pytest.mark.parametrize("law", BODY_LAWS.values(), ids=BODY_LAWS)
 GRAPHS = (
     "lifter, free channels, coco-17 with confidence to h36m-17",
@@ -103,7 +104,7 @@ def test_a_graph_is_its_network_and_keeps_its_law(name: str):
         x = given(network, batch, frames=frames, seed=batch)
         answers = run(x)
         for out, wanted in answers.items():
-            assert np.abs(graph(x)[out] - wanted).max() <= SINGLE * size_of(answers)
+            assert np.abs(graph(x)[out] - wanted).max() <= ROUNDED * size_of(answers)
         assert violation(graph, "chirality", x, moves=moves(task)) <= SINGLE * size_of(answers)
 
 
