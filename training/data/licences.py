@@ -12,8 +12,14 @@ _LICENCES = {
         "Li et al., ICT-FaceKit, (c) 2020 USC Institute for Creative Technologies; simulated scans of it",
     ),
     "facescape": ("FaceScape licence: non-commercial research, no redistribution", "Yang et al., FaceScape, CVPR 2020"),
-    "hdm05_11": ("CC BY-SA 3.0", "Müller et al., Documentation Mocap Database HDM05, 2007"),
-    "cmu_9act": ("free for all uses, no resale", "CMU Graphics Lab Motion Capture Database, mocap.cs.cmu.edu"),
+    "hdm05_11": (
+        "CC BY-SA 3.0",
+        "The data used in this project was obtained from HDM05: Müller et al., Mocap Database HDM05, CG-2007-2, Univ. Bonn, 2007",
+    ),
+    "cmu_9act": (
+        "free for all uses, no resale",
+        "The data used in this project was obtained from mocap.cs.cmu.edu. The database was created with funding from NSF EIA-0196217",
+    ),
     "reactidle": ("MIT", "Atxa Landa et al., ReActIdle, 2025"),
     "assembly101_sample": ("CC BY-NC 4.0", "Sener et al., Assembly101, CVPR 2022"),
 }

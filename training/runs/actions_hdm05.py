@@ -9,7 +9,7 @@ from models.contract.body_task import ActionRecognition
 from models.pose.ends import pairs
 from models.pose.recogniser import RecogniserConfig
 from training.data.body_batches import ActionData, BodyAugmentation
-from training.losses import smoothed_cross_entropy, wrong_percent
+from training.losses import smoothed_cross_entropy
 from training.run import Optimisation, Run
 from training.runs.poses_lift import LICENCE
 
@@ -22,7 +22,7 @@ RUN = Run(
     name="actions-hdm05",
     title="Recogniser of eleven actions in 3D poses",
     task=TASK,
-    network=RecogniserConfig(pairs(96)),
+    network=RecogniserConfig(pairs(96), dropout=0.1),
     data=ActionData(
         "hdm05_11",
         frames=TASK.frames,
@@ -34,8 +34,8 @@ RUN = Run(
     ),
     licence=LICENCE,
     loss=smoothed_cross_entropy,
-    score=wrong_percent,
+    score=smoothed_cross_entropy,
     optimisation=Optimisation(
-        steps=600, learning_rate=2e-3, weight_decay=1e-2, ema=0.99, validate_every=100, patience=9, checkpoint_every=200
+        steps=400, learning_rate=2e-3, weight_decay=1e-2, ema=0.99, validate_every=100, checkpoint_every=200
     ),
 )

@@ -17,7 +17,7 @@ from models.pose.forecaster import ForecasterConfig
 from models.pose.lifter import LifterConfig
 from models.pose.recogniser import RecogniserConfig
 from training.data.body_batches import ActionData, BodyAugmentation, LiftData, PoseForecastData
-from training.losses import pose_distance_mm, seen_distance, smoothed_cross_entropy, wrong_percent
+from training.losses import pose_distance_mm, seen_distance, smoothed_cross_entropy
 from training.run import Optimisation, Run
 
 LICENCE = "not for distribution: for the record, trained partly on data without a licence"
@@ -90,7 +90,7 @@ def _forecast(kind: str) -> Run[PoseForecast, PoseForecastData]:
         licence=LICENCE,
         loss=seen_distance,
         score=seen_distance,
-        optimisation=_optimisation(1000, 2e-3),
+        optimisation=_optimisation(600, 2e-3),
     )
 
 
@@ -108,7 +108,7 @@ def _actions(name: str, kind: str) -> Run[ActionRecognition, ActionData]:
         name=f"actions-{name}-{kind}",
         title=f"Actions of {'Penn Action' if penn else 'NW-UCLA'}, {kind}, for the record",
         task=task,
-        network=RecogniserConfig(pairs(128), chiral=how.chiral),
+        network=RecogniserConfig(pairs(128), chiral=how.chiral, dropout=0.1),
         data=ActionData(
             "penn_action" if penn else "nw_ucla",
             frames=task.frames,
@@ -118,8 +118,8 @@ def _actions(name: str, kind: str) -> Run[ActionRecognition, ActionData]:
         ),
         licence=LICENCE,
         loss=smoothed_cross_entropy,
-        score=wrong_percent,
-        optimisation=_optimisation(600, 2e-3, decay=1e-2),
+        score=smoothed_cross_entropy,
+        optimisation=_optimisation(400, 2e-3, decay=1e-2),
     )
 
 
