@@ -12,6 +12,7 @@ import numpy as np
 
 from models.pose.ends import AveragedOverFlip
 from training.body_floors import forecasting_floor, lifting_floor, recognition_floor
+from training.body_plots import curves
 from training.body_report import Report, Row, measure
 from training.loop import load_best, train
 from training.run import Run, folder_of, get_run
@@ -91,8 +92,37 @@ def measured(
 
 
 def tables(data_folder: Path, out: Path) -> str:
-    """A table a suite, in Markdown."""
-    return "\n\n".join(_table(suite, data_folder, out) for suite in SUITES)
+    """A table a suite, in Markdown; a picture of lifting by its share of the data, bodies-limited-data.png, in `out`."""
+    text = "\n\n".join(_table(suite, data_folder, out) for suite in SUITES)
+    draw_limited_data(data_folder, out)
+    return text
+
+
+def draw_limited_data(data_folder: Path, out: Path) -> None:
+    """MPJPE against the share of frames whose poses are known: the mean over seeds, and their span as a band."""
+    found = {
+        label: np.array(
+            [
+                [
+                    measured(get_run(f"lift-{name}-{kind}"), seed, data_folder, out, averaged=kind == "flips")
+                    .row("hdm05_11")
+                    .figures["MPJPE"]
+                    for name in SHARES.values()
+                ]
+                for seed in SEEDS
+            ]
+        )
+        for kind, label in KINDS.items()
+    }
+    curves(
+        found,
+        [float(share.removesuffix(" %")) for share in SHARES],
+        out / "bodies-limited-data.png",
+        x="share of the frames that have known poses, %",
+        y="MPJPE, mm",
+        title="Lifting subject mm of hdm05_11",
+        logarithmic=True,
+    )
 
 
 def _table(suite: Suite, data_folder: Path, out: Path) -> str:

@@ -86,7 +86,6 @@ class Flip(nn.Module):
     """`Mirror.of` on tensors."""
 
     index: Tensor
-    signs: Tensor
 
     def __init__(self, mirror: Mirror) -> None:
         super().__init__()

@@ -97,7 +97,8 @@ class LiftData:
 
     `sources` are among hdm05_11, cmu_9act, reactidle and bandai_namco, seen by four virtual cameras, and human36m and humaneva with the
     detector's `keypoints`. Keypoints are in `seen_order`, targets in `order`. A window gives the poses of `outputs` consecutive frames and
-    has `receptive` - 1 frames more than these; `fps` brings motion to this rate, by default its own. With a `share` below 1 only one run of
+    has `receptive` - 1 frames more than these; `fps` brings motion to this rate, by default its own, and `turns` lets more virtual cameras
+    see what is trained on. With a `share` below 1 only one run of
     this share of each training recording's frames has known poses; the frames around are seen all the same. Without `hold_out` validation
     recordings are trained on as well.
     """
@@ -110,6 +111,7 @@ class LiftData:
     seen_order: str = "h36m-17"
     keypoints: str = "cpn_ft_h36m_dbb"
     fps: float | None = None
+    turns: tuple[float, ...] = ()
     share: float = 1.0
     hold_out: bool = True
     with_confidence: bool = False
@@ -142,7 +144,7 @@ class LiftBatches:
     @cached_property
     def recordings(self) -> list[LiftClip]:
         """All clips of all cameras. Whole clips, padded with `body_motion.edge_padded`, are what to measure a network on."""
-        how = {"keypoints": self.data.keypoints, "fps": self.data.fps}
+        how = {"keypoints": self.data.keypoints, "fps": self.data.fps, "turns": self.data.turns}
         return [c for s in self.data.sources for c in lift_clips(self.folder, s, self.seen, self.skeleton, **how)]
 
     def clips(self, split: Split, source: str | None = None) -> list[LiftClip]:

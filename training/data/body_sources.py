@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from models.contract.body import convert_body, convert_confidence, get_body_order, undefined_joints
-from models.contract.body_motion import resampled
+from models.contract.body_motion import about_y, resampled
 from models.contract.skeleton import Skeleton
 from training.data.action_clips import ActionSet, actions_of
 from training.data.bodies import BodyClip, UnknownBodies
@@ -25,14 +25,29 @@ RIG = Path("cameras") / "virtual_rig_4cam.json"
 
 
 def lift_clips(
-    folder: Path, source: str, seen: Skeleton, skeleton: Skeleton, *, keypoints: str, fps: float | None = None
+    folder: Path,
+    source: str,
+    seen: Skeleton,
+    skeleton: Skeleton,
+    *,
+    keypoints: str,
+    fps: float | None = None,
+    turns: tuple[float, ...] = (),
 ) -> list[LiftClip]:
     """All clips of a source by all cameras: motion as the virtual rig sees it, at `fps`, or measured `keypoints` at the rate they have.
+
+    Motion to train on is seen once more after each of `turns`, degrees about the vertical: as by so many more cameras.
 
     Raises UnknownBodies, also for measured keypoints that lack a joint of `seen`, and what reading the source raises.
     """
     if source in MOTION:
         rig, clips = read_rig(folder / RIG), read_bodies(folder, source)
+        clips += [
+            replace(clip, name=f"{clip.name} turned {turn:g}", points=about_y(clip.points, np.deg2rad(turn)))
+            for clip in clips
+            if clip.split == "train"
+            for turn in turns
+        ]
         return [projected(clip, camera, seen, skeleton, fps) for clip in clips for camera in rig]
     if source not in ("human36m", "humaneva"):
         raise UnknownBodies(f"no poses to lift to in {source!r}; sources are {', '.join(MOTION)}, human36m, humaneva")
