@@ -1,0 +1,244 @@
+"""What a model of bodies is asked: shapes, what is refused, and what the chirality transform does to each tensor."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from models.contract.body import BODIES, mirrored
+from models.contract.body_task import MOST_FRAMES, ActionRecognition, PoseForecast, PoseLift, of_joints
+from models.contract.skeleton import UnknownOrder
+from models.contract.symmetry import SYMMETRIES, Mirror, acted_on, violation
+from models.contract.task import FaceLandmarks, HandForecast, Task, check_inputs, check_outputs, moves, tried_sizes
+from models.contract.tensor import WrongShape
+
+LIFT = PoseLift(receptive=27, seen_order="coco-17", confidence=True)
+FORECAST = PoseForecast(order="penn-13", past=8, future=16, fps=15)
+ACTION = ActionRecognition(
+    order="bandai-21", classes=("bow", "wave left", "wave right"), dims=3, frames=24, persons=2, mirrored=(0, 2, 1)
+)
+TASKS = {"lifting": LIFT, "forecasting": FORECAST, "recognition": ACTION}
+every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+@every_task
+def test_a_task_is_read_back_as_the_kind_it_says(task: BaseModel):
+    assert TypeAdapter(Task).validate_json(task.model_dump_json()) == task
+    with pytest.raises(ValidationError, match="extra"):
+        TypeAdapter(Task).validate_python(task.model_dump() | {"modes": 3})
+
+
+@pytest.mark.parametrize(
+    ("task", "shapes"),
+    [
+        (LIFT, {"keypoints": "(batch, frames, 17, 3)", "poses": "(batch, poses, 17, 3)"}),
+        (PoseLift(order="hdm05-25"), {"keypoints": "(batch, frames, 17, 2)", "poses": "(batch, poses, 25, 3)"}),
+        (FORECAST, {"past": "(batch, 8, 13, 2)", "future": "(batch, 16, 13, 2)"}),
+        (
+            FORECAST.model_copy(update={"confidence": True}),
+            {"past": "(batch, 8, 13, 3)", "future": "(batch, 16, 13, 2)"},
+        ),
+        (ACTION, {"clips": "(batch, 2, 24, 21, 4)", "logits": "(batch, 3)"}),
+        (ActionRecognition(order="penn-13", classes=("a", "b")), {"clips": "(batch, 1, 64, 13, 3)", "logits": "(batch, 2)"}),
+    ],
+)  # fmt: skip
+def test_a_task_says_its_tensors(task: Any, shapes: dict[str, str]):
+    assert {name: spec.describe() for name, spec in (task.inputs | task.outputs).items()} == shapes
+    assert {spec.dtype for spec in (task.inputs | task.outputs).values()} == {"float32"}
+
+
+def test_a_task_says_its_units():
+    assert {name: spec.unit for task in TASKS.values() for name, spec in (task.inputs | task.outputs).items()} == {
+        **{"keypoints": "half widths", "poses": "m", "past": "half boxes", "future": "half boxes"},
+        **{"clips": "m", "logits": ""},
+    }
+    flat = ActionRecognition(order="penn-13", classes=("a", "b"))
+    assert flat.inputs["clips"].unit == "half boxes"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        (PoseLift, {"receptive": 26}, "an odd number of frames, not 26"),
+        (PoseLift, {"receptive": 731}, "less than or equal to 729"),
+        (PoseLift, {"fps": 0}, "greater than 0"),
+        (PoseForecast, {"past": 0, "future": 1}, "greater than or equal to 1"),
+        (PoseForecast, {"past": 1, "future": 1, "box": "nothing"}, "'clip' or 'past'"),
+        (ActionRecognition, {"order": "penn-13", "classes": ("alone",)}, "at least 2 items"),
+        (ActionRecognition, {"order": "penn-13", "classes": ("a", "b"), "turned": True}, "only clips in three dimensions"),
+        (
+            ActionRecognition,
+            {"order": "penn-13", "classes": ("a", "b", "c"), "mirrored": (1, 2, 0)},
+            r"a permutation of 3 classes that undoes itself, not \(1, 2, 0\)",
+        ),
+        (ActionRecognition, {"order": "penn-13", "classes": ("a", "b"), "mirrored": (0,)}, "of 2 classes"),
+        (ActionRecognition, {"order": "penn-13", "classes": ("a", "b"), "mirrored": (0, 0)}, "that undoes itself"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(kind: type[BaseModel], given: dict[str, Any], message: str):
+    with pytest.raises(ValidationError, match=message):
+        kind(**given)
+
+
+@pytest.mark.parametrize("given", [{"order": "mpii-99"}, {"seen_order": "mpii-99"}])
+def test_an_order_that_is_none_is_refused_with_those_there_are(given: dict[str, Any]):
+    with pytest.raises((ValidationError, UnknownOrder), match=r"no joint order 'mpii-99'; known are h36m-17, coco-17"):
+        PoseLift(**given)
+
+
+def test_classes_keep_their_logits_unless_a_task_says_that_they_name_a_side():
+    plain = ACTION.model_copy(update={"mirrored": None})
+    assert plain.class_mirror == (0, 1, 2)
+    assert ACTION.class_mirror == (0, 2, 1)
+    assert ACTION.outputs["logits"].moves == Mirror(mirror=(0, 2, 1), negated=False)
+
+
+# --- shapes of what comes ---
+
+
+def test_a_clip_has_at_least_the_receptive_field_and_the_message_says_the_range():
+    for frames in (27, 28, 500):
+        check_inputs(LIFT, {"keypoints": noise(1, frames, 17, 3)}, "poses-lift")
+    wanted = (
+        rf"poses-lift takes keypoints of shape \(batch, frames, 17, 3\) with 27 to {MOST_FRAMES + 26} frames, not 26"
+    )
+    with pytest.raises(WrongShape, match=wanted):
+        check_inputs(LIFT, {"keypoints": noise(1, 26, 17, 3)}, "poses-lift")
+    longest = np.broadcast_to(np.zeros((), np.float32), (1, MOST_FRAMES + 26, 17, 3))
+    check_inputs(LIFT, {"keypoints": longest}, "poses-lift")
+    with pytest.raises(WrongShape, match=f"not {MOST_FRAMES + 27}$"):
+        check_inputs(LIFT, {"keypoints": longest.repeat(2, axis=1)[:, : MOST_FRAMES + 27]}, "poses-lift")
+
+
+def test_sizes_that_are_listed_one_by_one_are_said_one_by_one():
+    hands = HandForecast(past=10, future=5, fps=30)
+    with pytest.raises(WrongShape, match="with 21 or 42 nodes, not 20"):
+        check_inputs(hands, {"past": noise(1, 10, 20, 3)}, "it")
+
+
+@pytest.mark.parametrize(
+    ("task", "tensors", "message"),
+    [
+        (LIFT, {"keypoints": noise(1, 27, 17, 2)}, r"not \(1, 27, 17, 2\)"),
+        (LIFT, {"keypoints": noise(27, 17, 3)}, r"not \(27, 17, 3\)"),
+        (LIFT, {"poses": noise(1, 27, 17, 3)}, r"it takes \['keypoints'\], not \['poses'\]"),
+        (FORECAST, {"past": noise(1, 7, 13, 2)}, r"not \(1, 7, 13, 2\)"),
+        (FORECAST, {"past": noise(1, 8, 13, 2).astype(np.float64)}, "in float32, not float64"),
+        (ACTION, {"clips": noise(1, 1, 24, 21, 4)}, r"not \(1, 1, 24, 21, 4\)"),
+    ],
+)
+def test_tensors_of_another_shape_are_refused(task: Any, tensors: dict[str, np.ndarray], message: str):
+    with pytest.raises(WrongShape, match=message):
+        check_inputs(task, tensors, "it")
+
+
+def test_answers_are_checked_as_questions_are():
+    check_outputs(LIFT, {"poses": noise(2, 4, 17, 3)}, "it")
+    with pytest.raises(WrongShape, match=r"it gives logits of shape \(batch, 3\), not \(2, 4\)"):
+        check_outputs(ACTION, {"logits": noise(2, 4)}, "it")
+
+
+def test_a_model_is_tried_at_the_least_of_a_range_and_a_little_more_and_at_all_sizes_of_a_list():
+    assert tried_sizes(LIFT) == {"frames": (27, 30)}
+    assert tried_sizes(HandForecast(past=10, future=5, fps=30)) == {"nodes": (21, 42)}
+    assert tried_sizes(FORECAST) == tried_sizes(ACTION) == {}
+
+
+# --- how they move ---
+
+
+@pytest.mark.parametrize("order", BODIES)
+@pytest.mark.parametrize("numbers", [2, 3, 4])
+def test_the_mirror_is_the_transform_of_bodies_and_undoes_itself(order: str, numbers: int):
+    body, x = BODIES[order], noise(2, 5, len(BODIES[order].joints), numbers)
+    mirror = of_joints(order)
+    given = x.copy()
+    np.testing.assert_array_equal(mirror.of(x), mirrored(x, body))
+    np.testing.assert_array_equal(mirror.of(mirror.of(x)), x)
+    np.testing.assert_array_equal(x, given)  # what it is given stays as it is
+    assert not np.array_equal(mirror.of(x), x)
+
+
+def test_of_classes_the_mirror_exchanges_numbers_and_negates_none():
+    logits = noise(4, 3)
+    mirror = Mirror(mirror=(0, 2, 1), negated=False)
+    np.testing.assert_array_equal(mirror.of(logits), logits[:, [0, 2, 1]])
+    np.testing.assert_array_equal(mirror.of(mirror.of(logits)), logits)
+
+
+def test_a_missing_keypoint_is_missing_in_the_mirror():
+    x = noise(1, 3, 17, 3)
+    x[:, :, 5] = 0
+    image = of_joints("coco-17").of(x)
+    assert not image[:, :, BODIES["coco-17"].mirror[5]].any()
+
+
+def test_a_body_moves_with_the_chirality_transform_and_with_nothing_else():
+    x, mirror, rng = noise(2, 13, 3), of_joints("penn-13"), np.random.default_rng(0)
+    for symmetry, make in SYMMETRIES.items():
+        moved = acted_on(x, make(rng), symmetry, mirror)
+        np.testing.assert_array_equal(moved, mirror.of(x) if symmetry == "chirality" else x)
+    chirality = SYMMETRIES["chirality"](rng)
+    for other in ("points", "vectors", "invariant", "indices"):
+        np.testing.assert_array_equal(acted_on(x, chirality, "chirality", other), x)
+
+
+def test_all_tensors_of_a_body_are_mirrored_and_none_of_hands_and_faces_is():
+    for task in TASKS.values():
+        assert all(isinstance(how, Mirror) for how in moves(task).values())
+    for task in (HandForecast(past=10, future=5, fps=30), FaceLandmarks(levels=(100, 30), neighbours=8)):
+        assert not any(isinstance(how, Mirror) for how in moves(task).values())
+    assert moves(LIFT) == {"keypoints": of_joints("coco-17"), "poses": of_joints("h36m-17")}
+
+
+def test_a_function_that_breaks_the_transform_is_found_out_and_one_that_keeps_it_passes():
+    given, how = {"past": noise(2, 8, 13, 2)}, moves(FORECAST)
+
+    def held(x):
+        return {"future": x["past"][:, -1:].repeat(16, axis=1)}
+
+    def drifting(x):
+        return {"future": held(x)["future"] + np.array([0.25, 0], np.float32)}  # to one side
+
+    def sinking(x):
+        return {"future": held(x)["future"] + np.array([0, 0.25], np.float32)}
+
+    def one_sided(x):
+        future = held(x)["future"]
+        future[:, :, 1, 1] += 0.5  # one shoulder
+        return {"future": future}
+
+    assert violation(held, "chirality", given, moves=how) == 0
+    assert violation(sinking, "chirality", given, moves=how) == 0
+    assert violation(drifting, "chirality", given, moves=how) == pytest.approx(0.5)
+    assert violation(one_sided, "chirality", given, moves=how) == pytest.approx(0.5)
+    assert violation(drifting, "chirality", given) == 0  # nobody said that it is of bodies
+
+
+def test_so_is_one_that_lets_a_mirrored_class_keep_its_logit():
+    given = {"clips": noise(2, 2, 24, 21, 4)}
+    hands = [BODIES["bandai-21"].joints.index(f"{side}_wrist") for side in ("left", "right")]
+
+    def higher_hand(x):
+        left, right = (x["clips"][..., hand, 1].mean(axis=(1, 2)) for hand in hands)
+        return {"logits": np.stack([left + right, left, right], axis=1)}
+
+    keeping = ACTION.model_copy(update={"mirrored": None})
+    assert violation(higher_hand, "chirality", given, moves=moves(ACTION)) == 0
+    assert violation(higher_hand, "chirality", given, moves=moves(keeping)) > 0.01
+
+
+def test_the_transform_is_one_of_a_kind_and_is_tried_once():
+    calls = []
+
+    def counted(x):
+        calls.append(1)
+        return {"future": x["past"]}
+
+    violation(counted, "chirality", {"past": noise(1, 8, 13, 2)}, moves=moves(FORECAST))
+    assert len(calls) == 2

@@ -1,0 +1,103 @@
+"""What training on bodies minimises is what is reported, and what nobody knows teaches nothing."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from training.losses import pose_distance_mm, seen_distance, smoothed_cross_entropy, wrong_percent
+from training.pose_metrics import mpjpe_mm, top_k
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def gradient(x: Tensor) -> Tensor:
+    assert x.grad is not None
+    return x.grad
+
+
+def test_the_loss_of_lifting_is_protocol_1():
+    poses, true = noise(5, 3, 17, 3), noise(5, 3, 17, 3, seed=1)
+    reported = mpjpe_mm(poses.flatten(0, 1).numpy(), true.flatten(0, 1).numpy()).mean()
+    assert pose_distance_mm(poses, true).item() == pytest.approx(float(reported), rel=1e-5)
+
+
+def test_joints_that_are_not_known_do_not_count_and_teach_nothing():
+    poses, true = noise(5, 3, 17, 3).requires_grad_(), noise(5, 3, 17, 3, seed=1)
+    kept = [joint for joint in range(17) if joint != 10]
+    alone = pose_distance_mm(poses.detach()[:, :, kept], true[:, :, kept])
+    true[:, :, 10] = math.nan
+    true[0, 0, 3, 1] = math.nan  # one number of one joint is enough
+    pose_distance_mm(poses, true).backward()
+    assert torch.isfinite(gradient(poses)).all()
+    assert not gradient(poses)[:, :, 10].any()
+    assert not gradient(poses)[0, 0, 3].any()
+    assert gradient(poses)[:, :, kept][1:].ne(0).all()
+    true[0, 0, 3] = poses.detach()[0, 0, 3] + torch.tensor([0.003, 0.004, 0.0])
+    known = 15 * 16
+    with_it, without = pose_distance_mm(poses, true).item(), alone.item()
+    assert with_it != pytest.approx(without, rel=1e-6)
+    true[0, 0, 3] = math.nan
+    assert pose_distance_mm(poses, true).item() == pytest.approx((with_it * known - 5) / (known - 1), rel=1e-4)
+
+
+def test_where_no_pose_is_known_the_loss_is_0():
+    assert pose_distance_mm(noise(2, 1, 17, 3), torch.full((2, 1, 17, 3), math.nan)) == 0
+    assert seen_distance(noise(2, 1, 13, 2), torch.zeros(2, 1, 13, 3)) == 0
+
+
+def test_the_loss_of_forecasting_is_the_mean_distance_to_what_is_seen_in_hundredths():
+    poses, true = noise(4, 16, 13, 2), noise(4, 16, 13, 3, seed=1)
+    true[..., 2] = (true[..., 2] > 0).float()
+    slow = [
+        100 * math.dist(pose.tolist(), point[:2].tolist())
+        for pose, point in zip(poses.reshape(-1, 2), true.reshape(-1, 3), strict=True)
+        if point[2] == 1
+    ]
+    assert 100 < len(slow) < 4 * 16 * 13
+    assert seen_distance(poses, true).item() == pytest.approx(np.mean(slow), rel=1e-5)
+
+
+def test_what_is_not_seen_teaches_nothing_and_what_is_exact_has_a_finite_gradient():
+    poses, true = noise(2, 3, 13, 2).requires_grad_(), torch.ones(2, 3, 13, 3)
+    true[..., :2] = poses.detach()
+    true[:, :, 4, :2] += 0.5
+    true[:, :, 5, :2] += 0.5
+    true[:, :, 5, 2] = 0
+    loss = seen_distance(poses, true)
+    loss.backward()
+    assert torch.isfinite(gradient(poses)).all()
+    taught = gradient(poses).abs().sum(-1) > 1e-6
+    assert taught.all(0).all(0).tolist() == [joint == 4 for joint in range(13)]
+    assert loss.item() == pytest.approx(100 * 0.5 * math.sqrt(2) / 12, rel=1e-4)
+
+
+def test_a_tenth_of_the_weight_is_spread_over_all_classes():
+    logits, true = noise(6, 5), torch.tensor([0, 1, 2, 3, 4, 0])
+    log = logits.log_softmax(-1)
+    slow = [-(0.9 * row[label] + 0.1 * row.mean()) for row, label in zip(log, true, strict=True)]
+    assert smoothed_cross_entropy(logits, true).item() == pytest.approx(float(torch.stack(slow).mean()), rel=1e-5)
+    certain = torch.nn.functional.one_hot(true, 5).float()
+    assert smoothed_cross_entropy(1000 * certain, true) > smoothed_cross_entropy(3 * certain, true)
+
+
+def test_wrong_clips_are_those_that_are_not_right():
+    logits, true = noise(40, 7), torch.arange(40) % 7
+    assert wrong_percent(logits, true).item() == pytest.approx(100 * (1 - top_k(logits.numpy(), true.numpy())))
+    assert wrong_percent(torch.eye(7), torch.arange(7)) == 0
+    assert wrong_percent(torch.eye(7), (torch.arange(7) + 1) % 7) == 100
+
+
+def test_losses_take_what_the_network_was_shown_and_do_not_look_at_it():
+    shown = noise(2, 5, 13, 2)
+    poses, true = noise(2, 1, 13, 2), torch.ones(2, 1, 13, 3)
+    assert seen_distance(poses, true, shown, shown) == seen_distance(poses, true)
+    spatial = noise(2, 1, 17, 3)
+    assert pose_distance_mm(spatial, spatial + 1, shown) == pose_distance_mm(spatial, spatial + 1)
+    logits, label = noise(2, 3), torch.tensor([0, 1])
+    for loss in (smoothed_cross_entropy, wrong_percent):
+        assert loss(logits, label, shown) == loss(logits, label)
