@@ -5,13 +5,15 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
-from models.contract.skeleton import FACE68, FACE_REGIONS, HANDS, carried_joints
-from service import examples, forecast_hands, landmarks_face, problems
+from models.contract.body import BODIES
+from models.contract.skeleton import FACE68, FACE_REGIONS, HANDS, Skeleton, carried_joints
+from service import body_routes, examples, forecast_hands, landmarks_face, problems
+from service.body_schemas import ActionsRequest, LiftRequest, PosesRequest
 from service.problems import KINDS, Problem, ProblemDocument, documented
 from service.registry import Registry
 from service.schemas import HandsRequest, Health, JointOrder, LandmarkOrder, ModelInfo, ModelList, Readiness
@@ -22,8 +24,8 @@ from service.threads import Threads
 
 WEB = Path(__file__).parent / "web"
 DESCRIPTION = (
-    "Forecasts 3D hand motion and finds landmarks on 3D scans of faces, with networks whose symmetry is exact: "
-    "turn the input and the answer turns with it."
+    "Forecasts 3D hand motion, finds landmarks on 3D scans of faces, lifts, forecasts and recognises the motion of bodies, with networks "
+    "whose symmetry is exact: turn or mirror the input and the answer turns or mirrors with it."
 )
 
 
@@ -63,6 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(RequireKey, keys=settings.api_keys)
     app.add_middleware(Observe, metrics=metrics)  # added last: it is outermost
     app.include_router(forecast_hands.router(registry, metrics, bodies, settings))
+    app.include_router(body_routes.router(registry, metrics, bodies, settings))
     app.include_router(landmarks_face.router(registry, metrics, scans, settings))
 
     @app.get("/models", response_model=ModelList, tags=["models"])
@@ -77,7 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @app.get(
         "/models/{name}/example",
-        response_model=HandsRequest,
+        response_model=HandsRequest | LiftRequest | PosesRequest | ActionsRequest,
         response_model_exclude_none=True,
         responses={
             200: {"content": {landmarks_face.PLY: landmarks_face.BINARY}},
@@ -86,19 +89,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         tags=["models"],
     )
     async def model_example(name: str) -> Any:
-        """An input to try the model with: a clip as a body for POST /forecast/hands, a scan for POST /landmarks/face."""
+        """An input to try the model with: a clip as a body for the endpoint of its kind, a scan for POST /landmarks/face."""
         model = registry.serving(name)
         if model.kind == "face-landmarks":
             return Response(examples.scan_of_bundle(model.bundle), media_type=landmarks_face.PLY)
-        return examples.clip_of_bundle(model.bundle)
+        if model.kind == "hand-forecast":
+            return examples.clip_of_bundle(model.bundle)
+        return examples.body_of_bundle(model.bundle)
 
     @app.get("/joints", response_model=dict[str, JointOrder], tags=["models"])
     async def joints() -> dict[str, JointOrder]:
-        """The joint orders of one hand by name, with the bones between the joints."""
-        return {
-            name: JointOrder(joints=list(order.joints), bones=list(order.bones), carried=list(carried_joints(order)))
-            for name, order in HANDS.items()
-        }
+        """The joint orders of one hand and of a body by name, with the bones between the joints and what mirrors what."""
+        hands = {name: _order(order, "hand", list(carried_joints(order))) for name, order in HANDS.items()}
+        return hands | {name: _order(order, "body", []) for name, order in BODIES.items()}
 
     @app.get("/landmarks", response_model=dict[str, LandmarkOrder], tags=["models"])
     async def landmarks() -> dict[str, LandmarkOrder]:
@@ -143,6 +146,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     _publish_problems(app)
     return app
+
+
+def _order(order: Skeleton, of: Literal["hand", "body"], carried: list[str]) -> JointOrder:
+    joints, bones, mirror = list(order.joints), list(order.bones), list(order.mirror)
+    return JointOrder(of=of, joints=joints, bones=bones, mirror=mirror, carried=carried)
 
 
 def _publish_problems(app: FastAPI) -> None:

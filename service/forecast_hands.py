@@ -1,12 +1,11 @@
 """POST /forecast/hands: a request of any form through the model's batcher to an answer of any form."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
 from models.contract.task import HandForecast
 from service import examples, hands, wire
 from service.bodies import accepted, content_type, read_body
+from service.openapi import BINARY, operation
 from service.problems import documented
 from service.registry import Registry
 from service.schemas import HandsAnswer, HandsRequest
@@ -16,7 +15,7 @@ from service.threads import Threads
 
 PATH = "/forecast/hands"
 DECODE_ON_LOOP = 100_000  # bytes of JSON that take a quarter of a millisecond; more goes to a thread, for fairness
-BINARY = {"schema": {"type": "string", "format": "binary"}}
+OPTIONS = ("fps", "units", "joints", "model", "hand")
 ERRORS = (
     "malformed-body", "unknown-model", "not-acceptable", "body-too-large", "unsupported-media-type", "invalid-request",
     "wrong-shape", "not-finite", "out-of-range", "too-few-frames", "gap-too-long", "unknown-joints", "degenerate-hand",
@@ -32,7 +31,7 @@ def router(registry: Registry, metrics: Metrics, threads: Threads, settings: Set
         PATH,
         response_model=HandsAnswer,
         responses={200: {"content": {wire.MSGPACK: BINARY, wire.NPY: BINARY}}, **documented(*ERRORS)},
-        openapi_extra=_operation(),
+        openapi_extra=operation(HandsRequest, examples.hands(), OPTIONS),
         tags=["forecast"],
     )
     async def forecast_hands(request: Request) -> Response:
@@ -66,15 +65,3 @@ def router(registry: Registry, metrics: Metrics, threads: Threads, settings: Set
         return Response(content, headers=headers, media_type=wanted)
 
     return routes
-
-
-def _operation() -> dict[str, Any]:
-    """What FastAPI cannot see of a route that reads its own body: the body's forms and, for .npy, the parameters."""
-    schema = HandsRequest.model_json_schema()
-    parameters = [
-        {"name": name, "in": "query", "required": False, "schema": schema["properties"][name],
-         "description": f"with {wire.NPY} only, where it stands for the field of the same name"}
-        for name in ("fps", "units", "joints", "model", "hand")
-    ]  # fmt: skip
-    content = {wire.JSON: {"schema": schema, "examples": examples.hands()}, wire.MSGPACK: BINARY, wire.NPY: BINARY}
-    return {"parameters": parameters, "requestBody": {"required": True, "content": content}}

@@ -42,27 +42,33 @@ KINDS: dict[str, Kind] = {
     "not-acceptable": Kind(406, "None of the types in Accept can be given", "Accept one of the types in `detail`."),
     "body-too-large": Kind(413, "The body is too large", "Send fewer frames or points, or a binary form of them."),
     "scan-too-large": Kind(413, "The scan has too many points", "Thin the cloud or simplify the mesh."),
+    "too-many-frames": Kind(413, "The clips have too many frames", "Send a long clip in pieces that overlap a little."),
     "unsupported-media-type": Kind(415, "This Content-Type is not taken", "Use one of the types in `detail`."),
     "unknown-format": Kind(
         415, "The scan is in no format that is read, or not in the one it is called", "Name the file as what it is."
     ),
     "invalid-request": Kind(422, "A field is not what it should be", "`errors` points at the field."),
     "wrong-shape": Kind(
-        422, "Points have the wrong shape", "Frames of joints of x, y, z; GET /joints lists the orders."
+        422, "Points have the wrong shape", "Frames of joints of numbers; GET /joints lists the orders."
     ),
     "not-finite": Kind(
         422,
         "A coordinate is not a finite number",
-        "Send null for a hand that was not seen, and no such points of a scan.",
+        "Send null for a hand or a keypoint that was not seen, and no such points of a scan.",
     ),
     "out-of-range": Kind(
-        422, "A coordinate is too large", "Coordinates are within 1000 m of the origin; check `units`."
+        422, "A number is out of range", "`detail` says the range; check `units`, or the size of the image."
     ),
     "too-few-frames": Kind(422, "Too few frames", "Send as many frames as `detail` wants, the newest last."),
     "gap-too-long": Kind(
-        422, "A hand was not seen for too long", "Forecast a hand that is seen now and was seen before."
+        422,
+        "A hand or a joint was not seen for too long",
+        "Send what is seen now and was seen before.",
     ),
     "unknown-joints": Kind(422, "No such joint order", "GET /joints lists the orders."),
+    "missing-joints": Kind(
+        422, "The joint order lacks joints that the model wants", "Choose a model that takes a confidence."
+    ),
     "degenerate-hand": Kind(
         422, "The points do not span a hand", "Wrist, index MCP and pinky MCP must not be in one line."
     ),

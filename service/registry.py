@@ -13,7 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from models.contract.body import get_body_order
+from models.contract.body_task import ActionRecognition, PoseForecast
 from models.contract.bundle import META, BadBundle, Bundle, read_bundle, repeat_example
+from models.contract.task import Task
 from service.batcher import Batcher
 from service.predictor import Calibration, Predictor, calibrate, seconds_of
 from service.problems import Problem
@@ -108,6 +111,7 @@ class Registry:
         bundle = read_bundle(folder)
         if bundle.meta.name != folder.name:
             raise BadBundle(f"it is called {bundle.meta.name}: a bundle's folder carries its name")
+        check_servable(bundle.meta.task)
         predictor = Predictor(bundle, self._settings.device)
         repeat_example(bundle, predictor.run)
         calibration = self._calibrate(predictor)
@@ -195,6 +199,16 @@ class Registry:
         return dict.fromkeys(self._models, "ready") | {
             name: f"refused: {no.reason}" for name, no in self._refused.items()
         }
+
+
+def check_servable(task: Task) -> None:
+    """Raises BadBundle for models that are for the record: whoever asks cannot know what they want to be shown."""
+    if isinstance(task, PoseForecast) and (task.fps is None or task.box == "clip"):
+        raise BadBundle(
+            "it forecasts from samples spread over a clip, or in the box round the whole of it: for the record"
+        )
+    if isinstance(task, ActionRecognition) and task.dims == 3 and "pelvis" not in get_body_order(task.order).joints:
+        raise BadBundle(f"it sees people from where their pelvis is, and {task.order} bodies have none")
 
 
 def _reason(error: Exception, folder: Path) -> str:

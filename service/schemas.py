@@ -193,9 +193,11 @@ def expected_error(meta: BundleMeta) -> list[dict[str, Any]]:
 
 
 class JointOrder(BaseModel):
-    joints: list[str]
+    of: Literal["hand", "body"]
+    joints: list[str] = Field(description="in order; of bodies left and right are the person's own")
     bones: list[tuple[int, int]]
-    carried: list[str] = Field(description="joints that are not forecast: they ride rigidly with the palm")
+    mirror: list[int] = Field(description="which joint each is in a mirror; of one hand itself, of the other hand")
+    carried: list[str] = Field(description="joints of a hand that are not forecast: they ride rigidly with the palm")
 
 
 class Health(BaseModel):

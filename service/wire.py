@@ -2,12 +2,15 @@
 
 Every form decodes to the same `HandsAsked`. Nothing is unpickled and no header is believed: a body gives at most as
 many numbers as it has bytes.
+
+What is not of hands here serves arrays of other points too.
 """
 
 import ast
+import math
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,6 +29,17 @@ NPY_MAGIC, NPY_MAX_HEADER = b"\x93NUMPY", 1024
 _decode_json = msgspec.json.Decoder(HandsJson).decode
 _decode_msgpack = msgspec.msgpack.Decoder(HandsMsgpack).decode
 _encode_msgpack = msgspec.msgpack.Encoder().encode
+
+
+class Shape(NamedTuple):
+    """Which shapes an array may have: any of so many axes, the last of any of these sizes."""
+
+    axes: tuple[int, ...]
+    numbers: tuple[int, ...]
+    said: str
+
+
+HANDS_SHAPE = Shape((3,), (3,), "[frames, joints, 3]")
 
 
 @dataclass(frozen=True)
@@ -52,10 +66,9 @@ def decode_hands(body: bytes, media: str, query: dict[str, str]) -> HandsAsked:
     """The request of a hand forecast. Raises malformed-body, invalid-request or wrong-shape."""
     if media == NPY:
         options = typed(msgspec.convert, query, type=HandsOptions, strict=False, mark="?")
-        values, dtype = read_npy(body)
+        values, dtype = read_npy(body, HANDS_SHAPE)
         return HandsAsked(options, {"past": Points(values, None)}, dtype, "?")
-    if query:
-        raise Problem.at("invalid-request", f"?{min(query)}", f"parameters of a {media} request are fields of its body")
+    refuse_parameters(query, media)
     struct = typed(_decode_json if media == JSON else _decode_msgpack, body)
     arrays = {name: array for name in ARRAYS if (array := getattr(struct, name)) is not None}
     if isinstance(struct, HandsMsgpack) and any(isinstance(array, bytes) for array in arrays.values()):
@@ -65,8 +78,14 @@ def decode_hands(body: bytes, media: str, query: dict[str, str]) -> HandsAsked:
     return HandsAsked(struct, {name: _of_lists(name, array) for name, array in arrays.items()}, "<f8")
 
 
-def read_npy(body: bytes) -> tuple[Float[np.ndarray, "frames nodes 3"], str]:
-    """The array of a .npy file (version 1.0 to 3.0, float32 or float64, C order, three axes) and its dtype.
+def refuse_parameters(query: dict[str, str], media: str) -> None:
+    """Raises invalid-request if there are any: rather than ignore them."""
+    if query:
+        raise Problem.at("invalid-request", f"?{min(query)}", f"parameters of a {media} request are fields of its body")
+
+
+def read_npy(body: bytes, wanted: Shape) -> tuple[Float[np.ndarray, "..."], str]:
+    """The array of a .npy file (version 1.0 to 3.0, float32 or float64, C order, of the shape wanted) and its dtype.
 
     The header is parsed as a literal of at most NPY_MAX_HEADER bytes and must account for every byte of the file.
     """
@@ -86,7 +105,7 @@ def read_npy(body: bytes) -> tuple[Float[np.ndarray, "frames nodes 3"], str]:
         raise Problem("malformed-body", "the .npy header has no descr, fortran_order and shape") from None
     if dtype not in ("<f4", "<f8") or fortran is not False:
         raise Problem.at("wrong-shape", "", "wanted a .npy array of little-endian float32 or float64 in C order")
-    return _shaped(body[end:], shape, dtype, ""), dtype
+    return shaped(body[end:], shape, dtype, "", wanted), dtype
 
 
 def encode(answer: dict[str, Any], media: str, dtype: str) -> tuple[bytes, dict[str, str]]:
@@ -95,13 +114,9 @@ def encode(answer: dict[str, Any], media: str, dtype: str) -> tuple[bytes, dict[
         return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), {}
     if media == MSGPACK:
         shape = next(value.shape for value in answer.values() if isinstance(value, np.ndarray) and value.ndim == 3)
-        return _encode_msgpack({**_packed(answer, dtype), "shape": shape, "dtype": dtype}), {}
+        return msgpack_bytes({**answer, "shape": shape, "dtype": dtype}, dtype), {}
     sides = [name for name in ("future", "left", "right") if answer.get(name) is not None]
-    array = np.concatenate([answer[name] for name in sides], axis=1).astype(dtype)
-    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {array.shape}, }}"
-    header += " " * (-(len(header) + 11) % 64) + "\n"
-    body = NPY_MAGIC + b"\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + array.tobytes()
-    return body, {
+    return npy_bytes(np.concatenate([answer[name] for name in sides], axis=1), dtype), {
         "x-chiron-model": answer["model"]["name"],
         "x-chiron-model-version": answer["model"]["version"],
         "x-chiron-arrays": ",".join(sides),
@@ -110,6 +125,19 @@ def encode(answer: dict[str, Any], media: str, dtype: str) -> tuple[bytes, dict[
         "x-chiron-joints": answer["joints"],
         "x-chiron-filled-frames": str(answer["filled_frames"]),
     }
+
+
+def npy_bytes(array: Float[np.ndarray, "..."], dtype: str) -> bytes:
+    """The array as a .npy file."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {array.shape}, }}"
+    header += " " * (-(len(header) + 11) % 64) + "\n"
+    start = NPY_MAGIC + b"\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+    return start + array.astype(dtype).tobytes()
+
+
+def msgpack_bytes(answer: dict[str, Any], dtype: str) -> bytes:
+    """The answer as MessagePack, arrays of points as raw floats."""
+    return _encode_msgpack(_packed(answer, dtype))
 
 
 def _packed(value: Any, dtype: str) -> Any:
@@ -141,15 +169,15 @@ def _of_bytes(name: str, array: Frames | bytes, struct: HandsMsgpack) -> Points:
         raise Problem.at("invalid-request", f"/{name}", "wanted raw floats, as the other array; came lists")
     if struct.shape is None:
         raise Problem.at("invalid-request", "/shape", "raw floats want a shape [frames, joints, 3]")
-    return Points(_shaped(array, struct.shape, struct.dtype, f"/{name}"), None)
+    return Points(shaped(array, struct.shape, struct.dtype, f"/{name}", HANDS_SHAPE), None)
 
 
-def _shaped(data: bytes, shape: Any, dtype: str, pointer: str) -> Float[np.ndarray, "frames nodes 3"]:
-    if not (
-        isinstance(shape, tuple) and len(shape) == 3 and shape[2] == 3 and all(type(n) is int and n > 0 for n in shape)
-    ):
-        raise Problem.at("wrong-shape", pointer, f"wanted [frames, joints, 3], none of them 0; came {str(shape)[:80]}")
-    wanted = shape[0] * shape[1] * 3 * np.dtype(dtype).itemsize
-    if len(data) != wanted:
-        raise Problem.at("wrong-shape", pointer, f"{list(shape)} of {dtype} is {wanted} bytes; {len(data)} came")
+def shaped(data: bytes, shape: Any, dtype: str, pointer: str, wanted: Shape) -> Float[np.ndarray, "..."]:
+    """Raw little-endian floats as an array of float64. Raises wrong-shape, at `pointer`."""
+    whole = isinstance(shape, tuple) and all(type(n) is int and n > 0 for n in shape)
+    if not whole or len(shape) not in wanted.axes or shape[-1] not in wanted.numbers:
+        raise Problem.at("wrong-shape", pointer, f"wanted {wanted.said}, none of them 0; came {str(shape)[:80]}")
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if len(data) != size:
+        raise Problem.at("wrong-shape", pointer, f"{list(shape)} of {dtype} is {size} bytes; {len(data)} came")
     return np.frombuffer(data, dtype).reshape(shape).astype(np.float64)

@@ -11,6 +11,8 @@ from clouds import bumpy_cloud, inputs_of
 from fastapi.testclient import TestClient
 from onnx import TensorProto, helper, numpy_helper
 
+from models.contract.body import get_body_order
+from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
 from models.contract.bundle import BundleMeta, Measurement, TrainingSource, write_bundle
 from models.contract.skeleton import FACE68
 from models.contract.task import FaceLandmarks, HandForecast, Task
@@ -19,6 +21,7 @@ from service.settings import Settings
 
 OPSET = 17
 MAX_BODY, MAX_SCAN = 1_000_000, 4_000_000
+ARMS = ("left up", "right up", "neither")
 
 
 def constant_velocity(task: HandForecast) -> bytes:
@@ -80,6 +83,68 @@ def shells(task: FaceLandmarks) -> bytes:
     return graph_of("shells", nodes, constants, task)
 
 
+def window_means(task: PoseLift) -> bytes:
+    """A pose is the mean of the window's keypoints from the pelvis, and its depth that of the last of their numbers."""
+    joints, numbers = len(get_body_order(task.order).joints), 3 if task.confidence else 2
+    constants = {
+        "rows": np.array([0, -1, joints * numbers]),
+        "bodies": np.array([0, -1, joints, numbers]),
+        "pelvis": np.array([get_body_order(task.order).joints.index("pelvis")]),
+        "channels": np.array([0, 1, numbers - 1]),
+    }
+    nodes = [
+        helper.make_node("Reshape", ["keypoints", "rows"], ["frames_first"]),
+        helper.make_node("Transpose", ["frames_first"], ["frames_last"], perm=[0, 2, 1]),
+        helper.make_node("AveragePool", ["frames_last"], ["means_last"], kernel_shape=[task.receptive]),
+        helper.make_node("Transpose", ["means_last"], ["means_first"], perm=[0, 2, 1]),
+        helper.make_node("Reshape", ["means_first", "bodies"], ["means"]),
+        helper.make_node("Gather", ["means", "pelvis"], ["origin"], axis=2),
+        helper.make_node("Sub", ["means", "origin"], ["from_pelvis"]),
+        helper.make_node("Gather", ["from_pelvis", "channels"], ["poses"], axis=3),
+    ]
+    return graph_of("window-means", nodes, constants, task)
+
+
+def onwards_2d(task: PoseForecast) -> bytes:
+    """Every keypoint goes on as it went between the last two frames."""
+    constants = {
+        "xy": np.array([0, 1]),
+        "last_index": np.array([task.past - 1]),
+        "previous_index": np.array([task.past - 2]),
+        "steps": np.arange(1, task.future + 1, dtype=np.float32).reshape(1, -1, 1, 1),
+    }
+    nodes = [
+        helper.make_node("Gather", ["past", "xy"], ["seen"], axis=3),
+        helper.make_node("Gather", ["seen", "last_index"], ["last"], axis=1),
+        helper.make_node("Gather", ["seen", "previous_index"], ["previous"], axis=1),
+        helper.make_node("Sub", ["last", "previous"], ["velocity"]),
+        helper.make_node("Mul", ["velocity", "steps"], ["moved"]),
+        helper.make_node("Add", ["last", "moved"], ["future"]),
+    ]
+    return graph_of("onwards", nodes, constants, task)
+
+
+def raised_wrists(task: ActionRecognition) -> bytes:
+    """Logits of left up, right up and neither: mean heights of the wrists over all persons and frames, and 0.1."""
+    joints = get_body_order(task.order).joints
+    constants = {
+        "wrists": np.array([joints.index("left_wrist"), joints.index("right_wrist")]),
+        "height": np.array(1),
+        "neither": np.full((1, 1), 0.1, np.float32),
+        "none": np.zeros((1, 1), np.float32),
+    }
+    nodes = [
+        helper.make_node("Gather", ["clips", "height"], ["heights"], axis=4),
+        helper.make_node("Gather", ["heights", "wrists"], ["two"], axis=3),
+        helper.make_node("ReduceMean", ["two"], ["sides"], axes=[1, 2], keepdims=0),
+        helper.make_node("ReduceMean", ["sides"], ["both"], axes=[1], keepdims=1),
+        helper.make_node("Mul", ["both", "none"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "neither"], ["third"]),
+        helper.make_node("Concat", ["sides", "third"], ["logits"], axis=1),
+    ]
+    return graph_of("raised-wrists", nodes, constants, task)
+
+
 def graph_of(name: str, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], task: Task) -> bytes:
     """An ONNX file with the inputs and outputs of the task."""
     kinds = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": TensorProto.INT64}
@@ -100,12 +165,15 @@ def make_bundle(parent: Path, name: str, task: Task, model: bytes, inputs: dict[
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     outputs = {key: np.asarray(x) for key, x in zip(task.outputs, session.run(list(task.outputs), inputs), strict=True)}
     error = Measurement(metric="error", value=12.5, unit="mm", split="test", source="made up", windows=10, recordings=2)
-    hands = isinstance(task, HandForecast)
+    symmetries = {
+        "hand-forecast": ("translation", "rotation", "mirror-swap"),
+        "face-landmarks": ("translation", "rotation"),
+    }
     meta = BundleMeta(
         name=name,
         title="Made in a test",
         task=task,
-        symmetries=("translation", "rotation", "mirror-swap") if hands else ("translation", "rotation"),
+        symmetries=symmetries.get(task.kind, ("chirality",)),
         network="no network",
         parameters=0,
         opset=OPSET,
@@ -129,6 +197,36 @@ def make_face(parent: Path, name: str, task: FaceLandmarks) -> Path:
     return make_bundle(parent, name, task, shells(task), inputs_of(task, bumpy_cloud(2000)))
 
 
+def make_lifter(parent: Path, name: str, task: PoseLift) -> Path:
+    keypoints = moving_body(task.receptive + 3, 2)[None] / 1000
+    ones = np.ones((*keypoints.shape[:-1], int(task.confidence)))
+    inputs = {"keypoints": np.concatenate([keypoints, ones], axis=-1).astype(np.float32)}
+    return make_bundle(parent, name, task, window_means(task), inputs)
+
+
+def make_forecaster(parent: Path, name: str, task: PoseForecast) -> Path:
+    past = moving_body(task.past, 2, len(get_body_order(task.order).joints))[None] / 1000
+    ones = np.ones((*past.shape[:-1], int(task.confidence)))
+    inputs = {"past": np.concatenate([past, ones], axis=-1).astype(np.float32)}
+    return make_bundle(parent, name, task, onwards_2d(task), inputs)
+
+
+def make_recogniser(parent: Path, name: str, task: ActionRecognition) -> Path:
+    joints = len(get_body_order(task.order).joints)
+    clips = np.stack([moving_body(task.frames, task.dims, joints, seed) / 1000 for seed in range(task.persons)])[None]
+    inputs = {"clips": np.concatenate([clips, np.ones((*clips.shape[:-1], 1))], axis=-1).astype(np.float32)}
+    return make_bundle(parent, name, task, raised_wrists(task), inputs)
+
+
+def moving_body(frames: int, dims: int, joints: int = 17, seed: int = 0) -> np.ndarray:
+    """(frames, joints, dims): points within some hundred units of 500 that drift and wave smoothly; of no order's shape."""
+    rng = np.random.default_rng(seed)
+    rest = 500 + rng.normal(scale=100, size=(1, joints, dims))
+    time = np.arange(frames).reshape(frames, 1, 1) / 30
+    wave = 30 * np.sin(3 * time + rng.uniform(0, 6, size=(1, joints, dims)))
+    return rest + wave + 20 * time * rng.normal(size=(1, 1, dims))
+
+
 def moving_hands(frames: int, hands: int, joints: int = 21, seed: int = 0) -> np.ndarray:
     """(frames, hands * joints, 3) metres: hands of points within 0.1 m that drift and wave smoothly."""
     rng = np.random.default_rng(seed)
@@ -140,11 +238,22 @@ def moving_hands(frames: int, hands: int, joints: int = 21, seed: int = 0) -> np
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of bundles: `hands-thirty` (30 to 30 frames at 30 fps), `hands-modes` (10 to 10, three modes), `face-shells`."""
+    """A folder of bundles: `hands-thirty` (30 to 30 frames at 30 fps), `hands-modes` (10 to 10, three modes), `face-shells`; and of
+    bodies those that take a confidence, those that take none (`-sure`), and two recognisers, of one person in 3D and of two in 2D."""
     folder = tmp_path_factory.mktemp("bundles")
     make_hands(folder, "hands-thirty", HandForecast(past=30, future=30, fps=30))
     make_hands(folder, "hands-modes", HandForecast(past=10, future=10, fps=30, modes=3))
     make_face(folder, "face-shells", FaceLandmarks())
+    make_lifter(folder, "lift-means", PoseLift(receptive=9, confidence=True))
+    make_lifter(folder, "lift-sure", PoseLift(receptive=3, fps=25))
+    make_forecaster(folder, "poses-onwards", PoseForecast(past=10, future=10, fps=10, confidence=True))
+    make_forecaster(folder, "poses-sure", PoseForecast(order="penn-13", past=5, future=3, fps=10))
+    make_recogniser(folder, "actions-3d", ActionRecognition(
+        order="h36m-17", classes=ARMS, dims=3, frames=20, turned=True, mirrored=(1, 0, 2)
+    ))  # fmt: skip
+    make_recogniser(folder, "actions-pairs", ActionRecognition(
+        order="coco-17", classes=ARMS, persons=2, frames=16, tempo="crop", mirrored=(1, 0, 2)
+    ))  # fmt: skip
     return folder
 
 

@@ -21,7 +21,9 @@ BODY = {"fps": 30, "past": moving_hands(30, hands=1).tolist()}
 
 @pytest.fixture
 def copied(bundles, tmp_path):
-    return shutil.copytree(bundles, tmp_path / "bundles")
+    """The bundles of hands and faces, to spoil."""
+    bodies = shutil.ignore_patterns("lift-*", "poses-*", "actions-*")
+    return shutil.copytree(bundles, tmp_path / "bundles", ignore=bodies)
 
 
 def spoil(folder, file: str) -> None:
@@ -86,8 +88,11 @@ def test_without_any_model_the_service_is_alive_and_not_ready(tmp_path, make):
 def test_the_first_model_by_name_answers_where_the_settings_choose_none(bundles):
     with serving(bundles) as client:
         assert client.get("/models").json()["defaults"] == {
+            "action-recognition": "actions-3d",
             "face-landmarks": "face-shells",
             "hand-forecast": "hands-modes",
+            "pose-forecast": "poses-onwards",
+            "pose-lift": "lift-means",
         }
         assert client.post(URL, json=BODY).json()["model"]["name"] == "hands-modes"
 

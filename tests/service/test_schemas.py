@@ -4,11 +4,26 @@ import json
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from pydantic import create_model
 
+from models.contract.body import BODIES
+from models.contract.bundle import read_bundle
 from models.contract.cloud_files import READERS
-from service import examples, uploads
+from models.contract.skeleton import HANDS
+from service import body_routes, examples, uploads
+from service.body_schemas import (
+    ActionsJson,
+    ActionsMsgpack,
+    ActionsRequest,
+    LiftJson,
+    LiftMsgpack,
+    LiftRequest,
+    PosesJson,
+    PosesMsgpack,
+    PosesRequest,
+)
 from service.problems import KINDS, MEDIA_TYPE
 from service.schemas import FaceOptions, HandsAnswer, HandsJson, HandsRequest
 
@@ -16,9 +31,11 @@ from .test_forecast_hands import URL
 from .test_landmarks_face import NPZ, PLY
 from .test_landmarks_face import URL as FACE_URL
 
+BODY_PATHS = tuple(endpoint.path for endpoint in body_routes.ENDPOINTS)
+
 
 def plain(schema: Any, definitions: dict[str, Any]) -> Any:
-    """A JSON schema without what decides nothing: titles, prose, the names of definitions, the order of choices."""
+    """A JSON schema without what decides nothing: titles, prose, the names of definitions, the order of choices and of fields."""
     if isinstance(schema, list):
         return [plain(item, definitions) for item in schema]
     if not isinstance(schema, dict):
@@ -33,14 +50,14 @@ def plain(schema: Any, definitions: dict[str, Any]) -> Any:
         kept.pop("items", None)  # both lengths are given: msgspec says besides that there are no more items
     if "enum" in kept:
         kept.pop("type", None)  # pydantic says besides that the choices are strings
-    for choices in ("anyOf", "enum"):
+    for choices in ("anyOf", "enum", "required"):
         if choices in kept:
             kept[choices] = sorted(kept[choices], key=lambda choice: json.dumps(choice, sort_keys=True))
     return kept
 
 
-def of_msgspec() -> Any:
-    (schema,), definitions = msgspec.json.schema_components([HandsJson])
+def of_msgspec(struct: Any = HandsJson) -> Any:
+    (schema,), definitions = msgspec.json.schema_components([struct])
     return plain(schema, definitions)
 
 
@@ -49,8 +66,18 @@ def of_pydantic(model: Any = HandsRequest) -> Any:
     return plain(schema, schema.get("$defs", {}))
 
 
-def test_what_is_published_is_what_is_decoded():
-    assert of_pydantic() == of_msgspec()
+@pytest.mark.parametrize(
+    ("model", "struct"),
+    [(HandsRequest, HandsJson), (LiftRequest, LiftJson), (PosesRequest, PosesJson), (ActionsRequest, ActionsJson)],
+)
+def test_what_is_published_is_what_is_decoded(model, struct):
+    assert of_pydantic(model) == of_msgspec(struct)
+
+
+@pytest.mark.parametrize("struct", [LiftMsgpack, PosesMsgpack, ActionsMsgpack])
+def test_messagepack_takes_the_fields_of_json_and_two_more(struct):
+    json_struct = {LiftMsgpack: LiftJson, PosesMsgpack: PosesJson, ActionsMsgpack: ActionsJson}[struct]
+    assert set(struct.__struct_fields__) == {*json_struct.__struct_fields__, "shape", "dtype"}
 
 
 @pytest.mark.parametrize("change", [{"fps": (int, ...)}, {"hand": (str | None, None)}, {"more": (int | None, None)}])
@@ -77,13 +104,13 @@ def test_every_example_in_the_document_runs_as_it_is_printed(client, document):
                 )
                 assert response.status_code == 200, (name, response.text)
                 ran += 1
-    assert ran == len(examples.hands()) >= 3
+    assert ran == sum(len(made()) for made in (examples.hands, examples.lift, examples.poses, examples.actions)) >= 10
 
 
 def test_every_get_in_the_document_answers_with_a_documented_status(client, document):
     for path, method, operation in operations(document):
         if method == "get":
-            for value in ("hands-thirty", "face-shells", "nothing"):
+            for value in ("hands-thirty", "face-shells", "lift-means", "nothing"):
                 status = client.get(path.format(name=value, kind=value)).status_code
                 assert str(status) in operation["responses"], path
 
@@ -97,7 +124,7 @@ def test_every_operation_says_what_it_is_for(document):
 def test_every_error_is_published_as_a_problem(document):
     assert "HTTPValidationError" not in json.dumps(document)
     statuses = {str(kind.status) for name, kind in KINDS.items() if name not in ("unauthorized", "method-not-allowed")}
-    for path in (URL, FACE_URL):
+    for path in (URL, FACE_URL, *BODY_PATHS):
         responses = document["paths"][path]["post"]["responses"]
         assert statuses | {"200"} == set(responses)
         for status in statuses:
@@ -137,8 +164,54 @@ def test_the_example_of_a_model_is_a_request_that_runs(client):
         assert answer.json()["model"]["name"] == name
 
 
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("lift-means", "/poses/lift"),
+        ("lift-sure", "/poses/lift"),
+        ("poses-onwards", "/forecast/poses"),
+        ("poses-sure", "/forecast/poses"),
+        ("actions-3d", "/actions/recognize"),
+        ("actions-pairs", "/actions/recognize"),
+    ],
+)
+def test_the_example_of_a_model_of_bodies_is_a_request_that_gives_its_example_answer(client, bundles, name, path):
+    answer = client.post(path, json=client.get(f"/models/{name}/example").json())
+    assert answer.status_code == 200, answer.text
+    body, bundle = answer.json(), read_bundle(bundles / name)
+    assert body["model"]["name"] == name
+    (wanted,) = bundle.example()[1].values()
+    if path == "/poses/lift":
+        half = (len(body["poses"]) - len(wanted[0])) // 2
+        np.testing.assert_allclose(np.array(body["poses"])[half:-half], wanted[0], atol=2e-4)
+    elif path == "/actions/recognize":
+        assert sum(class_["probability"] for class_ in body["classes"]) == pytest.approx(1, abs=1e-6)
+    else:
+        np.testing.assert_allclose((np.array(body["future"]) - 500) / 300, wanted[0], atol=2e-4)
+
+
 def test_the_answer_is_what_the_document_says(client, document):
     for example in examples.hands().values():
         answer = client.post(URL, json=example["value"]).json()
         HandsAnswer.model_validate(answer, strict=False)
         assert set(answer) <= set(document["components"]["schemas"]["HandsAnswer"]["properties"])
+
+
+@pytest.mark.parametrize("endpoint", body_routes.ENDPOINTS, ids=lambda endpoint: endpoint.path)
+def test_an_answer_about_bodies_is_what_the_document_says(client, document, endpoint):
+    for example in endpoint.examples().values():
+        answer = client.post(endpoint.path, json=example["value"]).json()
+        endpoint.answer.model_validate(answer, strict=False)
+        assert set(answer) <= set(document["components"]["schemas"][endpoint.answer.__name__]["properties"])
+
+
+def test_the_joint_orders_of_hands_and_bodies_are_listed(client):
+    orders = client.get("/joints").json()
+    assert set(orders) == {*HANDS, *BODIES}
+    body = orders["penn-13"]
+    assert (body["of"], len(body["joints"]), orders["mano"]["of"]) == ("body", 13, "hand")
+    for joint, image in enumerate(body["mirror"]):
+        assert {body["joints"][joint].split("_")[0], body["joints"][image].split("_")[0]} in (
+            {"left", "right"},
+            {"head"},
+        )
