@@ -1,0 +1,113 @@
+"""The bundles on bodies that ship, over a real socket: a mirrored clip of real motion gets the mirror image of the answer."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+from models.contract.body import get_body_order, mirrored
+from models.contract.body_task import ActionRecognition
+from models.contract.bundle import META, read_bundle
+
+from .test_bodies import ACTIONS, FORECAST, LIFT, mirror_of
+from .test_server import Running, start, stop
+
+SHIPPED = Path(__file__).resolve().parents[2] / "bundles"
+PATHS = {"pose-lift": (LIFT, "keypoints"), "pose-forecast": (FORECAST, "past"), "action-recognition": (ACTIONS, "clip")}
+KINDS = {path.parent.name: json.loads(path.read_text())["task"]["kind"] for path in sorted(SHIPPED.glob(f"*/{META}"))}
+BODIES = [name for name, kind in KINDS.items() if kind in PATHS]
+SIZE = 1000  # of the image of an example
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    running = start(SHIPPED, CHIRON_DEADLINE_S="60")
+    yield running
+    stop(running)
+
+
+def ask(server: Running, name: str, body: dict[str, Any]) -> dict[str, Any]:
+    response = httpx2.post(server.url + PATHS[KINDS[name]][0], json=body, timeout=60)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def numbers(answer: dict[str, Any]) -> np.ndarray:
+    """Of an answer, NaN for null; of classes by name."""
+    if "classes" in answer:
+        return np.array([one["probability"] for one in sorted(answer["classes"], key=lambda one: one["name"])])
+    if "poses" in answer:
+        return np.array(answer["poses"])
+    return np.array([[point or [np.nan] * 2 for point in pose] for pose in answer["future"]]) / SIZE
+
+
+def mirror(found: np.ndarray, answer: dict[str, Any], name: str) -> np.ndarray:
+    """The mirror image of the numbers of an answer."""
+    task = read_bundle(SHIPPED / name).meta.task
+    if isinstance(task, ActionRecognition):
+        names = sorted(task.classes)
+        images = dict(zip(task.classes, (task.classes[i] for i in task.class_mirror), strict=True))
+        return found[[names.index(images[one]) for one in names]]
+    image = mirrored(found, get_body_order(answer["joints"]))
+    return image + np.array([1, 0]) if "future" in answer else image
+
+
+def with_changes(body: dict[str, Any], field: str) -> dict[str, Any]:
+    """The example at another rate, with a keypoint and a frame missing."""
+    clip = list(body[field])
+    clip[3], clip[5] = None, [*clip[5][:4], None, *clip[5][5:]]
+    return {**body, field: clip, **({"fps": body["fps"] * 0.8} if field == "keypoints" else {})}
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("changed", [False, True])
+def test_the_mirror_image_of_real_motion_gets_the_mirror_image_of_the_answer(server, name, changed):
+    """To 1e-6 of answers of size 1; and the comparison sees a clip that is mirrored without exchange of the sides."""
+    field = PATHS[KINDS[name]][1]
+    body = httpx2.get(f"{server.url}/models/{name}/example").json()
+    body = {**body, **({"top": 1000} if field == "clip" else {})}
+    body = with_changes(body, field) if changed else body
+    width = 0 if field == "clip" and len(body[field][0][0]) == 4 else SIZE
+    straight = ask(server, name, body)
+    wanted = mirror(numbers(straight), straight, name)
+    image = ask(server, name, {**body, field: mirror_of(body[field], body["joints"], width)})
+    np.testing.assert_allclose(numbers(image), wanted, rtol=0, atol=1e-6)
+    half = [frame and [point and [width - point[0], *point[1:]] for point in frame] for frame in body[field]]
+    assert np.nanmax(np.abs(numbers(ask(server, name, {**body, field: half})) - wanted)) > 1e-4
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_the_example_of_a_bundle_is_answered_over_http_as_it_answers_it(server, name):
+    """To what the rounding of the example's numbers leaves."""
+    bundle = read_bundle(SHIPPED / name)
+    answer = ask(server, name, {**httpx2.get(f"{server.url}/models/{name}/example").json()})
+    (wanted,) = bundle.example()[1].values()
+    if KINDS[name] == "pose-lift":
+        half = (len(answer["poses"]) - len(wanted[0])) // 2
+        np.testing.assert_allclose(answer["poses"][half : len(answer["poses"]) - half], wanted[0], atol=1e-3)
+    elif KINDS[name] == "pose-forecast":
+        np.testing.assert_allclose((np.array(answer["future"]) - 500) / 300, wanted[0], atol=1e-3)
+    else:
+        assert isinstance(bundle.meta.task, ActionRecognition)
+        assert answer["classes"][0]["name"] == bundle.meta.task.classes[int(wanted[0].argmax())]
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_company_never_changes_an_answer_about_a_body(server, name):
+    field = PATHS[KINDS[name]][1]
+    body = httpx2.get(f"{server.url}/models/{name}/example").json()
+    bodies = [body, with_changes(body, field)]
+    alone = [ask(server, name, one) for one in bodies]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda one: ask(server, name, one), bodies * 4))
+    assert together == alone * 4
+    both = {name: value for name, value in body.items() if name != field} | {
+        "clips": [one[field] for one in bodies[:1] * 2]
+    }
+    for part in ask(server, name, both)["clips"]:
+        assert part == {key: alone[0][key] for key in part}
