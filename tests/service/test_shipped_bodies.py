@@ -91,7 +91,9 @@ def test_the_example_of_a_bundle_is_answered_over_http_as_it_answers_it(server, 
         half = (len(answer["poses"]) - len(wanted[0])) // 2
         np.testing.assert_allclose(answer["poses"][half : len(answer["poses"]) - half], wanted[0], atol=1e-3)
     elif KINDS[name] == "pose-forecast":
-        np.testing.assert_allclose((np.array(answer["future"]) - 500) / 300, wanted[0], atol=1e-3)
+        got, there = (numbers(answer) * SIZE - 500) / 300, ~np.isnan(numbers(answer))
+        assert there.mean() > 0.9
+        np.testing.assert_allclose(got[there], wanted[0][there], atol=1e-3)
     else:
         assert isinstance(bundle.meta.task, ActionRecognition)
         assert answer["classes"][0]["name"] == bundle.meta.task.classes[int(wanted[0].argmax())]
