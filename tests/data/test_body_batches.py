@@ -7,12 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.contract.body import BODIES, mirrored
+from models.contract.body import BODIES, convert_body, mirrored
 from models.contract.body_motion import edge_padded
 from training.body_floors import lifting_floor, recognition_floor
 from training.data.action_clips import ActionSet
 from training.data.bodies import UnknownBodies
-from training.data.body_batches import ActionData, BodyAugmentation, Deck, LiftData, PoseForecastData, known_run
+from training.data.body_batches import (
+    ActionData,
+    BodyAugmentation,
+    Deck,
+    LiftData,
+    PoseForecastData,
+    as_seen,
+    known_run,
+)
 from training.data.body_sources import lift_clips
 from training.pose_metrics import mpjpe_mm
 
@@ -287,3 +295,185 @@ def test_ridge_on_twenty_frames_reaches_a_known_floor(data_folder: Path, data: A
     found = recognition_floor(data.load(data_folder), "test").figures
     assert found["top-1"] == pytest.approx(floor, abs=0.7)
     assert found["top-5"] > found["top-1"]
+
+
+# --- keypoints of any detector and camera ---
+
+
+def keypoints(batch: int = 6, order: str = "h36m-17", numbers: int = 3) -> np.ndarray:
+    """Batches of 4 frames, all seen but the knees of every other sample; none is at 0."""
+    body = BODIES[order]
+    x = np.random.default_rng(0).uniform(0.1, 1, size=(batch, 4, len(body.joints), numbers)).astype(np.float32)
+    x[..., 2:] = 1
+    x[::2, :, body.joints.index("left_knee")] = 0
+    return x
+
+
+def seen_with(x: np.ndarray, seed: int = 0, order: str = "h36m-17", **changes: Any) -> np.ndarray:
+    x = x.copy()
+    BodyAugmentation(**changes).seen(x, order, np.random.default_rng(seed))
+    return x
+
+
+@pytest.mark.parametrize("numbers", [2, 3])
+@pytest.mark.parametrize(
+    "changes", [{"noise": 0.1}, {"zoom": 2.0}, {"shift": 0.5}, {"noise": 0.1, "zoom": 2.0, "shift": 0.5, "drop": 0.2}]
+)
+def test_what_is_missing_stays_missing_whatever_is_done_to_the_rest(numbers: int, changes: dict[str, Any]):
+    x = keypoints(numbers=numbers)
+    changed = seen_with(x, **changes)
+    missing = ~x.any(axis=-1)
+    assert missing.sum() == 3 * 4
+    assert not changed[missing].any()
+    assert changed.dtype == np.float32
+    there = changed.any(axis=-1)
+    assert (changed[there] != x[there])[:, :2].all()
+    assert there.sum() == (~missing).sum() if "drop" not in changes else there.sum() < 0.9 * (~missing).sum()
+    np.testing.assert_array_equal(changed[there][:, 2:], x[there][:, 2:])  # a confidence is not a place
+
+
+def test_each_change_is_what_it_is_called():
+    x = keypoints(batch=400)[1::2]
+    noisy = seen_with(x, noise=0.1) - x
+    assert noisy[..., :2].std() == pytest.approx(0.1, rel=0.05)
+    assert abs(noisy[..., :2].mean()) < 0.005
+    factor = seen_with(x, zoom=2.0)[..., :2] / x[..., :2]
+    np.testing.assert_allclose(factor, np.broadcast_to(factor[:, :1, :1, :1], factor.shape), rtol=1e-5)  # of a sample
+    assert (factor.min(), factor.max()) == (pytest.approx(0.5, abs=0.05), pytest.approx(2, abs=0.05))
+    assert (factor[:, 0, 0, 0] < 1).mean() == pytest.approx(0.5, abs=0.1)
+    aside = seen_with(x, shift=0.5)[..., :2] - x[..., :2]
+    np.testing.assert_allclose(aside, np.broadcast_to(aside[:, :1, :1], aside.shape), atol=1e-6)
+    assert (np.abs(aside).max(axis=(0, 1, 2)) > 0.45).all()
+    assert np.abs(aside).max() <= 0.5 + 1e-6
+    assert np.corrcoef(aside[:, 0, 0].T)[0, 1] == pytest.approx(0, abs=0.2)  # along x and y apart
+    dropped = ~seen_with(x, drop=0.2).any(axis=-1)
+    assert dropped.mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_without_changes_nothing_changes():
+    x = keypoints()
+    np.testing.assert_array_equal(seen_with(x), x)
+    np.testing.assert_array_equal(seen_with(x, mirror=1.0, crop=0.5, turn_deg=30.0), x)  # others' business
+
+
+def test_seen_as_coco_the_pelvis_is_between_the_hips_and_spine_and_head_are_lost():
+    x = keypoints()[1::2]
+    found = as_seen(x, "h36m-17", "coco-17")
+    at = {joint: found[:, :, i] for i, joint in enumerate(H36M.joints)}
+    true = {joint: x[:, :, i] for i, joint in enumerate(H36M.joints)}
+    np.testing.assert_allclose(at["pelvis"], (true["left_hip"] + true["right_hip"]) / 2, atol=1e-6)
+    np.testing.assert_allclose(at["thorax"], (true["left_shoulder"] + true["right_shoulder"]) / 2, atol=1e-6)
+    for lost in ("spine", "head_base", "head_top"):
+        assert not at[lost].any()
+    limbs = [joint for joint in H36M.joints if joint.startswith(("left_", "right_"))]
+    assert len(limbs) == 12
+    for joint in limbs:
+        np.testing.assert_array_equal(at[joint], true[joint])
+
+
+def test_of_what_is_missing_nothing_is_computed_and_our_own_order_changes_nothing():
+    x = keypoints()
+    hip = H36M.joints.index("left_hip")
+    x[0, :, hip] = 0
+    found = as_seen(x, "h36m-17", "coco-17")
+    pelvis = H36M.joints.index("pelvis")
+    assert not found[0, :, pelvis].any()
+    assert found[1:, :, pelvis].any(axis=-1).all()
+    assert not found[0, :, H36M.joints.index("left_knee")].any()
+    np.testing.assert_array_equal(as_seen(x, "h36m-17", "h36m-17"), x)
+
+
+def test_seeing_as_another_order_keeps_the_chirality_transform():
+    x = keypoints()
+    for other in ("coco-17", "openpose-18", "humaneva-15"):
+        np.testing.assert_allclose(
+            as_seen(mirrored(x, H36M), "h36m-17", other), mirrored(as_seen(x, "h36m-17", other), H36M), atol=1e-6
+        )
+
+
+def test_each_of_the_orders_and_our_own_sees_an_equal_share_of_the_samples():
+    x = keypoints(batch=900)
+    found = seen_with(x, seen_as=("coco-17", "humaneva-15"))
+    spine, head = (H36M.joints.index(joint) for joint in ("spine", "head_top"))
+    orders = {
+        "h36m-17": found[:, 0, spine].any(axis=-1),
+        "coco-17": ~found[:, 0, spine].any(axis=-1) & ~found[:, 0, H36M.joints.index("head_base")].any(axis=-1),
+    }
+    np.testing.assert_array_equal(found[orders["h36m-17"]], x[orders["h36m-17"]])
+    assert orders["h36m-17"].mean() == pytest.approx(1 / 3, abs=0.05)
+    thorax = H36M.joints.index("thorax")
+    own_thorax = (found[:, :, thorax] == x[:, :, thorax]).all(axis=(1, 2))  # humaneva-15 has one of its own
+    theirs = ~orders["h36m-17"] & own_thorax
+    assert theirs.mean() == pytest.approx(1 / 3, abs=0.05)
+    assert not found[theirs][:, :, [spine, head]].any()
+    for number, sample in enumerate(found[:30]):  # a whole sample is of one order
+        assert any(
+            np.array_equal(sample, as_seen(x[number : number + 1], "h36m-17", order)[0])
+            for order in ("h36m-17", "coco-17", "humaneva-15")
+        )
+
+
+def test_a_training_batch_is_seen_so_and_its_poses_are_not_touched(data_folder: Path):
+    data = LiftData(("hdm05_11",), batch=32, fps=6, with_confidence=True)
+    changes = BodyAugmentation(seen_as=("coco-17",), noise=0.01, zoom=1.5, shift=0.3, drop=0.05)
+    plain, changed = data.load(data_folder), replace(data, augmentation=changes).load(data_folder)
+    (inputs, targets), (seen, same) = plain.training_batch(0, 0), changed.training_batch(0, 0)
+    np.testing.assert_array_equal(same, targets)
+    x, y = inputs["keypoints"], seen["keypoints"]
+    assert (x != y)[..., :2].mean() > 0.9
+    assert set(np.unique(y[..., 2])) == {0, 1}
+    assert ((y[..., 2] == 0) == ~y.any(axis=-1)).all()
+    wanted, again = (next(each.validation_batches())[1][0]["keypoints"] for each in (plain, changed))
+    np.testing.assert_array_equal(again, wanted)
+
+
+# --- true poses in place of a forecaster's own ---
+
+
+def test_a_share_of_training_samples_is_shown_true_poses_and_no_others_are(data_folder: Path):
+    data = PoseForecastData(("reactidle",), past=4, future=3, fps=6, box="past", batch=256)
+    half, whole = (replace(data, forced=forced).load(data_folder) for forced in (0.5, 1.0))
+    inputs, future = half.training_batch(0, 0)
+    assert list(inputs) == ["past", "teacher"]
+    teacher = inputs["teacher"]
+    assert teacher.shape == future.shape
+    assert teacher.dtype == np.float32
+    np.testing.assert_array_equal(teacher[..., :2], future[..., :2])
+    forced = teacher[..., 2].any(axis=(1, 2))
+    assert forced.mean() == pytest.approx(0.5, abs=0.1)
+    np.testing.assert_array_equal(teacher[forced], future[forced])
+    assert not teacher[~forced][..., 2].any()
+    everyone, _ = whole.training_batch(0, 0)
+    np.testing.assert_array_equal(everyone["teacher"], future)
+    assert list(data.load(data_folder).training_batch(0, 0)[0]) == ["past"]
+    for _, (validation, _) in half.validation_batches():
+        assert list(validation) == ["past"]
+    for rank in range(2):
+        part, _ = half.training_batch(0, 0, rank, 2)
+        np.testing.assert_array_equal(part["teacher"], teacher[rank::2])
+
+
+# --- actions in another order ---
+
+
+def test_clips_of_actions_may_be_had_in_another_order(data_folder: Path):
+    own, other = (ActionData("hdm05_11", frames=8, order=order).load(data_folder) for order in (None, "h36m-17"))
+    assert (own.clips.skeleton.name, other.clips.skeleton.name) == ("hdm05-25", "h36m-17")
+    assert other.clips.classes == own.clips.classes
+    np.testing.assert_array_equal(other.clips.labels, own.clips.labels)
+    (theirs, labels), (ours, same) = own.training_batch(0, 0), other.training_batch(0, 0)
+    np.testing.assert_array_equal(labels, same)
+    assert ours["clips"].shape == (64, 1, 8, 17, 4)
+    wanted = convert_body(theirs["clips"], BODIES["hdm05-25"], H36M, partial=True)
+    known = np.isfinite(wanted).all(axis=(0, 1, 2, 4))
+    assert known.sum() >= 16
+    np.testing.assert_allclose(ours["clips"][..., known, :], wanted[..., known, :], atol=1e-5)
+    assert not ours["clips"][..., ~known, :].any()
+
+
+def test_joints_that_an_action_has_not_in_another_order_are_missing(data_folder: Path):
+    batches = ActionData("penn_action", frames=8, order="h36m-17").load(data_folder)
+    inputs, _ = batches.training_batch(0, 0)
+    spine = H36M.joints.index("spine")
+    assert not inputs["clips"][..., spine, :].any()
+    assert inputs["clips"][..., H36M.joints.index("left_wrist"), 2].mean() > 0.5

@@ -2,20 +2,23 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import training.hand_benchmark
 import training.run
+from models.contract.body_task import PoseForecast, PoseLift
 from models.contract.bundle import read_bundle, repeat_example
-from models.contract.task import HandForecast
+from models.contract.task import FaceLandmarks, HandForecast
 from models.forecast.eqmotion import EqMotionConfig
-from training.__main__ import main
+from training.__main__ import BENCHMARKS, main
 from training.data.hands import HandData
 from training.export import onnx_runner
 from training.hand_benchmark import Suite
 from training.hand_report import Report
 from training.run import Run, UnknownRun, all_runs, folder_of, get_run
+from training.studies import STUDIES
 
 
 @pytest.fixture
@@ -33,14 +36,54 @@ def test_the_list_has_every_run_with_its_title(capsys: pytest.CaptureFixture[str
 
 def test_the_runs_have_the_names_they_are_found_by_and_fingerprints_of_their_own():
     runs = all_runs()
-    assert {"hands-eqmotion", "hands-reference-10-10", "hands-eqmotion-30-30", "face-se3unet"} <= set(runs)
+    assert {"hands-eqmotion", "hands-reference-10-10", "hands-eqmotion-30-30", "face-se3unet", "poses-lift"} <= set(
+        runs
+    )
+    assert len({run.fingerprint for run in runs.values()}) == len(runs)
     assert all(get_run(name) == run and run.name == name for name, run in runs.items())
     for run in runs.values():
         if isinstance(run.task, HandForecast):
             window = run.data.window
             assert (run.task.past, run.task.future, run.task.fps) == (window.past, window.future, window.fps)
-        else:
+        elif isinstance(run.task, FaceLandmarks):
             assert run.data.task == run.task
+        else:
+            must_be_of_one_kind(run)
+
+
+def must_be_of_one_kind(run: Run[Any, Any]) -> None:
+    """Data that give what the task of bodies asks for."""
+    task, data = run.task, run.data
+    if isinstance(task, PoseLift):
+        said = (task.receptive, task.order, task.seen_order, task.confidence)
+        assert said == (data.receptive, data.order, data.seen_order, data.with_confidence)
+        assert data.fps in (None, task.fps)  # None: filmed at the rate that the task says
+    elif isinstance(task, PoseForecast):
+        said = (task.past, task.future, task.fps, task.box, task.order, task.confidence)
+        assert said == (data.past, data.future, data.fps, data.box, data.order, data.with_confidence)
+    else:
+        measured = data.test_frames or data.frames  # of a model that runs on more frames than it was trained on
+        assert (task.frames, task.tempo, task.turned) == (measured, data.tempo, data.turned)
+        assert data.order in (None, task.order)
+
+
+def test_the_check_of_runs_on_bodies_finds_data_that_do_not_fit():
+    for name, changed in (
+        ("poses-lift", {"receptive": 9}),
+        ("poses-forecast", {"fps": 30.0}),
+        ("actions-hdm05", {"frames": 16}),
+    ):
+        run = get_run(name)
+        with pytest.raises(AssertionError):
+            must_be_of_one_kind(replace(run, data=replace(run.data, **changed)))
+
+
+def test_every_table_can_be_asked_for_by_name(capsys: pytest.CaptureFixture[str]):
+    assert {"hands", "faces", "bodies"} == set(BENCHMARKS)
+    with pytest.raises(SystemExit):
+        main(["benchmark", "feet"])
+    assert "'bodies', 'faces', 'hands'" in capsys.readouterr().err
+    assert set(STUDIES) == {run.task.kind for run in all_runs().values()}
 
 
 def test_a_fingerprint_changes_with_whatever_decides_the_weights_and_with_nothing_else(

@@ -1,0 +1,238 @@
+"""The tables of bodies: trained once, averaged where they say so, the best in bold, and every line has its runs."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from bodies import ACTIONS, LIFT, of_kind
+from torch import Tensor, nn
+
+import training.run
+from models.contract.body_task import ActionRecognition, PoseForecast
+from models.contract.symmetry import Mirror
+from training import body_benchmark
+from training.__main__ import main
+from training.body_benchmark import KINDS, REPORT, SUITES, Line, Suite, measured
+from training.body_floors import lifting_floor
+from training.body_report import Report, Row, measure
+from training.data.body_batches import ActionData, PoseForecastData
+from training.loop import BEST, load_best
+from training.run import Run, all_runs, folder_of, get_run
+
+PLAIN = of_kind(LIFT, "few-lifted-plain", chiral=False)
+
+
+class BothLooks(nn.Module):
+    """The slow, obvious twin of averaging over the flip."""
+
+    def __init__(self, network: nn.Module, task: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.given, self.found = (next(iter(specs.values())).moves for specs in (task.inputs, task.outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.network(x) + mirrored(self.network(mirrored(x, self.given)), self.found)) / 2
+
+
+def mirrored(x: Tensor, mirror: Mirror) -> Tensor:
+    return torch.from_numpy(mirror.of(x.numpy()))
+
+
+@pytest.fixture(scope="module")
+def plain(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    """Where a plain lifter is trained, and its report."""
+    out = tmp_path_factory.mktemp("out")
+    return out, measured(PLAIN, 0, data_folder, out, averaged=False, bar=False)
+
+
+def test_a_run_is_trained_once_and_its_report_read_again(plain, data_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    out, report = plain
+    folder = folder_of(out, PLAIN, 0)
+    assert (folder / BEST).is_file()
+    assert Report.read(folder / REPORT) == report
+    assert report == measure(load_best(PLAIN, folder / BEST), PLAIN.data.load(data_folder), "test")
+    for name in ("train", "measure", "load_best"):
+        monkeypatch.setattr(body_benchmark, name, lambda *_, **__: pytest.fail("done again"))
+    assert measured(PLAIN, 0, data_folder, out, averaged=False) == report
+    with pytest.raises(pytest.fail.Exception, match="done again"):
+        measured(PLAIN, 1, data_folder, out, averaged=False)  # another seed is another network
+
+
+def test_averaged_over_flips_it_is_measured_with_both_looks(plain, data_folder: Path, tmp_path: Path):
+    out, report = plain
+    best, batches = folder_of(out, PLAIN, 0) / BEST, PLAIN.data.load(data_folder)
+    averaged = measured(PLAIN, 0, data_folder, tmp_path, averaged=True, bar=False)
+    slow = measure(BothLooks(load_best(PLAIN, best), PLAIN.task), batches, "test")
+    (row,), (twin,), (alone,) = averaged.rows, slow.rows, report.rows
+    assert row.figures == pytest.approx(twin.figures, rel=1e-4)
+    assert abs(row.figures["MPJPE"] - alone.figures["MPJPE"]) > 0.1
+
+
+def few_runs(chiral: Run[Any, Any], stem: str) -> dict[str, Run[Any, Any]]:
+    kinds = {"plain": (False, 0.0), "flips": (False, 0.5), "chiral": (True, 0.0)}
+    return {
+        f"{stem}-{kind}": of_kind(chiral, f"{stem}-{kind}", chiral=c, mirror=mirror)
+        for kind, (c, mirror) in kinds.items()
+    }
+
+
+def test_the_tables_are_printed_with_a_picture_and_nothing_is_trained_twice(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    less = replace(LIFT, data=replace(LIFT.data, share=0.5), optimisation=replace(LIFT.optimisation, steps=2))
+    runs = few_runs(less, "lift-some") | few_runs(LIFT, "lift-all")
+    suite = Suite(
+        "Lifting",
+        (Line("MPJPE", "lift-all", "hdm05_11", "MPJPE"), Line("velocity", "lift-all", "hdm05_11", "MPJVE")),
+        min,
+        lambda batches, source: lifting_floor(batches, "test", source),
+        "something else",
+    )
+    monkeypatch.setattr(training.run, "all_runs", lambda: runs)
+    monkeypatch.setattr(body_benchmark, "SUITES", (suite,))
+    monkeypatch.setattr(body_benchmark, "SHARES", {"50 %": "some", "100 %": "all"})
+    monkeypatch.setattr(body_benchmark, "SEEDS", (0,))
+    arguments = ["--data", str(data_folder), "--out", str(tmp_path), "benchmark", "bodies"]
+    main(arguments)
+    shown = capsys.readouterr().out
+    head, rule, first, second, _, published = shown.strip().splitlines()
+    assert head == f"| Lifting | {' | '.join(KINDS.values())} | without a network | samples |"
+    assert len({line.count("|") for line in (head, rule, first, second)}) == 1
+    assert published == "Published: something else."
+    floor = lifting_floor(LIFT.data.load(data_folder), "test", "hdm05_11")
+    for line, figure in ((first, "MPJPE"), (second, "MPJVE")):
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        reports = [Report.read(folder_of(tmp_path, runs[f"lift-all-{kind}"], 0) / REPORT) for kind in KINDS]
+        values = [report.row("hdm05_11").figures[figure] for report in reports]
+        assert [cell.strip("*") for cell in cells[1:4]] == [f"{value:.1f} ± 0.0" for value in values]
+        assert cells[1 + int(np.argmin(values))].startswith("**")
+        assert cells[4:] == [f"{floor.figures[figure]:.1f}", str(floor.samples)]
+    picture = matplotlib.image.imread(tmp_path / "bodies-limited-data.png")
+    assert len(np.unique((255 * picture[..., :3]).astype(int).reshape(-1, 3), axis=0)) > 10
+    monkeypatch.setattr(body_benchmark, "train", lambda *_, **__: pytest.fail("trained again"))
+    main(arguments)
+    assert capsys.readouterr().out == shown
+
+
+VALUES = {  # of each kind of network and seed
+    "plain": (50.0, 60.0, 70.0),
+    "flips": (52.0, 55.0, 55.0),
+    "chiral": (52.0, 54.0, 53.0),
+}
+
+
+@pytest.mark.parametrize(("better", "bold"), [(min, "chiral"), (max, "plain")])
+def test_a_cell_is_the_mean_and_spread_over_seeds_and_the_best_by_the_suites_own_measure_is_bold(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, better: Any, bold: str
+):
+    asked = []
+
+    def answer(run: Any, seed: int, data_folder: Path, out: Path, averaged: bool) -> Report:
+        asked.append((run.name, seed, averaged))
+        kind = run.name.removeprefix("made-up-")
+        return Report((Row("other", 1, 1, {"figure": 0.0}), Row("ours", 7, 2, {"figure": VALUES[kind][seed]})))
+
+    floors = []
+
+    def floor(_: Any, source: str) -> Row:
+        floors.append(source)
+        return Row(source, 7, 2, {"figure": 99.94})
+
+    suite = Suite("Made up", (Line("a", "made-up", "ours", "figure"),) * 2, better, floor, "nothing")
+    data = SimpleNamespace(load=lambda folder: None)
+    monkeypatch.setattr(body_benchmark, "SUITES", (suite,))
+    monkeypatch.setattr(body_benchmark, "get_run", lambda name: SimpleNamespace(name=name, data=data))
+    monkeypatch.setattr(body_benchmark, "measured", answer)
+    monkeypatch.setattr(body_benchmark, "draw_limited_data", lambda *_: None)
+    lines = body_benchmark.tables(tmp_path, tmp_path).splitlines()
+    cells = {"plain": "60.0 ± 8.2", "flips": "54.0 ± 1.4", "chiral": "53.0 ± 0.8"}
+    cells[bold] = f"**{cells[bold]}**"
+    assert lines[2] == lines[3] == f"| a | {' | '.join(cells.values())} | 99.9 | 7 |"
+    assert floors == ["ours"]  # fitted once a data set
+    assert {(name, averaged) for name, _, averaged in asked} == {
+        ("made-up-plain", False), ("made-up-flips", True), ("made-up-chiral", False),
+    }  # fmt: skip
+    assert {seed for _, seed, _ in asked} == {0, 1, 2}
+
+
+def test_a_picture_has_a_line_a_network_over_the_shares_of_the_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    drawn: list[Any] = []
+
+    def answer(run: Any, seed: int, data_folder: Path, out: Path, averaged: bool) -> Report:
+        _, share, kind = run.name.split("-")
+        place = list(body_benchmark.SHARES.values()).index(share)
+        assert averaged == (kind == "flips")
+        return Report((Row("hdm05_11", 1, 1, {"MPJPE": 100.0 * list(KINDS).index(kind) + 10 * seed + place}),))
+
+    monkeypatch.setattr(body_benchmark, "get_run", lambda name: SimpleNamespace(name=name))
+    monkeypatch.setattr(body_benchmark, "measured", answer)
+    monkeypatch.setattr(body_benchmark, "curves", lambda *given, **said: drawn.append((given, said)))
+    body_benchmark.draw_limited_data(tmp_path, tmp_path)
+    (((lines, at, path), said),) = drawn
+    assert list(lines) == list(KINDS.values())
+    assert at == [0.5, 2, 10, 100]
+    assert path == tmp_path / "bodies-limited-data.png"
+    assert said["logarithmic"]
+    for kind, values in enumerate(lines.values()):
+        np.testing.assert_array_equal(values, 100 * kind + 10 * np.arange(3)[:, None] + np.arange(4))
+
+
+# --- the real tables ---
+
+
+def test_every_line_has_its_three_runs_and_they_differ_in_what_is_compared_alone():
+    runs: dict[str, Any] = {**all_runs()}
+    for line in (line for suite in SUITES for line in suite.lines):
+        plain, flips, chiral = (runs[f"{line.stem}-{kind}"] for kind in KINDS)
+        assert (plain.network.chiral, flips.network.chiral, chiral.network.chiral) == (False, False, True)
+        mirrors = [run.data.augmentation.mirror for run in (plain, flips, chiral)]
+        assert mirrors == [0.0, 0.5, 0.0]
+        assert replace(plain.network, chiral=True) == chiral.network
+        assert (
+            replace(flips.data, augmentation=replace(flips.data.augmentation, mirror=0.0)) == plain.data == chiral.data
+        )
+        assert plain.task == flips.task == chiral.task
+        assert plain.optimisation == flips.optimisation == chiral.optimisation
+        assert line.source in getattr(plain.data, "sources", (getattr(plain.data, "source", None),))
+
+
+def test_every_line_has_a_figure_that_reports_have():
+    for suite in SUITES:
+        for line in suite.lines:
+            task = get_run(f"{line.stem}-chiral").task
+            if isinstance(task, PoseForecast):
+                names = {"PCK@0.05", *(f"PCK@0.05, step {step}" for step in range(1, task.future + 1))}
+            else:
+                names = {"top-1"} if isinstance(task, ActionRecognition) else {"MPJPE", "P-MPJPE", "N-MPJPE", "MPJVE"}
+            assert line.figure in names
+            assert suite.better is (min if "mm" in suite.title.split(", ")[-1] else max)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, run in all_runs().items()
+        if isinstance(run.data, ActionData) and run.data.source != "kinetics" and "flips" not in name
+    ],
+)
+def test_a_recogniser_has_the_classes_of_its_data_in_their_order(data_folder: Path, name: str):
+    """Else every label would be another class's, and nothing else would say so."""
+    run = get_run(name)
+    clips = run.data.load(data_folder).clips
+    assert run.task.classes == clips.classes
+    assert (run.task.order, run.task.dims, run.task.persons) == (clips.skeleton.name, clips.dims, clips.persons)
+    assert run.task.class_mirror == clips.class_mirror
+    assert ACTIONS.task.classes == ACTIONS.data.load(data_folder).clips.classes
+
+
+def test_a_forecast_that_knows_the_box_of_the_whole_clip_is_for_the_record_alone():
+    runs = [run for run in all_runs().values() if isinstance(run.data, PoseForecastData)]
+    clipped = {run.name for run in runs if run.task.box == "clip"}
+    assert clipped
+    assert all("not for distribution" in get_run(name).licence for name in clipped)

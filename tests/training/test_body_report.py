@@ -1,0 +1,353 @@
+"""Reports on bodies are what loops over frames, samples and clips say, and a network that knows the answers is without fault."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from bodies import ACTIONS, CLIPS, FORECAST, LIFT
+from torch import Tensor, nn
+
+from models.contract.body_motion import edge_padded, shown
+from training import body_report
+from training.body_floors import forecasting_floor, predicted, ridge
+from training.body_report import (
+    Report,
+    Row,
+    answers,
+    errors,
+    forecasting,
+    lifted,
+    lifting,
+    measure,
+    recognition,
+    scores,
+    table,
+    zero_velocity,
+)
+from training.data.body_batches import ActionBatches, LiftBatches, LiftData, PoseForecastBatches, PoseForecastData
+from training.data.lift_clips import LiftClip
+from training.metrics import bootstrap_interval
+
+
+@pytest.fixture
+def lift(data_folder: Path) -> LiftBatches:
+    return LIFT.data.load(data_folder)
+
+
+@pytest.fixture
+def forecast(data_folder: Path) -> PoseForecastBatches:
+    return FORECAST.data.load(data_folder)
+
+
+@pytest.fixture
+def actions(data_folder: Path) -> ActionBatches:
+    return ACTIONS.data.load(data_folder)
+
+
+class Knowing(nn.Module):
+    """Answers what is written down for an input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[bytes, np.ndarray] = {}
+
+    def learn(self, x: np.ndarray, answer: np.ndarray) -> None:
+        self.known[x.astype(np.float32).tobytes()] = answer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.from_numpy(np.stack([self.known[each.numpy().tobytes()] for each in x]))
+
+
+def knowing_lifter(batches: LiftBatches, offset: Any = 0.0) -> Knowing:
+    """Knows all test clips, and is off by `offset(clip)` metres along x."""
+    network = Knowing()
+    for clip in batches.clips("test"):
+        answer = np.nan_to_num(clip.targets) + np.array([offset(clip) if callable(offset) else offset, 0, 0])
+        channels = 3 if batches.data.with_confidence else 2
+        x = edge_padded(shown(clip.keypoints, clip.confidence)[..., :channels], batches.data.receptive)
+        network.learn(x, answer.astype(np.float32))
+    return network
+
+
+def tiny_lifter() -> nn.Module:
+    torch.manual_seed(0)
+    return LIFT.build().eval()
+
+
+# --- lifting ---
+
+
+def test_a_clip_is_lifted_as_window_by_window(lift: LiftBatches):
+    network = tiny_lifter()
+    for clip in lift.clips("test")[::3]:
+        padded = edge_padded(clip.keypoints, 9)
+        slow = [answers(network, padded[t : t + 9][None])[0, 0] for t in range(len(clip.targets))]
+        np.testing.assert_allclose(lifted(network, lift, clip), np.stack(slow), atol=1e-6)
+
+
+def test_a_missing_keypoint_is_shown_as_0_and_its_confidence_beside_it(data_folder: Path, lift: LiftBatches):
+    data = replace(lift.data, with_confidence=True)
+    batches = LiftData.load(data, data_folder)
+    clip = lift.clips("test")[0]
+    keypoints, confidence = clip.keypoints.copy(), clip.confidence.copy()
+    keypoints[:, 4], confidence[:, 4] = np.nan, 0
+    seen: list[np.ndarray] = []
+
+    class Watched(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.numpy())
+            return torch.zeros(1, x.shape[1] - 8, 17, 3)
+
+    lifted(Watched(), batches, replace(clip, keypoints=keypoints, confidence=confidence))
+    lifted(Watched(), lift, replace(clip, keypoints=keypoints, confidence=confidence))
+    (x,), (without,) = seen
+    assert x.shape == (len(keypoints) + 8, 17, 3)
+    assert not x[:, 4].any()
+    assert (np.delete(x, 4, axis=1)[..., 2] == 1).all()
+    np.testing.assert_array_equal(without, x[..., :2])
+
+
+def test_a_row_of_lifting_is_what_a_loop_over_frames_says(lift: LiftBatches):
+    network = tiny_lifter()
+    (row,) = lifting(network, lift, "test").rows
+    apart, moved, recording = [], [], []
+    for clip in lift.clips("test"):
+        poses = lifted(network, lift, clip)
+        for t, (pose, true) in enumerate(zip(poses, clip.targets, strict=True)):
+            apart.append(np.mean([math.dist(a, b) for a, b in zip(pose.tolist(), true.tolist(), strict=True)]))
+            recording.append(clip.name)
+            if t:
+                steps = (pose - poses[t - 1]) - (true - clip.targets[t - 1])
+                moved.append(np.linalg.norm(steps, axis=-1).mean())
+    assert (row.source, row.samples, row.clips) == ("hdm05_11", len(apart), CLIPS)
+    assert row.figures["MPJPE"] == pytest.approx(1000 * np.mean(apart), rel=1e-5)
+    assert row.figures["MPJVE"] == pytest.approx(1000 * np.mean(moved), rel=1e-5)
+    assert list(row.figures) == ["MPJPE", "P-MPJPE", "N-MPJPE", "MPJVE"]
+    assert row.figures["P-MPJPE"] < row.figures["N-MPJPE"] < row.figures["MPJPE"]
+    numbers = np.unique(recording, return_inverse=True)[1]
+    assert numbers.max() == 1  # four cameras see a recording, and it is drawn with all of them
+    assert row.interval == pytest.approx(bootstrap_interval(1000 * np.array(apart), numbers), rel=1e-5)
+
+
+def test_a_lifter_that_knows_is_without_fault_also_where_a_joint_is_not_known(data_folder: Path, lift: LiftBatches):
+    (row,) = lifting(knowing_lifter(lift), lift, "test").rows
+    assert row.figures == pytest.approx(dict.fromkeys(row.figures, 0.0), abs=1e-3)
+    idle = replace(LIFT.data, sources=("reactidle",), fps=2.0, turns=(), with_confidence=True).load(data_folder)
+    assert np.isnan(idle.clips("test")[0].targets).any()
+    (row,) = lifting(knowing_lifter(idle), idle, "test").rows
+    assert row.figures == pytest.approx(dict.fromkeys(row.figures, 0.0), abs=1e-3)
+    (row,) = lifting(knowing_lifter(idle, 0.05), idle, "test").rows  # the control
+    assert row.figures["MPJPE"] == pytest.approx(50, abs=0.01)
+    assert row.figures["P-MPJPE"] == pytest.approx(0, abs=1e-3)
+    assert row.figures["MPJVE"] == pytest.approx(0, abs=1e-3)
+
+
+def labelled(batches: LiftBatches, source: str, labels: list[str]) -> LiftBatches:
+    """Test clips of `source` with these labels, of different lengths."""
+    made = LiftBatches(replace(LiftData(()), **{**vars(batches.data), "sources": (source,)}), batches.folder)
+    clips = [clip for clip in batches.clips("test") if len(clip.targets) > len(labels) + 3]
+    made.recordings = [
+        cut(replace(clip, source=source, label=label), len(labels) + 3 - i)
+        for i, (label, clip) in enumerate(zip(labels, clips, strict=False))
+    ]
+    assert len(made.recordings) == len(labels)
+    return made
+
+
+def cut(clip: LiftClip, frames: int) -> LiftClip:
+    kept = {name: getattr(clip, name)[:frames] for name in ("keypoints", "confidence", "targets")}
+    return replace(clip, **kept)
+
+
+LABELS = ["Walking 1", "Walking", "Eating 2"]
+OFF_MM = {"Walking 1": 30.0, "Walking": 60.0, "Eating 2": 10.0}
+
+
+@pytest.mark.parametrize("source", ["human36m", "humaneva"])
+def test_of_human36m_the_mean_is_over_actions_and_elsewhere_over_frames(lift: LiftBatches, source: str):
+    def off(clip: LiftClip) -> float:
+        return OFF_MM[clip.label] / 1000
+
+    published = labelled(lift, source, LABELS)
+    frames = [len(clip.targets) for clip in published.recordings]
+    assert frames == [6, 5, 4]
+    (row,) = lifting(knowing_lifter(published, off), published, "test").rows
+    walking = (6 * 30 + 5 * 60) / 11
+    assert row.figures["MPJPE"] == pytest.approx((walking + 10) / 2, rel=1e-4)
+    assert (row.samples, row.clips, row.interval) == (15, 3, None)
+    elsewhere = labelled(lift, "hdm05_11", LABELS)
+    (row,) = lifting(knowing_lifter(elsewhere, off), elsewhere, "test").rows
+    assert row.figures["MPJPE"] == pytest.approx((6 * 30 + 5 * 60 + 4 * 10) / 15, rel=1e-4)
+
+
+def test_every_source_has_its_row_and_another_split_other_clips(data_folder: Path, lift: LiftBatches):
+    both = replace(LIFT.data, sources=("hdm05_11", "cmu_9act"), turns=()).load(data_folder)
+    report = measure(tiny_lifter(), both, "test")
+    assert [row.source for row in report.rows] == ["hdm05_11", "cmu_9act"]
+    (alone,) = lifting(tiny_lifter(), lift, "test").rows
+    assert report.row("hdm05_11") == alone
+    (other,) = lifting(tiny_lifter(), lift, "validation").rows
+    assert other.figures["MPJPE"] != alone.figures["MPJPE"]
+
+
+def test_the_errors_of_a_clip_are_frame_by_frame(lift: LiftBatches):
+    clip = lift.clips("test")[0]
+    found = errors(clip, clip.targets + np.float32(0.01))
+    assert {name: len(x) for name, x in found.items()} == {
+        **dict.fromkeys(("MPJPE", "P-MPJPE", "N-MPJPE"), len(clip.targets)),
+        "MPJVE": len(clip.targets) - 1,
+    }
+    np.testing.assert_allclose(found["MPJPE"], 10 * math.sqrt(3), rtol=1e-3)
+
+
+# --- forecasting ---
+
+
+def test_a_row_of_forecasting_is_what_a_loop_over_samples_says(forecast: PoseForecastBatches):
+    report = forecasting(zero_velocity(4), forecast, "test")
+    assert [row.source for row in report.rows] == ["reactidle", "cmu_9act"]
+    for row in report.rows:
+        near: list[list[bool]] = [[], [], [], []]
+        apart = []
+        frames = forecast.frames("test", row.source)
+        for i in range(len(frames.rows)):
+            inputs, true = forecast.batch(frames, np.array([i]))
+            for step in range(4):
+                off = np.linalg.norm(inputs["past"][0, -1, :, :2] - true[0, step, :, :2], axis=-1)
+                seen = true[0, step, :, 2] == 1
+                near[step] += (off[seen] < 0.1).tolist()
+                apart += off[seen].tolist()
+        assert (row.samples, row.clips) == (len(frames.rows), CLIPS)
+        shares = [100 * np.mean(step) for step in near]
+        for step, share in enumerate(shares, 1):
+            assert row.figures[f"PCK@0.05, step {step}"] == pytest.approx(share)
+        assert row.figures["PCK@0.05"] == pytest.approx(np.mean(shares))
+        assert row.figures["distance"] == pytest.approx(100 * np.mean(apart), rel=1e-5)
+        assert shares[0] > shares[-1]
+
+
+def test_batches_of_any_size_make_the_same_report(forecast: PoseForecastBatches, monkeypatch: pytest.MonkeyPatch):
+    whole = forecasting(zero_velocity(4), forecast, "test")
+    monkeypatch.setattr(body_report, "BATCH", 7)
+    assert forecasting(zero_velocity(4), forecast, "test") == whole
+
+
+def test_a_forecaster_that_knows_is_without_fault(forecast: PoseForecastBatches):
+    network = Knowing()
+    for source in forecast.data.sources:
+        frames = forecast.frames("test", source)
+        inputs, future = forecast.batch(frames, np.arange(len(frames.rows)))
+        for past, true in zip(inputs["past"], future, strict=True):
+            network.learn(past, true[..., :2])
+    for row in measure(network, forecast, "test").rows:
+        assert row.figures["PCK@0.05"] > 99.9  # a few pasts are alike and what follows is not
+        assert row.figures["distance"] < 0.1
+
+
+def test_zero_velocity_holds_the_last_pose_and_is_the_floor(forecast: PoseForecastBatches):
+    past = np.random.default_rng(0).normal(size=(5, 3, 13, 3)).astype(np.float32)
+    found = zero_velocity(4)(past)
+    assert found.shape == (5, 4, 13, 2)
+    for step in range(4):
+        np.testing.assert_array_equal(found[:, step], past[:, 2, :, :2])
+    assert forecasting_floor(forecast, "test") == forecasting(zero_velocity(4), forecast, "test")
+
+
+def test_of_penn_action_there_is_the_pairing_of_an_earlier_evaluation_too_by_its_name(data_folder: Path):
+    batches = PoseForecastData().load(data_folder)
+    batches.recordings = [clip for clip in batches.recordings if clip.split == "test"][:6]
+    (row,) = forecasting(zero_velocity(16), batches, "test").rows
+    legacy = [row.figures[f"legacy pairing, step {step}"] for step in range(1, 17)]
+    honest = [row.figures[f"PCK@0.05, step {step}"] for step in range(1, 17)]
+    assert row.samples == sum(len(clip.points) for clip in batches.recordings)
+    assert row.clips == 6
+    assert legacy != honest
+    assert "legacy" not in table({"zero velocity": Report((row,))})
+
+
+# --- recognition ---
+
+
+def test_a_row_of_recognition_is_what_a_loop_over_clips_says(actions: ActionBatches):
+    torch.manual_seed(0)
+    network = ACTIONS.build().eval()
+    logits, labels = scores(network, actions, "test")
+    clips = [clip for _, (inputs, _) in actions.batches("test") for clip in inputs["clips"]]
+    slow = np.stack([answers(network, clip[None])[0] for clip in clips])
+    np.testing.assert_allclose(logits, slow, atol=1e-5)
+    np.testing.assert_array_equal(labels, actions.clips.labels[actions.chosen("test")])
+    (row,) = recognition(network, actions, "test").rows
+    places = [sorted(range(11), key=lambda k: -x[k]).index(label) for x, label in zip(slow, labels, strict=True)]
+    assert row.figures["top-1"] == pytest.approx(100 * np.mean([place < 1 for place in places]))
+    assert row.figures["top-5"] == pytest.approx(100 * np.mean([place < 5 for place in places]))
+    assert (row.source, row.samples, row.clips) == ("hdm05_11", len(clips), len(clips))
+    right = 100.0 * np.array([place < 1 for place in places])
+    assert row.interval == bootstrap_interval(right, np.arange(len(right)))
+
+
+@pytest.mark.parametrize(("shift", "top"), [(0, 100.0), (1, 0.0)])
+def test_a_recogniser_that_knows_is_always_right_and_one_that_knows_better_never(
+    actions: ActionBatches, shift: int, top: float
+):
+    network = Knowing()
+    for _, (inputs, labels) in actions.batches("test"):
+        for clip, label in zip(inputs["clips"], labels, strict=True):
+            network.learn(clip, np.eye(11, dtype=np.float32)[(label + shift) % 11])
+    (row,) = measure(network, actions, "test").rows
+    assert row.figures["top-1"] == top
+    assert row.interval == (top, top)
+
+
+# --- what all share ---
+
+
+def test_a_network_answers_in_evaluation():
+    network = LIFT.build().train()
+    x = np.random.default_rng(0).normal(size=(2, 12, 17, 2)).astype(np.float32)
+    np.testing.assert_array_equal(answers(network, x), answers(network, x))
+    assert not network.training
+
+
+def test_a_report_survives_being_written_and_read(tmp_path: Path):
+    rows = (
+        Row("hdm05_11", 10, 2, {"MPJPE": 70.25, "MPJVE": 1 / 3}, (60.5, 80.125)),
+        Row("human36m", 9, 3, {"MPJPE": 50.0, "MPJVE": 2.0}),
+    )
+    path = tmp_path / "deep" / "test.json"
+    Report(rows).write(path)
+    assert Report.read(path) == Report(rows)
+    assert Report.read(path).row("human36m").interval is None
+
+
+def test_a_source_that_is_not_there_has_no_row():
+    with pytest.raises(StopIteration):
+        Report(()).row("hdm05_11")
+
+
+def test_the_table_has_a_line_a_source_and_network():
+    def report(mm: float) -> Report:
+        return Report(tuple(Row(source, 10, 2, {"MPJPE": mm, "legacy": 3.0}) for source in ("a", "b")))
+
+    lines = table({"without": report(90.04), "network": report(70.0)}).splitlines()
+    assert lines == [
+        "| source | network | samples | clips | MPJPE |",
+        "|---|---|---|---|---|",
+        "| a | without | 10 | 2 | 90.0 |",
+        "| a | network | 10 | 2 | 70.0 |",
+        "| b | without | 10 | 2 | 90.0 |",
+        "| b | network | 10 | 2 | 70.0 |",
+    ]
+
+
+def test_ridge_is_least_squares_with_as_many_rows_more_that_ask_for_0():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 6)).astype(np.float32), rng.normal(size=(50, 3)).astype(np.float32)
+    weights = ridge(x, y, 2.5)
+    ones = np.concatenate([x, np.ones((50, 1))], axis=1)
+    stacked = np.concatenate([ones, np.sqrt(2.5) * np.eye(7)]), np.concatenate([y, np.zeros((7, 3))])
+    np.testing.assert_allclose(weights, np.linalg.lstsq(*stacked)[0], atol=1e-9)
+    np.testing.assert_allclose(predicted(weights, x), ones @ weights, atol=1e-9)
