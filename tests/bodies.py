@@ -103,7 +103,7 @@ FORECAST = Run(
     name="few-forecast",
     title="A forecaster of a test",
     task=PoseForecast(order="penn-13", past=3, future=4, fps=6),
-    network=ForecasterConfig(pairs(8)),
+    network=ForecasterConfig(pairs(8), layers=1),
     data=FewForecast(("reactidle", "cmu_9act"), past=3, future=4, fps=6, box="past", batch=16, forced=0.5, hold_out=False),
     licence="CC-BY-SA-3.0",
     loss=seen_distance,

@@ -34,14 +34,14 @@ def bodies(views: Sequence[View], captions: Sequence[str], path: Path, title: st
     figure = blank(left + INCHES * len(captions), head + INCHES * len(views) + foot)
     width, height = figure.get_size_inches()
     for row, view in enumerate(views):
-        every = [points for _, points in view.layers.values()]
-        spans = [np.nanmax(x, axis=1) - np.nanmin(x, axis=1) for x in every]
-        half = 0.58 * float(np.nanmax(spans))
+        every = np.concatenate([points for _, points in view.layers.values()], axis=1)
+        low, high = np.fmin.reduce(every, axis=1), np.fmax.reduce(every, axis=1)  # NaN where nothing is seen
+        half = 0.58 * float(np.nan_to_num(high - low).max()) or 1.0
+        middles = np.nan_to_num((low + high) / 2)
         bottom = foot + INCHES * (len(views) - 1 - row)
         figure.text(0.1 / width, (bottom + INCHES / 2) / height, view.name, fontsize=8, color=INK, va="center")
         for column, caption in enumerate(captions):
-            shown = np.concatenate([points[column] for points in every])
-            middle = (np.nanmin(shown, axis=0) + np.nanmax(shown, axis=0)) / 2
+            middle = middles[column]
             where = ((left + INCHES * column) / width, bottom / height, INCHES / width, INCHES / height)
             limits = {"xlim": (middle[0] - half, middle[0] + half), "ylim": (middle[1] + half, middle[1] - half)}
             panel = figure.add_axes(where, **limits)  # pyright: ignore[reportArgumentType, reportCallIssue] - matplotlib's stub

@@ -1,0 +1,204 @@
+"""What is shown of a network on bodies, and that its bundle says what was measured, reads back and keeps what it claims."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from bodies import RUNS, FewLifted, of_kind
+from torch import nn
+
+from models.contract.body_motion import edge_padded
+from models.contract.bundle import Bundle, read_bundle, repeat_example
+from models.contract.symmetry import violation
+from models.contract.task import check_inputs, moves
+from training.body_report import Report, measure
+from training.body_studies import CLIP_FRAMES, facts, floors, show
+from training.data.body_npz import read_bodies
+from training.data.body_sources import lift_clips
+from training.export import BrokenSymmetry, Facts, export, onnx_runner
+from training.loop import load_best, train
+from training.run import Run
+
+every_kind = pytest.mark.parametrize("kind", RUNS)
+INPUTS = {"lift": "keypoints", "forecast": "past", "actions": "clips"}
+
+
+def exported(run: Run[Any, Any], network: nn.Module, found: Facts, folder: Path) -> Bundle:
+    how: dict[str, Any] = {
+        "title": run.title,
+        "licence": run.licence,
+        "command": f"python -m training export {run.name}",
+    }
+    return export(network, folder, found, name=run.name, **how)
+
+
+@pytest.fixture(scope="module")
+def networks(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, nn.Module]:
+    """Each kind, trained for a few steps."""
+    found = {}
+    for kind, run in RUNS.items():
+        best = train(run, 0, data_folder, tmp_path_factory.mktemp(kind), accelerator="cpu", bar=False)
+        found[kind] = load_best(run, best)
+    return found
+
+
+@pytest.fixture(scope="module")
+def said(networks: dict[str, nn.Module], data_folder: Path) -> dict[str, tuple[Facts, str]]:
+    return {kind: facts(run, networks[kind], data_folder) for kind, run in RUNS.items()}
+
+
+@every_kind
+def test_a_bundle_reads_back_repeats_its_example_and_keeps_the_transform(
+    kind: str, networks: dict[str, nn.Module], said: dict[str, tuple[Facts, str]], tmp_path: Path
+):
+    run, (found, _) = RUNS[kind], said[kind]
+    exported(run, networks[kind], found, tmp_path / run.name)
+    bundle = read_bundle(tmp_path / run.name)
+    assert (bundle.meta.task, bundle.meta.symmetries) == (run.task, ("chirality",))
+    assert (bundle.meta.measurements, bundle.meta.trained_on) == (found.measurements, found.trained_on)
+    assert bundle.meta.parameters == sum(p.numel() for p in networks[kind].parameters())
+    graph = onnx_runner(bundle.model.read_bytes())
+    assert repeat_example(bundle, graph) <= 1e-5
+    inputs, _ = bundle.example()
+    assert violation(graph, "chirality", inputs, moves=moves(run.task)) <= 1e-5
+    card = (bundle.folder / "README.md").read_text()
+    assert all(measurement.metric in card for measurement in found.measurements)
+    assert all(source.attribution in card for source in found.trained_on)
+
+
+def test_a_plain_network_that_claims_the_transform_is_refused_and_nothing_is_written(
+    said: dict[str, tuple[Facts, str]], tmp_path: Path
+):
+    run = of_kind(RUNS["lift"], "plain", chiral=False)
+    torch.manual_seed(0)
+    plain: Any = run.build()
+    with torch.no_grad():
+        plain(torch.randn(8, 9, 17, 2))
+        for parameter in plain.parameters():
+            parameter += 0.03 * torch.randn(parameter.shape)
+    assert plain.symmetries == ()
+    plain.symmetries = ("chirality",)
+    with pytest.raises(BrokenSymmetry, match="the ONNX graph of plain claims chirality and breaks it by"):
+        exported(run, plain, said["lift"][0], tmp_path / "plain")
+    assert list(tmp_path.iterdir()) == []
+
+
+@every_kind
+def test_facts_are_what_is_measured_on_the_test_split_beside_what_is_reached_without_a_network(
+    kind: str, networks: dict[str, nn.Module], said: dict[str, tuple[Facts, str]], data_folder: Path
+):
+    run, (found, text) = RUNS[kind], said[kind]
+    batches = run.data.load(data_folder)
+    report, floor = measure(networks[kind], batches, "test"), floors(batches, "test")
+    wanted = [
+        (row.source, row.samples, row.clips, round(value, 2), round(floor.row(row.source).figures[name], 2))
+        for row in report.rows
+        for name, value in row.figures.items()
+        if "step" not in name
+    ]
+    assert wanted == [(m.source, m.windows, m.recordings, m.value, m.baseline_value) for m in found.measurements]
+    assert {m.split for m in found.measurements} == {"test"}
+    names, units, baseline = {
+        "lift": (["MPJPE", "P-MPJPE", "N-MPJPE", "velocity error, a frame"], {"mm"}, "ridge"),
+        "forecast": (["PCK@0.05, mean over the horizon", "mean distance"], {"%", "% of half the box"}, "zero velocity"),
+        "actions": (["top-1", "top-5"], {"%"}, "ridge"),
+    }[kind]
+    assert [m.metric for m in found.measurements] == names * len(report.rows)
+    assert {m.unit for m in found.measurements} == units
+    assert {m.baseline for m in found.measurements} == {baseline}
+    intervals = [m.interval for m in found.measurements]
+    assert intervals[0] == report.rows[0].interval
+    assert not any(interval for i, interval in enumerate(intervals) if i % len(names))
+    assert text.count("\n") == 1 + 2 * len(report.rows)
+
+
+@every_kind
+def test_the_example_is_one_real_input_of_the_test_split(
+    kind: str, said: dict[str, tuple[Facts, str]], data_folder: Path
+):
+    run, example = RUNS[kind], said[kind][0].example
+    check_inputs(run.task, example, "the example")
+    (name,) = example
+    assert name == INPUTS[kind]
+    assert len(example[name]) == 1
+    batches = run.data.load(data_folder)
+    if kind == "lift":
+        windows = [edge_padded(clip.keypoints[:CLIP_FRAMES], 9) for clip in batches.clips("test")]
+    elif kind == "forecast":
+        frames = batches.frames("test")
+        windows = list(batches.batch(frames, np.arange(len(frames.rows)))[0]["past"])
+    else:
+        windows = [clip for _, (inputs, _) in batches.batches("test") for clip in inputs["clips"]]
+    assert any(x.shape == example[name][0].shape and np.array_equal(x, example[name][0]) for x in windows)
+
+
+def test_what_was_trained_on_is_counted_by_recordings_whoever_filmed_them(
+    said: dict[str, tuple[Facts, str]], data_folder: Path
+):
+    def counted(kind: str) -> dict[str, int]:
+        return {source.name: source.recordings for source in said[kind][0].trained_on}
+
+    lift = RUNS["lift"].data.load(data_folder)
+    seen = [clip.name for clip in lift.clips("train")]
+    assert counted("lift") == {"hdm05_11": 2}
+    assert len(seen) == 8  # of four cameras each
+    whole = [clip for clip in read_bodies(data_folder / "body", "hdm05_11") if clip.split == "train"]
+    assert counted("actions") == {"hdm05_11": len(whole)}
+    assert counted("forecast") == {"reactidle": 4, "cmu_9act": 4}  # what is not held out is trained on as well
+    assert {source.licence for source in said["forecast"][0].trained_on} == {"MIT", "free for all uses, no resale"}
+
+
+def test_a_turned_copy_of_a_recording_is_no_recording_more(
+    networks: dict[str, nn.Module], data_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = RUNS["lift"]
+    batches = run.data.load(data_folder)
+    turned = lift_clips(
+        *(data_folder / "body", "hdm05_11", batches.seen, batches.skeleton), keypoints="", fps=6, turns=(10.0, 20.0)
+    )
+    first = next(clip.name for clip in turned if clip.split == "train")
+    copies = [clip for clip in turned if clip.split == "train" and clip.name.startswith(first)]
+    assert len({clip.name for clip in copies}) == 3
+    batches.recordings = [*copies, *batches.clips("test")]
+    monkeypatch.setattr(FewLifted, "load", lambda *_: batches)
+    assert [source.recordings for source in facts(run, networks["lift"], data_folder)[0].trained_on] == [1]
+
+
+def test_a_source_without_a_licence_makes_no_facts(networks: dict[str, nn.Module], data_folder: Path):
+    """bandai_namco may not be trained on for what ships."""
+    run = replace(RUNS["lift"], data=replace(RUNS["lift"].data, sources=("bandai_namco",), turns=()))
+    with pytest.raises(KeyError, match="bandai_namco"):
+        facts(run, networks["lift"], data_folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pictures"),
+    [
+        ("lift", ["test-hdm05_11.png"]),
+        (
+            "forecast",
+            ["test-cmu_9act-pck.png", "test-cmu_9act.png", "test-reactidle-pck.png", "test-reactidle.png"],
+        ),
+        ("actions", ["test-classes.png"]),
+    ],
+)
+def test_what_is_shown_is_a_table_reports_and_pictures(
+    kind: str, pictures: list[str], networks: dict[str, nn.Module], data_folder: Path, tmp_path: Path
+):
+    run = RUNS[kind]
+    text = show(run, networks[kind], data_folder, tmp_path, "test")
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == pictures
+    for name in pictures:
+        picture = (255 * matplotlib.image.imread(tmp_path / name)[..., :3]).astype(int)
+        assert min(picture.shape[:2]) > 200
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
+    batches = run.data.load(data_folder)
+    assert Report.read(tmp_path / "test-network.json") == measure(networks[kind], batches, "test")
+    assert Report.read(tmp_path / "test-without.json") == floors(batches, "test")
+    lines = text.splitlines()
+    assert lines[0].startswith("| source | network | samples | clips |")
+    assert {line.split("|")[2].strip() for line in lines[2:]} == {"without", "network"}
