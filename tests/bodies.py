@@ -102,9 +102,9 @@ LIFT = Run(
 FORECAST = Run(
     name="few-forecast",
     title="A forecaster of a test",
-    task=PoseForecast(order="penn-13", past=3, future=4, fps=6),
+    task=PoseForecast(order="penn-13", past=3, future=4, fps=2),
     network=ForecasterConfig(pairs(8), layers=1),
-    data=FewForecast(("reactidle", "cmu_9act"), past=3, future=4, fps=6, box="past", batch=16, forced=0.5, hold_out=False),
+    data=FewForecast(("reactidle", "cmu_9act"), past=3, future=4, fps=2, box="past", batch=16, forced=0.5, hold_out=False),
     licence="CC-BY-SA-3.0",
     loss=seen_distance,
     score=seen_distance,

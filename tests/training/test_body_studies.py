@@ -170,7 +170,7 @@ def test_a_turned_copy_of_a_recording_is_no_recording_more(
 
 def test_a_source_without_a_licence_makes_no_facts(networks: dict[str, nn.Module], data_folder: Path):
     """bandai_namco may not be trained on for what ships."""
-    run = replace(RUNS["lift"], data=replace(RUNS["lift"].data, sources=("bandai_namco",), turns=()))
+    run = replace(RUNS["lift"], data=replace(RUNS["lift"].data, sources=("bandai_namco",), fps=2, turns=()))
     with pytest.raises(KeyError, match="bandai_namco"):
         facts(run, networks["lift"], data_folder)
 
