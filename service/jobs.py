@@ -29,6 +29,7 @@ HELD: tuple[State, ...] = ("running", "cancelling")
 OVER: tuple[State, ...] = ("succeeded", "failed", "cancelled")
 MAX_LOSSES = 3  # workers that a job may outlive, before it is what ends them
 KEEP_PROGRESS = 1000  # events of progress of one job that are kept
+JUST_MADE_S = 2.0  # who made a job is about to send it
 KEEP_KEYS_S = 24 * 3600.0
 
 
@@ -276,10 +277,9 @@ class JobTable:
         return [job.id for job in lost]
 
     def unsent(self, older_s: float) -> list[Job]:
-        """Jobs that wait and were never sent to the broker, and those sent longer than so many seconds ago."""
-        waiting = select(JOBS).where(
-            JOBS.c.state == "queued", or_(JOBS.c.sent_at.is_(None), JOBS.c.sent_at < now() - older_s)
-        )
+        """Jobs that wait and were not sent to the broker, and those sent longer than so many seconds ago; none just made."""
+        never = and_(JOBS.c.sent_at.is_(None), JOBS.c.created_at < now() - JUST_MADE_S)
+        waiting = select(JOBS).where(JOBS.c.state == "queued", or_(never, JOBS.c.sent_at < now() - older_s))
         with reading(self._engine) as connection:
             return [Job(**row) for row in connection.execute(waiting.order_by(JOBS.c.created_at)).mappings()]
 

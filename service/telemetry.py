@@ -90,6 +90,11 @@ class Metrics:
         self._cost.labels(name, version, "item").set(item_s)
         return ModelMetrics(self, name, version)
 
+    def forget(self, name: str, version: str, provider: str) -> None:
+        """A model is no longer served; what it has counted stays."""
+        self._model.remove(name, version, provider)
+        self._waiting.remove(name, version)  # with it goes the last hold on the batcher
+
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,5 +1,7 @@
 """A service over tiny bundles made here, their networks written as ONNX graphs, so that only the service is under test."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from models.contract.skeleton import FACE68
 from models.contract.task import FaceLandmarks, HandForecast, Task
 from service.app import create_app
 from service.settings import Settings
+
+os.environ.setdefault("CHIRON_STATE", tempfile.mkdtemp(prefix="chiron-"))  # no test leaves jobs in the checkout
 
 OPSET = 17
 MAX_BODY, MAX_SCAN = 1_000_000, 4_000_000

@@ -285,7 +285,11 @@ def test_a_job_that_outlives_too_many_workers_fails_and_may_be_retried(table, en
     assert table.claim(job, "b").attempt == MAX_LOSSES + 1
 
 
-def test_what_the_broker_was_not_told_or_was_told_long_ago_is_known(table):
+def test_what_the_broker_was_not_told_or_was_told_long_ago_is_known(table, monkeypatch):
+    table.submit(SPEC, "cpu")
+    assert table.unsent(older_s=60) == [], "who made it is about to send it"
+    monkeypatch.setattr("service.jobs.JUST_MADE_S", -1)
+    table.cancel(table.jobs()[0].id)
     one, two = (table.submit(SPEC, "cpu")[0].id for _ in range(2))
     table.sent(one)
     assert [job.id for job in table.unsent(older_s=60)] == [two]

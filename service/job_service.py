@@ -1,0 +1,85 @@
+"""Jobs as a process that serves has them: the table, who works, and a thread that keeps broker and table agreed."""
+
+import logging
+import threading
+
+from service.broker import EmbeddedBroker, NoBroker
+from service.database import StoreUnavailable, open_database
+from service.jobs import Job, JobTable
+from service.queues import Sender
+from service.reconciler import Reconciler
+from service.settings import Settings
+from service.workers import WorkerTable
+
+log = logging.getLogger("chiron.jobs")
+
+
+class JobService:
+    """`start` it, then ask `table` and `workers`; both raise StoreUnavailable until the database is there."""
+
+    def __init__(self, settings: Settings, broker: EmbeddedBroker | None = None) -> None:
+        self._settings, self._broker = settings, broker
+        self._table: JobTable | None = None
+        self._workers: WorkerTable | None = None
+        self._sender: Sender | None = None
+        self._why = "the job table is being opened"
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
+
+    @property
+    def table(self) -> JobTable:
+        if self._table is None:
+            raise StoreUnavailable(self._why)
+        return self._table
+
+    @property
+    def workers(self) -> WorkerTable:
+        if self._workers is None:
+            raise StoreUnavailable(self._why)
+        return self._workers
+
+    def start(self) -> None:
+        """Open the table, if it can be had at once, and begin to reconcile."""
+        self._open()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop reconciling, and the broker if it is this process's."""
+        self._over.set()
+        self._thread.join()
+        if self._sender is not None:
+            self._sender.close()
+        if self._broker is not None:
+            self._broker.stop()
+
+    def tell(self, job: Job) -> None:
+        """Send a new job to its queue. If that fails the reconciler does it later."""
+        if self._sender is not None and self._sender.send(job):
+            self.table.sent(job.id)
+
+    def _open(self) -> None:
+        try:
+            engine = open_database(self._settings.database)
+        except (StoreUnavailable, OSError) as error:
+            self._why = str(error)
+            log.error("%s", error)
+            return
+        self._table = JobTable(engine, lease_s=self._settings.lease_s)
+        self._workers = WorkerTable(engine, lease_s=self._settings.lease_s)
+        try:
+            self._sender = Sender(self._settings)
+        except NoBroker as error:
+            log.error("jobs will wait: %s", error)
+
+    def _run(self) -> None:
+        reconciler: Reconciler | None = None
+        while True:
+            if self._table is None:
+                self._open()
+            if reconciler is None and self._table is not None and self._sender is not None:
+                resend_s = self._settings.resend_s
+                reconciler = Reconciler(self._table, self._sender, resend_s=resend_s, broker=self._broker)
+            if reconciler is not None:
+                reconciler.look()
+            if self._over.wait(self._settings.reconcile_s):
+                return
