@@ -22,7 +22,7 @@ class JobInfo(BaseModel):
     kind: Literal["train", "evaluate", "benchmark"]
     state: State
     detail: str = Field(description="the state in a sentence; of a job that waits, what for")
-    spec: JobSpec | dict[str, Any]
+    spec: JobSpec | Any = Field(description="as it was asked for")
     queue: Literal["cpu", "gpu"]
     created_at: float
     started_at: float | None

@@ -61,6 +61,7 @@ class Sender:
     def __init__(self, settings: Settings) -> None:
         """Raises NoBroker."""
         self._app = celery_app(settings)
+        self._app.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0, "interval_step": 0}
 
     def send(self, job: Job) -> bool:
         """Whether the broker has it."""

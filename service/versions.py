@@ -23,6 +23,7 @@ from models.contract.bundle import BadBundle, Bundle, read_bundle
 
 LINEAGE, CURRENT = "lineage.json", "current.json"
 KEEP_HISTORY = 100
+STALE_S = 24 * 3600.0
 
 
 class UnknownVersion(LookupError):
@@ -85,6 +86,9 @@ class Versions:
         """A copy of a bundle, on disk and beside where it is going to be, for `publish` to move there."""
         folder = self.root / bundle.meta.name / "versions"
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".staging-*"):  # by one that was killed
+            if time.time() - left.stat().st_mtime > STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
         staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=folder))
         try:
             for file in sorted(bundle.folder.iterdir()):

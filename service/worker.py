@@ -8,6 +8,7 @@ import errno
 import hashlib
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -64,10 +65,11 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of an attempt, and what has to be done to make it count."""
+    """What came of an attempt, and what has to be done to make it count, or once it does not."""
 
     result: dict[str, Any]
     publish: Callable[[], None] = lambda: None
+    discard: Callable[[], None] = lambda: None
 
 
 @shared_task(name=TASK, bind=True, acks_late=True, retry_on_worker_lost=True, max_retries=2)
@@ -94,6 +96,7 @@ def run_job(settings: Settings, job_id: str, worker: str) -> None:
 
 
 def _attempt(settings: Settings, table: JobTable, lease: Lease, heart: Heart) -> None:
+    done = Done({})
     try:
         folder = artifacts.begin(settings.jobs, lease.job, lease.attempt)
         attempt = Attempt(settings, table, lease, heart, folder)
@@ -112,6 +115,8 @@ def _attempt(settings: Settings, table: JobTable, lease: Lease, heart: Heart) ->
         log.error("%s: the job is left to the reconciler", error)
     except Exception as error:
         _fail(settings, table, lease, error)
+    finally:
+        done.discard()
 
 
 def _fail(settings: Settings, table: JobTable, lease: Lease, error: BaseException) -> None:
@@ -191,15 +196,15 @@ def _train(attempt: Attempt, spec: TrainSpec) -> Done:
 
 
 def _published(attempt: Attempt, bundle: Bundle, lineage: Lineage, result: dict[str, Any]) -> Done:
-    versions = Versions(attempt.settings.versions)
-    staging = versions.stage(bundle, lineage)
-    version = bundle.meta.version
+    versions, version = Versions(attempt.settings.versions), bundle.meta.version
     attempt.say(f"{bundle.meta.name} {version} is ready")
+    staging = versions.stage(bundle, lineage)
 
     def publish() -> None:
         versions.publish(staging, version)
 
-    return Done(result | {"model": bundle.meta.name, "version": version}, publish)
+    made = {"model": bundle.meta.name, "version": version}
+    return Done(result | made, publish, lambda: shutil.rmtree(staging, ignore_errors=True))
 
 
 def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Done:
