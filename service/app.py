@@ -12,7 +12,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from models.contract.skeleton import FACE68, FACE_REGIONS, HANDS, carried_joints
-from service import examples, forecast_hands, job_routes, landmarks_face, problems, version_routes
+from service import dataset_routes, examples, forecast_hands, job_routes, landmarks_face, problems, version_routes
 from service.broker import EmbeddedBroker
 from service.job_service import JobService
 from service.problems import KINDS, Problem, ProblemDocument, documented
@@ -73,6 +73,7 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     app.include_router(forecast_hands.router(registry, metrics, bodies, settings))
     app.include_router(landmarks_face.router(registry, metrics, scans, settings))
     app.include_router(job_routes.router(jobs, registry, settings))
+    app.include_router(dataset_routes.router(jobs, settings))
     app.include_router(version_routes.router(registry))
 
     @app.get("/models", response_model=ModelList, tags=["models"])

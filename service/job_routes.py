@@ -26,17 +26,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_SPEC_BYTES = 64 << 10
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY = re.compile(r"[\x21-\x7e]{1,250}")
 POLL_S = 0.3  # how often a stream looks for events
 SAY_SOMETHING_S = 15.0  # a proxy closes what is silent for long
 MAX_STREAMS = 64
 END = "retry: 1000\nevent: shutdown\ndata: {}\n\n"
-TAGS: list[Any] = ["jobs"]
+ERRORS = (
+    "malformed-body", "body-too-large", "unsupported-media-type", "invalid-request", "key-reused", "unknown-dataset",
+    "dataset-not-ready", "jobs-unavailable",
+)  # fmt: skip
 
 
 def router(service: JobService, registry: Registry, settings: Settings) -> APIRouter:
     """The routes, over these jobs."""
-    routes = APIRouter(tags=TAGS)
+    routes = APIRouter(tags=["jobs"])
     streams = 0
 
     async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -50,12 +53,9 @@ def router(service: JobService, registry: Registry, settings: Settings) -> APIRo
         "/jobs",
         status_code=202,
         response_model=JobInfo,
-        responses=documented(
-            "malformed-body", "body-too-large", "unsupported-media-type", "invalid-request", "key-reused",
-            "jobs-unavailable",
-        ),
+        responses=documented(*ERRORS),
         openapi_extra=_operation(),
-    )  # fmt: skip
+    )
     async def submit(request: Request, response: Response) -> JobInfo:
         """Ask for a job. It is kept before this answers, and runs when a worker is free; `Location` is where it is watched.
 
@@ -64,11 +64,19 @@ def router(service: JobService, registry: Registry, settings: Settings) -> APIRo
         content_type(request, ("application/json",))
         key = request.headers.get("idempotency-key")
         if key is not None and not KEY.fullmatch(key):
-            raise Problem("invalid-request", "Idempotency-Key: wanted 1 to 255 visible characters; others came")
+            raise Problem("invalid-request", "Idempotency-Key: wanted 1 to 250 visible characters; others came")
         spec = spec_of(bytes(await read_body(request, MAX_SPEC_BYTES)))
 
         def keep() -> JobInfo:
-            job, new = service.table.submit(spec, queue_of(spec, service.workers.workers()), key)
+            if spec.dataset is not None and spec.kind != "check":
+                data = service.datasets.get(spec.dataset)
+                if data.state != "ready":
+                    raise Problem(
+                        "dataset-not-ready", f"{data.name} is {data.state}: {data.reason or 'in job ' + data.job}"
+                    )
+            elif spec.dataset is not None:
+                service.datasets.get(spec.dataset)
+            job, new = service.table.submit(spec, queue_of(spec, service.workers.workers()), key and f"sent:{key}")
             if new:
                 service.tell(job)
             return shown(job.id)
@@ -82,7 +90,9 @@ def router(service: JobService, registry: Registry, settings: Settings) -> APIRo
     )
     async def jobs(
         state: Annotated[State | None, Query(description="only those in it")] = None,
-        kind: Annotated[Literal["train", "evaluate", "benchmark"] | None, Query(description="only of it")] = None,
+        kind: Annotated[
+            Literal["train", "evaluate", "benchmark", "check"] | None, Query(description="only of it")
+        ] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         after: Annotated[str | None, Query(max_length=64, description="the last job of the page before")] = None,
     ) -> JobPage:
@@ -245,5 +255,5 @@ def _operation() -> dict[str, Any]:
     inline = [definitions[reference["$ref"].rpartition("/")[2]] for reference in schema["oneOf"]]
     example = {"kind": "train", "run": "hands-eqmotion", "steps": 40}
     content = {"application/json": {"schema": {"oneOf": inline}, "example": example}}
-    key = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 255}}
+    key = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 250}}
     return {"requestBody": {"required": True, "content": content}, "parameters": [key]}

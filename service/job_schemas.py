@@ -19,7 +19,7 @@ class JobInfo(BaseModel):
     """A job. Times are seconds since 1970."""
 
     id: str
-    kind: Literal["train", "evaluate", "benchmark"]
+    kind: Literal["train", "evaluate", "benchmark", "check"]
     state: State
     detail: str = Field(description="the state in a sentence; of a job that waits, what for")
     spec: JobSpec | Any = Field(description="as it was asked for")

@@ -2,9 +2,12 @@
 
 import logging
 import threading
+from pathlib import Path
+from typing import Literal
 
 from service.broker import EmbeddedBroker, NoBroker
 from service.database import StoreUnavailable, open_database
+from service.datasets import DatasetTable
 from service.jobs import Job, JobTable
 from service.queues import Sender
 from service.reconciler import Reconciler
@@ -15,12 +18,13 @@ log = logging.getLogger("chiron.jobs")
 
 
 class JobService:
-    """`start` it, then ask `table` and `workers`; both raise StoreUnavailable until the database is there."""
+    """`start` it, then ask `table`, `workers` and `datasets`; they raise StoreUnavailable until the database is there."""
 
     def __init__(self, settings: Settings, broker: EmbeddedBroker | None = None) -> None:
         self._settings, self._broker = settings, broker
         self._table: JobTable | None = None
         self._workers: WorkerTable | None = None
+        self._datasets: DatasetTable | None = None
         self._sender: Sender | None = None
         self._why = "the job table is being opened"
         self._over = threading.Event()
@@ -37,6 +41,12 @@ class JobService:
         if self._workers is None:
             raise StoreUnavailable(self._why)
         return self._workers
+
+    @property
+    def datasets(self) -> DatasetTable:
+        if self._datasets is None:
+            raise StoreUnavailable(self._why)
+        return self._datasets
 
     def start(self) -> None:
         """Open the table, if it can be had at once, and begin to reconcile."""
@@ -57,6 +67,12 @@ class JobService:
         if self._sender is not None and self._sender.send(job):
             self.table.sent(job.id)
 
+    def register(self, name: str, path: Path, source: Literal["folder", "upload"]) -> Job:
+        """Name a data set and have it read. Raises DatasetExists."""
+        job = self.datasets.register(name, path, source)
+        self.tell(job)
+        return job
+
     def _open(self) -> None:
         try:
             engine = open_database(self._settings.database)
@@ -66,6 +82,7 @@ class JobService:
             return
         self._table = JobTable(engine, lease_s=self._settings.lease_s)
         self._workers = WorkerTable(engine, lease_s=self._settings.lease_s)
+        self._datasets = DatasetTable(engine, self._table)
         try:
             self._sender = Sender(self._settings)
         except NoBroker as error:

@@ -1,6 +1,6 @@
 """The tables of jobs as SQLAlchemy knows them; service/migrations makes them, and a test holds the two equal."""
 
-from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
 METADATA = MetaData()
 
@@ -57,4 +57,14 @@ WORKERS = Table(
     Column("started_at", Float(53), nullable=False),
     Column("seen_until", Float(53), nullable=False),
     Column("stopping", Boolean, nullable=False),
+)
+
+DATASETS = Table(
+    "datasets",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("job", String(32), ForeignKey("jobs.id"), nullable=False),
+    Column("created_at", Float(53), nullable=False),
 )

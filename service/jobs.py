@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from models.contract.spec import BenchmarkSpec, EvaluateSpec, TrainSpec
+from models.contract.spec import AnySpec
 from service.database import now, reading, writing
 from service.job_tables import EVENTS, JOBS, SUBMISSIONS, WORKERS
 
@@ -101,9 +101,7 @@ class JobTable:
 
     # --- what callers ask for ---
 
-    def submit(
-        self, spec: TrainSpec | EvaluateSpec | BenchmarkSpec, queue: Queue, key: str | None = None
-    ) -> tuple[Job, bool]:
+    def submit(self, spec: AnySpec, queue: Queue, key: str | None = None) -> tuple[Job, bool]:
         """The job of a spec, and whether it is new: with a key that is known it is the one there is. Raises KeyReused."""
         content, job = spec.model_dump_json(), uuid.uuid4().hex
         digest = hashlib.sha256(content.encode()).hexdigest()

@@ -49,6 +49,12 @@ class Settings(BaseSettings):
     database_url: str | None = Field(default=None, description="of the job table; default: SQLite in the state folder")
     redis_url: str | None = Field(default=None, description="of the broker; default: one started in the state folder")
     data: Path = Field(default=Path("../shared/data"), description="what workers train and measure on")
+    data_root: Path | None = Field(
+        default=None, description="folder under which folders may be registered as data sets; default: none may"
+    )
+    max_dataset_bytes: int = Field(
+        default=1 << 30, ge=1024, description="of an uploaded data set, packed, and again unpacked"
+    )
     lease_s: float = Field(default=15.0, gt=0, description="time without a sign of life after which a worker is lost")
     reconcile_s: float = Field(default=1.0, gt=0, description="time between looks for lost jobs and new versions")
     resend_s: float = Field(
@@ -67,6 +73,11 @@ class Settings(BaseSettings):
     def jobs(self) -> Path:
         """Where jobs keep what they make: <id>/<attempt>/."""
         return self.state / "jobs"
+
+    @property
+    def datasets(self) -> Path:
+        """Where uploaded data sets are."""
+        return self.state / "datasets"
 
     @property
     def versions(self) -> Path:

@@ -6,6 +6,7 @@ was thought dead disturbs nobody; what it makes counts only if its lease still h
 
 import errno
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -26,9 +27,10 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery.signals import worker_process_init, worker_shutting_down
 
 from models.contract.bundle import Bundle
-from models.contract.spec import JOB_SPEC, BenchmarkSpec, EvaluateSpec, TrainSpec
+from models.contract.spec import JOB_SPEC, BenchmarkSpec, CheckSpec, EvaluateSpec, TrainSpec
 from service import artifacts
 from service.database import StoreUnavailable, open_database
+from service.datasets import DatasetTable
 from service.heart import Heart
 from service.jobs import JobTable, Lease, LostLease, Queue
 from service.queues import TASK, celery_app
@@ -49,6 +51,7 @@ class Attempt:
 
     settings: Settings
     table: JobTable
+    datasets: DatasetTable
     lease: Lease
     heart: Heart
     folder: Path
@@ -56,6 +59,17 @@ class Attempt:
     @property
     def runs(self) -> Path:
         return self.folder / "runs"
+
+    def data(self, dataset: str | None) -> Path:
+        """The data folder of a job. Raises FileNotFoundError, UnknownDataset."""
+        if dataset is None:
+            if not self.settings.data.is_dir():
+                raise FileNotFoundError(f"there is no data folder {self.settings.data}; CHIRON_DATA says where it is")
+            return self.settings.data
+        found = self.datasets.get(dataset)
+        if found.state != "ready":
+            raise FileNotFoundError(f"data set {dataset} is {found.state}")
+        return found.path
 
     def say(self, text: str) -> None:
         log.info("%s", text, extra={"fields": {"job": self.lease.job, "attempt": self.lease.attempt}})
@@ -90,16 +104,16 @@ def run_job(settings: Settings, job_id: str, worker: str) -> None:
             log.info("job %s is done, held by another, or none", job_id)
             return
         with Heart(table, workers, lease, settings.lease_s) as heart:
-            _attempt(settings, table, lease, heart)
+            _attempt(settings, table, DatasetTable(engine, table), lease, heart)
     finally:
         engine.dispose()
 
 
-def _attempt(settings: Settings, table: JobTable, lease: Lease, heart: Heart) -> None:
+def _attempt(settings: Settings, table: JobTable, datasets: DatasetTable, lease: Lease, heart: Heart) -> None:
     done = Done({})
     try:
         folder = artifacts.begin(settings.jobs, lease.job, lease.attempt)
-        attempt = Attempt(settings, table, lease, heart, folder)
+        attempt = Attempt(settings, table, datasets, lease, heart, folder)
         done = _run(attempt)
         heart.beat()  # what it said last
         if heart.reason == "cancelled":
@@ -147,7 +161,9 @@ def _run(attempt: Attempt) -> Done:
     attempt.say(f"attempt {attempt.lease.attempt} on {attempt.lease.worker}")
     if isinstance(spec, TrainSpec):
         return _train(attempt, spec)
-    return _evaluate(attempt, spec) if isinstance(spec, EvaluateSpec) else _benchmark(attempt, spec)
+    if isinstance(spec, EvaluateSpec):
+        return _evaluate(attempt, spec)
+    return _benchmark(attempt, spec) if isinstance(spec, BenchmarkSpec) else _check(attempt, spec)
 
 
 def _train(attempt: Attempt, spec: TrainSpec) -> Done:
@@ -156,7 +172,7 @@ def _train(attempt: Attempt, spec: TrainSpec) -> Done:
     from training.run import folder_of
     from training.studies import STUDIES
 
-    run, data = configured(spec), data_of(attempt.settings, spec.dataset)
+    run, data = configured(spec), attempt.data(spec.dataset)
     folder = attempt.folder
     for stage in run.stages:
         folder = folder_of(attempt.runs, stage, spec.seed)
@@ -218,7 +234,7 @@ def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Done:
     trained = TrainSpec.model_validate(of.spec)
     run = configured(trained)
     weights = folder_of(artifacts.folder_of(attempt.settings.jobs, of.id, of.attempt) / "runs", run, trained.seed)
-    network, data = load_best(run, weights / BEST), data_of(attempt.settings, spec.dataset or trained.dataset)
+    network, data = load_best(run, weights / BEST), attempt.data(spec.dataset or trained.dataset)
     attempt.say(f"measuring job {of.id} on the {spec.split} split")
     table = STUDIES[run.task.kind].show(run, network, data, attempt.folder, spec.split)
     (attempt.folder / f"{spec.split}.md").write_text(table + "\n")
@@ -230,9 +246,21 @@ def _benchmark(attempt: Attempt, spec: BenchmarkSpec) -> Done:
 
     if spec.table not in BENCHMARKS:
         raise LookupError(f"no table {spec.table!r}; there are {', '.join(sorted(BENCHMARKS))}")
-    table = BENCHMARKS[spec.table](data_of(attempt.settings, spec.dataset), attempt.runs)
+    table = BENCHMARKS[spec.table](attempt.data(spec.dataset), attempt.runs)
     (attempt.folder / f"{spec.table}.md").write_text(table + "\n")
     return Done({"table": table})
+
+
+def _check(attempt: Attempt, spec: CheckSpec) -> Done:
+    """Read every recording of a data set, of every source and split, as training would."""
+    from training.data.hands_npz import read_hands
+
+    hands = attempt.datasets.get(spec.dataset).path / "hands"
+    splits = json.loads((hands / "splits.json").read_text()) if (hands / "splits.json").is_file() else None
+    if not isinstance(splits, dict) or not all(isinstance(split, dict) for split in splits.values()):
+        raise ValueError("wanted hands/splits.json with {source: {split: [recordings]}}; it is not there, or not so")
+    counts = {source: {split: len(read_hands(hands, source, split)) for split in splits[source]} for source in splits}
+    return Done({"counts": {"hands": counts}, "sha256": data_sha256(hands, None)})
 
 
 class Pace:
@@ -273,15 +301,6 @@ def configured(spec: TrainSpec) -> Any:
     own = {"steps": spec.steps, "validate_every": spec.validate_every, "checkpoint_every": spec.checkpoint_every}
     given = {name: value for name, value in own.items() if value is not None}
     return replace(run, optimisation=replace(run.optimisation, **given)) if given else run
-
-
-def data_of(settings: Settings, dataset: str | None) -> Path:
-    """The data folder of a job. Raises FileNotFoundError."""
-    if dataset is not None:
-        raise FileNotFoundError(f"no data set {dataset!r} is registered")
-    if not settings.data.is_dir():
-        raise FileNotFoundError(f"there is no data folder {settings.data}; CHIRON_DATA says where it is")
-    return settings.data
 
 
 def data_sha256(data: Path, part: str | None) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select, update
 
-from models.contract.spec import BenchmarkSpec, EvaluateSpec, TrainSpec
+from models.contract.spec import AnySpec
 from service.database import now, reading, writing
 from service.job_tables import JOBS, WORKERS
 from service.jobs import HELD, Queue
@@ -65,7 +65,7 @@ class WorkerTable:
             ]
 
 
-def queue_of(spec: TrainSpec | EvaluateSpec | BenchmarkSpec, workers: list[Worker]) -> Queue:
+def queue_of(spec: AnySpec, workers: list[Worker]) -> Queue:
     """Where a job goes: as its device says, or else to a GPU if a worker has one."""
     if spec.device == "auto":
         return "gpu" if any("gpu" in worker.queues for worker in workers) else "cpu"

@@ -52,5 +52,13 @@ class BenchmarkSpec(_Spec):
     table: str = Field(min_length=1, max_length=64)
 
 
-JobSpec = Annotated[TrainSpec | EvaluateSpec | BenchmarkSpec, Field(discriminator="kind")]
-JOB_SPEC: TypeAdapter[TrainSpec | EvaluateSpec | BenchmarkSpec] = TypeAdapter(JobSpec)
+class CheckSpec(_Spec):
+    """Have the loader read a registered data set, every recording of it, before anything is trained on it."""
+
+    kind: Literal["check"] = "check"
+    dataset: str = Field(max_length=64, pattern=DATASET_NAME)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
+AnySpec = TrainSpec | EvaluateSpec | BenchmarkSpec | CheckSpec
+JobSpec = Annotated[AnySpec, Field(discriminator="kind")]
+JOB_SPEC: TypeAdapter[AnySpec] = TypeAdapter(JobSpec)

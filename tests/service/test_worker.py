@@ -119,7 +119,7 @@ def test_a_trained_job_publishes_its_bundle_with_where_it_comes_from(table, sett
         (BenchmarkSpec(table="no-such-table"), "LookupError", "there are faces, hands"),
         (EvaluateSpec(run="hands-eqmotion"), "FileNotFoundError", "no job has trained hands-eqmotion with seed 0"),
         (EvaluateSpec(run="hands-eqmotion", job="none"), "UnknownJob", "no job 'none'"),
-        (SPEC.model_copy(update={"dataset": "nobodys"}), "FileNotFoundError", "nobodys"),
+        (SPEC.model_copy(update={"dataset": "nobodys"}), "UnknownDataset", "nobodys"),
     ],
 )
 def test_what_cannot_be_run_fails_and_says_why(table, settings, spec, kind, said):
