@@ -136,6 +136,7 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     @app.get("/metrics", response_class=PlainTextResponse, tags=["operation"])
     async def prometheus() -> Response:
         """Prometheus metrics: requests, stages, queueing and computing seconds, batch sizes, by model version."""
+        await asyncio.to_thread(jobs.measure, metrics)
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/problems/{kind}", responses=documented("not-found"), tags=["operation"])

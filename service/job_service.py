@@ -2,16 +2,18 @@
 
 import logging
 import threading
+from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from service.broker import EmbeddedBroker, NoBroker
 from service.database import StoreUnavailable, open_database
 from service.datasets import DatasetTable
-from service.jobs import Job, JobTable
+from service.jobs import Job, JobTable, Queue
 from service.queues import Sender
 from service.reconciler import Reconciler
 from service.settings import Settings
+from service.telemetry import Metrics
 from service.workers import WorkerTable
 
 log = logging.getLogger("chiron.jobs")
@@ -72,6 +74,14 @@ class JobService:
         job = self.datasets.register(name, path, source)
         self.tell(job)
         return job
+
+    def measure(self, metrics: Metrics) -> None:
+        """Bring the metrics of jobs and workers up to date; without a table they stay as they are."""
+        try:
+            listening = Counter(queue for worker in self.workers.workers() for queue in worker.queues)
+            metrics.jobs(self.table.counts(), {queue: listening[queue] for queue in get_args(Queue)})
+        except StoreUnavailable as error:
+            log.warning("%s", error)
 
     def _open(self) -> None:
         try:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from models.contract.spec import AnySpec
@@ -152,6 +152,12 @@ class JobTable:
                 same = and_(JOBS.c.created_at == last.created_at, JOBS.c.id < last.id)
                 asked = asked.where(or_(JOBS.c.created_at < last.created_at, same))
             return [Job(**row) for row in connection.execute(asked).mappings()]
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many there are, by state and queue."""
+        asked = select(JOBS.c.state, JOBS.c.queue, func.count()).group_by(JOBS.c.state, JOBS.c.queue)
+        with reading(self._engine) as connection:
+            return {(state, queue): count for state, queue, count in connection.execute(asked)}
 
     def trained(self, run: str, seed: int) -> list[Job]:
         """The training jobs of a run and seed that succeeded, the newest first."""

@@ -169,6 +169,11 @@ def test_a_job_that_ran_shows_what_it_did_and_what_it_made(client, table, settin
     failed = client.get(f"/jobs/{job}").json()
     assert failed["detail"] == "ValueError: no"
     assert failed["error"] == error
+    metrics = client.get("/metrics").text
+    assert 'chiron_jobs{queue="cpu",state="failed"} 1.0' in metrics
+    assert 'chiron_jobs{queue="cpu",state="queued"} 1.0' in metrics
+    assert 'chiron_workers{queue="cpu"} 1.0' in metrics
+    assert 'chiron_workers{queue="gpu"} 0.0' in metrics
 
 
 def test_events_come_to_their_end_and_go_on_after_the_last_one_seen(client, table):
