@@ -1,6 +1,7 @@
 """The job table: states, keys, leases and fences, and that no race makes two of one."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import update
+from sqlalchemy import create_engine, update
 
 from models.contract.spec import BenchmarkSpec, TrainSpec
 from service.database import StoreUnavailable, now, open_database, reading, writing
@@ -24,7 +25,15 @@ SPEC = TrainSpec(run="hands-eqmotion", seed=3)
 
 @pytest.fixture
 def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'deep' / 'jobs.db'}"
+    """SQLite; or an empty schema of a PostgreSQL, where CHIRON_TEST_DATABASE_URL names one that may be emptied."""
+    if (given := os.environ.get("CHIRON_TEST_DATABASE_URL")) is None:
+        return f"sqlite:///{tmp_path / 'deep' / 'jobs.db'}"
+    engine = create_engine(given)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("drop schema public cascade")
+        connection.exec_driver_sql("create schema public")
+    engine.dispose()
+    return given
 
 
 @pytest.fixture
