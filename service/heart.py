@@ -20,7 +20,7 @@ from service.workers import WorkerTable
 log = logging.getLogger("chiron.heart")
 Reason = Literal["cancelled", "released", "lost"]
 BEAT_S = 1.0
-GRACE_S: dict[Reason, float] = {"cancelled": 3.0, "released": 20.0, "lost": 20.0}
+GRACE_S: dict[Reason, float] = {"cancelled": 2.0, "released": 20.0, "lost": 20.0}
 
 
 class Heart:
