@@ -1,13 +1,17 @@
 # The commands of the README. Each makes what it needs; nothing but Python 3.11+ and make must be there.
 PYTHON ?= python3
 SERVE := .venv-serve
+WORKER := .venv-worker
 FULL := .venv
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: serve test check clean
+.PHONY: serve worker test check clean
 
 serve: $(SERVE)/.made  ## start the API on 127.0.0.1:8000 with the shipped bundles
 	$(SERVE)/bin/chiron serve
+
+worker: $(WORKER)/.made  ## run the jobs of that API, on a GPU where there is one; CHIRON_DATA is what it trains on
+	$(WORKER)/bin/chiron worker
 
 test: $(FULL)/.made  ## the whole suite
 	$(FULL)/bin/python -m pytest
@@ -19,7 +23,7 @@ check: $(FULL)/.made  ## style, types, import rules
 	$(FULL)/bin/lint-imports
 
 clean:
-	rm -rf $(SERVE) $(FULL)
+	rm -rf $(SERVE) $(WORKER) $(FULL)
 
 $(SERVE)/.made: pyproject.toml
 	$(PYTHON) -m venv $(SERVE)
@@ -27,6 +31,12 @@ $(SERVE)/.made: pyproject.toml
 	touch $@
 
 # torch first and by its exact version: a looser request takes a build several times the size.
+$(WORKER)/.made: pyproject.toml
+	$(PYTHON) -m venv $(WORKER)
+	$(WORKER)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(WORKER)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[service,training]'
+	touch $@
+
 $(FULL)/.made: pyproject.toml
 	$(PYTHON) -m venv $(FULL)
 	$(FULL)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0

@@ -1,5 +1,6 @@
 """The HTTP interface: create_app() wires settings, models, metrics and routes; nothing is read before that."""
 
+import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator
@@ -12,8 +13,19 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from models.contract.body import BODIES
 from models.contract.skeleton import FACE68, FACE_REGIONS, HANDS, Skeleton, carried_joints
-from service import body_routes, examples, forecast_hands, landmarks_face, problems
+from service import (
+    body_routes,
+    dataset_routes,
+    examples,
+    forecast_hands,
+    job_routes,
+    landmarks_face,
+    problems,
+    version_routes,
+)
 from service.body_schemas import ActionsRequest, LiftRequest, PosesRequest
+from service.broker import EmbeddedBroker
+from service.job_service import JobService
 from service.problems import KINDS, Problem, ProblemDocument, documented
 from service.registry import Registry
 from service.schemas import HandsRequest, Health, JointOrder, LandmarkOrder, ModelInfo, ModelList, Readiness
@@ -29,12 +41,13 @@ DESCRIPTION = (
 )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application for `settings`, by default those of the environment. Raises UnsafeBind."""
+def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None = None) -> FastAPI:
+    """The application for `settings`, by default those of the environment; it keeps `broker` running. Raises UnsafeBind."""
     settings = settings or Settings()
     check_bind(settings)
     metrics = Metrics()
     registry = Registry(settings, metrics)
+    jobs = JobService(settings, broker)
     limits = {"max_queue": settings.max_queue, "deadline_s": settings.deadline_s}
     bodies = Threads(1, name="decode", **limits)
     scans = Threads(settings.slots or os.cpu_count() or 1, name="scan", **limits)
@@ -42,11 +55,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await registry.load()
+        await asyncio.to_thread(jobs.start)
         gc.collect()
         gc.freeze()  # what is alive now stays: the collector need not look at it again
+        following = asyncio.create_task(registry.follow())
         yield
         registry.draining = True
+        following.cancel()
         await registry.close()
+        await asyncio.to_thread(jobs.close)
         for threads in (bodies, scans):
             threads.close()
 
@@ -67,16 +84,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(forecast_hands.router(registry, metrics, bodies, settings))
     app.include_router(body_routes.router(registry, metrics, bodies, settings))
     app.include_router(landmarks_face.router(registry, metrics, scans, settings))
+    app.include_router(job_routes.router(jobs, registry, settings))
+    app.include_router(dataset_routes.router(jobs, settings))
+    app.include_router(version_routes.router(registry))
 
     @app.get("/models", response_model=ModelList, tags=["models"])
     async def models() -> ModelList:
-        """Every model, and the bundles that were refused."""
-        return ModelList(defaults=registry.defaults(), models=registry.infos())
+        """Every model with its versions, and the bundles that were refused."""
+        return ModelList(defaults=registry.defaults(), models=await asyncio.to_thread(registry.infos))
 
     @app.get("/models/{name}", response_model=ModelInfo, responses=documented("unknown-model"), tags=["models"])
     async def model(name: str) -> ModelInfo:
         """One model: task, symmetries, licence, sources, measured errors, version, and what it runs on."""
-        return registry.named(name)
+        return await asyncio.to_thread(registry.named, name)
 
     @app.get(
         "/models/{name}/example",
@@ -122,11 +142,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             why = "; ".join(f"{name}: {state}" for name, state in states.items()) or "no bundles"
             detail = "the service is stopping" if registry.draining else f"no model is ready ({why})"
             raise Problem("not-ready", detail, headers={"retry-after": "5"})
-        return Readiness(status="ready" if set(states.values()) == {"ready"} else "degraded", models=states)
+        well = set(states.values()) == {"ready"} and not registry.stuck
+        return Readiness(status="ready" if well else "degraded", models=states)
 
     @app.get("/metrics", response_class=PlainTextResponse, tags=["operation"])
     async def prometheus() -> Response:
         """Prometheus metrics: requests, stages, queueing and computing seconds, batch sizes, by model version."""
+        await asyncio.to_thread(jobs.measure, metrics)
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/problems/{kind}", responses=documented("not-found"), tags=["operation"])

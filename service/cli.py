@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
@@ -18,6 +19,8 @@ from models.contract.cloud_files import READERS
 from models.contract.skeleton import HANDS, Hand
 from service import clip_files, scan_files
 from service.app import create_app
+from service.broker import EmbeddedBroker, NoBroker
+from service.database import StoreUnavailable
 from service.files import SAID, check_picture, check_target, open_model, sentence
 from service.registry import Registry
 from service.schemas import MAX_FPS, MIN_FPS, Heatmaps, Unit
@@ -42,9 +45,9 @@ class Server(uvicorn.Server):
         self.registry, self.drain_s = registry, drain_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if sig != signal.SIGTERM or self.registry.draining or not self.drain_s:
+        first, self.registry.draining = not self.registry.draining, True  # streams of events end when they see it
+        if sig != signal.SIGTERM or not first or not self.drain_s:
             return super().handle_exit(sig, frame)
-        self.registry.draining = True
         loop = asyncio.get_running_loop()
         loop.call_soon_threadsafe(loop.call_later, self.drain_s, super().handle_exit, sig, frame)  # wakes the loop
 
@@ -60,16 +63,37 @@ def serve(
 ) -> None:
     """Serve the bundles over HTTP. Every setting is also an environment variable: CHIRON_HOST, CHIRON_PORT, ..."""
     settings = _settings(host=host, port=port, bundles=bundles, default_model=default_model)
+    log_json_lines()
     try:
-        application = create_app(settings)
+        application = create_app(settings, _broker(settings))
     except UnsafeBind as error:
         raise typer.BadParameter(str(error), param_hint="--host") from None
-    log_json_lines()
     logging.getLogger("chiron").info("http://%s:%s", settings.host, settings.port)
     config = uvicorn.Config(
         application, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False
     )
     Server(config, application.state.registry, settings.drain_delay_s).run()
+
+
+@app.command()
+def worker(
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="cuda: jobs of the queue gpu; auto: so where there is one.")
+    ] = "auto",
+    gpu: Annotated[int | None, typer.Option(min=0, help="Which of several: a worker has one.")] = None,
+) -> None:
+    """Run the jobs that are sent to POST /jobs, one at a time. Wants the training extra, and the service's CHIRON_STATE."""
+    if find_spec("torch") is None:
+        raise typer.BadParameter("a worker trains: install the extra [training], or say make worker")
+    settings = _settings()
+    log_json_lines()
+    from service.worker import serve_jobs  # Celery's signals and training are for this command alone
+
+    try:
+        serve_jobs(settings, device, gpu)
+    except (NoBroker, StoreUnavailable, LookupError) as error:
+        _complain(str(error))
+        raise typer.Exit(2) from None
 
 
 @app.command()
@@ -177,6 +201,17 @@ def _said(file: Path | None = None) -> Iterator[None]:
     except SAID as error:
         _complain(sentence(error, file))
         raise typer.Exit(2) from None
+
+
+def _broker(settings: Settings) -> EmbeddedBroker | None:
+    """The embedded broker, where none is given. Without any the models serve, and jobs wait."""
+    if settings.redis_url is not None:
+        return None
+    try:
+        return EmbeddedBroker(settings)
+    except NoBroker as error:
+        logging.getLogger("chiron").error("jobs will wait: %s", error)
+        return None
 
 
 def _complain(text: str) -> None:

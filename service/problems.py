@@ -12,14 +12,20 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from models.contract.clip import GapTooLong, TooFewFrames
 from models.contract.cloud import Degenerate, NotFinite, TooBig, UnknownSuffix, Unreadable
+from service.archives import ArchiveRefused
 from service.batcher import QueueFull
+from service.database import StoreUnavailable
+from service.datasets import DatasetExists, FolderRefused, UnknownDataset
 from service.faces import NoFace, UnclearUnits
+from service.jobs import KeyReused, UnknownJob, WrongState
+from service.versions import NotCurrent, UnknownVersion
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("chiron.errors")
@@ -38,8 +44,16 @@ KINDS: dict[str, Kind] = {
     "unauthorized": Kind(401, "A valid API key is needed", "Send Authorization: Bearer KEY or X-API-Key: KEY."),
     "not-found": Kind(404, "Nothing is served at this path", "GET /openapi.json lists every path."),
     "unknown-model": Kind(404, "No such model", "GET /models lists the names."),
+    "unknown-job": Kind(404, "No such job", "GET /jobs lists them."),
+    "unknown-artifact": Kind(404, "The job has made no such file", "GET /jobs/{id}/artifacts lists what it has."),
+    "unknown-dataset": Kind(404, "No such data set", "GET /datasets lists them."),
+    "unknown-version": Kind(404, "The model has no such version", "GET /models/{name} lists them."),
     "method-not-allowed": Kind(405, "This path does not take this method", "The Allow header lists the methods."),
     "not-acceptable": Kind(406, "None of the types in Accept can be given", "Accept one of the types in `detail`."),
+    "wrong-state": Kind(409, "Its state does not allow this", "`detail` says what it is in."),
+    "dataset-exists": Kind(409, "There is a data set of this name", "Choose another: a data set is never changed."),
+    "dataset-not-ready": Kind(409, "The loader has not read this data set", "GET /datasets/{name} says why."),
+    "bundle-refused": Kind(409, "This version cannot be served", "`detail` says why; what was served still is."),
     "body-too-large": Kind(413, "The body is too large", "Send fewer frames or points, or a binary form of them."),
     "scan-too-large": Kind(413, "The scan has too many points", "Thin the cloud or simplify the mesh."),
     "too-many-frames": Kind(413, "The clips have too many frames", "Send a long clip in pieces that overlap a little."),
@@ -79,8 +93,15 @@ KINDS: dict[str, Kind] = {
     "no-face": Kind(
         422, "No face was found on the scan", "Check `units`; a face is seen from the front, not half hidden."
     ),
+    "folder-refused": Kind(422, "This folder cannot be a data set", "A folder of files under the allowed root."),
+    "archive-refused": Kind(
+        422, "This archive cannot be a data set", "A .zip of plain files; `detail` says what is not."
+    ),
+    "key-reused": Kind(422, "This Idempotency-Key is another request's", "Use a new key for a new request."),
     "internal": Kind(500, "The service failed", "The fault is ours; say the request id when you report it."),
     "overloaded": Kind(503, "The service is full", "Try again after the seconds in Retry-After."),
+    "jobs-unavailable": Kind(503, "The job table cannot be used", "Try again; the log says what is wrong with it."),
+    "disk-full": Kind(507, "The server could not keep what was sent", "Tell the operator; the log says more."),
     "not-ready": Kind(503, "The service or this model is not ready", "GET /readyz says why."),
 }
 _BY_STATUS = {404: "not-found", 405: "method-not-allowed"}  # what the router itself raises
@@ -94,6 +115,16 @@ _RAISED: dict[type[Exception], str] = {
     Degenerate: "degenerate-scan",
     UnclearUnits: "unclear-units",
     NoFace: "no-face",
+    UnknownJob: "unknown-job",
+    WrongState: "wrong-state",
+    KeyReused: "key-reused",
+    StoreUnavailable: "jobs-unavailable",
+    UnknownVersion: "unknown-version",
+    UnknownDataset: "unknown-dataset",
+    DatasetExists: "dataset-exists",
+    FolderRefused: "folder-refused",
+    ArchiveRefused: "archive-refused",
+    NotCurrent: "wrong-state",
 }
 
 
@@ -129,6 +160,12 @@ class Problem(Exception):
         """A problem with one fault, at `pointer`."""
         return cls(kind, f"{pointer or 'the body'}: {detail}", errors=[(pointer, detail)])
 
+    @classmethod
+    def of_fields(cls, faults: Sequence[Any], pointer: Callable[[tuple[int | str, ...]], str]) -> "Problem":
+        """The problem invalid-request for what pydantic found wrong; `pointer` is of where it was."""
+        told = [(pointer(fault["loc"]), str(fault["msg"])) for fault in faults]
+        return cls("invalid-request", "; ".join(f"{at or 'the body'}: {text}" for at, text in told), errors=told)
+
 
 def respond(problem: Problem, request_id: str) -> Response:
     """The problem as a response."""
@@ -158,6 +195,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, handler(_of_router))
     app.add_exception_handler(ClientDisconnect, handler(lambda *_: Problem("malformed-body", "the body broke off")))
     app.add_exception_handler(QueueFull, handler(_overloaded))
+    app.add_exception_handler(RequestValidationError, handler(_of_parameters))
     app.add_exception_handler(Exception, handler(_unexpected))
     for error_type, kind in _RAISED.items():
         app.add_exception_handler(error_type, handler(lambda _, error, kind=kind: Problem(kind, str(error))))
@@ -168,6 +206,10 @@ def _of_router(request: Request, error: HTTPException) -> Problem:
     return Problem(
         kind, f"{request.method} {request.url.path[:200]!r}: {KINDS[kind].remedy}", headers=dict(error.headers or {})
     )
+
+
+def _of_parameters(_: Request, error: RequestValidationError) -> Problem:
+    return Problem.of_fields(error.errors(), lambda where: f"?{where[-1]}")
 
 
 def _overloaded(_: Request, error: QueueFull) -> Problem:

@@ -13,16 +13,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from models.contract.body import get_body_order
 from models.contract.body_task import ActionRecognition, PoseForecast
-from models.contract.bundle import META, BadBundle, Bundle, read_bundle, repeat_example
+from models.contract.bundle import META, BadBundle, Bundle, BundleMeta, read_bundle, repeat_example
 from models.contract.task import Task
 from service.batcher import Batcher
 from service.predictor import Calibration, Predictor, calibrate, seconds_of
 from service.problems import Problem
-from service.schemas import ModelInfo, expected_error
+from service.schemas import ModelInfo, VersionInfo, expected_error
 from service.settings import Settings
 from service.telemetry import Metrics
+from service.versions import Current, UnknownVersion, Version, Versions
 
 log = logging.getLogger("chiron.registry")
 GPU_BATCHES = (1, 2, 4, 8, 16, 32)
@@ -88,32 +91,122 @@ class Registry:
         self._settings, self._metrics = settings, metrics
         self._models: dict[str, Model] = {}
         self._refused: dict[str, Refused] = {}
+        self.stuck: dict[str, Refused] = {}  # models that serve, but not the version that they should
         self.draining = False  # told to stop: finishes what it has, wants nothing new
+        self.store = Versions(settings.versions)
+        self._seen: dict[str, object] = {}  # of each model, the choice of a version that was acted on
+        self._changing = asyncio.Lock()
 
     async def load(self) -> None:
-        """Load every bundle of the folder; one that cannot be served is remembered and logged with the reason."""
+        """Load the current version of every model; one that cannot be served is remembered and logged with the reason."""
         if not self._settings.bundles.is_dir():
-            log.error("no folder %s: no model is served", self._settings.bundles)
-            return
-        for folder in sorted(self._settings.bundles.iterdir()):
-            if folder.name.startswith(".") or not folder.is_dir():
-                continue
-            try:
-                model = await asyncio.to_thread(self._load, folder)
-            except Exception as error:  # whatever is wrong with one bundle, the others serve
-                self._refused[folder.name] = Refused(_reason(error, folder), _kind_of(folder))
-                log.error("refused %s", folder.name, exc_info=error)
-            else:
-                self._models[model.name] = model
-                log.info("serving %s version %s on %s", model.name, model.version, model.predictor.provider)
+            log.error("no folder %s: no model is served from it", self._settings.bundles)
+        for name in self._all():
+            await self._follow(name)
 
-    def _load(self, folder: Path) -> Model:
+    async def follow(self) -> None:
+        """Serve what has become current since, for ever: each model is swapped when its new version is warm."""
+        while True:
+            await asyncio.sleep(self._settings.reconcile_s)
+            try:
+                for name in await asyncio.to_thread(self.store.names):
+                    if self.store.signature(name) != self._seen.get(name):
+                        await self._follow(name)
+            except OSError as error:
+                log.error("the versions cannot be read: %s", error)
+
+    async def promote(self, name: str, version: str) -> Current:
+        """Make a version the current one, here at once and in the other processes when they see it.
+
+        Raises UnknownVersion, and the problem bundle-refused; then nothing has changed.
+        """
+        async with self._changing:
+            await self._try(name, version)
+            serving = self._models.get(name)
+            before = serving.version if serving else None
+            current = await asyncio.to_thread(self.store.promote, name, version, before)
+        await self._follow(name)
+        return current
+
+    async def roll_back(self, name: str, version: str) -> Current:
+        """Take back the current version for the one before it. Raises NotCurrent, and as `promote`."""
+        async with self._changing:
+            await self._try(name, await asyncio.to_thread(self.store.before, name, version))
+            current = await asyncio.to_thread(self.store.roll_back, name, version)
+        await self._follow(name)
+        return current
+
+    async def _try(self, name: str, version: str) -> None:
+        """Load a version and let it go again. Raises UnknownVersion, and the problem bundle-refused."""
+        folder = await asyncio.to_thread(self._folder, name, version)
+        try:
+            await asyncio.to_thread(self._open, folder, name)
+        except Exception as error:  # whatever is wrong with it, what serves goes on
+            raise Problem("bundle-refused", f"{name} {version}: {_reason(error, folder)}") from error
+
+    async def _follow(self, name: str) -> None:
+        """Serve the current version of a model, once it is warm; if it cannot be served what was served still is."""
+        async with self._changing:
+            self._seen[name] = self.store.signature(name)
+            folder = self._settings.bundles / name
+            try:
+                if (current := self.store.current(name)) is not None:
+                    folder = await asyncio.to_thread(self._folder, name, current.version)
+                elif not folder.is_dir():
+                    return  # it has versions, and none was promoted yet
+                if name in self._models and self._models[name].bundle.folder == folder:
+                    self.stuck.pop(name, None)
+                    return
+                model = await asyncio.to_thread(self._load, folder, name)
+            except Exception as error:  # whatever is wrong with one bundle, the others serve
+                kept = name in self._models
+                refused = self.stuck if kept else self._refused
+                refused[name] = Refused(_reason(error, folder), _kind_of(folder))
+                log.error("refused %s%s", name, ", and go on with what was served" if kept else "", exc_info=error)
+                return
+            before = self._models.get(name)
+            models = self._models | {name: model}
+            self._models = {key: models[key] for key in sorted(models)}
+            for refused in (self._refused, self.stuck):
+                refused.pop(name, None)
+            if before is not None and before.version != model.version:
+                # requests that hold it finish on it; with the last of them it goes
+                self._metrics.forget(before.name, before.version, before.predictor.provider)
+            log.info("serving %s version %s on %s", model.name, model.version, model.predictor.provider)
+
+    def _all(self) -> list[str]:
+        shipped = self._settings.bundles.iterdir() if self._settings.bundles.is_dir() else ()
+        names = {path.name for path in shipped if path.is_dir() and not path.name.startswith(".")}
+        return sorted(names | set(self.store.names()))
+
+    def _folder(self, name: str, version: str) -> Path:
+        """Where a version is: published, or the one that ships. Raises UnknownVersion."""
+        found = {one.version: one.folder for one in self.versions(name)}
+        if version not in found:
+            raise UnknownVersion(f"{name} has no version {version[:64]!r}; there are {', '.join(found) or 'none'}")
+        return found[version]
+
+    def versions(self, name: str) -> list[Version]:
+        """Every version of a model that is on disk, the newest first, the one that ships last."""
+        if name not in self._all():
+            return []
+        found = self.store.versions(name)
+        own = _meta_of(self._settings.bundles / name)
+        if own is not None and own.version not in {one.version for one in found}:
+            found.append(Version(name, own.version, self._settings.bundles / name, None))
+        return found
+
+    def _open(self, folder: Path, name: str) -> tuple[Bundle, Predictor]:
         bundle = read_bundle(folder)
-        if bundle.meta.name != folder.name:
+        if bundle.meta.name != name:
             raise BadBundle(f"it is called {bundle.meta.name}: a bundle's folder carries its name")
         check_servable(bundle.meta.task)
         predictor = Predictor(bundle, self._settings.device)
         repeat_example(bundle, predictor.run)
+        return bundle, predictor
+
+    def _load(self, folder: Path, name: str) -> Model:
+        bundle, predictor = self._open(folder, name)
         calibration = self._calibrate(predictor)
         metrics = self._metrics.model(
             bundle.meta.name, bundle.meta.version, predictor.provider, calibration.fixed_s, calibration.item_s
@@ -183,9 +276,35 @@ class Registry:
         return known.kind if known else None
 
     def infos(self) -> list[ModelInfo]:
-        """What /models says: those that serve, then those refused."""
-        refused = [ModelInfo(name=name, state="refused", reason=no.reason) for name, no in self._refused.items()]
-        return [model.info() for model in self._models.values()] + refused
+        """What /models says: those that serve, then those refused, then those of which no version was promoted yet."""
+        infos = [model.info() for model in self._models.values()]
+        infos += [ModelInfo(name=name, state="refused", reason=no.reason) for name, no in self._refused.items()]
+        known = {info.name for info in infos}
+        infos += [ModelInfo(name=name, state="published") for name in self.store.names() if name not in known]
+        return [info.model_copy(update=self._versions_of(info)) for info in infos]
+
+    def _versions_of(self, info: ModelInfo) -> dict[str, Any]:
+        try:
+            current = self.store.current(info.name)
+        except BadBundle:
+            current = None
+        versions = []
+        for one in self.versions(info.name):
+            if (meta := _meta_of(one.folder)) is not None:
+                lineage = one.lineage.model_dump() if one.lineage else None
+                measured = list(meta.measurements)
+                versions.append(
+                    VersionInfo(
+                        version=one.version,
+                        serving=info.version == one.version,
+                        git_commit=meta.git_commit,
+                        measurements=measured,
+                        lineage=lineage,
+                    )
+                )
+        stuck = self.stuck.get(info.name)
+        reason = f"the current version was refused: {stuck.reason}" if stuck else info.reason
+        return {"versions": versions, "current": current.version if current else info.version, "reason": reason}
 
     def named(self, name: str) -> ModelInfo:
         """What /models says of one model. Raises the problem unknown-model."""
@@ -215,6 +334,14 @@ def _reason(error: Exception, folder: Path) -> str:
     """The error's first line, without the path of the server's folder."""
     text = (str(error).splitlines() or [""])[0].replace(str(folder), folder.name)
     return text if isinstance(error, BadBundle) else f"{type(error).__name__}: {text}"
+
+
+def _meta_of(folder: Path) -> BundleMeta | None:
+    """What a bundle says of itself; None if it says nothing that can be read."""
+    try:
+        return BundleMeta.model_validate_json((folder / META).read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def _kind_of(folder: Path) -> str | None:

@@ -163,12 +163,24 @@ class LandmarkOrder(BaseModel):
     edges: list[tuple[int, int]] = Field(description="between landmarks that follow each other in a region")
 
 
+class VersionInfo(BaseModel):
+    """A bundle that may be promoted."""
+
+    version: str
+    serving: bool = Field(description="by the process that answers")
+    git_commit: str
+    measurements: list[Measurement]
+    lineage: dict[str, Any] | None = Field(description="job, run, seed, data and their sha256; null: it ships")
+
+
 class ModelInfo(BaseModel):
     """A bundle and how it is being served; a refused one says why and has no more than its name."""
 
     name: str
-    state: Literal["ready", "refused"]
+    state: Literal["ready", "refused", "published"] = Field(description="published: it has versions, none is served")
     reason: str | None = None
+    current: str | None = Field(default=None, description="the version that is to be served")
+    versions: list[VersionInfo] = Field(default=[], description="the newest first, the one that ships last")
     version: str | None = None
     provider: str | None = Field(default=None, description="ONNX Runtime's execution provider in use")
     max_batch: int | None = None

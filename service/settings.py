@@ -45,6 +45,44 @@ class Settings(BaseSettings):
         default=0.25, gt=0, description="longest time between seen frames of a hand that is interpolated"
     )
     drain_delay_s: float = Field(default=0.0, ge=0, description="time between being told to stop and closing the port")
+    state: Path = Field(default=Path("state"), description="folder of jobs, trained versions and the embedded broker")
+    database_url: str | None = Field(default=None, description="of the job table; default: SQLite in the state folder")
+    redis_url: str | None = Field(default=None, description="of the broker; default: one started in the state folder")
+    data: Path = Field(default=Path("../shared/data"), description="what workers train and measure on")
+    data_root: Path | None = Field(
+        default=None, description="folder under which folders may be registered as data sets; default: none may"
+    )
+    max_dataset_bytes: int = Field(
+        default=1 << 30, ge=1024, description="of an uploaded data set, packed, and again unpacked"
+    )
+    lease_s: float = Field(default=15.0, gt=0, description="time without a sign of life after which a worker is lost")
+    reconcile_s: float = Field(default=1.0, gt=0, description="time between looks for lost jobs and new versions")
+    resend_s: float = Field(
+        default=30.0, gt=0, description="time after which a waiting job the broker forgot is resent"
+    )
+    job_limit_s: float = Field(default=24 * 3600.0, gt=0, le=5 * 24 * 3600, description="longest a job may run")
+    jobs_a_process: int = Field(default=1, ge=1, description="after so many a worker starts a fresh process")
+    training_threads: int = Field(default=1, ge=1, le=256, description="CPU threads of a job")
+
+    @property
+    def database(self) -> str:
+        """The URL of the job table."""
+        return self.database_url or f"sqlite:///{self.state.absolute() / 'jobs.db'}"
+
+    @property
+    def jobs(self) -> Path:
+        """Where jobs keep what they make: <id>/<attempt>/."""
+        return self.state / "jobs"
+
+    @property
+    def datasets(self) -> Path:
+        """Where uploaded data sets are."""
+        return self.state / "datasets"
+
+    @property
+    def versions(self) -> Path:
+        """Where trained versions of models are."""
+        return self.state / "models"
 
     @field_validator("api_keys", mode="before")
     @classmethod

@@ -72,6 +72,18 @@ class Metrics:
             "chiron_batch_cost_seconds", "As timed at start", [*per_model, "part"], registry=self.registry
         )
 
+        self._jobs = Gauge("chiron_jobs", "Jobs in the table", ["state", "queue"], registry=self.registry)
+        self._workers = Gauge("chiron_workers", "Workers connected", ["queue"], registry=self.registry)
+
+    def jobs(self, jobs: dict[tuple[str, str], int], workers: dict[str, int]) -> None:
+        """How many jobs there are by state and queue, and workers by queue."""
+        self._jobs.clear()
+        self._workers.clear()
+        for (state, queue), count in jobs.items():
+            self._jobs.labels(state, queue).set(count)
+        for queue, count in workers.items():
+            self._workers.labels(queue).set(count)
+
     @contextmanager
     def stage(self, route: str, name: str) -> Iterator[None]:
         """Time a part of a request: decode, read, prepare, encode."""
@@ -89,6 +101,11 @@ class Metrics:
         self._cost.labels(name, version, "fixed").set(fixed_s)
         self._cost.labels(name, version, "item").set(item_s)
         return ModelMetrics(self, name, version)
+
+    def forget(self, name: str, version: str, provider: str) -> None:
+        """A model is no longer served; what it has counted stays."""
+        self._model.remove(name, version, provider)
+        self._waiting.remove(name, version)  # with it goes the last hold on the batcher
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from models.contract.spec import EvaluateSpec, TrainSpec
+from models.contract.spec import JOB_SPEC, BenchmarkSpec, EvaluateSpec, TrainSpec
 
 
 def test_a_name_is_enough():
@@ -12,16 +12,33 @@ def test_a_name_is_enough():
         "run": "hands-eqmotion",
         "seed": 0,
         "device": "auto",
+        "dataset": None,
         "devices": 1,
         "precision": "32-true",
         "steps": None,
+        "validate_every": None,
+        "checkpoint_every": None,
+        "publish": True,
     }
     assert EvaluateSpec(run="hands-eqmotion").split == "test"
 
 
-@pytest.mark.parametrize("spec", [TrainSpec(run="a", seed=7, steps=10), EvaluateSpec(run="a", split="validation")])
-def test_a_spec_survives_json(spec: TrainSpec | EvaluateSpec):
-    assert type(spec).model_validate_json(spec.model_dump_json()) == spec
+@pytest.mark.parametrize(
+    "spec",
+    [
+        TrainSpec(run="a", seed=7, steps=10),
+        EvaluateSpec(run="a", split="validation", job="b"),
+        BenchmarkSpec(table="hands", dataset="own"),
+    ],
+)
+def test_a_spec_survives_json_and_says_itself_what_it_is(spec: TrainSpec | EvaluateSpec | BenchmarkSpec):
+    assert JOB_SPEC.validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize("wrong", [{}, {"kind": "dance"}, {"kind": "benchmark", "run": "a"}, {"run": "a"}])
+def test_what_is_no_kind_of_job_is_refused(wrong: dict[str, str]):
+    with pytest.raises(ValidationError):
+        JOB_SPEC.validate_python(wrong)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +52,8 @@ def test_a_spec_survives_json(spec: TrainSpec | EvaluateSpec):
         (TrainSpec, {"devices": 0}),
         (TrainSpec, {"precision": "16"}),
         (TrainSpec, {"steps": 0}),
+        (TrainSpec, {"checkpoint_every": 0}),
+        (TrainSpec, {"dataset": "../secrets"}),
         (TrainSpec, {"stpes": 10}),
         (EvaluateSpec, {"split": "train"}),
         (EvaluateSpec, {"steps": 10}),

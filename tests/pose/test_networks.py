@@ -153,7 +153,9 @@ def test_a_forecaster_has_the_weights_of_the_papers(config: ForecasterConfig, st
 
 
 def test_pairs_alone_have_half_the_weights_of_a_dense_layer():
-    chiral, plain = (RecogniserConfig(pairs(64), chiral=c).build(SIDED).blocks[1].time for c in (True, False))
+    chiral, plain = (
+        RecogniserConfig(pairs(64), chiral=c).build(SIDED).get_submodule("blocks.1.time") for c in (True, False)
+    )
     assert 2 * weights(chiral) == weights(plain)
 
 

@@ -1,5 +1,9 @@
 """A service over tiny bundles made here, their networks written as ONNX graphs, so that only the service is under test."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +22,10 @@ from models.contract.skeleton import FACE68
 from models.contract.task import FaceLandmarks, HandForecast, Task
 from service.app import create_app
 from service.settings import Settings
+
+if "CHIRON_STATE" not in os.environ:  # no test leaves jobs in the checkout
+    os.environ["CHIRON_STATE"] = tempfile.mkdtemp(prefix="chiron-")
+    atexit.register(shutil.rmtree, os.environ["CHIRON_STATE"], ignore_errors=True)
 
 OPSET = 17
 MAX_BODY, MAX_SCAN = 1_000_000, 4_000_000

@@ -1,0 +1,23 @@
+# A worker: torch and training. The index that a build of torch for CPUs alone, or for another CUDA, comes from is a choice:
+#   --build-arg TORCH_OPTIONS="--index-url ..."; without it torch is what its registry gives, which runs on both.
+ARG BASE_IMAGE=python:3.11-slim
+FROM ${BASE_IMAGE}
+ARG TORCH_OPTIONS=""
+ARG GIT_COMMIT=unknown
+
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    OMP_NUM_THREADS=1 MPLCONFIGDIR=/tmp/matplotlib HOME=/tmp
+WORKDIR /srv/chiron
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin chiron && install -d -o chiron -g chiron /state
+
+RUN python -m pip install --quiet ${TORCH_OPTIONS} torch==2.13.0
+COPY pyproject.toml README.md ./
+COPY models models
+COPY service service
+COPY training training
+RUN python -m pip install --quiet ".[service,training,postgres]" && rm -rf build models service training ./*.egg-info
+
+ENV CHIRON_STATE=/state CHIRON_DATA=/data CHIRON_GIT_COMMIT=${GIT_COMMIT}
+USER chiron
+VOLUME /state
+CMD ["chiron", "worker"]

@@ -1,0 +1,188 @@
+"""Real processes of the service in a folder of their own: API, workers and the broker that the API starts."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+from redis import Redis
+
+T = TypeVar("T")
+PATIENCE_S = 120.0  # how long anything may take on a busy machine before it counts as not happening
+
+
+def until(what: str, ask: Callable[[], T | None]) -> T:
+    """What `ask` answers once it is not None; AssertionError if that takes too long."""
+    give_up = time.monotonic() + PATIENCE_S
+    while (answer := ask()) is None:
+        assert time.monotonic() < give_up, f"{what}: not within {PATIENCE_S:g} s"
+        time.sleep(0.05)
+    return answer
+
+
+class Process:
+    """A command in a process group of its own, its output in a file."""
+
+    def __init__(self, folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
+        self.log = Path(tempfile.mkstemp(prefix=f"{arguments[0]}-", suffix=".log", dir=folder)[1])
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "service", *arguments],
+                env=environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL for it and its children, as a machine that goes down has it."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM, and wait."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+
+
+class Stack:
+    """What runs from one state folder."""
+
+    def __init__(self, folder: Path, data: Path, bundles: Path, **more: str) -> None:
+        self.folder, self.state = folder, folder / "state"
+        self.environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "CHIRON_STATE": str(self.state),
+            "CHIRON_DATA": str(data),
+            "CHIRON_BUNDLES": str(bundles),
+            "CHIRON_LEASE_S": "3",
+            "CHIRON_RECONCILE_S": "0.3",
+            **more,
+        }
+        self.processes: list[Process] = []
+        self.url = ""
+
+    def api(self) -> Process:
+        """A started and ready API; `url` is the last one's."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        process = self._begin(["serve", "--port", str(port)])
+        self.url = url = f"http://127.0.0.1:{port}"
+
+        def ready() -> bool | None:
+            assert process.process.poll() is None, process.log.read_text()
+            try:
+                return True if httpx2.get(f"{url}/readyz").status_code == 200 else None
+            except httpx2.TransportError:
+                return None
+
+        until("the API is ready", ready)
+        return process
+
+    def worker(self) -> Process:
+        """A started worker that is connected."""
+        before = {worker["name"] for worker in self.get("/workers")["workers"]}
+        process = self._begin(["worker", "--device", "cpu"])
+
+        def connected() -> bool | None:
+            assert process.process.poll() is None, process.log.read_text()
+            now = {worker["name"] for worker in self.get("/workers")["workers"]}
+            return True if now - before and "ready." in process.log.read_text() else None
+
+        until("the worker is connected", connected)
+        return process
+
+    def redis(self) -> Redis:
+        return Redis(unix_socket_path=str(self.state / "redis" / "redis.sock"))
+
+    def get(self, path: str) -> Any:
+        response = httpx2.get(self.url + path, timeout=30)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def post(self, path: str, body: dict | None = None, **headers: str) -> Any:
+        response = httpx2.post(self.url + path, json=body, headers=headers, timeout=30)
+        assert response.status_code in (200, 202), response.text
+        return response.json()
+
+    def submit(self, **spec: Any) -> str:
+        return self.post("/jobs", spec)["id"]
+
+    def job(self, job: str) -> Any:
+        return self.get(f"/jobs/{job}")
+
+    def ended(self, job: str) -> Any:
+        """The job when it is over."""
+
+        def over() -> Any:
+            found = self.job(job)
+            return found if found["state"] in ("succeeded", "failed", "cancelled") else None
+
+        return until(f"job {job} is over", over)
+
+    def reached(self, job: str, step: int) -> None:
+        """Wait until a job runs and has reached a step."""
+
+        def there() -> bool | None:
+            found = self.job(job)
+            assert found["state"] in ("queued", "running"), found
+            return True if (found["progress"] or {}).get("step", 0) >= step else None
+
+        until(f"job {job} reaches step {step}", there)
+
+    def history(self, job: str) -> list[dict[str, float]]:
+        """The curve of a training job."""
+        names = [a["name"] for a in self.get(f"/jobs/{job}/artifacts")["artifacts"]]
+        (name,) = [name for name in names if name.endswith("history.jsonl")]
+        text = httpx2.get(f"{self.url}/jobs/{job}/artifacts/{name}").text
+        return [json.loads(line) for line in text.splitlines()]
+
+    def _begin(self, arguments: list[str]) -> Process:
+        process = Process(self.folder, arguments, self.environment)
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """Stop all of it, workers first; the broker ends with the API that owns it."""
+        for process in reversed(self.processes):
+            process.stop()
+        pid = _server_pid(self.state)
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            raise AssertionError("the embedded broker outlived the API that owned it")
+
+
+def _server_pid(state: Path) -> int | None:
+    try:
+        with Redis(unix_socket_path=str(state / "redis" / "redis.sock"), socket_timeout=2) as redis:
+            return int(redis.info("server")["process_id"])
+    except Exception:
+        return None
+
+
+@contextmanager
+def stack(data: Path, bundles: Path, **more: str) -> Iterator[Stack]:
+    """A stack in a folder with a short name, as a socket's has to be."""
+    with tempfile.TemporaryDirectory(prefix="chiron-", dir="/tmp") as folder:
+        running = Stack(Path(folder), data, bundles, **more)
+        try:
+            yield running
+        finally:
+            running.close()

@@ -1,0 +1,210 @@
+"""Data sets: what may be registered or uploaded, what may not, and that nothing is trained on what no loader has read."""
+
+import io
+import json
+import shutil
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from models.contract.spec import TrainSpec
+from service import archives, worker
+from service.app import create_app
+from service.settings import Settings
+
+from .test_errors import problem_of
+
+ZIP = {"content-type": "application/zip"}
+MAX_BYTES = 3_000_000
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def settings(tmp_path, root, bundles, data_folder) -> Settings:
+    state = tmp_path / "state"
+    return Settings(
+        bundles=bundles, state=state, data=data_folder, data_root=root, max_dataset_bytes=MAX_BYTES, lease_s=60
+    )
+
+
+@pytest.fixture
+def client(settings):
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+def files(data: Path) -> dict[str, bytes]:
+    """The tzionas hands of the real data folder, as a data set of their own."""
+    splits = json.loads((data / "hands" / "splits.json").read_text())
+    return {
+        "hands/splits.json": json.dumps({"tzionas": splits["tzionas"]}).encode(),
+        "hands/tzionas/tzionas.npz": (data / "hands" / "tzionas" / "tzionas.npz").read_bytes(),
+        "README.md": b"of the real ones",
+    }
+
+
+def zipped(content: dict[str, bytes], **changes: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = changes.get(name, stat.S_IFREG | 0o644) << 16
+            archive.writestr(entry, data)
+    return buffer.getvalue()
+
+
+def checked(client: TestClient, settings: Settings, name: str) -> Any:
+    """The data set, after a worker has had it."""
+    worker.run_job(settings, client.get(f"/datasets/{name}").json()["job"], "me")
+    return client.get(f"/datasets/{name}").json()
+
+
+def test_an_uploaded_data_set_is_read_by_the_loader_and_only_then_trained_on(client, settings, data_folder):
+    answer = client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == "/datasets/own"
+    assert (answer.json()["state"], answer.json()["source"]) == ("checking", "upload")
+    spec = {"kind": "train", "run": "hands-eqmotion", "dataset": "own"}
+    assert "checking" in problem_of(client.post("/jobs", json=spec), "dataset-not-ready")["detail"]
+    ready = checked(client, settings, "own")
+    assert ready["state"] == "ready", ready
+    assert set(ready["counts"]["hands"]) == {"tzionas"}
+    assert ready["counts"]["hands"]["tzionas"]["train"] > 0
+    assert client.get("/datasets").json()["datasets"] == [ready]
+    assert client.post("/jobs", json=spec).status_code == 202
+    problem_of(client.post("/jobs", json={**spec, "dataset": "none"}), "unknown-dataset")
+    again = client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
+    problem_of(again, "dataset-exists")
+    assert [path.name for path in settings.datasets.iterdir()] == ["own"], "nothing half done is left"
+
+
+def test_a_folder_under_the_root_is_registered_and_none_elsewhere(client, settings, root, data_folder, tmp_path):
+    for name, content in files(data_folder).items():
+        (root / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "mine" / name).write_bytes(content)
+    (root / "out").symlink_to(tmp_path)
+    (root / "linked").mkdir()
+    (root / "linked" / "passwd.txt").symlink_to("/etc/passwd")
+    (root / "file.txt").write_text("x")
+    for folder in ("../state", "/etc", "out", "linked", "none", "file.txt", "mine/../..", "a\0b", "x" * 5000):
+        problem_of(client.post("/datasets", json={"name": "mine", "folder": folder}), "folder-refused")
+    assert client.get("/datasets").json()["datasets"] == []
+    assert client.post("/datasets", json={"name": "mine", "folder": "mine"}).json()["source"] == "folder"
+    ready = checked(client, settings, "mine")
+    assert ready["state"] == "ready", ready
+    assert str(root) not in json.dumps(ready)
+    problem_of(client.post("/datasets", json={"name": "mine", "folder": "mine"}), "dataset-exists")
+
+
+def test_without_a_root_no_folder_is(settings):
+    with TestClient(create_app(settings.model_copy(update={"data_root": None}))) as client:
+        answer = client.post("/datasets", json={"name": "a", "folder": "."})
+        assert "CHIRON_DATA_ROOT" in problem_of(answer, "folder-refused")["detail"]
+
+
+PICKLE = b"\x80\x04\x95\x1c\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."
+
+
+def objects() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **dict.fromkeys(("joints", "valid", "timestamp", "seq_start", "seq_name", "label"),
+                                     np.array([{"a": 1}], dtype=object)))  # fmt: skip
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hands/splits.json": b"{"}, "JSONDecodeError"),
+        ({"hands/splits.json": b"[1]"}, "wanted hands/splits.json"),
+        ({"hands/splits.json": b'{"other": {"train": []}}'}, "no file"),
+        ({"hands/splits.json": b'{"tzionas": {"train": ["nobody"]}}'}, "nobody"),
+        ({"hands/tzionas/tzionas.npz": b"PK no npz"}, ""),
+        ({"hands/tzionas/tzionas.npz": objects()}, "pickle"),
+        ({"hands/splits.json": None}, "it is not there"),
+    ],
+    ids=["no json", "a list", "another source", "unknown recordings", "no npz", "objects", "no splits"],
+)
+def test_what_the_loader_cannot_read_is_refused_and_says_why(client, settings, data_folder, change, said):
+    content = {name: data for name, data in (files(data_folder) | change).items() if data is not None}
+    assert client.post("/datasets?name=own", content=zipped(content), headers=ZIP).status_code == 202
+    refused = checked(client, settings, "own")
+    assert refused["state"] == "refused"
+    job = client.get(f"/jobs/{refused['job']}").json()
+    assert said in f"{job['error']['type']}: {refused['reason']}"
+    spec = TrainSpec(run="hands-eqmotion", dataset="own").model_dump(mode="json")
+    assert "refused" in problem_of(client.post("/jobs", json=spec), "dataset-not-ready")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no whole .zip"),
+        (b"PK\x03\x04", "no whole .zip"),
+        (zipped({}), "no files"),
+        (zipped({"../evil.txt": b"x"}), "no plain path"),
+        (zipped({"/etc/evil.txt": b"x"}), "no plain path"),
+        (zipped({"a\\..\\evil.txt": b"x"}), "no plain path"),
+        (zipped({"C:evil.txt": b"x"}), "no plain path"),
+        (zipped({"a\nb.txt": b"x"}), "no plain path"),
+        (zipped({"link.txt": b"/etc/passwd"}, **{"link.txt": stat.S_IFLNK | 0o777}), "a link"),
+        (zipped({"a.pkl": PICKLE}), "pickles least of all"),
+        (zipped({"a.txt": b"", "a.txt/b.txt": b"x"}), "inside what is a file"),
+        (zipped({"/".join("a" * 9) + "/b.txt": b"x"}), "too deep"),
+        (zipped({"x" * 300 + ".txt": b"x"}), "too long"),
+        (zipped({"zeros.txt": bytes(2_000_000)}), "out of"),
+        (zipped({"zeros.txt": bytes(4_000_000)}), "at most 3000000"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_archive_that_is_not_plain_files_is_refused_and_leaves_nothing(client, settings, tmp_path, content, said):
+    problem = problem_of(client.post("/datasets?name=own", content=content, headers=ZIP), "archive-refused")
+    assert said in problem["detail"]
+    assert list(settings.datasets.iterdir()) == []
+    assert client.get("/datasets").json()["datasets"] == []
+    assert not any(path.name.startswith("evil") for path in tmp_path.rglob("*"))
+
+
+def test_an_archive_that_lies_about_a_size_is_found_out(tmp_path):
+    packed = bytearray(zipped({"a.txt": b"0123456789" * 20}))
+    for at in (packed.index(b"PK\x01\x02") + 24, packed.index(b"PK\x03\x04") + 22):
+        packed[at : at + 4] = (50).to_bytes(4, "little")
+    (tmp_path / "a.zip").write_bytes(packed)
+    with pytest.raises(archives.ArchiveRefused):
+        archives.unpack(tmp_path / "a.zip", tmp_path / "out", 1000)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_what_is_too_large_or_badly_named_is_refused_before_it_is_read(client):
+    problem_of(client.post("/datasets?name=own", content=b"x" * (MAX_BYTES + 1), headers=ZIP), "body-too-large")
+    for name in ("", "../a", "A", "a" * 65, "a b"):
+        problem_of(client.post("/datasets", params={"name": name}, content=b"x", headers=ZIP), "invalid-request")
+        problem_of(client.post("/datasets", json={"name": name, "folder": "."}), "invalid-request")
+    for body in (b"{", b"[]", b'{"name": 1, "folder": "."}', b'{"name": "a", "folder": ".", "more": 1}'):
+        answer = client.post("/datasets", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code in (400, 422)
+        assert answer.json()["type"] in ("/problems/malformed-body", "/problems/invalid-request")
+    problem_of(client.post("/datasets", content=b"x", headers={"content-type": "text/csv"}), "unsupported-media-type")
+    problem_of(client.get("/datasets/none"), "unknown-dataset")
+
+
+def test_a_disk_that_is_full_is_said_and_leaves_nothing(client, settings, data_folder, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archives, "unpack", full)
+    answer = client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
+    assert "No space" in problem_of(answer, "disk-full")["detail"]
+    assert list(settings.datasets.iterdir()) == []
+    shutil.rmtree(settings.datasets)

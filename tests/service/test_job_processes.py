@@ -1,0 +1,236 @@
+"""Jobs over real processes: trained on real hands, followed, promoted under load; and whatever is killed on the way.
+
+A training job here is a dozen steps of the shipped forecaster. What was disturbed is compared with what was not, digit by
+digit: resuming draws the same curve.
+"""
+
+import itertools
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from service.database import open_database
+from service.jobs import JobTable
+from service.queues import TASK, Sender, celery_app
+from service.settings import Settings
+
+from .conftest import moving_hands
+from .processes import Stack, stack, until
+
+BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+SPEC = {"kind": "train", "run": "hands-eqmotion", "steps": 14, "validate_every": 7, "checkpoint_every": 2}
+UNPUBLISHED = {**SPEC, "publish": False}
+HANDS = {"fps": 30, "model": "hands-eqmotion", "past": moving_hands(30, hands=2).tolist()}
+
+
+@pytest.fixture(scope="module")
+def running(data_folder):
+    # one process for many jobs, where nobody kills it: torch is imported once
+    with stack(data_folder, BUNDLES, CHIRON_RESEND_S="2", CHIRON_JOBS_A_PROCESS="20") as running:
+        running.api()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def undisturbed(running: Stack) -> list[dict[str, float]]:
+    """The curve of a job that nobody disturbs; also the first worker's first."""
+    running.worker()
+    job = running.submit(**UNPUBLISHED)
+    assert running.ended(job)["state"] == "succeeded"
+    return running.history(job)
+
+
+class Load:
+    """Requests one after another from some threads, until told to stop; what they were answered."""
+
+    def __init__(self, urls: list[str]) -> None:
+        self.answers: list[tuple[str, int, str]] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(url,)) for url in urls]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, url: str) -> None:
+        with httpx2.Client(timeout=30) as client:
+            while not self._over.is_set():
+                answer = client.post(f"{url}/forecast/hands", json=HANDS)
+                version = answer.json()["model"]["version"] if answer.status_code == 200 else ""
+                self.answers.append((url, answer.status_code, version))
+
+    def versions(self, url: str) -> list[str]:
+        return [version for at, _, version in list(self.answers) if at == url]
+
+    def stop(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def told(running: Stack, job: str, last: str = "0") -> list[tuple[int, str, dict[str, Any]]]:
+    """The events of a job, from its stream, until that ends."""
+    events: list[tuple[int, str, dict[str, Any]]] = []
+    url = f"{running.url}/jobs/{job}/events"
+    with httpx2.stream("GET", url, headers={"last-event-id": last}, timeout=120) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        field: dict[str, str] = {}
+        for line in response.iter_lines():
+            if line:
+                name, _, value = line.partition(": ")
+                field[name] = value
+            elif "id" in field:
+                events.append((int(field["id"]), field["event"], json.loads(field["data"])))
+                field = {}
+    return events
+
+
+def test_a_job_is_trained_followed_and_promoted_while_requests_run_and_none_fails(running: Stack, undisturbed):
+    first = running.url
+    running.api()
+    second = running.url
+    job = running.submit(**SPEC, seed=1)
+    events = told(running, job)
+    assert [number for number, _, _ in events] == list(range(1, len(events) + 1))
+    assert [data["state"] for _, kind, data in events if kind == "state"] == ["queued", "running", "succeeded"]
+    assert [data["step"] for _, kind, data in events if kind == "metrics"] == [7, 14]
+    assert any("exporting" in data["text"] for _, kind, data in events if kind == "log")
+    steps = [data["step"] for _, kind, data in events if kind == "progress"]
+    assert steps == sorted(steps)
+    assert steps[-1] == 14
+    assert told(running, job, last=str(events[3][0])) == events[4:], "the stream goes on where it was left"
+
+    version = running.job(job)["result"]["version"]
+    model = running.get("/models/hands-eqmotion")
+    shipped = model["version"]
+    (made, own) = model["versions"]
+    assert (made["version"], made["serving"], own["version"], own["serving"]) == (version, False, shipped, True)
+    assert made["lineage"]["job"] == job
+    assert len(made["lineage"]["data_sha256"]) == 64
+    assert made["measurements"]
+
+    load = Load([first, second])
+    try:
+        for url in (first, second):
+            until("the load runs", lambda url=url: True if len(load.versions(url)) > 20 else None)
+        promotion = running.post(f"/models/hands-eqmotion/versions/{version}/promote")
+        assert promotion == {"name": "hands-eqmotion", "version": version, "before": shipped}
+        assert httpx2.post(f"{second}/forecast/hands", json=HANDS).json()["model"]["version"] == version
+        for url in (first, second):
+            until("both serve it", lambda url=url: True if load.versions(url)[-1] == version else None)
+        running.post(f"/models/hands-eqmotion/versions/{version}/rollback")
+        for url in (first, second):
+            until("neither serves it", lambda url=url: True if load.versions(url)[-1] == shipped else None)
+    finally:
+        load.stop()
+    assert {status for _, status, _ in load.answers} == {200}
+    for url in (first, second):
+        changes = [version for version, _ in itertools.groupby(load.versions(url))]
+        assert changes == [shipped, version, shipped], "no request saw anything between"
+    running.processes[-1].stop()
+    running.url = first
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_an_epoch_costs_nothing(running: Stack, undisturbed):
+    job = running.submit(**UNPUBLISHED)
+    running.reached(job, 4)
+    for worker in running.processes[1:]:
+        worker.kill()
+    assert "runs on" in running.job(job)["detail"] or "no worker" in running.job(job)["detail"]
+    until("it waits again", lambda: True if running.job(job)["state"] == "queued" else None)
+    assert "no worker of queue cpu is connected" in until(
+        "nobody is there", lambda: d if "no worker" in (d := running.job(job)["detail"]) else None
+    )
+    running.worker()
+    ended = running.ended(job)
+    assert (ended["state"], ended["attempt"]) == ("succeeded", 2)
+    assert running.history(job) == undisturbed
+    began = [e for _, kind, e in told(running, job) if kind == "log" and "from step" in e["text"]]
+    assert int(began[1]["text"].rpartition(" ")[2]) >= 2, "it went on from a checkpoint, not from the beginning"
+
+
+def test_api_and_broker_are_killed_and_the_broker_loses_all_and_nothing_is_lost(running: Stack, undisturbed):
+    job, queued = running.submit(**UNPUBLISHED), running.submit(**UNPUBLISHED, seed=0)
+    running.reached(job, 2)
+    with running.redis() as redis:
+        redis.flushall()
+        server = int(redis.info("server")["process_id"])  # pyright: ignore[reportIndexIssue]
+    running.processes[0].kill()
+    os.kill(server, signal.SIGKILL)
+    running.processes.pop(0)
+    running.api()
+    running.processes.insert(0, running.processes.pop())
+    for each in (job, queued):
+        ended = running.ended(each)
+        assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
+        assert running.history(each) == undisturbed
+
+
+def test_a_message_that_comes_twice_to_two_workers_is_run_once(running: Stack, undisturbed):
+    second = running.worker()
+    job = running.submit(**UNPUBLISHED)
+    sender = Sender(Settings(state=running.state))
+    (row,) = JobTable(open_database(Settings(state=running.state).database), lease_s=3).jobs(limit=1)
+    for _ in range(6):
+        assert sender.send(row)
+    sender.close()
+    ended = running.ended(job)
+    assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
+    assert running.history(job) == undisturbed
+    second.stop()
+
+
+def test_what_cannot_be_run_fails_by_itself_and_the_worker_goes_on(running: Stack, undisturbed):
+    app = celery_app(Settings(state=running.state))
+    with app.connection_for_write() as connection:
+        for poison in (["no-such-job"], [], ["too", "many", 1], [{"a": [None]}], ["../../etc"]):
+            app.send_task(TASK, args=poison, queue="cpu", connection=connection)
+        producer = connection.Producer()
+        producer.publish(b"\x80\x04N.", content_type="application/x-python-serialize", routing_key="cpu")
+        producer.publish({"no": "task"}, serializer="json", routing_key="cpu")
+    app.close()
+    unknown = running.submit(kind="train", run="no-such-run")
+    table = running.submit(kind="benchmark", table="no-such-table")
+    good = running.submit(**UNPUBLISHED)
+    ended = running.ended(unknown)
+    assert ended["state"] == "failed"
+    assert ended["error"]["type"] == "UnknownRun"
+    assert "there are" in ended["error"]["detail"]
+    assert ended["error"]["lines"][-1].startswith("training.run.UnknownRun")
+    assert "no table 'no-such-table'" in running.ended(table)["error"]["detail"]
+    assert running.ended(good)["state"] == "succeeded"
+
+
+def test_a_job_that_is_cancelled_keeps_its_checkpoint_and_goes_on_when_it_is_retried(running: Stack, undisturbed):
+    job = running.submit(**UNPUBLISHED)
+    running.reached(job, 3)
+    assert running.post(f"/jobs/{job}/cancel")["state"] in ("cancelling", "cancelled")
+    cancelled = running.ended(job)
+    assert cancelled["state"] == "cancelled"
+    at = cancelled["progress"]["step"]
+    assert 3 <= at < 14
+    names = [a["name"] for a in running.get(f"/jobs/{job}/artifacts")["artifacts"]]
+    assert any(name.endswith("last.ckpt") for name in names)
+    running.post(f"/jobs/{job}/retry")
+    assert running.ended(job)["state"] == "succeeded"
+    assert running.history(job) == undisturbed
+    began = [e for _, kind, e in told(running, job) if kind == "log" and "from step" in e["text"]]
+    assert began[1]["text"].endswith(f"from step {at}")
+
+
+def test_a_worker_that_is_told_to_stop_gives_its_job_back(running: Stack, undisturbed):
+    job = running.submit(**UNPUBLISHED)
+    running.reached(job, 3)
+    for worker in running.processes[1:]:
+        worker.stop()
+    waiting = running.job(job)
+    assert waiting["state"] == "queued"
+    assert running.get("/workers")["workers"] == []
+    running.worker()
+    ended = running.ended(job)
+    assert (ended["state"], ended["attempt"]) == ("succeeded", 2)
+    assert running.history(job) == undisturbed

@@ -1,0 +1,199 @@
+"""/jobs over HTTP, without a worker: what is asked is kept, shown as it is, and refused in words where it makes no sense."""
+
+import json
+
+import pytest
+from fastapi.testclient import TestClient
+
+from models.contract.spec import TrainSpec
+from service import artifacts
+from service.app import create_app
+from service.database import open_database
+from service.jobs import JobTable
+from service.settings import Settings
+from service.workers import WorkerTable
+
+from .test_errors import problem_of
+
+SPEC = {"kind": "train", "run": "hands-eqmotion", "steps": 10}
+
+
+@pytest.fixture
+def settings(tmp_path, bundles) -> Settings:
+    return Settings(bundles=bundles, state=tmp_path / "state", lease_s=60)
+
+
+@pytest.fixture
+def client(settings):
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def table(client, settings):
+    engine = open_database(settings.database)
+    yield JobTable(engine, lease_s=60)
+    engine.dispose()
+
+
+def test_a_job_is_accepted_and_says_where_it_is_and_that_nobody_is_there_to_run_it(client):
+    answer = client.post("/jobs", json=SPEC)
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/jobs/{job['id']}"
+    shown = client.get(answer.headers["location"]).json()
+    assert shown["state"] == "queued"
+    assert shown["detail"] == "no worker of queue cpu is connected: `make worker` starts one"
+    assert TrainSpec.model_validate(shown["spec"]) == TrainSpec.model_validate(SPEC)
+    assert client.get("/jobs").json()["jobs"] == [shown]
+
+
+def test_a_request_that_is_sent_again_with_its_key_is_the_same_job(client):
+    first, again = (client.post("/jobs", json=SPEC, headers={"idempotency-key": "k"}) for _ in range(2))
+    assert first.json()["id"] == again.json()["id"]
+    assert again.status_code == 202
+    other = client.post("/jobs", json={**SPEC, "steps": 11}, headers={"idempotency-key": "k"})
+    assert first.json()["id"] in problem_of(other, "key-reused")["detail"]
+    assert len(client.get("/jobs").json()["jobs"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "pointer"),
+    [
+        (b"{", "malformed-body", None),
+        (b"\xff", "malformed-body", None),
+        (b"", "malformed-body", None),
+        (b"[" * 5000, "malformed-body", None),
+        (b'"' + b"x" * 70_000 + b'"', "body-too-large", None),
+        ([], "invalid-request", ""),
+        ({}, "invalid-request", ""),
+        ({"kind": "dance"}, "invalid-request", ""),
+        ({**SPEC, "steps": 0}, "invalid-request", "/steps"),
+        ({**SPEC, "steps": "10"}, "invalid-request", "/steps"),
+        ({**SPEC, "steps": True}, "invalid-request", "/steps"),
+        ({**SPEC, "stpes": 1}, "invalid-request", "/stpes"),
+        ({**SPEC, "seed": 2**40}, "invalid-request", "/seed"),
+        ({**SPEC, "dataset": "../etc"}, "invalid-request", "/dataset"),
+        ({**SPEC, "devices": 2}, "invalid-request", "/devices"),
+        ({"kind": "train"}, "invalid-request", "/run"),
+        ({"kind": "evaluate", "run": "r", "split": "train"}, "invalid-request", "/split"),
+        ({"kind": "benchmark"}, "invalid-request", "/table"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_what_is_no_job_is_refused_and_said_where(client, body, kind, pointer):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    problem = problem_of(client.post("/jobs", content=content, headers={"content-type": "application/json"}), kind)
+    if pointer is not None:
+        assert pointer in [error["pointer"] for error in problem["errors"]]
+    assert client.get("/jobs").json()["jobs"] == []
+
+
+def test_other_forms_and_keys_are_refused(client):
+    problem_of(client.post("/jobs", content=b"x", headers={"content-type": "text/plain"}), "unsupported-media-type")
+    answer = client.post("/jobs", json=SPEC, headers={"idempotency-key": "two words"})
+    assert "Idempotency-Key" in problem_of(answer, "invalid-request")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/jobs/none", "unknown-job"),
+        ("/jobs/none/events", "unknown-job"),
+        ("/jobs/none/artifacts", "unknown-job"),
+        ("/jobs/none/artifacts/x", "unknown-job"),
+        ("/jobs?after=none", "unknown-job"),
+        ("/jobs?limit=0", "invalid-request"),
+        ("/jobs?limit=x", "invalid-request"),
+        ("/jobs?state=lost", "invalid-request"),
+    ],
+)
+def test_what_is_not_there_is_said(client, path, kind):
+    problem_of(client.get(path), kind)
+
+
+def test_a_parameter_that_is_wrong_is_pointed_at(client):
+    (error,) = problem_of(client.get("/jobs?limit=500"), "invalid-request")["errors"]
+    assert error["pointer"] == "?limit"
+
+
+def test_jobs_come_by_pages_and_kinds(client):
+    jobs = [client.post("/jobs", json=SPEC).json()["id"] for _ in range(3)]
+    client.post(f"/jobs/{jobs[0]}/cancel")
+    first = client.get("/jobs?limit=2").json()
+    assert [job["id"] for job in first["jobs"]] == jobs[:0:-1]
+    last = client.get(f"/jobs?limit=2&after={first['next']}").json()
+    assert [job["id"] for job in last["jobs"]] == jobs[:1]
+    assert last["next"] is None
+    assert [job["id"] for job in client.get("/jobs?state=cancelled").json()["jobs"]] == jobs[:1]
+    assert client.get("/jobs?kind=benchmark").json()["jobs"] == []
+
+
+def test_a_job_is_cancelled_and_retried_where_its_state_allows(client):
+    job = client.post("/jobs", json=SPEC).json()["id"]
+    assert "is queued" in problem_of(client.post(f"/jobs/{job}/retry"), "wrong-state")["detail"]
+    assert client.post(f"/jobs/{job}/cancel").json()["state"] == "cancelled"
+    assert client.post(f"/jobs/{job}/cancel").json()["state"] == "cancelled"
+    assert client.post(f"/jobs/{job}/retry").json()["state"] == "queued"
+    for what in ("cancel", "retry"):
+        problem_of(client.post(f"/jobs/none/{what}"), "unknown-job")
+
+
+def test_a_job_that_ran_shows_what_it_did_and_what_it_made(client, table, settings):
+    job = client.post("/jobs", json=SPEC).json()["id"]
+    workers = WorkerTable(table._engine, lease_s=60)
+    workers.seen("w", ("cpu",), "cpu")
+    assert "broker" in client.get(f"/jobs/{job}").json()["detail"], "there is none in this test"
+    lease = table.claim(job, "w")
+    folder = artifacts.begin(settings.jobs, job, lease.attempt)
+    (folder / "runs" / "r").mkdir(parents=True)
+    (folder / "runs" / "r" / "history.jsonl").write_text("{}\n")
+    table.renew(lease, progress={"step": 3, "steps": 10, "eta_s": 7.0})
+    running = client.get(f"/jobs/{job}").json()
+    assert (running["state"], running["worker"], running["attempt"]) == ("running", "w", 1)
+    assert running["progress"]["eta_s"] == 7.0
+    other = client.post("/jobs", json=SPEC).json()
+    assert other["detail"] == "waits for one of 1 busy workers of queue cpu"
+    assert client.get("/workers").json()["workers"] == [
+        {"name": "w", "queues": ["cpu"], "device": "cpu", "started_at": workers.workers()[0].started_at,
+         "stopping": False, "job": job}
+    ]  # fmt: skip
+    (artifact,) = client.get(f"/jobs/{job}/artifacts").json()["artifacts"]
+    assert artifact["name"] == "runs/r/history.jsonl"
+    assert client.get(artifact["url"]).text == "{}\n"
+    for name in ("none", "../../jobs.db", "%2e%2e/%2e%2e/jobs.db", "runs"):
+        answer = client.get(f"/jobs/{job}/artifacts/{name}")
+        assert answer.status_code == 404, answer.text
+    error = {"type": "ValueError", "detail": "no", "lines": ["one", "two"]}
+    table.finish(lease, "failed", error=error)
+    failed = client.get(f"/jobs/{job}").json()
+    assert failed["detail"] == "ValueError: no"
+    assert failed["error"] == error
+    metrics = client.get("/metrics").text
+    assert 'chiron_jobs{queue="cpu",state="failed"} 1.0' in metrics
+    assert 'chiron_jobs{queue="cpu",state="queued"} 1.0' in metrics
+    assert 'chiron_workers{queue="cpu"} 1.0' in metrics
+    assert 'chiron_workers{queue="gpu"} 0.0' in metrics
+
+
+def test_events_come_to_their_end_and_go_on_after_the_last_one_seen(client, table):
+    job = client.post("/jobs", json=SPEC).json()["id"]
+    lease = table.claim(job, "w")
+    table.renew(lease, metrics={"score": 1.5})
+    table.finish(lease, "succeeded", result={"model": "m"})
+    text = client.get(f"/jobs/{job}/events").text
+    ids = [line for line in text.splitlines() if line.startswith("id: ")]
+    assert ids == ["id: 1", "id: 2", "id: 3", "id: 4"]
+    assert 'event: metrics\ndata: {"at":' in text
+    assert client.get(f"/jobs/{job}/events", headers={"last-event-id": "2"}).text == text[text.index("id: 3") :]
+    for wrong in ("x", "-1", "9" * 40, b"\xd9\xa3"):
+        problem_of(client.get(f"/jobs/{job}/events", headers={"last-event-id": wrong}), "invalid-request")
+
+
+def test_the_api_answers_for_models_while_the_job_table_is_broken(tmp_path, bundles):
+    (tmp_path / "jobs.db").write_bytes(b"no database" * 1000)
+    settings = Settings(bundles=bundles, state=tmp_path)
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        assert client.get("/readyz").status_code == 200
+        for answer in (client.get("/jobs"), client.post("/jobs", json=SPEC), client.get("/workers")):
+            assert "not a database" in problem_of(answer, "jobs-unavailable")["detail"]

@@ -1,0 +1,318 @@
+"""A job in a worker's hands: whatever goes wrong with it is its end and nobody else's, and a stale attempt counts for nothing."""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.contract.bundle import read_bundle
+from models.contract.spec import BenchmarkSpec, EvaluateSpec, TrainSpec
+from models.forecast.eqmotion import STANDARD
+from service import artifacts, worker
+from service.database import open_database, writing
+from service.heart import GRACE_S, Heart
+from service.job_schemas import job_info
+from service.job_tables import JOBS
+from service.jobs import Job, JobTable, Lease
+from service.settings import Settings
+from service.versions import Versions
+from service.workers import WorkerTable
+from training import loop
+from training import run as runs
+from training.data.windows import Window
+from training.run import Optimisation
+
+from .conftest import make_hands
+
+SPEC = TrainSpec(run="hands-eqmotion", steps=6, validate_every=3, checkpoint_every=1, publish=False)
+ME = "me"
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, data_folder):
+    """The shipped run with a tenth of its network and a third of its window, so that a job is a second's work."""
+    real = runs.get_run("hands-eqmotion")
+    window = Window(past=10, future=10, fps=30)
+    network = replace(STANDARD, channels=8, hidden=8, layers=1)
+    task = real.task.model_copy(update={"past": 10, "future": 10})
+    tiny = replace(
+        real, task=task, network=network, data=replace(real.data, window=window, batch=4), optimisation=Optimisation()
+    )
+    monkeypatch.setattr(runs, "get_run", lambda name: tiny if name == tiny.name else runs.all_runs()[name])
+
+
+@pytest.fixture
+def settings(tmp_path, data_folder) -> Settings:
+    return Settings(state=tmp_path / "state", data=data_folder, lease_s=30)
+
+
+@pytest.fixture
+def table(settings) -> Any:
+    engine = open_database(settings.database)
+    yield JobTable(engine, lease_s=settings.lease_s)
+    engine.dispose()
+
+
+def ran(table: JobTable, settings: Settings, spec: Any = SPEC, name: str = ME) -> Job:
+    """A job of a spec, after a worker has had it."""
+    job, _ = table.submit(spec, "cpu")
+    worker.run_job(settings, job.id, name)
+    return table.get(job.id)
+
+
+def made(settings: Settings, job: Job, suffix: str) -> Path:
+    (found,) = [
+        path for name, path in artifacts.files(settings.jobs, job.id, job.attempt).items() if name.endswith(suffix)
+    ]
+    return found
+
+
+def history(settings: Settings, job: Job) -> str:
+    return made(settings, job, "history.jsonl").read_text()
+
+
+@pytest.fixture
+def undisturbed(table, settings) -> str:
+    job = ran(table, settings)
+    assert job.state == "succeeded", job.error
+    return history(settings, job)
+
+
+# --- how jobs end ---
+
+
+def quick_export(network: Any, folder: Path, *_: Any, **__: Any) -> Any:
+    """In place of the exporter, which is tested over processes: a bundle of the task, called as its folder."""
+    return read_bundle(make_hands(folder.parent, folder.name, network.task))
+
+
+def test_a_trained_job_publishes_its_bundle_with_where_it_comes_from(table, settings, monkeypatch):
+    monkeypatch.setattr("training.export.export", quick_export)
+    job = ran(table, settings, SPEC.model_copy(update={"publish": True, "seed": 4}))
+    assert job.state == "succeeded", job.error
+    assert job.result is not None
+    (version,) = Versions(settings.versions).versions("bundle")
+    assert version.version == job.result["version"]
+    assert version.lineage is not None
+    assert (version.lineage.job, version.lineage.seed) == (job.id, 4)
+    assert version.lineage.data_sha256 == worker.data_sha256(settings.data, "hands")
+    assert Versions(settings.versions).current("bundle") is None, "nobody has promoted it"
+    assert made(settings, job, "bundle/model.onnx").stat().st_size > 100
+
+    measured = ran(table, settings, EvaluateSpec(run="hands-eqmotion", seed=4, split="validation"))
+    assert measured.state == "succeeded", measured.error
+    assert measured.result is not None
+    assert measured.result["of"] == job.id
+    assert "leap" in measured.result["table"]
+    assert made(settings, measured, "validation-horizon.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "said"),
+    [
+        (TrainSpec(run="no-such-run"), "KeyError", "no-such-run"),
+        (BenchmarkSpec(table="no-such-table"), "LookupError", "there are faces, hands"),
+        (EvaluateSpec(run="hands-eqmotion"), "FileNotFoundError", "no job has trained hands-eqmotion with seed 0"),
+        (EvaluateSpec(run="hands-eqmotion", job="none"), "UnknownJob", "no job 'none'"),
+        (SPEC.model_copy(update={"dataset": "nobodys"}), "UnknownDataset", "nobodys"),
+    ],
+)
+def test_what_cannot_be_run_fails_and_says_why(table, settings, spec, kind, said):
+    job = ran(table, settings, spec)
+    assert job.state == "failed"
+    assert job.error is not None
+    assert job.error["type"] == kind
+    assert said in job.error["detail"]
+    assert kind in job.error["lines"][-1]
+
+
+def test_a_folder_of_data_that_is_not_there_is_said(table, settings, tmp_path):
+    job = ran(table, settings.model_copy(update={"data": tmp_path / "none"}))
+    assert "CHIRON_DATA says where it is" in str(job.error)
+
+
+@pytest.mark.parametrize("poison", [{}, {"kind": "dance"}, {**SPEC.model_dump(), "more": 1}, [1], "text", None])
+def test_a_spec_that_no_version_of_ours_has_written_fails_by_itself(table, settings, poison):
+    job, _ = table.submit(SPEC, "cpu")
+    with writing(table._engine) as connection:
+        connection.execute(JOBS.update().where(JOBS.c.id == job.id).values(spec=poison))
+    worker.run_job(settings, job.id, ME)
+    failed = table.get(job.id)
+    assert failed.state == "failed"
+    assert failed.error["type"] == "ValidationError"
+    assert job_info(failed, []).spec == poison, "and is shown as it is"
+
+
+def test_a_job_that_is_not_there_or_is_done_is_nothing_to_do(table, settings):
+    worker.run_job(settings, "none", ME)
+    job = ran(table, settings, BenchmarkSpec(table="none"))
+    worker.run_job(settings, job.id, ME)
+    assert table.get(job.id) == job
+
+
+# --- what is interrupted ---
+
+
+def test_a_full_disk_fails_the_job_and_a_retry_goes_on_from_what_fitted(table, settings, undisturbed, monkeypatch):
+    """The third checkpoint meets a device that is always full."""
+    real, written = loop.save, []
+
+    def save(fabric: Any, path: Path, content: dict[str, Any]) -> None:
+        if path.name == loop.LAST:
+            written.append(path)
+            if len(written) == 3:
+                path.with_suffix(".part").write_bytes(b"half of it")
+                Path("/dev/full").write_bytes(b"the rest")
+        real(fabric, path, content)
+
+    monkeypatch.setattr(loop, "save", save)
+    job = ran(table, settings)
+    assert job.state == "failed"
+    assert job.error is not None
+    assert "the disk is full; a retry goes on from the last checkpoint" in job.error["detail"]
+    assert torch.load(made(settings, job, "last.ckpt"), weights_only=True)["step"] == 2
+    table.retry(job.id)
+    worker.run_job(settings, job.id, ME)
+    again = table.get(job.id)
+    assert (again.state, again.attempt) == ("succeeded", 2)
+    assert history(settings, again) == undisturbed
+
+
+def at_step(monkeypatch, step: int, act: Callable[[worker.Pace], None]) -> None:
+    """Do something when the loop is about to take a step."""
+    real = worker.Pace.stop
+
+    def stop(pace: worker.Pace) -> bool:
+        answer = real(pace)
+        if pace.step == step:
+            monkeypatch.setattr(worker.Pace, "stop", real)
+            act(pace)
+            answer = pace._heart.stop()
+        return answer
+
+    monkeypatch.setattr(worker.Pace, "stop", stop)
+
+
+def test_a_job_that_is_cancelled_stops_and_goes_on_when_it_is_retried(table, settings, undisturbed, monkeypatch):
+    job, _ = table.submit(SPEC, "cpu")
+
+    def cancel(pace: worker.Pace) -> None:
+        table.cancel(job.id)
+        pace._heart.beat()
+
+    at_step(monkeypatch, 4, cancel)
+    worker.run_job(settings, job.id, ME)
+    cancelled = table.get(job.id)
+    assert cancelled.state == "cancelled"
+    assert cancelled.progress["step"] == 4
+    assert torch.load(made(settings, cancelled, "last.ckpt"), weights_only=True)["step"] == 4
+    table.retry(job.id)
+    worker.run_job(settings, job.id, ME)
+    assert history(settings, table.get(job.id)) == undisturbed
+
+
+def test_a_worker_that_ends_gives_the_job_back(table, settings, undisturbed, monkeypatch):
+    job, _ = table.submit(SPEC, "cpu")
+    workers = WorkerTable(table._engine, lease_s=30)
+    workers.seen(ME, ("cpu",), "cpu")
+
+    def end(pace: worker.Pace) -> None:
+        workers.stop(ME)
+        pace._heart.beat()
+
+    at_step(monkeypatch, 2, end)
+    worker.run_job(settings, job.id, ME)
+    assert (table.get(job.id).state, table.get(job.id).losses) == ("queued", 0)
+    worker.run_job(settings, job.id, "another")
+    assert history(settings, table.get(job.id)) == undisturbed
+
+
+@pytest.mark.parametrize("when", ["in the middle", "with its bundle ready"])
+def test_an_attempt_that_was_thought_dead_writes_neither_state_nor_artefact_nor_bundle(
+    table, settings, undisturbed, monkeypatch, when
+):
+    """Another worker takes the job over while the first goes on, and has it done before the first is."""
+    job, _ = table.submit(SPEC.model_copy(update={"publish": True}), "cpu")
+    other: list[Job] = []
+
+    def take_over(_: object = None) -> None:
+        with writing(table._engine) as connection:
+            connection.execute(JOBS.update().where(JOBS.c.id == job.id).values(lease_until=0.0))
+        worker.run_job(settings, job.id, "another")
+        other.append(table.get(job.id))
+
+    real_stage, real_publish, published = Versions.stage, Versions.publish, []
+
+    def stage(versions: Versions, *arguments: Any) -> Path:
+        staging = real_stage(versions, *arguments)
+        if when == "with its bundle ready":
+            monkeypatch.setattr(Versions, "stage", real_stage)
+            take_over()
+        return staging
+
+    def publish(versions: Versions, staging: Path, version: str) -> Path:
+        published.append(version)
+        return real_publish(versions, staging, version)
+
+    if when == "in the middle":
+        at_step(monkeypatch, 3, take_over)
+    monkeypatch.setattr("training.export.export", quick_export)
+    monkeypatch.setattr(Versions, "stage", stage)
+    monkeypatch.setattr(Versions, "publish", publish)
+    worker.run_job(settings, job.id, ME)
+    assert (other[0].state, other[0].attempt, other[0].worker) == ("succeeded", 2, "another")
+    assert table.get(job.id) == other[0]
+    assert len(published) == 1
+    folders = list((settings.versions / "bundle" / "versions").iterdir())
+    assert [folder.name for folder in folders] == published, "one version, and nothing staged is left"
+    assert history(settings, other[0]) == undisturbed
+
+
+def test_a_job_that_does_not_stop_is_ended_with_its_process(table, settings, monkeypatch):
+    """The heart ends it: here the signal is caught, and the job has ended before it is sent."""
+    monkeypatch.setitem(GRACE_S, "cancelled", 0.0)
+    job, _ = table.submit(SPEC, "cpu")
+    lease = table.claim(job.id, ME)
+    killed = threading.Event()
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.set())
+    assert isinstance(lease, Lease)
+    with Heart(table, WorkerTable(table._engine, lease_s=1), lease, lease_s=0.5):
+        table.cancel(job.id)
+        assert killed.wait(60)
+    assert table.get(job.id).state == "cancelled"
+
+
+# --- folders ---
+
+
+def test_an_attempt_begins_with_what_the_last_one_left_and_is_there_whole_or_not_at_all(tmp_path):
+    first = artifacts.begin(tmp_path, "j", 1) / "runs" / "r" / "f"
+    first.mkdir(parents=True)
+    for name, content in {
+        "last.ckpt": "l", "best.ckpt": "b", "history.jsonl": '{"step": 1}\n{"st', "last.part": "half",
+        "events.out.tfevents.1": "t",
+    }.items():  # fmt: skip
+        (first / name).write_text(content)
+    (tmp_path / "j" / "2.part" / "runs").mkdir(parents=True)  # one that was killed while it began
+    third = artifacts.begin(tmp_path, "j", 3)
+    held = {path.relative_to(third / "runs" / "r" / "f").as_posix(): path for path in third.rglob("*.*")}
+    assert set(held) == {"last.ckpt", "best.ckpt", "history.jsonl"}
+    assert held["history.jsonl"].read_text() == '{"step": 1}\n', "half a line would stop the next attempt"
+    (first / "last.ckpt").write_text("written by one that is not as dead as it seems")
+    assert held["last.ckpt"].read_text() == "l"
+    artifacts.forget_before(tmp_path, "j", 3)
+    assert not first.exists()
+    assert "runs/r/f/last.ckpt" in artifacts.files(tmp_path, "j", 3)
+
+
+def test_links_and_halves_are_no_artefacts(tmp_path):
+    folder = artifacts.begin(tmp_path, "j", 1)
+    (folder / "secret").symlink_to("/etc/passwd")
+    (folder / "last.part").write_text("half")
+    (folder / "table.md").write_text("whole")
+    assert list(artifacts.files(tmp_path, "j", 1)) == ["table.md"]
