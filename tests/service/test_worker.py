@@ -116,7 +116,7 @@ def test_a_trained_job_publishes_its_bundle_with_where_it_comes_from(table, sett
     ("spec", "kind", "said"),
     [
         (TrainSpec(run="no-such-run"), "KeyError", "no-such-run"),
-        (BenchmarkSpec(table="no-such-table"), "LookupError", "there are faces, hands"),
+        (BenchmarkSpec(table="no-such-table"), "LookupError", "there are bodies, faces, hands"),
         (EvaluateSpec(run="hands-eqmotion"), "FileNotFoundError", "no job has trained hands-eqmotion with seed 0"),
         (EvaluateSpec(run="hands-eqmotion", job="none"), "UnknownJob", "no job 'none'"),
         (SPEC.model_copy(update={"dataset": "nobodys"}), "UnknownDataset", "nobodys"),

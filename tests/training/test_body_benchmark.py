@@ -88,7 +88,10 @@ def test_the_tables_are_printed_with_a_picture_and_nothing_is_trained_twice(
     runs = few_runs(less, "lift-some") | few_runs(LIFT, "lift-all")
     suite = Suite(
         "Lifting",
-        (Line("MPJPE", "lift-all", "hdm05_11", "MPJPE"), Line("velocity", "lift-all", "hdm05_11", "MPJVE")),
+        (
+            Line("MPJPE", "lift-all", "hdm05_11", "MPJPE", (0,)),
+            Line("velocity", "lift-all", "hdm05_11", "MPJVE", (0,)),
+        ),
         min,
         lambda batches, source: lifting_floor(batches, "test", source),
         "something else",
@@ -96,7 +99,7 @@ def test_the_tables_are_printed_with_a_picture_and_nothing_is_trained_twice(
     monkeypatch.setattr(training.run, "all_runs", lambda: runs)
     monkeypatch.setattr(body_benchmark, "SUITES", (suite,))
     monkeypatch.setattr(body_benchmark, "SHARES", {"50 %": "some", "100 %": "all"})
-    monkeypatch.setattr(body_benchmark, "SEEDS", (0,))
+    monkeypatch.setattr(body_benchmark, "FEWER", (0,))
     arguments = ["--data", str(data_folder), "--out", str(tmp_path), "benchmark", "bodies"]
     main(arguments)
     shown = capsys.readouterr().out
@@ -179,7 +182,7 @@ def test_a_picture_has_a_line_a_network_over_the_shares_of_the_data(monkeypatch:
     assert path == tmp_path / "bodies-limited-data.png"
     assert said["logarithmic"]
     for kind, values in enumerate(lines.values()):
-        np.testing.assert_array_equal(values, 100 * kind + 10 * np.arange(3)[:, None] + np.arange(4))
+        np.testing.assert_array_equal(values, 100 * kind + 10 * np.arange(2)[:, None] + np.arange(4))
 
 
 # --- the real tables ---
