@@ -3,8 +3,7 @@
     python -m training benchmark bodies        trains these with three seeds each and prints the tables
 
 A run takes one to three minutes of one CPU core. Of each kind of network the twin has the same width, steps, rate and dropout; what was
-chosen was chosen with recordings held out of training, which here are trained on as well, as is published: so was a decoder that is not
-shown true poses (17.9 hundredths of half a box, against 18.3 where every other sample is). Penn Action and NW-UCLA have no
+chosen was chosen with recordings held out of training, which here are trained on as well, as is published. Penn Action and NW-UCLA have no
 licence that allows weights to ship, so none of these does.
 """
 
