@@ -63,7 +63,8 @@ def read_scan(data: bytes, suffix: str, *, max_bytes: int = MAX_BYTES, max_point
     sign = next((sign for sign in SIGNS if data.startswith(sign)), None)
     if sign is not None and SIGNS[sign] != suffix:
         raise UnknownSuffix(f"a {suffix} file does not begin with {sign!r}: this is a {SIGNS[sign]} file")
-    scan = READERS[suffix](data, max_points)
+    with np.errstate(invalid="ignore", over="ignore"):  # a signalling NaN is a complaint in a cast already
+        scan = READERS[suffix](data, max_points)
     if len(scan.points) > max_points:
         raise TooBig(f"at most {max_points} points are taken; {len(scan.points)} came")
     check_points(scan.points)

@@ -122,8 +122,7 @@ def _pieces(document: Document) -> Iterator[tuple[Float[np.ndarray, "points 3"],
                     raise TooBig(
                         f"at most {document.max_points} points and twice as many triangles are taken; more came"
                     )
-                with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused as not finite
-                    yield points @ T_scene_node[:3, :3].T + T_scene_node[:3, 3], triangles
+                yield points @ T_scene_node[:3, :3].T + T_scene_node[:3, 3], triangles
 
 
 def _transform(node: dict[str, Any]) -> Float[np.ndarray, "4 4"]:
@@ -132,13 +131,12 @@ def _transform(node: dict[str, Any]) -> Float[np.ndarray, "4 4"]:
         return np.array(node["matrix"], np.float64).reshape(4, 4).T
     out = np.eye(4)
     x, y, z, w = np.array(node.get("rotation", [0, 0, 0, 1]), np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        out[:3, :3] = [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-        out[:3, :3] *= np.array(node.get("scale", [1, 1, 1]), np.float64).reshape(1, 3)
+    out[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    out[:3, :3] *= np.array(node.get("scale", [1, 1, 1]), np.float64).reshape(1, 3)
     out[:3, 3] = node.get("translation", [0, 0, 0])
     return out
 
@@ -146,7 +144,10 @@ def _transform(node: dict[str, Any]) -> Float[np.ndarray, "4 4"]:
 def _triangles(document: Document, primitive: dict[str, Any], mode: int, points: int) -> Int[np.ndarray, "triangles 3"]:
     corners = np.arange(points)
     if "indices" in primitive:
-        corners = _accessor(document, primitive["indices"], "SCALAR")[:, 0].astype(np.int64)
+        stored = _accessor(document, primitive["indices"], "SCALAR")[:, 0]
+        if stored.dtype.kind != "u":
+            raise Unreadable(f"the corners of glTF faces are unsigned integers; came {stored.dtype}")
+        corners = stored.astype(np.int64)
     if len(corners) and not 0 <= corners.min() <= corners.max() < points:
         raise Unreadable(f"the corners of faces are among the {points} points; others came")
     if mode == TRIANGLES:

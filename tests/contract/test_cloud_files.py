@@ -568,6 +568,18 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
         Unreadable,
         "contradicts",
     ),
+    "glb with a signalling nan": (
+        ".glb",
+        glb(*gltf()).replace(np.float32(POINTS[5, 1]).tobytes(), b"\1\0\x80\x7f", 1),
+        NotFinite,
+        "point 5",
+    ),
+    "glb with a face between points": (
+        ".glb",
+        bad_gltf(lambda d: d["accessors"][1].update(componentType=5126, count=6)),
+        Unreadable,
+        "unsigned integers; came float32",
+    ),
     "glb that is scaled away": (
         ".glb",
         bad_gltf(lambda d: d["nodes"][0].update(scale=[1e308] * 3)),
