@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from service.broker import url_of
 from service.jobs import Job, Queue
 from service.settings import Settings
+from service.transport import mend
 
 log = logging.getLogger("chiron.queues")
 TASK = "chiron.job"
@@ -23,6 +24,7 @@ AFTER_SOFT_LIMIT_S = 300.0
 
 def celery_app(settings: Settings) -> Celery:
     """The app of a worker, or of who sends to one. Raises NoBroker."""
+    mend()
     app = Celery("chiron", broker=url_of(settings), include=["service.worker"], set_as_current=False)
     app.conf.update(
         accept_content=["json"],

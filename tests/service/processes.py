@@ -16,6 +16,10 @@ from typing import Any, TypeVar
 import httpx2
 from redis import Redis
 
+from service.database import open_database
+from service.jobs import JobTable
+from service.settings import Settings
+
 T = TypeVar("T")
 PATIENCE_S = 120.0  # how long anything may take on a busy machine before it counts as not happening
 
@@ -111,6 +115,10 @@ class Stack:
 
     def redis(self) -> Redis:
         return Redis(unix_socket_path=str(self.state / "redis" / "redis.sock"))
+
+    def table(self) -> JobTable:
+        """The job table, as it is without asking the API."""
+        return JobTable(open_database(Settings(state=self.state).database), lease_s=3)
 
     def get(self, path: str) -> Any:
         response = httpx2.get(self.url + path, timeout=30)

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis import Redis
 
@@ -13,7 +14,7 @@ from models.contract.spec import TrainSpec
 from service.broker import EmbeddedBroker, NoBroker, server_binary, socket_of, url_of
 from service.database import open_database
 from service.jobs import JobTable
-from service.queues import Sender
+from service.queues import Sender, celery_app
 from service.reconciler import Reconciler
 from service.settings import Settings
 
@@ -105,6 +106,26 @@ def test_a_redis_on_the_path_will_do_and_none_is_said(monkeypatch, tmp_path):
     binary = tmp_path / "redis-server"
     binary.touch(0o755)
     assert server_binary() == binary
+
+
+def test_a_message_that_cannot_be_acknowledged_does_not_keep_the_next_one_away(settings, broker, sender):
+    broker.keep()
+    connection = celery_app(settings).connection_for_read()
+    channel = connection.default_channel
+    channel.basic_qos(prefetch_count=1)
+    queue = Queue("cpu", Exchange("cpu"), "cpu", channel=channel)
+    queue.declare()
+    for text in ("first", "second"):
+        connection.Producer(channel).publish(text, exchange="cpu", routing_key="cpu")
+    first = queue.get()
+    assert first is not None
+    assert not channel.qos.can_consume(), "one at a time"
+    with client(settings) as redis:
+        os.kill(redis.info("server")["process_id"], signal.SIGKILL)
+    with pytest.raises(connection.connection_errors):
+        first.ack()
+    assert channel.qos.can_consume()
+    connection.release()
 
 
 # --- what the reconciler makes of it ---

@@ -1,0 +1,46 @@
+"""Kombu's Redis transport, mended: a message that could not be acknowledged no longer keeps its worker from the next one.
+
+With one message at a time, a worker that runs a job listens to nothing, so that it does not see the broker die. If the
+broker is still away when the job ends, the acknowledgement fails, the message stays counted as being worked on, and the
+worker waits for ever, connected to nobody. Here its place is given back; the worker then listens, sees that the connection
+is gone, and makes another. The message itself may come again: a job that is over is not run twice (service/jobs.py).
+"""
+
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+
+
+class QoS(redis.QoS):
+    """What is being worked on, and has not been acknowledged."""
+
+    def ack(self, delivery_tag: str) -> None:
+        """Raises the connection's errors, and then the broker has not heard of it."""
+        try:
+            super().ack(delivery_tag)
+        except BaseException:
+            virtual.QoS.ack(self, delivery_tag)
+            raise
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Raises the connection's errors, and then the broker has not heard of it."""
+        try:
+            super().reject(delivery_tag, requeue)
+        except BaseException:
+            virtual.QoS.ack(self, delivery_tag)
+            raise
+
+
+class Channel(redis.Channel):
+    """With what is worked on counted as above."""
+
+    QoS = QoS
+
+
+class Transport(redis.Transport):
+    """With channels as above."""
+
+    Channel = Channel
+
+
+def mend() -> None:
+    """Have redis:// and rediss:// URLs mean this transport. Call it before anything is connected."""
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport"))
