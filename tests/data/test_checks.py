@@ -1,0 +1,284 @@
+"""A data folder is read whole, and what is wrong with it is said of the file in which it is."""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.data import checks, parts
+from training.data.bodies import BodyClip
+from training.data.checks import PARTS, MalformedData, check
+from training.data.facescape import SPLITS, TOPOLOGIES, split_of
+from training.data.nw_ucla import read_nw_ucla
+from training.data.parts import parts_of
+from training.data.penn_action import read_penn
+from training.run import all_runs
+
+from .test_facescape import face_of, write_obj
+from .test_human36m import h36m, motion  # noqa: F401  (fixtures)
+from .test_kinetics_skeleton import published  # noqa: F401
+from .test_nw_ucla import write as write_sequence
+from .test_penn_action import write_mat
+
+RAN = Path(tempfile.gettempdir()) / f"chiron-ran-{os.getpid()}"  # what hostile pickles would make
+TZIONAS, JHMDB, ICT = (
+    "hands/tzionas/tzionas.npz",
+    "body/jhmdb/jhmdb_gt609.npz",
+    "faces/ict_facekit/ict_facekit_light.npz",
+)
+
+
+def total(counts: dict[str, Any], part: str, source: str) -> int:
+    return sum(counts[part][source].values())
+
+
+def test_all_recordings_of_the_real_folder_are_read(data_folder: Path):
+    counts = check(data_folder)
+    assert list(counts) == ["hands", "faces", "body"]
+    assert counts["hands"]["tzionas"] == {"train": 14, "validation": 2, "test": 3}
+    assert counts["hands"]["assembly101_sample"] == {"train": 0, "validation": 0, "test": 5}
+    assert total(counts, "hands", "humoto") == 49
+    assert counts["faces"]["ict_facekit"] == {"train": 1_000_000, "validation": 100_000, "test": 100_000}
+    assert [total(counts, "faces", name) for name in ("facefuns", "humface", "lee_perry_smith")] == [7, 1, 1]
+    assert {source: total(counts, "body", source) for source in counts["body"]} == {
+        "hdm05_11": 232, "cmu_9act": 96, "reactidle": 22, "bandai_namco": 734, "jhmdb": 609, "penn_action": 2326, "nw_ucla": 1484,
+    }  # fmt: skip
+
+
+def test_it_stops_when_told_to(data_folder: Path):
+    asked = []
+
+    def stop() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) == 3
+
+    assert check(data_folder, stop) == {}
+    assert len(asked) == 3
+
+
+# --- which parts a run reads ---
+
+
+@pytest.mark.parametrize("name", ["hands-eqmotion", "face-se3unet", "poses-lift", "poses-forecast", "actions-hdm05"])
+def test_a_run_reads_what_it_is_said_to(data_folder: Path, name: str):
+    (part,) = parts_of(all_runs()[name])
+    batches = all_runs()[name].data.load(data_folder)
+    assert getattr(batches, "folder", data_folder / "faces") == data_folder / part
+
+
+def test_every_run_reads_parts_that_are_checked():
+    read = {name: parts_of(run) for name, run in all_runs().items()}
+    assert set().union(*read.values()) == set(PARTS)
+    assert read["face-se3unet-facescape"] == ("faces", "facescape")
+    assert read["lift-human36m-chiral"] == read["actions-kinetics-plain"] == ("body",)
+
+
+def test_data_of_a_new_kind_must_say_where_it_is_read_from():
+    with pytest.raises(TypeError, match="nobody has said where int is read from"):
+        parts._parts(3)
+
+
+# --- as published ---
+
+
+def test_the_body_sets_that_runs_name_are_read_as_published(
+    tmp_path: Path,
+    data_folder: Path,
+    h36m: Path,  # noqa: F811
+):
+    body = tmp_path / "all/body"
+    body.mkdir(parents=True)
+    (body / "human36m").mkdir()
+    for file in h36m.glob("*.npz"):
+        file.rename(body / "human36m" / file.name)
+    (body / "penn_action").mkdir()
+    for clip in read_penn(data_folder / "body/penn_action")[:4]:
+        write_mat(body / "penn_action/labels", clip)
+    sequences: list[BodyClip] = read_nw_ucla(data_folder / "body/nw_ucla")
+    (body / "nw_ucla").mkdir()
+    for clip in sequences[::150]:
+        write_sequence(body / "nw_ucla", clip)
+    counts = check(tmp_path / "all")["body"]
+    assert counts["human36m gt"] == {"train": 12, "validation": 12, "test": 12}  # three clips by four cameras
+    assert sum(counts["penn_action"].values()) == 4
+    assert sum(counts["nw_ucla"].values()) == len(sequences[::150])
+    held = dict(np.load(body / "human36m/data_2d_h36m_gt.npz", allow_pickle=True))
+    held["positions_2d"].item()["S1"]["Walking"][0][5:9] = np.inf
+    np.savez(body / "human36m/data_2d_h36m_gt.npz", **held)
+    assert sum(check(tmp_path / "all")["body"]["human36m gt"].values()) == 36, "missing, which a detector may be"
+    (body / "human36m/data_2d_h36m_gt.npz").unlink()
+    with pytest.raises(MalformedData, match=r"body/human36m/data_2d_h36m_cpn_ft_h36m_dbb\.npz"):
+        check(tmp_path / "all")
+
+
+def test_kinetics_is_read_clip_by_clip_and_its_pickle_runs_nothing(
+    tmp_path: Path,
+    published: Path,  # noqa: F811
+):
+    folder = tmp_path / "all/body/kinetics"
+    folder.mkdir(parents=True)
+    for file in published.glob("kinetics_*"):
+        file.rename(folder / file.name)
+    assert check(tmp_path / "all")["body"]["kinetics"] == {"train": 3, "validation": 0, "test": 1}
+    (folder / "kinetics_train/v2.json").write_text('{"data": [')
+    with pytest.raises(MalformedData, match=r"^body/kinetics/kinetics_train/v2\.json is not as Kinetics"):
+        check(tmp_path / "all")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    np.save(folder / "val_data.npy", np.zeros((1, 3, 300, 18, 2), np.float32))
+    (folder / "val_label.pkl").write_bytes(pickle.dumps(Ran(tmp_path / "ran")))
+    with pytest.raises(MalformedData, match=r"^body/kinetics/val_label\.pkl asks for posix\.mkdir"):
+        check(tmp_path / "all")
+    assert not (tmp_path / "ran").exists()
+
+
+class Ran:
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (self.path,)
+
+
+def test_facescape_is_read_mesh_by_mesh(tmp_path: Path):
+    points, quads = face_of(next(iter(TOPOLOGIES)))
+    meshes = []
+    for split in SPLITS:
+        subject = next(subject for subject in range(1, 848) if split_of(subject) == split)
+        meshes.append(tmp_path / "facescape" / str(subject) / "models_reg" / "1_neutral.obj")
+        write_obj(meshes[-1], points, quads)
+    assert check(tmp_path) == {"facescape": {"facescape": {"train": 1, "validation": 1, "test": 1}}}
+    meshes[1].write_text(meshes[1].read_text().replace("v ", "v nan ", 1))
+    with pytest.raises(MalformedData, match=rf"^facescape/{meshes[1].parts[-3]}/models_reg/1_neutral\.obj: "):
+        check(tmp_path)
+    meshes[1].unlink()
+    with pytest.raises(MalformedData, match="no meshes of these expressions for validation"):
+        check(tmp_path)
+
+
+# --- malformed ---
+
+
+@pytest.fixture
+def some(tmp_path: Path, data_folder: Path) -> Path:
+    """Real hands of one source, real bodies of one, and the face model."""
+    folder = tmp_path / "some"
+    for name in (TZIONAS, JHMDB, ICT, "faces/ict_facekit/expression_presets.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(data_folder / name, folder / name)
+    splits = json.loads((data_folder / "hands/splits.json").read_text())
+    (folder / "hands/splits.json").write_text(json.dumps({"tzionas": splits["tzionas"]}))
+    return folder
+
+
+def changed(path: Path, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """One array of a .npz, as changed; the others stay as they are packed."""
+    packed = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(packed)) as old, zipfile.ZipFile(path, "w") as new:
+        for member in old.infolist():
+            content = old.read(member)
+            if member.filename == f"{name}.npy":
+                buffer = io.BytesIO()
+                np.save(buffer, change(np.load(io.BytesIO(content))), allow_pickle=True)
+                content = buffer.getvalue()
+            new.writestr(member.filename, content)
+
+
+def nowhere(array: np.ndarray) -> np.ndarray:
+    return np.full_like(array, np.nan)
+
+
+def objects(array: np.ndarray) -> np.ndarray:
+    return np.array([Ran(RAN)] * len(array), dtype=object)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+SPLITS_JSON = "hands/splits.json"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda f: truncated(f / TZIONAS), rf"^{TZIONAS}: BadZipFile"),
+        (lambda f: truncated(f / JHMDB), rf"^{JHMDB} is no \.npz"),
+        (lambda f: truncated(f / ICT), rf"^{ICT}: BadZipFile"),
+        (lambda f: changed(f / TZIONAS, "label", objects), rf"^{TZIONAS}: ValueError: Object arrays cannot"),
+        (lambda f: changed(f / JHMDB, "xy_norm", objects), rf"^{JHMDB}, array xy_norm\.npy asks for posix\.mkdir"),
+        (lambda f: changed(f / ICT, "mean", objects), rf"^{ICT}: ValueError: Object arrays cannot"),
+        (lambda f: changed(f / TZIONAS, "joints", nowhere), rf"^{TZIONAS}: ValueError: .* no finite numbers"),
+        (lambda f: changed(f / TZIONAS, "valid", np.zeros_like), rf"^{TZIONAS}: ValueError: .* has no hand"),
+        (lambda f: changed(f / TZIONAS, "timestamp", nowhere), rf"^{TZIONAS}: WrongClip: a clip's times"),
+        (lambda f: changed(f / JHMDB, "xy_norm", nowhere), rf"^{JHMDB}: ValueError: nothing is seen in any of its 609"),
+        (lambda f: changed(f / JHMDB, "action", lambda a: a + 99), rf"^{JHMDB}: IndexError"),
+        (lambda f: changed(f / ICT, "exp_basis", nowhere), rf"^{ICT}: ValueError: exp_basis wants finite"),
+        (lambda f: changed(f / ICT, "scan_mask", np.zeros_like), rf"^{ICT}: "),
+        (lambda f: changed(f / ICT, "triangles", lambda a: a + 9), rf"^{ICT}: ValueError: triangles wants to be among"),
+        (lambda f: changed(f / ICT, "exp_names", lambda a: a[::-1].astype("<U3")), rf"^{ICT}: "),
+        (lambda f: (f / ICT).with_name("expression_presets.json").unlink(), "No such file.* 'faces/ict_facekit/expression_"),
+        (lambda f: (f / SPLITS_JSON).unlink(), rf"^wanted {SPLITS_JSON} with .* it is not there"),
+        (lambda f: (f / SPLITS_JSON).write_text("{"), rf"^{SPLITS_JSON}: JSONDecodeError"),
+        (lambda f: (f / SPLITS_JSON).write_bytes(b" " * 2**24 + b"{}"), rf"^{SPLITS_JSON}: ValueError: it holds 16,777,218 bytes"),
+        (lambda f: (f / SPLITS_JSON).write_text("{}"), r"^hands has no recordings"),
+        (lambda f: (f / SPLITS_JSON).write_text('{"../tzionas": {}}'), rf"^{SPLITS_JSON}: a source is the name of a folder"),
+        (lambda f: (f / SPLITS_JSON).write_text('{"tzionas": {"train": []}}'), "split into train; there is no 'validation'"),
+        (lambda f: (f / JHMDB).unlink(), rf"^no file {JHMDB}"),
+        (lambda f: (f / JHMDB).parent.rename(f / "body/own"), r"^wanted body with hdm05_11, .* or kinetics in it; came own$"),
+        (lambda f: (f / ICT).parent.rename(f / "faces/own"), r"^wanted faces with ict_facekit, .* in it; came own$"),
+        (lambda f: (f / "faces/raw_scans").mkdir(), "No such file.* 'faces/raw_scans/humface.ply'"),
+        (lambda f: (f / "notes.txt").symlink_to("/etc/passwd"), r"^notes\.txt is a link"),
+        (lambda f: (f / "body/more").symlink_to(f / "hands"), r"^body/more is a link"),
+        (lambda f: (f / "faces").rename(f / "scans"), None),
+    ],
+)  # fmt: skip
+def test_what_is_malformed_is_refused_by_the_name_of_its_file(some: Path, change, said: str | None):
+    change(some)
+    if said is None:
+        assert list(check(some)) == ["hands", "body"], "what no run reads does not matter"
+        return
+    with pytest.raises(MalformedData, match=said):
+        check(some)
+    assert not RAN.exists()
+
+
+def test_a_folder_with_none_of_the_parts_says_what_came(tmp_path: Path):
+    with pytest.raises(
+        MalformedData, match=r"^wanted a folder with hands, faces, facescape or body in it; came nothing$"
+    ):
+        check(tmp_path)
+    (tmp_path / "own/hands").mkdir(parents=True)
+    (tmp_path / "README.md").touch()
+    with pytest.raises(MalformedData, match=r"came README\.md, own$"):
+        check(tmp_path)
+    with pytest.raises(MalformedData, match="came no folder"):
+        check(tmp_path / "none")
+
+
+def test_a_bomb_is_not_unpacked(some: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checks, "MAX_BYTES", 100_000)
+    with pytest.raises(MalformedData, match=rf"^{TZIONAS}: ValueError: it holds .* at most 100,000 are read"):
+        check(some)
+
+
+def test_what_is_no_fault_of_the_data_is_not_called_so(some: Path, monkeypatch: pytest.MonkeyPatch):
+    class OutOfTime(Exception):
+        """As a worker's time limit is."""
+
+    def late(*_: object) -> None:
+        raise OutOfTime
+
+    monkeypatch.setattr(checks, "read_hands", late)
+    with pytest.raises(OutOfTime):
+        check(some)
