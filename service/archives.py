@@ -9,7 +9,9 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
-SUFFIXES = (".npz", ".npy", ".json", ".csv", ".txt", ".md")
+# What the loaders read, and words. No .pkl: the one loader that reads any, Kinetics' labels', does so with arrays of 30 GB beside it, which
+# come as a folder.
+SUFFIXES = (".npz", ".npy", ".json", ".csv", ".mat", ".ply", ".obj", ".txt", ".md")
 MAX_FILES, MAX_DEPTH, MAX_NAME, MAX_RATIO = 10_000, 8, 200, 500
 CHUNK = 1 << 20
 

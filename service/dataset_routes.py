@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from models.contract.spec import DATASET_NAME
 from service import archives
 from service.bodies import content_type, read_body
-from service.datasets import Dataset, DatasetExists, folder_under
+from service.datasets import Dataset, DatasetExists, folder_under, new_folder
 from service.job_service import JobService
 from service.problems import Problem, documented
 from service.settings import Settings
@@ -39,7 +39,7 @@ class DatasetInfo(BaseModel):
     source: Literal["folder", "upload"]
     state: Literal["checking", "ready", "refused"] = Field(description="ready: jobs may be trained on it")
     reason: str | None = Field(description="why it was refused")
-    counts: dict[str, Any] | None = Field(description="recordings, by source and split")
+    counts: dict[str, Any] | None = Field(description="recordings, by part of the data folder, source and split")
     job: str = Field(description="the job in which its loader read it; GET /jobs/{id}")
     created_at: float
 
@@ -84,7 +84,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
         if media == JSON:
             asked = _folder_request(bytes(await read_body(request, MAX_REQUEST_BYTES)))
             name = _name(asked.name, "/name")
-            job = await aside(lambda: service.register(name, folder_under(settings.data_root, asked.folder), "folder"))
+            job = await aside(lambda: service.register(name, under_root(asked.folder), "folder"))
         else:
             name = _name(request.query_params.get("name", ""), "?name")
             job = await uploaded(request, name)
@@ -92,12 +92,30 @@ def router(service: JobService, settings: Settings) -> APIRouter:
         assert job.kind == "check"
         return _info(await aside(lambda: service.datasets.get(name)))
 
+    @routes.delete(
+        "/datasets/{name}",
+        status_code=204,
+        response_class=Response,
+        responses=documented("unknown-dataset", "wrong-state", "jobs-unavailable"),
+    )
+    async def remove(name: str) -> None:
+        """Remove a data set: an uploaded one with its files, of a registered folder only the registration.
+
+        Not while a job that waits or runs uses it. Jobs that used it keep what they say of it; its name is free again.
+        """
+        await aside(lambda: service.remove(name))
+
+    def under_root(asked: str) -> Path:
+        return folder_under(settings.data_root, asked, settings.datasets)
+
+    def free(name: str) -> None:
+        if any(known.name == name for known in service.datasets.datasets()):
+            raise DatasetExists(f"there is a data set {name!r}; a data set is never changed")
+
     async def uploaded(request: Request, name: str) -> Any:
-        target = settings.datasets.absolute() / name
+        target = new_folder(settings.datasets, name)
 
         def store(archive: Path) -> Any:
-            if target.exists():
-                raise DatasetExists(f"there is a data set {name!r}; a data set is never changed")
             archives.unpack(archive, target, settings.max_dataset_bytes)
             try:
                 return service.register(name, target, "upload")
@@ -105,7 +123,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
                 shutil.rmtree(target, ignore_errors=True)
                 raise
 
-        _ = await aside(service.datasets.datasets)  # before a gigabyte is sent: is there a table at all
+        await aside(lambda: free(name))  # before a gigabyte is sent; and is there a table at all
         archive = settings.datasets.absolute() / f".{uuid.uuid4().hex}.zip"
         try:
             await _receive(request, archive, settings.max_dataset_bytes)

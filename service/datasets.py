@@ -1,20 +1,32 @@
 """Data sets by name: folders that were registered or uploaded, each with the job in which its loader read it.
 
 Only that job decides: a data set is ready once it has succeeded, and refused once it has failed.
+
+What is uploaded lies in one folder, <name>.<32 hex digits> each, so that what is left of one that was removed, or that never came to be, is
+in nobody's way until `sweep` takes it away.
 """
 
+import logging
+import re
+import shutil
+import time
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select
 
 from models.contract.spec import CheckSpec
 from service.database import now, reading, writing
 from service.job_tables import DATASETS, JOBS
-from service.jobs import Job, JobTable
+from service.jobs import OVER, Job, JobTable, WrongState
 
-MAX_FILES = 100_000
+log = logging.getLogger("chiron.datasets")
+MAX_FILES = 500_000  # Kinetics-skeleton, the one of most files, has 260,000
+OURS = re.compile(r"\.?([a-z0-9_-]+\.)?[0-9a-f]{32}(\.zip|\.part)?")  # what uploads make in their folder
+UNTOUCHED_S = 3600.0  # after which nobody is still receiving, unpacking or registering it
 State = Literal["checking", "ready", "refused"]
 STATES: dict[str, State] = {"succeeded": "ready", "failed": "refused", "cancelled": "refused"}
 
@@ -33,7 +45,7 @@ class FolderRefused(ValueError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set, and what its loader has said; `counts` are recordings, by source and split."""
+    """A data set, and what its loader has said; `counts` are recordings, by part of the data folder, source and split."""
 
     name: str
     path: Path
@@ -69,12 +81,40 @@ class DatasetTable:
         with reading(self._engine) as connection:
             return [_dataset(row) for row in connection.execute(told.order_by(DATASETS.c.name))]
 
-    def get(self, name: str) -> Dataset:
-        """The one of that name. Raises UnknownDataset."""
+    def get(self, name: str, *, asked_at: float | None = None) -> Dataset:
+        """The one of that name. Raises UnknownDataset: also where what a job of `asked_at` meant by it is gone, and this is another."""
         found = {dataset.name: dataset for dataset in self.datasets()}
         if name not in found:
             raise UnknownDataset(f"no data set {name[:64]!r}; there are {', '.join(found) or 'none'}")
+        if asked_at is not None and asked_at < found[name].created_at:
+            raise UnknownDataset(f"the data set {name!r} that was meant has been removed; the one there is came later")
         return found[name]
+
+    def remove(self, name: str) -> Dataset:
+        """Forget one, whose name is free again; its files are still there. Raises UnknownDataset, WrongState while a job uses it."""
+        gone = self.get(name)
+        with writing(self._engine) as connection:
+            active = select(JOBS.c.id, JOBS.c.kind, JOBS.c.state, JOBS.c.spec).where(JOBS.c.state.not_in(OVER))
+            for job in connection.execute(active):
+                if _used(connection, job.kind, job.spec) == name:
+                    raise WrongState(f"data set {name!r} is used by the {job.kind} job {job.id}, which is {job.state}")
+            this = (DATASETS.c.name == name) & (DATASETS.c.job == gone.job)
+            if connection.execute(delete(DATASETS).where(this)).rowcount != 1:
+                raise UnknownDataset(f"no data set {name[:64]!r}: it was removed just now")
+        return gone
+
+
+def _used(connection: Connection, kind: str, spec: dict[str, Any]) -> str | None:
+    """The data set of a job; one that measures a training job's weights uses that job's, if it names none itself."""
+    named = spec.get("dataset")
+    if named is not None or kind != "evaluate":
+        return named
+    trained = select(JOBS.c.spec).where(JOBS.c.kind == "train", JOBS.c.state == "succeeded")
+    if (job := spec.get("job")) is not None:
+        return (connection.scalar(trained.where(JOBS.c.id == job)) or {}).get("dataset")
+    latest = connection.scalars(trained.order_by(JOBS.c.finished_at.desc()))
+    wanted = (spec.get("run"), spec.get("seed"))
+    return next((one["dataset"] for one in latest if (one["run"], one["seed"]) == wanted), None)
 
 
 def _dataset(row: Any) -> Dataset:
@@ -84,8 +124,34 @@ def _dataset(row: Any) -> Dataset:
     return Dataset(row.name, Path(row.path), row.source, row.job, row.created_at, state, reason, counts)
 
 
-def folder_under(root: Path | None, asked: str) -> Path:
-    """A folder under the allowed root, by its path in it. Raises FolderRefused: also if a link in it leads elsewhere."""
+def new_folder(uploads: Path, name: str) -> Path:
+    """Where an upload of that name goes: a path that nothing was ever at."""
+    return uploads.absolute() / f"{name}.{uuid.uuid4().hex}"
+
+
+def discard(uploads: Path, gone: Dataset) -> None:
+    """Remove the files of a data set that is forgotten, if they were uploaded; what cannot be removed is left to `sweep`."""
+    if gone.source == "upload" and gone.path.parent == uploads.absolute():
+        shutil.rmtree(gone.path, ignore_errors=True)
+
+
+def sweep(uploads: Path, known: list[Dataset]) -> None:
+    """Remove what uploads and removals that broke off have left: what we made, what no data set is, and what nobody touched for an hour."""
+    kept = {dataset.path for dataset in known}
+    for path in uploads.absolute().glob("*"):
+        with suppress(FileNotFoundError):  # another process was quicker
+            if path in kept or not OURS.fullmatch(path.name) or time.time() - path.stat().st_mtime < UNTOUCHED_S:
+                continue
+            log.warning("%s is left of what broke off, and is removed", path)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+def folder_under(root: Path | None, asked: str, uploads: Path) -> Path:
+    """A folder under the allowed root, by its path in it. Raises FolderRefused: also if a link in it leads elsewhere, or if it is where
+    uploads are kept, which are removed by their own names."""
     if root is None:
         raise FolderRefused("no folder may be registered here: the operator has set no CHIRON_DATA_ROOT")
     root = root.resolve()
@@ -93,6 +159,9 @@ def folder_under(root: Path | None, asked: str) -> Path:
         folder = (root / asked).resolve()
         if "\0" in asked or not folder.is_relative_to(root) or not folder.is_dir():
             raise FolderRefused(f"{asked[:200]!r} is no folder under the allowed root")
+        kept = uploads.resolve()
+        if folder.is_relative_to(kept) or kept.is_relative_to(folder):
+            raise FolderRefused(f"{asked[:200]!r} is where uploads are kept")
         for number, path in enumerate(folder.rglob("*")):
             if path.is_symlink():
                 raise FolderRefused(f"{path.relative_to(folder).as_posix()[:200]!r} is a link; files are read")

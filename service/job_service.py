@@ -2,13 +2,14 @@
 
 import logging
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Literal, get_args
 
 from service.broker import EmbeddedBroker, NoBroker
 from service.database import StoreUnavailable, open_database
-from service.datasets import DatasetTable
+from service.datasets import DatasetTable, discard, sweep
 from service.jobs import Job, JobTable, Queue
 from service.queues import Sender
 from service.reconciler import Reconciler
@@ -17,6 +18,7 @@ from service.telemetry import Metrics
 from service.workers import WorkerTable
 
 log = logging.getLogger("chiron.jobs")
+SWEEP_S = 600.0  # between looks for what uploads and removals have left
 
 
 class JobService:
@@ -75,6 +77,17 @@ class JobService:
         self.tell(job)
         return job
 
+    def remove(self, name: str) -> None:
+        """Forget a data set, and then its files if it was uploaded. Raises UnknownDataset, WrongState while a job uses it."""
+        discard(self._settings.datasets, self.datasets.remove(name))
+
+    def sweep(self) -> None:
+        """Remove the files that uploads and removals which broke off have left; what fails is logged."""
+        try:
+            sweep(self._settings.datasets, self.datasets.datasets())
+        except (StoreUnavailable, OSError) as error:
+            log.error("nothing was swept: %s", error)
+
     def measure(self, metrics: Metrics) -> None:
         """Bring the metrics of jobs and workers up to date; without a table they stay as they are."""
         try:
@@ -100,9 +113,13 @@ class JobService:
 
     def _run(self) -> None:
         reconciler: Reconciler | None = None
+        swept = -SWEEP_S
         while True:
             if self._table is None:
                 self._open()
+            if self._table is not None and time.monotonic() - swept >= SWEEP_S:
+                self.sweep()
+                swept = time.monotonic()
             if reconciler is None and self._table is not None and self._sender is not None:
                 resend_s = self._settings.resend_s
                 reconciler = Reconciler(self._table, self._sender, resend_s=resend_s, broker=self._broker)

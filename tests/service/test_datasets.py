@@ -2,20 +2,28 @@
 
 import io
 import json
+import os
 import shutil
 import stat
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 from fastapi.testclient import TestClient
 
 from models.contract.spec import TrainSpec
 from service import archives, worker
 from service.app import create_app
+from service.database import open_database
+from service.datasets import DatasetTable, UnknownDataset
+from service.jobs import JobTable
 from service.settings import Settings
+from training.data.checks import check
 
 from .test_errors import problem_of
 
@@ -64,6 +72,10 @@ def zipped(content: dict[str, bytes], **changes: int) -> bytes:
     return buffer.getvalue()
 
 
+def uploads(settings: Settings) -> list[Path]:
+    return list(settings.datasets.iterdir())
+
+
 def checked(client: TestClient, settings: Settings, name: str) -> Any:
     """The data set, after a worker has had it."""
     worker.run_job(settings, client.get(f"/datasets/{name}").json()["job"], "me")
@@ -86,7 +98,7 @@ def test_an_uploaded_data_set_is_read_by_the_loader_and_only_then_trained_on(cli
     problem_of(client.post("/jobs", json={**spec, "dataset": "none"}), "unknown-dataset")
     again = client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
     problem_of(again, "dataset-exists")
-    assert [path.name for path in settings.datasets.iterdir()] == ["own"], "nothing half done is left"
+    assert len(uploads(settings)) == 1, "nothing half done is left"
 
 
 def test_a_folder_under_the_root_is_registered_and_none_elsewhere(client, settings, root, data_folder, tmp_path):
@@ -160,6 +172,7 @@ def test_what_the_loader_cannot_read_is_refused_and_says_why(client, settings, d
         (zipped({"a\nb.txt": b"x"}), "no plain path"),
         (zipped({"link.txt": b"/etc/passwd"}, **{"link.txt": stat.S_IFLNK | 0o777}), "a link"),
         (zipped({"a.pkl": PICKLE}), "pickles least of all"),
+        (zipped({"body/kinetics/val_label.pkl": PICKLE}), "pickles least of all"),
         (zipped({"a.txt": b"", "a.txt/b.txt": b"x"}), "inside what is a file"),
         (zipped({"/".join("a" * 9) + "/b.txt": b"x"}), "too deep"),
         (zipped({"x" * 300 + ".txt": b"x"}), "too long"),
@@ -208,3 +221,159 @@ def test_a_disk_that_is_full_is_said_and_leaves_nothing(client, settings, data_f
     assert "No space" in problem_of(answer, "disk-full")["detail"]
     assert list(settings.datasets.iterdir()) == []
     shutil.rmtree(settings.datasets)
+
+
+def test_what_the_loaders_read_of_faces_and_bodies_may_be_uploaded(settings, data_folder, tmp_path):
+    content = {
+        path.relative_to(data_folder).as_posix(): path.read_bytes()
+        for folder in ("faces/raw_scans", "faces/facefuns_composites", "body/jhmdb", "body/cameras")
+        for path in (data_folder / folder).iterdir()
+    }
+    clip = dict.fromkeys(("x", "y", "visibility"), np.ones((3, 13))) | {"train": 1, "action": "bowl"}
+    scipy.io.savemat(tmp_path / "0001.mat", clip)
+    content["body/penn_action/labels/0001.mat"] = (tmp_path / "0001.mat").read_bytes()
+    content["facescape/1/models_reg/1_neutral.obj"] = b"v 0 0 0"
+    settings = settings.model_copy(update={"max_dataset_bytes": 1 << 25})
+    with TestClient(create_app(settings)) as client:
+        assert client.post("/datasets?name=all", content=zipped(content), headers=ZIP).status_code == 202
+    (folder,) = uploads(settings)
+    (folder / "facescape/1/models_reg/1_neutral.obj").unlink()  # too small to be one
+    (folder / "facescape/1/models_reg").rmdir()
+    (folder / "facescape/1").rmdir()
+    (folder / "facescape").rmdir()
+    counts = check(folder)
+    assert sum(counts["faces"]["facefuns"].values()) == 7
+    assert sum(counts["body"]["jhmdb"].values()) == 609
+    assert counts["body"]["penn_action"] == {"train": 1, "validation": 0, "test": 0}
+
+
+# --- removal ---
+
+
+def registered(client: TestClient, settings: Settings, root: Path, data: Path) -> None:
+    """The data sets `own`, uploaded, and `mine`, a folder; both ready."""
+    for name, content in files(data).items():
+        (root / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "mine" / name).write_bytes(content)
+    client.post("/datasets", json={"name": "mine", "folder": "mine"})
+    client.post("/datasets?name=own", content=zipped(files(data)), headers=ZIP)
+    assert {checked(client, settings, name)["state"] for name in ("mine", "own")} == {"ready"}
+
+
+def test_an_uploaded_data_set_is_removed_with_its_files_and_a_folder_stays(client, settings, root, data_folder):
+    registered(client, settings, root, data_folder)
+    before = sorted(path for path in root.rglob("*"))
+    checks = [client.get(f"/datasets/{name}").json()["job"] for name in ("mine", "own")]
+    for name in ("mine", "own"):
+        answer = client.delete(f"/datasets/{name}")
+        assert (answer.status_code, answer.content) == (204, b"")
+        problem_of(client.get(f"/datasets/{name}"), "unknown-dataset")
+        problem_of(client.delete(f"/datasets/{name}"), "unknown-dataset")
+    assert client.get("/datasets").json()["datasets"] == []
+    assert uploads(settings) == []
+    assert sorted(path for path in root.rglob("*")) == before
+    for job in checks:
+        assert client.get(f"/jobs/{job}").json()["state"] == "succeeded", "what was done stays known"
+    assert client.post("/datasets", json={"name": "own", "folder": "mine"}).status_code == 202, "the name is free"
+    problem_of(client.delete("/datasets/none"), "unknown-dataset")
+
+
+def test_a_refused_data_set_gives_its_name_back(client, settings, data_folder):
+    for splits in (b"{", files(data_folder)["hands/splits.json"]):
+        content = files(data_folder) | {"hands/splits.json": splits}
+        assert client.post("/datasets?name=own", content=zipped(content), headers=ZIP).status_code == 202
+        if checked(client, settings, "own")["state"] == "refused":
+            assert client.delete("/datasets/own").status_code == 204
+    assert client.get("/datasets/own").json()["state"] == "ready"
+
+
+def test_a_data_set_that_a_job_uses_is_not_removed(client, settings, root, data_folder):
+    client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
+    said = problem_of(client.delete("/datasets/own"), "wrong-state")["detail"]
+    assert "the check job" in said
+    assert "queued" in said
+    checked(client, settings, "own")
+    table = JobTable(open_database(settings.database), lease_s=60)
+    train = client.post("/jobs", json={"kind": "train", "run": "hands-eqmotion", "seed": 3, "dataset": "own"}).json()
+    problem_of(client.delete("/datasets/own"), "wrong-state")
+    lease = table.claim(train["id"], "me")
+    assert lease is not None
+    assert f"{train['id']}, which is running" in problem_of(client.delete("/datasets/own"), "wrong-state")["detail"]
+    client.post(f"/jobs/{train['id']}/cancel")
+    assert "cancelling" in problem_of(client.delete("/datasets/own"), "wrong-state")["detail"]
+    table.finish(lease, "succeeded", result={})
+    for more in ({"job": train["id"]}, {}, {"dataset": "own", "seed": 4}):
+        spec = {"kind": "evaluate", "run": "hands-eqmotion", "seed": 3} | more
+        measured = client.post("/jobs", json=spec).json()
+        assert "the evaluate job" in problem_of(client.delete("/datasets/own"), "wrong-state")["detail"], more
+        client.post(f"/jobs/{measured['id']}/cancel")
+    for spec in ({"kind": "evaluate", "run": "hands-eqmotion", "seed": 5}, {"kind": "train", "run": "poses-lift"}):
+        assert client.post("/jobs", json=spec).status_code == 202
+    assert client.delete("/datasets/own").status_code == 204, "others are no hindrance"
+    kept = client.get(f"/jobs/{train['id']}").json()
+    assert (kept["state"], kept["spec"]["dataset"]) == ("succeeded", "own")
+
+
+def test_a_job_whose_data_set_is_gone_says_so_and_is_not_given_another_of_its_name(client, settings, root, data_folder):
+    registered(client, settings, root, data_folder)
+    job = client.post("/jobs", json={"kind": "train", "run": "hands-eqmotion", "dataset": "own"}).json()
+    client.post(f"/jobs/{job['id']}/cancel")
+    assert client.delete("/datasets/own").status_code == 204
+    assert client.post(f"/jobs/{job['id']}/retry").status_code == 200
+    worker.run_job(settings, job["id"], "me")
+    failed = client.get(f"/jobs/{job['id']}").json()
+    assert failed["state"] == "failed"
+    assert failed["error"]["type"] == "UnknownDataset"
+    assert failed["error"]["detail"] == "no data set 'own'; there are mine"
+    assert client.post("/datasets", json={"name": "own", "folder": "mine"}).status_code == 202
+    engine = open_database(settings.database)
+    table = DatasetTable(engine, JobTable(engine, lease_s=60))
+    asked_at = JobTable(engine, lease_s=60).get(job["id"]).created_at
+    with pytest.raises(UnknownDataset, match="'own' that was meant has been removed"):
+        table.get("own", asked_at=asked_at)
+    assert table.get("mine", asked_at=asked_at).state == "ready"
+
+
+def test_a_crash_between_row_and_files_is_in_nobodys_way_and_swept_at_the_next_start(settings, root, data_folder):
+    with TestClient(create_app(settings)) as client:
+        registered(client, settings, root, data_folder)
+        engine = open_database(settings.database)
+        DatasetTable(engine, JobTable(engine, lease_s=60)).remove("own")  # and there it ended
+        (left,) = uploads(settings)
+        assert client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP).status_code == 202
+    broken_off = [left, *(settings.datasets / name for name in (f".{'a' * 32}.zip", f".own.{'b' * 32}.part"))]
+    broken_off[1].write_bytes(b"PK")
+    (broken_off[2] / "hands").mkdir(parents=True)
+    young, others = settings.datasets / f".{'c' * 32}.zip", settings.datasets / "of-the-operator"
+    young.touch()
+    others.mkdir()
+    for path in uploads(settings):
+        if path != young:
+            os.utime(path, (1, 1))
+    with TestClient(create_app(settings)) as client:
+        eventually(lambda: not any(path.exists() for path in broken_off))
+        assert checked(client, settings, "own")["state"] == "ready"
+    assert len(uploads(settings)) == 3, "the data set, what may still be sent, and what is none of ours"
+
+
+def eventually(true: Callable[[], bool], within_s: float = 10.0) -> None:
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_the_folder_of_uploads_is_no_data_set_itself(client, settings, data_folder):
+    client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
+    (upload,) = uploads(settings)
+    inside = settings.model_copy(update={"data_root": settings.state})
+    with TestClient(create_app(inside)) as client:
+        for folder in (".", "datasets", f"datasets/{upload.name}", f"datasets/{upload.name}/hands"):
+            answer = client.post("/datasets", json={"name": "again", "folder": folder})
+            assert "where uploads are kept" in problem_of(answer, "folder-refused")["detail"]
+
+
+def test_removal_asks_for_a_key(settings):
+    with TestClient(create_app(settings.model_copy(update={"api_keys": ("key",)}))) as client:
+        problem_of(client.delete("/datasets/own"), "unauthorized")
+        problem_of(client.delete("/datasets/own", headers={"x-api-key": "key"}), "unknown-dataset")
