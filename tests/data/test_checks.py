@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 
 from training.data import checks, parts
 from training.data.bodies import BodyClip
@@ -230,7 +231,7 @@ SPLITS_JSON = "hands/splits.json"
         (lambda f: (f / ICT).with_name("expression_presets.json").unlink(), "No such file.* 'faces/ict_facekit/expression_"),
         (lambda f: (f / SPLITS_JSON).unlink(), rf"^wanted {SPLITS_JSON} with .* it is not there"),
         (lambda f: (f / SPLITS_JSON).write_text("{"), rf"^{SPLITS_JSON}: JSONDecodeError"),
-        (lambda f: (f / SPLITS_JSON).write_bytes(b" " * 2**24 + b"{}"), rf"^{SPLITS_JSON}: ValueError: it holds 16,777,218 bytes"),
+        (lambda f: (f / SPLITS_JSON).write_bytes(b" " * 2**24 + b"{}"), rf"^{SPLITS_JSON}: ValueError: it holds 16,777,218 bytes or more"),
         (lambda f: (f / SPLITS_JSON).write_text("{}"), r"^hands has no recordings"),
         (lambda f: (f / SPLITS_JSON).write_text('{"../tzionas": {}}'), rf"^{SPLITS_JSON}: a source is the name of a folder"),
         (lambda f: (f / SPLITS_JSON).write_text('{"tzionas": {"train": []}}'), "split into train; there is no 'validation'"),
@@ -270,6 +271,21 @@ def test_a_bomb_is_not_unpacked(some: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(checks, "MAX_BYTES", 100_000)
     with pytest.raises(MalformedData, match=rf"^{TZIONAS}: ValueError: it holds .* at most 100,000 are read"):
         check(some)
+
+
+def test_a_bomb_of_a_mat_file_is_not_unpacked(tmp_path: Path):
+    labels = tmp_path / "body/penn_action/labels"
+    labels.mkdir(parents=True)
+    clip = dict.fromkeys(("x", "y", "visibility"), np.ones((3, 13))) | {"train": 1, "action": "bowl"}
+    for number, change in enumerate(({}, {"x": np.zeros((200_000, 13))})):
+        scipy.io.savemat(labels / f"{number:04d}.mat", clip | change, do_compression=True)
+    assert (labels / "0001.mat").stat().st_size < 50_000
+    with pytest.raises(
+        MalformedData, match=r"^body/penn_action/labels/0001\.mat: ValueError: it holds 16,777,2\d\d bytes or more"
+    ):
+        check(tmp_path)
+    (labels / "0001.mat").unlink()
+    assert check(tmp_path)["body"]["penn_action"] == {"train": 1, "validation": 0, "test": 0}
 
 
 def test_what_is_no_fault_of_the_data_is_not_called_so(some: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,7 @@ What no run can name, such as a README or a source that hands/splits.json does n
 """
 
 import json
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -20,7 +21,7 @@ import numpy as np
 
 from models.contract.cloud_files import read_scan
 from models.contract.task import FaceLandmarks
-from training.data.bodies import SPLITS, BodyClip
+from training.data.bodies import MAX_BYTES, SPLITS, BodyClip
 from training.data.body_npz import SOURCES, read_bodies
 from training.data.body_sources import RIG
 from training.data.cameras import read_rig
@@ -33,12 +34,12 @@ from training.data.ict import SEEDS, FaceModel, read_model
 from training.data.kinetics_skeleton import read_kinetics
 from training.data.lift_clips import LiftClip
 from training.data.nw_ucla import read_nw_ucla
-from training.data.penn_action import read_penn
+from training.data.penn_action import MAX_MAT_BYTES, read_penn
 from training.data.real_faces import SCANS, RealFace, real_faces
 from training.data.scans import scan
-from training.data.untrusted import MAX_BYTES
 
 MAX_JSON_BYTES = 2**24  # of those that their loaders read whole, without a limit; the largest known has 8 kB
+MAT_COMPRESSED = 15  # miCOMPRESSED of the format's description
 EXPRESSIONS, DRAWS = 64, 20  # drawn of a face model: every kind comes up; scans, of which one in some is too small
 
 Counts = dict[str, dict[str, dict[str, int]]]
@@ -47,7 +48,7 @@ Found = Iterator[tuple[str, str, int]]  # source, split, recordings
 # What reading a malformed file raises. Not every Exception: a worker's time limit is none of the file's fault.
 READING = (
     ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, EOFError, MemoryError, RuntimeError,
-    zipfile.BadZipFile, zlib.error,
+    zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
 
 
@@ -204,6 +205,9 @@ def _motion(folder: Path, source: str) -> Found:
 
 
 def _penn_action(folder: Path, source: str) -> Found:
+    for path in (folder / source / "labels").glob("*.mat"):
+        with _reading(path):
+            _bounded(path)
     yield from _counted(source, _file_or_files(folder / source), lambda: read_penn(folder / source))
 
 
@@ -284,16 +288,31 @@ def _finite(points: np.ndarray, there: np.ndarray, name: str) -> bool:
 
 
 def _bounded(path: Path) -> Path:
-    """The path, of a file that its loader reads without a limit. Raises ValueError for one too large, and one that is no .npz."""
+    """The path, of a file that its loader would unpack or read whole whatever its size. Raises ValueError for one too large, and what
+    opening it raises."""
     if not path.is_file():
         return path  # for the loader to miss
     size, most = path.stat().st_size, MAX_JSON_BYTES
     if path.suffix == ".npz":
         with zipfile.ZipFile(path) as archive:
             size, most = sum(member.file_size for member in archive.infolist()), MAX_BYTES
+    elif path.suffix == ".mat" and size <= MAX_MAT_BYTES:
+        size, most = _unpacked(path.read_bytes(), MAX_MAT_BYTES), MAX_MAT_BYTES
     if size > most:
-        raise ValueError(f"it holds {size:,} bytes; at most {most:,} are read")
+        raise ValueError(f"it holds {size:,} bytes or more; at most {most:,} are read")
     return path
+
+
+def _unpacked(mat: bytes, most: int) -> int:
+    """The bytes that a .mat file of version 5 has once its packed elements are unpacked, of which no more than just above `most` are."""
+    order = {b"MI": ">", b"IM": "<"}.get(mat[126:128])
+    total, at = len(mat), 128
+    while order and at + 8 <= len(mat) and total <= most:
+        kind, size = struct.unpack_from(f"{order}II", mat, at)
+        if kind == MAT_COMPRESSED:
+            total += len(zlib.decompressobj().decompress(mat[at + 8 : at + 8 + size], most - total + 1))
+        at += 8 + size
+    return total
 
 
 @contextmanager
