@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from models.contract.bundle import BadBundle
 from models.contract.clip import GapTooLong, TooFewFrames
 from models.contract.cloud import Degenerate, NotFinite, TooBig, UnknownSuffix, Unreadable
 from service.archives import ArchiveRefused
@@ -25,6 +26,7 @@ from service.database import StoreUnavailable
 from service.datasets import DatasetExists, FolderRefused, UnknownDataset
 from service.faces import NoFace, UnclearUnits
 from service.jobs import KeyReused, UnknownJob, WrongState
+from service.version_stores import StoreAway
 from service.versions import NotCurrent, UnknownVersion
 
 MEDIA_TYPE = "application/problem+json"
@@ -101,6 +103,9 @@ KINDS: dict[str, Kind] = {
     "internal": Kind(500, "The service failed", "The fault is ours; say the request id when you report it."),
     "overloaded": Kind(503, "The service is full", "Try again after the seconds in Retry-After."),
     "jobs-unavailable": Kind(503, "The job table cannot be used", "Try again; the log says what is wrong with it."),
+    "versions-unavailable": Kind(
+        503, "The trained versions cannot be reached", "Try again; what is served goes on. GET /models says more."
+    ),
     "disk-full": Kind(507, "The server could not keep what was sent", "Tell the operator; the log says more."),
     "not-ready": Kind(503, "The service or this model is not ready", "GET /readyz says why."),
 }
@@ -125,6 +130,8 @@ _RAISED: dict[type[Exception], str] = {
     FolderRefused: "folder-refused",
     ArchiveRefused: "archive-refused",
     NotCurrent: "wrong-state",
+    StoreAway: "versions-unavailable",
+    BadBundle: "bundle-refused",
 }
 
 

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import os
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from service.problems import Problem
 from service.schemas import ModelInfo, VersionInfo, expected_error
 from service.settings import Settings
 from service.telemetry import Metrics
+from service.version_stores import StoreAway
 from service.versions import Current, UnknownVersion, Version, Versions
 
 log = logging.getLogger("chiron.registry")
@@ -93,32 +95,55 @@ class Registry:
         self._refused: dict[str, Refused] = {}
         self.stuck: dict[str, Refused] = {}  # models that serve, but not the version that they should
         self.draining = False  # told to stop: finishes what it has, wants nothing new
-        self.store = Versions(settings.versions)
-        self._seen: dict[str, object] = {}  # of each model, the choice of a version that was acted on
+        self.store = Versions.of(settings)
+        self.away: str | None = None  # why the versions cannot be reached
+        self._seen: dict[str, Hashable] = {}  # of each model, the choice of a version that was acted on
+        self._current: dict[str, str] = {}  # of each model, the version that was chosen, as it was read last
+        self._listed: dict[str, list[Version]] = {}  # the versions, as they were read last
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
-        """Load the current version of every model; one that cannot be served is remembered and logged with the reason."""
+        """Load the current version of every model; one that cannot be served is remembered and logged with the reason.
+
+        While the versions cannot be reached those are served that were chosen when they last could.
+        """
         if not self._settings.bundles.is_dir():
             log.error("no folder %s: no model is served from it", self._settings.bundles)
-        for name in self._all():
-            await self._follow(name)
+        choices = await self._choices()
+        remembered = await asyncio.to_thread(self.store.remembered) if self.away else {}
+        for name in sorted({*self._shipped(), *choices, *remembered}):
+            if await self._follow(name, chosen=name in choices):
+                self._seen[name] = choices.get(name)
 
     async def follow(self) -> None:
         """Serve what has become current since, for ever: each model is swapped when its new version is warm."""
         while True:
             await asyncio.sleep(self._settings.reconcile_s)
-            try:
-                for name in await asyncio.to_thread(self.store.names):
-                    if self.store.signature(name) != self._seen.get(name):
-                        await self._follow(name)
-            except OSError as error:
-                log.error("the versions cannot be read: %s", error)
+            for name, choice in (await self._choices()).items():
+                if choice != self._seen.get(name) and await self._follow(name):
+                    self._seen[name] = choice
+
+    async def _choices(self) -> dict[str, Hashable]:
+        """What was chosen of each model; nothing while nobody can tell."""
+        try:
+            choices = await asyncio.to_thread(self.store.choices)
+        except StoreAway as error:
+            self._lose(error)
+            return {}
+        if self.away is not None:
+            log.info("the versions can be reached again")
+            self.away = None
+        return choices
+
+    def _lose(self, error: StoreAway) -> None:
+        if self.away is None:  # once, not at every look
+            log.error("the versions cannot be reached, and go on with what is served", exc_info=error)
+        self.away = str(error)
 
     async def promote(self, name: str, version: str) -> Current:
         """Make a version the current one, here at once and in the other processes when they see it.
 
-        Raises UnknownVersion, and the problem bundle-refused; then nothing has changed.
+        Raises UnknownVersion, StoreAway, BadBundle, and the problem bundle-refused; then nothing has changed.
         """
         async with self._changing:
             await self._try(name, version)
@@ -137,33 +162,38 @@ class Registry:
         return current
 
     async def _try(self, name: str, version: str) -> None:
-        """Load a version and let it go again. Raises UnknownVersion, and the problem bundle-refused."""
-        folder = await asyncio.to_thread(self._folder, name, version)
+        """Load a version and let it go again. Raises UnknownVersion, StoreAway, and the problem bundle-refused."""
+        folder = None
         try:
+            folder = await asyncio.to_thread(self._folder, name, version)
             await asyncio.to_thread(self._open, folder, name)
+        except (UnknownVersion, StoreAway):
+            raise
         except Exception as error:  # whatever is wrong with it, what serves goes on
             raise Problem("bundle-refused", f"{name} {version}: {_reason(error, folder)}") from error
 
-    async def _follow(self, name: str) -> None:
-        """Serve the current version of a model, once it is warm; if it cannot be served what was served still is."""
+    async def _follow(self, name: str, chosen: bool = True) -> bool:
+        """Serve the current version of a model, once it is warm; if it cannot be served what was served still is.
+
+        `chosen` is false where nobody has chosen a version, or nobody can tell. False: to be tried again.
+        """
         async with self._changing:
-            self._seen[name] = self.store.signature(name)
-            folder = self._settings.bundles / name
+            folder = None
             try:
-                if (current := self.store.current(name)) is not None:
-                    folder = await asyncio.to_thread(self._folder, name, current.version)
-                elif not folder.is_dir():
-                    return  # it has versions, and none was promoted yet
+                folder = await asyncio.to_thread(self._wanted, name, chosen)
+                if folder is None:
+                    return True  # it has versions, and none was promoted yet
                 if name in self._models and self._models[name].bundle.folder == folder:
                     self.stuck.pop(name, None)
-                    return
+                    return True
                 model = await asyncio.to_thread(self._load, folder, name)
             except Exception as error:  # whatever is wrong with one bundle, the others serve
                 kept = name in self._models
-                refused = self.stuck if kept else self._refused
-                refused[name] = Refused(_reason(error, folder), _kind_of(folder))
-                log.error("refused %s%s", name, ", and go on with what was served" if kept else "", exc_info=error)
-                return
+                refused, now = self.stuck if kept else self._refused, Refused(_reason(error, folder), _kind_of(folder))
+                if refused.get(name) != now:  # once, not at every look
+                    log.error("refused %s%s", name, ", and go on with what was served" if kept else "", exc_info=error)
+                refused[name] = now
+                return not isinstance(error, StoreAway)
             before = self._models.get(name)
             models = self._models | {name: model}
             self._models = {key: models[key] for key in sorted(models)}
@@ -173,28 +203,52 @@ class Registry:
                 # requests that hold it finish on it; with the last of them it goes
                 self._metrics.forget(before.name, before.version, before.predictor.provider)
             log.info("serving %s version %s on %s", model.name, model.version, model.predictor.provider)
+            return True
 
-    def _all(self) -> list[str]:
+    def _shipped(self) -> set[str]:
         shipped = self._settings.bundles.iterdir() if self._settings.bundles.is_dir() else ()
-        names = {path.name for path in shipped if path.is_dir() and not path.name.startswith(".")}
-        return sorted(names | set(self.store.names()))
+        return {path.name for path in shipped if path.is_dir() and not path.name.startswith(".")}
+
+    def _wanted(self, name: str, chosen: bool) -> Path | None:
+        """Where the version is that is to be served; None: there is none. Raises UnknownVersion, StoreAway, BadBundle."""
+        self._current.pop(name, None)
+        remembered = self.store.remembered() if self.away else {}
+        current = self.store.current(name) if chosen else remembered.get(name)
+        if current is None:
+            return self._settings.bundles / name if name in self._shipped() else None
+        self._current[name] = current.version
+        return self._folder(name, current.version)
 
     def _folder(self, name: str, version: str) -> Path:
-        """Where a version is: published, or the one that ships. Raises UnknownVersion."""
-        found = {one.version: one.folder for one in self.versions(name)}
-        if version not in found:
-            raise UnknownVersion(f"{name} has no version {version[:64]!r}; there are {', '.join(found) or 'none'}")
-        return found[version]
+        """Where a version is: the one that ships, or one published. Raises UnknownVersion, StoreAway, BadBundle."""
+        own = self._own(name)
+        if own is not None and own.version == version:
+            return self._settings.bundles / name
+        folder = self.store.folder(name, version)
+        if folder is None:
+            found = ", ".join(one.version for one in self._with_own(name, self.store.versions(name)))
+            raise UnknownVersion(f"{name} has no version {version[:64]!r}; there are {found or 'none'}")
+        return folder
 
-    def versions(self, name: str) -> list[Version]:
-        """Every version of a model that is on disk, the newest first, the one that ships last."""
-        if name not in self._all():
-            return []
-        found = self.store.versions(name)
-        own = _meta_of(self._settings.bundles / name)
-        if own is not None and own.version not in {one.version for one in found}:
-            found.append(Version(name, own.version, self._settings.bundles / name, None))
-        return found
+    def _own(self, name: str) -> BundleMeta | None:
+        """What the bundle that ships says of itself."""
+        return _meta_of(self._settings.bundles / name) if name in self._shipped() else None
+
+    def _with_own(self, name: str, published: list[Version]) -> list[Version]:
+        """The versions of a model, the newest first, the one that ships last."""
+        own = self._own(name)
+        if own is None or own.version in {one.version for one in published}:
+            return published
+        return [*published, Version(name, own.version, own, None)]
+
+    def _published(self) -> dict[str, list[Version]]:
+        """The versions of each model, as they were read last while nobody can reach them."""
+        if self.away is None:
+            try:
+                self._listed = self.store.published()
+            except StoreAway as error:
+                self._lose(error)
+        return self._listed
 
     def _open(self, folder: Path, name: str) -> tuple[Bundle, Predictor]:
         bundle = read_bundle(folder)
@@ -280,31 +334,28 @@ class Registry:
         infos = [model.info() for model in self._models.values()]
         infos += [ModelInfo(name=name, state="refused", reason=no.reason) for name, no in self._refused.items()]
         known = {info.name for info in infos}
-        infos += [ModelInfo(name=name, state="published") for name in self.store.names() if name not in known]
-        return [info.model_copy(update=self._versions_of(info)) for info in infos]
+        published = self._published()
+        infos += [ModelInfo(name=name, state="published") for name in published if name not in known]
+        return [info.model_copy(update=self._versions_of(info, published.get(info.name, []))) for info in infos]
 
-    def _versions_of(self, info: ModelInfo) -> dict[str, Any]:
-        try:
-            current = self.store.current(info.name)
-        except BadBundle:
-            current = None
-        versions = []
-        for one in self.versions(info.name):
-            if (meta := _meta_of(one.folder)) is not None:
-                lineage = one.lineage.model_dump() if one.lineage else None
-                measured = list(meta.measurements)
-                versions.append(
-                    VersionInfo(
-                        version=one.version,
-                        serving=info.version == one.version,
-                        git_commit=meta.git_commit,
-                        measurements=measured,
-                        lineage=lineage,
-                    )
-                )
-        stuck = self.stuck.get(info.name)
-        reason = f"the current version was refused: {stuck.reason}" if stuck else info.reason
-        return {"versions": versions, "current": current.version if current else info.version, "reason": reason}
+    def _versions_of(self, info: ModelInfo, published: list[Version]) -> dict[str, Any]:
+        versions = [
+            VersionInfo(
+                version=one.version,
+                serving=info.version == one.version,
+                git_commit=one.meta.git_commit,
+                measurements=list(one.meta.measurements),
+                lineage=one.lineage.model_dump() if one.lineage else None,
+            )
+            for one in self._with_own(info.name, published)
+            if one.meta is not None
+        ]
+        reason, stuck = info.reason, self.stuck.get(info.name)
+        if stuck is not None:
+            reason = f"the current version was refused: {stuck.reason}"
+        elif self.away is not None and reason is None:
+            reason = f"the trained versions cannot be reached: {self.away}"
+        return {"versions": versions, "current": self._current.get(info.name, info.version), "reason": reason}
 
     def named(self, name: str) -> ModelInfo:
         """What /models says of one model. Raises the problem unknown-model."""
@@ -330,10 +381,11 @@ def check_servable(task: Task) -> None:
         raise BadBundle(f"it sees people from where their pelvis is, and {task.order} bodies have none")
 
 
-def _reason(error: Exception, folder: Path) -> str:
+def _reason(error: Exception, folder: Path | None) -> str:
     """The error's first line, without the path of the server's folder."""
-    text = (str(error).splitlines() or [""])[0].replace(str(folder), folder.name)
-    return text if isinstance(error, BadBundle) else f"{type(error).__name__}: {text}"
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = (said.splitlines() or [""])[0].replace(str(folder), folder.name if folder else "")
+    return text if isinstance(error, BadBundle | StoreAway) else f"{type(error).__name__}: {text}"
 
 
 def _meta_of(folder: Path) -> BundleMeta | None:
@@ -344,8 +396,10 @@ def _meta_of(folder: Path) -> BundleMeta | None:
         return None
 
 
-def _kind_of(folder: Path) -> str | None:
+def _kind_of(folder: Path | None) -> str | None:
     """The kind of task in a folder's bundle.json, whatever else is wrong with it."""
+    if folder is None:
+        return None
     try:
         return str(json.loads((folder / META).read_bytes())["task"]["kind"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     )
     drain_delay_s: float = Field(default=0.0, ge=0, description="time between being told to stop and closing the port")
     state: Path = Field(default=Path("state"), description="folder of jobs, trained versions and the embedded broker")
+    registry: str | None = Field(
+        default=None,
+        description="of trained versions: a folder, or an fsspec URL (s3://bucket/prefix); default: in the state folder",
+    )
     database_url: str | None = Field(default=None, description="of the job table; default: SQLite in the state folder")
     redis_url: str | None = Field(default=None, description="of the broker; default: one started in the state folder")
     data: Path = Field(default=Path("../shared/data"), description="what workers train and measure on")
@@ -81,8 +85,13 @@ class Settings(BaseSettings):
 
     @property
     def versions(self) -> Path:
-        """Where trained versions of models are."""
+        """Where trained versions of models are, if `registry` does not say."""
         return self.state / "models"
+
+    @property
+    def versions_cache(self) -> Path:
+        """Where copies are of versions that are elsewhere."""
+        return self.state / "cache"
 
     @field_validator("api_keys", mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from service.problems import documented
 from service.registry import Registry
 from service.versions import Current
 
-ERRORS = ("unknown-version", "wrong-state", "bundle-refused")
+ERRORS = ("unknown-version", "wrong-state", "bundle-refused", "versions-unavailable")
 
 
 class Promotion(BaseModel):

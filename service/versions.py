@@ -1,29 +1,28 @@
-"""The versions of a model on disk: each a bundle that is never changed, published whole or not at all, and one of them current.
+"""The versions of a model: each a bundle that is never changed, published whole or not at all, and one of them current.
 
-    <root>/<model>/versions/<version>/     bundle.json, model.onnx, ..., and lineage.json: which job made it, from what
-    <root>/<model>/current.json            which version is served, and which were before
-
-Every process reads `current.json`; to promote is to replace it, under a lock.
+A version is a bundle's files and lineage.json: which job made it, from what. Where versions are, and how to publish or to
+choose is done in one step there, is in version_stores.py and version_objects.py.
 """
 
-import fcntl
 import json
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from fsspec.core import split_protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from models.contract.bundle import BadBundle, Bundle, read_bundle
+from models.contract.bundle import META, BadBundle, Bundle, BundleMeta, read_bundle
+from service.settings import Settings
+from service.version_objects import ObjectStore
+from service.version_stores import LocalStore, Store
 
-LINEAGE, CURRENT = "lineage.json", "current.json"
+LINEAGE = "lineage.json"
 KEEP_HISTORY = 100
-STALE_S = 24 * 3600.0
+Value = TypeVar("Value", bound=BaseModel)
 
 
 class UnknownVersion(LookupError):
@@ -66,40 +65,42 @@ class Current(BaseModel):
 
 @dataclass(frozen=True)
 class Version:
-    """A published bundle."""
+    """A published bundle; `meta` and `lineage` are None if they cannot be read."""
 
     name: str
     version: str
-    folder: Path
+    meta: BundleMeta | None
     lineage: Lineage | None
 
 
 class Versions:
-    """All published versions under a folder."""
+    """All published versions in a folder, or at an fsspec URL. Every method raises StoreAway if they cannot be reached."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, where: Path | str, cache: Path = Path("state/cache")) -> None:
+        """`cache`: the folder of this machine with copies of what is at a URL.
+
+        Raises ValueError for a URL of no known kind, ImportError for one whose file system is not installed.
+        """
+        protocol, path = split_protocol(str(where))
+        local = protocol in (None, "file", "local")
+        self.store: Store = LocalStore(Path(path)) if local else ObjectStore(str(where), cache)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Versions":
+        """Those that the settings name. Raises as the constructor."""
+        return cls(settings.registry or settings.versions, settings.versions_cache)
 
     # --- publishing ---
 
     def stage(self, bundle: Bundle, lineage: Lineage) -> Path:
-        """A copy of a bundle, on disk and beside where it is going to be, for `publish` to move there."""
-        folder = self.root / bundle.meta.name / "versions"
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".staging-*"):  # by one that was killed
-            if time.time() - left.stat().st_mtime > STALE_S:
-                shutil.rmtree(left, ignore_errors=True)
-        staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=folder))
+        """A copy of a bundle where it is going to be, which `publish` makes a version; what it returns is of this machine."""
+        staging = self.store.stage(bundle.meta.name)
         try:
             for file in sorted(bundle.folder.iterdir()):
                 shutil.copyfile(file, staging / file.name)
             (staging / LINEAGE).write_text(lineage.model_dump_json(indent=2) + "\n")
-            for file in staging.iterdir():
-                _on_disk(file)
-                file.chmod(0o444)
-            staging.chmod(0o755)
-            _on_disk(staging)
             read_bundle(staging)
+            self.store.keep(staging)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
@@ -107,55 +108,59 @@ class Versions:
 
     def publish(self, staging: Path, version: str) -> Path:
         """Make a staged bundle a version, in one step. One that is there already stays as it is."""
-        target = staging.parent / version
-        try:
-            os.rename(staging, target)
-        except OSError:
-            if not target.is_dir():
-                raise
-            shutil.rmtree(staging)
-        _on_disk(target.parent)
-        return target
+        return self.store.publish(staging, version)
 
     # --- reading ---
 
-    def names(self) -> list[str]:
-        """The models that have published versions."""
-        return sorted(path.parent.name for path in self.root.glob("*/versions") if not path.parent.name.startswith("."))
+    def published(self) -> dict[str, list[Version]]:
+        """The published versions of each model, the newest first."""
+        found = {
+            name: [self._version(name, version) for version in versions]
+            for name, versions in sorted(self.store.published().items())
+        }
+        for versions in found.values():
+            versions.sort(key=lambda version: version.lineage.created_at if version.lineage else 0, reverse=True)
+        return found
 
     def versions(self, name: str) -> list[Version]:
         """The published versions of a model, the newest first."""
-        folders = [path for path in (self.root / name / "versions").glob("*") if not path.name.startswith(".")]
-        found = [Version(name, folder.name, folder, _lineage(folder)) for folder in folders]
-        return sorted(found, key=lambda version: version.lineage.created_at if version.lineage else 0, reverse=True)
+        return self.published().get(name, [])
 
     def folder(self, name: str, version: str) -> Path | None:
-        """Where a published version is."""
-        return next((found.folder for found in self.versions(name) if found.version == version), None)
+        """A folder on this machine with a published version. Raises BadBundle if it is not what was published."""
+        return self.store.folder(name, version)
+
+    def choices(self) -> dict[str, Hashable]:
+        """Of each model of which somebody has chosen a version, what changes whenever the choice does."""
+        return self.store.choices()
 
     def current(self, name: str) -> Current | None:
-        """Which version is served; None: nobody has chosen."""
-        try:
-            return Current.model_validate_json((self.root / name / CURRENT).read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except ValidationError as error:
-            raise BadBundle(f"{name}/{CURRENT} is not what was written: {error}") from error
+        """Which version is served; None: nobody has chosen. Raises BadBundle."""
+        return _current(name, self.store.choice(name))
 
-    def signature(self, name: str) -> tuple[int, int, int] | None:
-        """What changes whenever the choice does."""
-        try:
-            stat = (self.root / name / CURRENT).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+    def remembered(self) -> dict[str, Current]:
+        """The choices as they were last seen from this machine, for when the versions cannot be reached."""
+        found = {name: _current(name, choice) for name, choice in self.store.remembered().items()}
+        return {name: current for name, current in found.items() if current is not None}
+
+    def _version(self, name: str, version: str) -> Version:
+        def read(file: str, value: type[Value]) -> Value | None:
+            try:
+                return value.model_validate_json(self.store.read(name, version, file))
+            except (OSError, BadBundle, ValidationError):
+                return None
+
+        return Version(name, version, read(META, BundleMeta), read(LINEAGE, Lineage))
 
     # --- choosing ---
 
     def promote(self, name: str, version: str, before: str | None) -> Current:
-        """Make a version the current one; `before` is what was served where nobody had chosen yet. Again: no change."""
-        with self._alone(name):
-            held = self.current(name)
+        """Make a version the current one; `before` is what was served where nobody had chosen yet. Again: no change.
+
+        Raises BadBundle if the choice that holds cannot be read.
+        """
+
+        def promoted(held: Current | None) -> Current:
             if held is not None and held.version == version:
                 return held
             history = held.history if held else []
@@ -163,57 +168,42 @@ class Versions:
                 history = [*history, Step(version=held.version, at=held.at)]
             elif before is not None and before != version:
                 history = [Step(version=before, at=0.0)]
-            return self._choose(name, Current(version=version, at=time.time(), history=history[-KEEP_HISTORY:]))
+            return Current(version=version, at=time.time(), history=history[-KEEP_HISTORY:])
+
+        return self._choose(name, promoted)
 
     def before(self, name: str, version: str) -> str:
-        """What was served before `version`, which is the current one. Raises NotCurrent."""
-        held = self.current(name)
-        if held is None or held.version != version:
-            raise NotCurrent(
-                f"{name} {version} is not the current version{'' if held is None else f', {held.version} is'}"
-            )
-        if not held.history:
-            raise NotCurrent(f"no version of {name} was served before {version}")
-        return held.history[-1].version
+        """What was served before `version`, which is the current one. Raises NotCurrent, BadBundle."""
+        return _back(name, version, self.current(name)).version
 
     def roll_back(self, name: str, version: str) -> Current:
-        """Take back `version`, the current one: what was served before it is again. Raises NotCurrent."""
-        with self._alone(name):
-            self.before(name, version)
-            held = self.current(name)
-            assert held is not None, "it was the current one a line ago, and nobody else may write"
-            return self._choose(
-                name, Current(version=held.history[-1].version, at=time.time(), history=held.history[:-1])
-            )
+        """Take back `version`, the current one: what was served before it is again. Raises NotCurrent, BadBundle."""
+        return self._choose(name, lambda held: _back(name, version, held))
 
-    def _choose(self, name: str, current: Current) -> Current:
-        path = self.root / name / CURRENT
-        written = path.with_suffix(".part")
-        written.write_text(json.dumps(current.model_dump(), indent=2) + "\n")
-        _on_disk(written)
-        os.replace(written, path)
-        _on_disk(path.parent)
-        return current
+    def _choose(self, name: str, change: Callable[[Current | None], Current]) -> Current:
+        chosen: list[Current] = []
 
-    @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        (self.root / name).mkdir(parents=True, exist_ok=True)
-        with (self.root / name / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        def next_of(choice: bytes | None) -> bytes | None:
+            held = _current(name, choice)
+            chosen.append(change(held))
+            return None if chosen[-1] is held else json.dumps(chosen[-1].model_dump(), indent=2).encode() + b"\n"
+
+        self.store.choose(name, next_of)
+        return chosen[-1]
 
 
-def _lineage(folder: Path) -> Lineage | None:
+def _back(name: str, version: str, held: Current | None) -> Current:
+    """The choice after `version` was taken back. Raises NotCurrent."""
+    if held is None or held.version != version:
+        raise NotCurrent(f"{name} {version} is not the current version{'' if held is None else f', {held.version} is'}")
+    if not held.history:
+        raise NotCurrent(f"no version of {name} was served before {version}")
+    return Current(version=held.history[-1].version, at=time.time(), history=held.history[:-1])
+
+
+def _current(name: str, choice: bytes | None) -> Current | None:
     try:
-        return Lineage.model_validate_json((folder / LINEAGE).read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _on_disk(path: Path) -> None:
-    """Wait until a file or folder is on the disk and not only on its way."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return None if choice is None else Current.model_validate_json(choice)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"]
+        raise BadBundle(f"the choice of a version of {name} is not what was written: {said}") from error
