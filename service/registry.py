@@ -14,20 +14,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from models.contract.body import get_body_order
 from models.contract.body_task import ActionRecognition, PoseForecast
-from models.contract.bundle import META, BadBundle, Bundle, BundleMeta, read_bundle, repeat_example
+from models.contract.bundle import META, BadBundle, Bundle, read_bundle, repeat_example
 from models.contract.task import Task
 from service.batcher import Batcher
 from service.predictor import Calibration, Predictor, calibrate, seconds_of
 from service.problems import Problem
 from service.schemas import ModelInfo, VersionInfo, expected_error
 from service.settings import Settings
+from service.shelf import Shelf
 from service.telemetry import Metrics
 from service.version_stores import StoreAway
-from service.versions import Current, UnknownVersion, Version, Versions
+from service.versions import Current, UnknownVersion, Version
 
 log = logging.getLogger("chiron.registry")
 GPU_BATCHES = (1, 2, 4, 8, 16, 32)
@@ -95,11 +94,8 @@ class Registry:
         self._refused: dict[str, Refused] = {}
         self.stuck: dict[str, Refused] = {}  # models that serve, but not the version that they should
         self.draining = False  # told to stop: finishes what it has, wants nothing new
-        self.store = Versions.of(settings)
-        self.away: str | None = None  # why the versions cannot be reached
+        self.shelf = Shelf(settings)
         self._seen: dict[str, Hashable] = {}  # of each model, the choice of a version that was acted on
-        self._current: dict[str, str] = {}  # of each model, the version that was chosen, as it was read last
-        self._listed: dict[str, list[Version]] = {}  # the versions, as they were read last
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
@@ -109,9 +105,8 @@ class Registry:
         """
         if not self._settings.bundles.is_dir():
             log.error("no folder %s: no model is served from it", self._settings.bundles)
-        choices = await self._choices()
-        remembered = await asyncio.to_thread(self.store.remembered) if self.away else {}
-        for name in sorted({*self._shipped(), *choices, *remembered}):
+        choices = await asyncio.to_thread(self.shelf.choices)
+        for name in await asyncio.to_thread(self.shelf.names):
             if await self._follow(name, chosen=name in choices):
                 self._seen[name] = choices.get(name)
 
@@ -119,26 +114,9 @@ class Registry:
         """Serve what has become current since, for ever: each model is swapped when its new version is warm."""
         while True:
             await asyncio.sleep(self._settings.reconcile_s)
-            for name, choice in (await self._choices()).items():
+            for name, choice in (await asyncio.to_thread(self.shelf.choices)).items():
                 if choice != self._seen.get(name) and await self._follow(name):
                     self._seen[name] = choice
-
-    async def _choices(self) -> dict[str, Hashable]:
-        """What was chosen of each model; nothing while nobody can tell."""
-        try:
-            choices = await asyncio.to_thread(self.store.choices)
-        except StoreAway as error:
-            self._lose(error)
-            return {}
-        if self.away is not None:
-            log.info("the versions can be reached again")
-            self.away = None
-        return choices
-
-    def _lose(self, error: StoreAway) -> None:
-        if self.away is None:  # once, not at every look
-            log.error("the versions cannot be reached, and go on with what is served", exc_info=error)
-        self.away = str(error)
 
     async def promote(self, name: str, version: str) -> Current:
         """Make a version the current one, here at once and in the other processes when they see it.
@@ -149,15 +127,15 @@ class Registry:
             await self._try(name, version)
             serving = self._models.get(name)
             before = serving.version if serving else None
-            current = await asyncio.to_thread(self.store.promote, name, version, before)
+            current = await asyncio.to_thread(self.shelf.versions.promote, name, version, before)
         await self._follow(name)
         return current
 
     async def roll_back(self, name: str, version: str) -> Current:
         """Take back the current version for the one before it. Raises NotCurrent, and as `promote`."""
         async with self._changing:
-            await self._try(name, await asyncio.to_thread(self.store.before, name, version))
-            current = await asyncio.to_thread(self.store.roll_back, name, version)
+            await self._try(name, await asyncio.to_thread(self.shelf.versions.before, name, version))
+            current = await asyncio.to_thread(self.shelf.versions.roll_back, name, version)
         await self._follow(name)
         return current
 
@@ -165,7 +143,7 @@ class Registry:
         """Load a version and let it go again. Raises UnknownVersion, StoreAway, and the problem bundle-refused."""
         folder = None
         try:
-            folder = await asyncio.to_thread(self._folder, name, version)
+            folder = await asyncio.to_thread(self.shelf.folder, name, version)
             await asyncio.to_thread(self._open, folder, name)
         except (UnknownVersion, StoreAway):
             raise
@@ -180,7 +158,7 @@ class Registry:
         async with self._changing:
             folder = None
             try:
-                folder = await asyncio.to_thread(self._wanted, name, chosen)
+                folder = await asyncio.to_thread(self.shelf.wanted, name, chosen)
                 if folder is None:
                     return True  # it has versions, and none was promoted yet
                 if name in self._models and self._models[name].bundle.folder == folder:
@@ -204,51 +182,6 @@ class Registry:
                 self._metrics.forget(before.name, before.version, before.predictor.provider)
             log.info("serving %s version %s on %s", model.name, model.version, model.predictor.provider)
             return True
-
-    def _shipped(self) -> set[str]:
-        shipped = self._settings.bundles.iterdir() if self._settings.bundles.is_dir() else ()
-        return {path.name for path in shipped if path.is_dir() and not path.name.startswith(".")}
-
-    def _wanted(self, name: str, chosen: bool) -> Path | None:
-        """Where the version is that is to be served; None: there is none. Raises UnknownVersion, StoreAway, BadBundle."""
-        self._current.pop(name, None)
-        remembered = self.store.remembered() if self.away else {}
-        current = self.store.current(name) if chosen else remembered.get(name)
-        if current is None:
-            return self._settings.bundles / name if name in self._shipped() else None
-        self._current[name] = current.version
-        return self._folder(name, current.version)
-
-    def _folder(self, name: str, version: str) -> Path:
-        """Where a version is: the one that ships, or one published. Raises UnknownVersion, StoreAway, BadBundle."""
-        own = self._own(name)
-        if own is not None and own.version == version:
-            return self._settings.bundles / name
-        folder = self.store.folder(name, version)
-        if folder is None:
-            found = ", ".join(one.version for one in self._with_own(name, self.store.versions(name)))
-            raise UnknownVersion(f"{name} has no version {version[:64]!r}; there are {found or 'none'}")
-        return folder
-
-    def _own(self, name: str) -> BundleMeta | None:
-        """What the bundle that ships says of itself."""
-        return _meta_of(self._settings.bundles / name) if name in self._shipped() else None
-
-    def _with_own(self, name: str, published: list[Version]) -> list[Version]:
-        """The versions of a model, the newest first, the one that ships last."""
-        own = self._own(name)
-        if own is None or own.version in {one.version for one in published}:
-            return published
-        return [*published, Version(name, own.version, own, None)]
-
-    def _published(self) -> dict[str, list[Version]]:
-        """The versions of each model, as they were read last while nobody can reach them."""
-        if self.away is None:
-            try:
-                self._listed = self.store.published()
-            except StoreAway as error:
-                self._lose(error)
-        return self._listed
 
     def _open(self, folder: Path, name: str) -> tuple[Bundle, Predictor]:
         bundle = read_bundle(folder)
@@ -334,7 +267,7 @@ class Registry:
         infos = [model.info() for model in self._models.values()]
         infos += [ModelInfo(name=name, state="refused", reason=no.reason) for name, no in self._refused.items()]
         known = {info.name for info in infos}
-        published = self._published()
+        published = self.shelf.published()
         infos += [ModelInfo(name=name, state="published") for name in published if name not in known]
         return [info.model_copy(update=self._versions_of(info, published.get(info.name, []))) for info in infos]
 
@@ -347,15 +280,15 @@ class Registry:
                 measurements=list(one.meta.measurements),
                 lineage=one.lineage.model_dump() if one.lineage else None,
             )
-            for one in self._with_own(info.name, published)
+            for one in self.shelf.with_own(info.name, published)
             if one.meta is not None
         ]
         reason, stuck = info.reason, self.stuck.get(info.name)
         if stuck is not None:
             reason = f"the current version was refused: {stuck.reason}"
-        elif self.away is not None and reason is None:
-            reason = f"the trained versions cannot be reached: {self.away}"
-        return {"versions": versions, "current": self._current.get(info.name, info.version), "reason": reason}
+        elif self.shelf.away is not None and reason is None:
+            reason = f"the trained versions cannot be reached: {self.shelf.away}"
+        return {"versions": versions, "current": self.shelf.chosen.get(info.name, info.version), "reason": reason}
 
     def named(self, name: str) -> ModelInfo:
         """What /models says of one model. Raises the problem unknown-model."""
@@ -384,16 +317,9 @@ def check_servable(task: Task) -> None:
 def _reason(error: Exception, folder: Path | None) -> str:
     """The error's first line, without the path of the server's folder."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    text = (said.splitlines() or [""])[0].replace(str(folder), folder.name if folder else "")
+    text = (said.splitlines() or [""])[0]
+    text = text if folder is None else text.replace(str(folder), folder.name)
     return text if isinstance(error, BadBundle | StoreAway) else f"{type(error).__name__}: {text}"
-
-
-def _meta_of(folder: Path) -> BundleMeta | None:
-    """What a bundle says of itself; None if it says nothing that can be read."""
-    try:
-        return BundleMeta.model_validate_json((folder / META).read_bytes())
-    except (OSError, ValidationError):
-        return None
 
 
 def _kind_of(folder: Path | None) -> str | None:

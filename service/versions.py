@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -140,8 +141,12 @@ class Versions:
 
     def remembered(self) -> dict[str, Current]:
         """The choices as they were last seen from this machine, for when the versions cannot be reached."""
-        found = {name: _current(name, choice) for name, choice in self.store.remembered().items()}
-        return {name: current for name, current in found.items() if current is not None}
+        found = {}
+        for name, choice in self.store.remembered().items():
+            with suppress(BadBundle):
+                if (current := _current(name, choice)) is not None:
+                    found[name] = current
+        return found
 
     def _version(self, name: str, version: str) -> Version:
         def read(file: str, value: type[Value]) -> Value | None:

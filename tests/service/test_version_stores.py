@@ -413,6 +413,9 @@ def test_a_store_that_is_away_says_so_and_what_was_chosen_is_remembered(
     with pytest.raises(StoreAway, match="ConnectionError: the cable was cut"):
         act(versions)
     assert memory.versions().remembered() == {"m": current}
+    for remembered in (memory.state / "worker").rglob("current.json"):
+        remembered.write_text("{")
+    assert memory.versions().remembered() == {}
     assert Versions(f"{memory.where}-2", memory.state / "worker").remembered() == {}, "another store's are not its own"
 
 
