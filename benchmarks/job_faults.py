@@ -108,7 +108,7 @@ class Stack:
 def hundred(stack: Stack) -> None:
     """100 jobs, half cancelled, and everything killed meanwhile."""
     began = time.monotonic()
-    jobs = [stack.ask("/jobs", SPEC | {"seed": number % SEEDS}, "POST")["id"] for number in range(JOBS)]
+    jobs = [stack.ask("/jobs", SPEC | {"seeds": [number % SEEDS]}, "POST")["id"] for number in range(JOBS)]
     faults = [*[lambda n=n: stack.kill_worker(n % 2) for n in range(KILLS)], stack.kill_broker, stack.kill_api]
     for number, job in enumerate(jobs[::2]):
         stack.ask(f"/jobs/{job}/cancel", method="POST")
@@ -123,7 +123,7 @@ def hundred(stack: Stack) -> None:
     curves: dict[int, set[bytes | None]] = {}
     for job, found in final.items():
         if found["state"] == "succeeded":
-            curves.setdefault(found["spec"]["seed"], set()).add(stack.history(job))
+            curves.setdefault(found["spec"]["seeds"][0], set()).add(stack.history(job))
     attempts = Counter(found["attempt"] for found in final.values() if found["state"] == "succeeded")
     print(
         f"{JOBS} jobs in {time.monotonic() - began:.0f} s: {dict(states)}; attempts of those that succeeded: {dict(attempts)}"

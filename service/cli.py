@@ -80,17 +80,20 @@ def worker(
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="cuda: jobs of the queue gpu; auto: so where there is one.")
     ] = "auto",
-    gpu: Annotated[int | None, typer.Option(min=0, help="Which of several: a worker has one.")] = None,
+    gpu: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="One of several; again for more. Default: all, for jobs that want several."),
+    ] = None,
 ) -> None:
     """Run the jobs that are sent to POST /jobs, one at a time. Wants the training extra, and the service's CHIRON_STATE."""
     if find_spec("torch") is None:
         raise typer.BadParameter("a worker trains: install the extra [training], or say make worker")
     settings = _settings()
     log_json_lines()
-    from service.worker import serve_jobs  # Celery's signals and training are for this command alone
+    from service.worker_process import serve_jobs  # Celery's signals and training are for this command alone
 
     try:
-        serve_jobs(settings, device, gpu)
+        serve_jobs(settings, device, gpu or ())
     except (NoBroker, StoreUnavailable, LookupError) as error:
         _complain(str(error))
         raise typer.Exit(2) from None

@@ -96,7 +96,7 @@ class DatasetTable:
         with writing(self._engine) as connection:
             active = select(JOBS.c.id, JOBS.c.kind, JOBS.c.state, JOBS.c.spec).where(JOBS.c.state.not_in(OVER))
             for job in connection.execute(active):
-                if _used(connection, job.kind, job.spec) == name:
+                if name in _used(connection, job.kind, job.spec):
                     raise WrongState(f"data set {name!r} is used by the {job.kind} job {job.id}, which is {job.state}")
             this = (DATASETS.c.name == name) & (DATASETS.c.job == gone.job)
             if connection.execute(delete(DATASETS).where(this)).rowcount != 1:
@@ -104,17 +104,17 @@ class DatasetTable:
         return gone
 
 
-def _used(connection: Connection, kind: str, spec: dict[str, Any]) -> str | None:
-    """The data set of a job; one that measures a training job's weights uses that job's, if it names none itself."""
+def _used(connection: Connection, kind: str, spec: dict[str, Any]) -> set[str | None]:
+    """The data sets of a job; one that measures the weights of training jobs uses theirs, if it names none itself."""
     named = spec.get("dataset")
     if named is not None or kind != "evaluate":
-        return named
+        return {named}
     trained = select(JOBS.c.spec).where(JOBS.c.kind == "train", JOBS.c.state == "succeeded")
     if (job := spec.get("job")) is not None:
-        return (connection.scalar(trained.where(JOBS.c.id == job)) or {}).get("dataset")
-    latest = connection.scalars(trained.order_by(JOBS.c.finished_at.desc()))
-    wanted = (spec.get("run"), spec.get("seed"))
-    return next((one["dataset"] for one in latest if (one["run"], one["seed"]) == wanted), None)
+        return {(connection.scalar(trained.where(JOBS.c.id == job)) or {}).get("dataset")}
+    same = [one for one in connection.scalars(trained.order_by(JOBS.c.finished_at.desc())) if one["run"] == spec["run"]]
+    latest = (next((one["dataset"] for one in same if seed in one["seeds"]), None) for seed in spec["seeds"])
+    return set(latest)
 
 
 def _dataset(row: Any) -> Dataset:

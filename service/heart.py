@@ -36,6 +36,7 @@ class Heart:
         self._progress: dict[str, Any] | None = None
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
         self.reason: Reason | None = None
+        self._asked = 0.0  # when the reason came up
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -68,27 +69,28 @@ class Heart:
                 state = self._table.renew(self._lease, metrics=self._metrics[0])
                 self._metrics.popleft()
         if state == "cancelling":
-            self.reason = "cancelled"
+            self._ask("cancelled")
         elif self.reason is None and (os.getppid() != self._parent or self._workers.stopping(self._lease.worker)):
-            self.reason = "released"
+            self._ask("released")
+
+    def _ask(self, reason: Reason) -> None:
+        if reason != self.reason:
+            self._asked, self.reason = time.monotonic(), reason
 
     def _run(self) -> None:
-        renewed = asked = time.monotonic()
+        renewed = time.monotonic()
         while not self._over.wait(self._beat_s):
-            before = self.reason
             try:
                 self.beat()
                 renewed = time.monotonic()
             except LostLease:
-                self.reason = "lost"
+                self._ask("lost")
             except StoreUnavailable:
                 if time.monotonic() - renewed > self._lease_s:
-                    self.reason = "lost"
+                    self._ask("lost")
             except Exception as error:
                 log.error("a beat failed", exc_info=error)
-            if self.reason != before:
-                asked = time.monotonic()
-            if self.reason is not None and time.monotonic() - asked >= GRACE_S[self.reason]:
+            if self.reason is not None and time.monotonic() - self._asked >= GRACE_S[self.reason]:
                 self._end(self.reason)
 
     def _end(self, reason: Reason) -> None:

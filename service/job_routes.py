@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 
-from models.contract.spec import JOB_SPEC, TrainSpec
+from models.contract.spec import JOB_SPEC
 from service import artifacts
 from service.bodies import content_type, read_body
 from service.database import StoreUnavailable
@@ -238,8 +238,6 @@ def spec_of(body: bytes) -> Any:
         if error.errors()[0]["type"] == "json_invalid":
             raise Problem("malformed-body", f"the body is no JSON: {error.errors()[0]['msg'][:200]}") from None
         raise Problem.of_fields(error.errors(), lambda at: "".join(f"/{part}" for part in at[1:])) from None
-    if isinstance(spec, TrainSpec) and spec.devices > 1:
-        raise Problem.at("invalid-request", "/devices", "a job has one device; several are for python -m training run")
     return spec
 
 

@@ -23,13 +23,15 @@ class JobInfo(BaseModel):
     state: State
     detail: str = Field(description="the state in a sentence; of a job that waits, what for")
     spec: JobSpec | Any = Field(description="as it was asked for")
-    queue: Literal["cpu", "gpu"]
+    queue: str = Field(description="cpu or gpu; cpu.2 or gpu.2 of a job that wants two")
     created_at: float
     started_at: float | None
     finished_at: float | None
     attempt: int = Field(description="how often it was begun; it goes on from its last checkpoint")
     worker: str | None
-    progress: dict[str, Any] | None = Field(description="of training: stage, step, steps, and eta_s, seconds to go")
+    progress: dict[str, Any] | None = Field(
+        description="of training: stage, seed, step, steps, and eta_s, seconds to go"
+    )
     metrics: dict[str, Any] | None = Field(description="the last validation: step, loss, score")
     error: JobError | None
     result: dict[str, Any] | None = Field(description="of training: model and version to promote; else the table")
@@ -53,7 +55,7 @@ class ArtifactList(BaseModel):
 
 class WorkerInfo(BaseModel):
     name: str
-    queues: list[Literal["cpu", "gpu"]]
+    queues: list[str]
     device: str
     started_at: float
     stopping: bool

@@ -5,12 +5,12 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from service.broker import EmbeddedBroker, NoBroker
 from service.database import StoreUnavailable, open_database
 from service.datasets import DatasetTable, discard, sweep
-from service.jobs import Job, JobTable, Queue
+from service.jobs import Job, JobTable
 from service.queues import Sender
 from service.reconciler import Reconciler
 from service.settings import Settings
@@ -18,6 +18,7 @@ from service.telemetry import Metrics
 from service.workers import WorkerTable
 
 log = logging.getLogger("chiron.jobs")
+ALWAYS_SHOWN = ("cpu", "gpu")  # queues that are measured though nobody listens
 SWEEP_S = 600.0  # between looks for what uploads and removals have left
 
 
@@ -92,7 +93,7 @@ class JobService:
         """Bring the metrics of jobs and workers up to date; without a table they stay as they are."""
         try:
             listening = Counter(queue for worker in self.workers.workers() for queue in worker.queues)
-            metrics.jobs(self.table.counts(), {queue: listening[queue] for queue in get_args(Queue)})
+            metrics.jobs(self.table.counts(), {queue: listening[queue] for queue in {*ALWAYS_SHOWN, *listening}})
         except StoreUnavailable as error:
             log.warning("%s", error)
 

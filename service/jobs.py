@@ -24,7 +24,7 @@ from service.job_tables import EVENTS, JOBS, SUBMISSIONS, WORKERS
 
 T = TypeVar("T")
 State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
-Queue = Literal["cpu", "gpu"]
+Queue = str  # "cpu" or "gpu", and how many of them a job wants where it is more than one: "gpu.2"
 HELD: tuple[State, ...] = ("running", "cancelling")
 OVER: tuple[State, ...] = ("succeeded", "failed", "cancelled")
 MAX_LOSSES = 3  # workers that a job may outlive, before it is what ends them
@@ -164,7 +164,8 @@ class JobTable:
         done = select(JOBS).where(JOBS.c.kind == "train", JOBS.c.state == "succeeded")
         with reading(self._engine) as connection:
             rows = connection.execute(done.order_by(JOBS.c.finished_at.desc())).mappings()
-            return [job for job in (Job(**row) for row in rows) if (job.spec["run"], job.spec["seed"]) == (run, seed)]
+            found = [Job(**row) for row in rows]
+        return [job for job in found if job.spec.get("run") == run and seed in job.spec.get("seeds", ())]
 
     def events(self, job: str, after: int = 0, limit: int = 500) -> list[Event]:
         """What happened to a job after the event of that number, oldest first."""

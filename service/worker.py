@@ -6,17 +6,11 @@ was thought dead disturbs nobody; what it makes counts only if its lease still h
 
 import errno
 import hashlib
-import json
 import logging
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import threading
 import time
 import traceback
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +18,7 @@ from typing import Any
 
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
-from celery.signals import worker_process_init, worker_shutting_down
+from celery.signals import worker_process_init
 
 from models.contract.bundle import Bundle
 from models.contract.spec import JOB_SPEC, BenchmarkSpec, CheckSpec, EvaluateSpec, TrainSpec
@@ -32,8 +26,9 @@ from service import artifacts
 from service.database import StoreUnavailable, open_database
 from service.datasets import DatasetTable
 from service.heart import Heart
-from service.jobs import JobTable, Lease, LostLease, Queue
-from service.queues import TASK, celery_app
+from service.jobs import Job, JobTable, Lease, LostLease
+from service.pace import Pace
+from service.queues import TASK
 from service.settings import Settings
 from service.telemetry import log_json_lines
 from service.versions import Lineage, Versions
@@ -42,7 +37,6 @@ from service.workers import WorkerTable
 log = logging.getLogger("chiron.worker")
 NAME = "CHIRON_WORKER_NAME"  # tells the children of a worker whose they are
 TRACE_LINES = 20
-DATA_OF = {"hand-forecast": "hands", "face-landmarks": "faces"}  # what of the data folder a kind of task is trained on
 
 
 @dataclass(frozen=True)
@@ -60,13 +54,14 @@ class Attempt:
     def runs(self) -> Path:
         return self.folder / "runs"
 
-    def data(self, dataset: str | None) -> Path:
-        """The data folder of a job. Raises FileNotFoundError, UnknownDataset."""
+    def data(self, dataset: str | None, of: Job | None = None) -> Path:
+        """The data folder of a job, of this one if no other. Raises FileNotFoundError, UnknownDataset."""
         if dataset is None:
             if not self.settings.data.is_dir():
                 raise FileNotFoundError(f"there is no data folder {self.settings.data}; CHIRON_DATA says where it is")
             return self.settings.data
-        found = self.datasets.get(dataset)
+        asked_at = (of or self.table.get(self.lease.job)).created_at  # another may have taken the name since
+        found = self.datasets.get(dataset, asked_at=asked_at)
         if found.state != "ready":
             raise FileNotFoundError(f"data set {dataset} is {found.state}")
         return found.path
@@ -167,44 +162,55 @@ def _run(attempt: Attempt) -> Done:
 
 
 def _train(attempt: Attempt, spec: TrainSpec) -> Done:
+    from training.loop import BEST, LAST, train
+    from training.run import folder_of
+    from training.watch import Watch
+
+    run, data = configured(spec), attempt.data(spec.dataset)
+    plan = [(stage, seed) for seed in spec.seeds for stage in run.stages]
+    pace = Pace(attempt.heart, [(stage.name, seed, stage.optimisation.steps) for stage, seed in plan])
+    watch = Watch(pace.told, attempt.heart.stop, bar=False)
+    for stage, seed in plan:
+        folder = folder_of(attempt.runs, stage, seed)
+        attempt.say(f"{stage.name}, seed {seed}: {stage.optimisation.steps} steps, from step {_step_of(folder / LAST)}")
+        train(
+            stage, seed, data, folder, accelerator=spec.device, devices=spec.devices, precision=spec.precision,
+            watch=watch,
+        )  # fmt: skip
+        if attempt.heart.stop():
+            return Done({})
+    found = {seed: _best_of(folder_of(attempt.runs, run, seed) / BEST) for seed in spec.seeds}
+    seed = min(spec.seeds, key=lambda seed: found[seed]["score"])
+    result = {"run": run.name, "fingerprint": run.fingerprint, "seed": seed, "best": found[seed]}
+    result["seeds"] = {str(seed): best for seed, best in found.items()}
+    return _exported(attempt, spec, run, seed, data, result) if spec.publish else Done(result)
+
+
+def _exported(attempt: Attempt, spec: TrainSpec, run: Any, seed: int, data: Path, result: dict[str, Any]) -> Done:
+    """The bundle of a trained run and seed, measured on the test split and ready to be published."""
+    from training.data.parts import parts_of
     from training.export import export
-    from training.loop import BEST, LAST, load_best, train
+    from training.loop import BEST, load_best
     from training.run import folder_of
     from training.studies import STUDIES
 
-    run, data = configured(spec), attempt.data(spec.dataset)
-    folder = attempt.folder
-    for stage in run.stages:
-        folder = folder_of(attempt.runs, stage, spec.seed)
-        pace = Pace(attempt.heart, stage.name, stage.optimisation.steps, _step_of(folder / LAST))
-        attempt.say(f"{stage.name}, seed {spec.seed}: {stage.optimisation.steps} steps, from step {pace.step}")
-        train(
-            stage, spec.seed, data, folder, accelerator=spec.device, devices=spec.devices, precision=spec.precision,
-            progress=pace.validated, stop=pace.stop, bar=False,
-        )  # fmt: skip
-        pace.end(_step_of(folder / LAST))
-        if attempt.heart.stop():
-            return Done({})
-    result: dict[str, Any] = {"run": run.name, "seed": spec.seed, "fingerprint": run.fingerprint}
-    result["best"] = _best_of(folder / BEST)
-    if not spec.publish:
-        return Done(result)
-    attempt.say("measuring on the test split")
+    folder = folder_of(attempt.runs, run, seed)
     network = load_best(run, folder / BEST)
+    attempt.say(f"measuring seed {seed} on the test split")
     facts, table = STUDIES[run.task.kind].facts(run, network, data)
     (folder / "test.md").write_text(table + "\n")
     attempt.say("exporting the bundle, checked against the network and its symmetries")
     bundle = export(
         network, attempt.folder / "bundle", facts, name=run.name, title=run.title, licence=run.licence,
-        command=_command(spec),
+        command=_command(spec, seed),
     )  # fmt: skip
     lineage = Lineage(
         job=attempt.lease.job,
         attempt=attempt.lease.attempt,
         run=run.name,
-        seed=spec.seed,
+        seed=seed,
         data=spec.dataset or data.name,
-        data_sha256=data_sha256(data, DATA_OF.get(run.task.kind)),
+        data_sha256=data_sha256(data, parts_of(run)),
         git_commit=bundle.meta.git_commit,
         created_at=time.time(),
     )
@@ -212,7 +218,7 @@ def _train(attempt: Attempt, spec: TrainSpec) -> Done:
 
 
 def _published(attempt: Attempt, bundle: Bundle, lineage: Lineage, result: dict[str, Any]) -> Done:
-    versions, version = Versions(attempt.settings.versions), bundle.meta.version
+    versions, version = Versions.of(attempt.settings), bundle.meta.version
     attempt.say(f"{bundle.meta.name} {version} is ready")
     staging = versions.stage(bundle, lineage)
 
@@ -228,69 +234,52 @@ def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Done:
     from training.run import folder_of
     from training.studies import STUDIES
 
-    of = attempt.table.get(spec.job) if spec.job else next(iter(attempt.table.trained(spec.run, spec.seed)), None)
-    if of is None or of.kind != "train" or of.state != "succeeded":
-        raise FileNotFoundError(f"no job has trained {spec.run} with seed {spec.seed}")
-    trained = TrainSpec.model_validate(of.spec)
-    run = configured(trained)
-    weights = folder_of(artifacts.folder_of(attempt.settings.jobs, of.id, of.attempt) / "runs", run, trained.seed)
-    network, data = load_best(run, weights / BEST), attempt.data(spec.dataset or trained.dataset)
-    attempt.say(f"measuring job {of.id} on the {spec.split} split")
-    table = STUDIES[run.task.kind].show(run, network, data, attempt.folder, spec.split)
-    (attempt.folder / f"{spec.split}.md").write_text(table + "\n")
-    return Done({"of": of.id, "run": run.name, "split": spec.split, "table": table})
+    tables: dict[str, str] = {}
+    trained_by: dict[str, str] = {}
+    for seed in spec.seeds:
+        of = attempt.table.get(spec.job) if spec.job else next(iter(attempt.table.trained(spec.run, seed)), None)
+        if of is None or of.kind != "train" or of.state != "succeeded":
+            raise FileNotFoundError(f"no job has trained {spec.run} with seed {seed}")
+        trained = TrainSpec.model_validate(of.spec)
+        if trained.run != spec.run or seed not in trained.seeds:
+            raise FileNotFoundError(f"job {of.id} has trained {trained.run} with seeds {trained.seeds}")
+        run = configured(trained)
+        weights = folder_of(artifacts.folder_of(attempt.settings.jobs, of.id, of.attempt) / "runs", run, seed)
+        network = load_best(run, weights / BEST)
+        data = attempt.data(spec.dataset) if spec.dataset else attempt.data(trained.dataset, of)
+        attempt.say(f"measuring seed {seed} of job {of.id} on the {spec.split} split")
+        folder = attempt.folder / f"seed{seed}"
+        folder.mkdir(exist_ok=True)
+        tables[str(seed)] = STUDIES[run.task.kind].show(run, network, data, folder, spec.split)
+        (folder / f"{spec.split}.md").write_text(tables[str(seed)] + "\n")
+        trained_by[str(seed)] = of.id
+        if attempt.heart.stop():
+            return Done({})
+    return Done({"run": spec.run, "split": spec.split, "of": trained_by, "tables": tables})
 
 
 def _benchmark(attempt: Attempt, spec: BenchmarkSpec) -> Done:
     from training.__main__ import BENCHMARKS
+    from training.watch import Stopped, Watch
 
     if spec.table not in BENCHMARKS:
         raise LookupError(f"no table {spec.table!r}; there are {', '.join(sorted(BENCHMARKS))}")
-    table = BENCHMARKS[spec.table](attempt.data(spec.dataset), attempt.runs)
+    watch = Watch(Pace(attempt.heart).told, attempt.heart.stop, bar=False)
+    try:
+        table = BENCHMARKS[spec.table](attempt.data(spec.dataset), attempt.runs, watch)
+    except Stopped:
+        return Done({})
     (attempt.folder / f"{spec.table}.md").write_text(table + "\n")
     return Done({"table": table})
 
 
 def _check(attempt: Attempt, spec: CheckSpec) -> Done:
-    """Read every recording of a data set, of every source and split, as training would."""
-    from training.data.hands_npz import read_hands
+    """Read every recording of a data set, of every part, source and split, as training would."""
+    from training.data.checks import check
 
-    hands = attempt.datasets.get(spec.dataset).path / "hands"
-    splits = json.loads((hands / "splits.json").read_text()) if (hands / "splits.json").is_file() else None
-    if not isinstance(splits, dict) or not all(isinstance(split, dict) for split in splits.values()):
-        raise ValueError("wanted hands/splits.json with {source: {split: [recordings]}}; it is not there, or not so")
-    counts = {source: {split: len(read_hands(hands, source, split)) for split in splits[source]} for source in splits}
-    return Done({"counts": {"hands": counts}, "sha256": data_sha256(hands, None)})
-
-
-class Pace:
-    """A training loop's progress: it asks `stop` before every step, so that the questions count the steps."""
-
-    def __init__(self, heart: Heart, stage: str, steps: int, step: int) -> None:
-        self.step, self._first, self._began = step, True, 0.0
-        self._heart, self._stage, self._steps, self._start = heart, stage, steps, step
-
-    def stop(self) -> bool:
-        """Whether to stop; called before each step."""
-        if self._first:
-            self._first, self._began = False, time.monotonic()
-        else:
-            self.step += 1
-        if done := self.step - self._start:
-            eta_s = round((time.monotonic() - self._began) / done * (self._steps - self.step), 1)
-            self._say(self.step, eta_s=eta_s)
-        return self._heart.stop()
-
-    def end(self, step: int) -> None:
-        """The loop has ended, at a step that may be before its last."""
-        self._say(step, eta_s=0.0)
-
-    def _say(self, step: int, **more: float) -> None:
-        self._heart.progress({"stage": self._stage, "step": step, "steps": self._steps, **more})
-
-    def validated(self, said: dict[str, float]) -> None:
-        """The loop's report after a validation."""
-        self._heart.metrics({"stage": self._stage, **said})
+    folder = attempt.datasets.get(spec.dataset).path
+    counts = check(folder, attempt.heart.stop)
+    return Done({"counts": counts, "sha256": data_sha256(folder, tuple(counts))})
 
 
 def configured(spec: TrainSpec) -> Any:
@@ -303,14 +292,13 @@ def configured(spec: TrainSpec) -> Any:
     return replace(run, optimisation=replace(run.optimisation, **given)) if given else run
 
 
-def data_sha256(data: Path, part: str | None) -> str:
-    """A hash of the names and contents of the files that a run was trained on, or might have been."""
+def data_sha256(data: Path, parts: tuple[str, ...]) -> str:
+    """A hash of the names and contents of the files in these parts of a data folder."""
     total = hashlib.sha256()
-    folder = data / part if part else data
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for file in sorted(path for part in parts for path in (data / part).rglob("*") if path.is_file()):
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        total.update(f"{file.relative_to(folder)}:{digest}\n".encode())
+        total.update(f"{file.relative_to(data)}:{digest}\n".encode())
     return total.hexdigest()
 
 
@@ -328,66 +316,12 @@ def _best_of(checkpoint: Path) -> dict[str, float]:
     return {name: content[name] for name in ("step", "loss", "score")}
 
 
-def _command(spec: TrainSpec) -> str:
+def _command(spec: TrainSpec, seed: int) -> str:
     steps = f" --steps {spec.steps}" if spec.steps else ""
-    which = f"{spec.run} --seed {spec.seed}{steps}"
+    which = f"{spec.run} --seed {seed}{steps}"
     return f"python -m training run {which} && python -m training export {which}"
-
-
-# --- the process ---
 
 
 @worker_process_init.connect
 def _log_of_child(**_: Any) -> None:
     log_json_lines()
-
-
-def serve_jobs(settings: Settings, device: str, gpu: int | None = None) -> None:
-    """Be a worker until told to stop: of the queue `gpu` where there is CUDA and it may be used, else of `cpu`."""
-    os.environ |= {"CHIRON_STATE": str(settings.state.absolute()), "CHIRON_DATA": str(settings.data.absolute())}
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
-    queue, name = _queue(device), f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
-    os.environ[NAME] = name
-    workers = WorkerTable(open_database(settings.database), lease_s=settings.lease_s)
-    app, ended = celery_app(settings), threading.Event()
-    told_to_stop = threading.Event()
-    worker_shutting_down.connect(lambda **_: told_to_stop.set(), weak=False)
-
-    def present() -> None:
-        while not ended.wait(min(1.0, settings.lease_s / 5)):
-            _ignore_down(lambda: workers.seen(name, (queue,), "cuda" if queue == "gpu" else "cpu"))
-            if told_to_stop.is_set():
-                _ignore_down(lambda: workers.stop(name))
-
-    workers.seen(name, (queue,), "cuda" if queue == "gpu" else "cpu")
-    thread = threading.Thread(target=present, name="present", daemon=True)
-    thread.start()
-    log.info("worker %s of queue %s", name, queue)
-    try:
-        app.worker_main(
-            ["--quiet", "worker", "--queues", queue, "--hostname", f"chiron-{os.getpid()}@%h", "--loglevel", "INFO",
-             "--without-gossip", "--without-mingle", "--without-heartbeat"]
-        )  # fmt: skip
-    finally:
-        ended.set()
-        thread.join()
-        _ignore_down(lambda: workers.gone(name))
-
-
-def _ignore_down(call: Callable[[], None]) -> None:
-    try:
-        call()
-    except StoreUnavailable as error:
-        log.warning("%s", error)
-
-
-def _queue(device: str) -> Queue:
-    if device == "cpu":
-        return "cpu"
-    asked = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 1)"  # CUDA stays out of this process
-    if subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0:
-        return "gpu"
-    if device == "cuda":
-        raise LookupError("there is no CUDA device that torch can use; --device cpu works without")
-    return "cpu"

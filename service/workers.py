@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select, update
 
-from models.contract.spec import AnySpec
+from models.contract.spec import AnySpec, TrainSpec
 from service.database import now, reading, writing
 from service.job_tables import JOBS, WORKERS
 from service.jobs import HELD, Queue
@@ -65,8 +65,19 @@ class WorkerTable:
             ]
 
 
+def queues_of(kind: str, devices: int) -> tuple[Queue, ...]:
+    """What a worker with so many CPUs or GPUs listens to: jobs that want one of them, two, and so on."""
+    return tuple(_queue(kind, wanted) for wanted in range(1, devices + 1))
+
+
 def queue_of(spec: AnySpec, workers: list[Worker]) -> Queue:
-    """Where a job goes: as its device says, or else to a GPU if a worker has one."""
+    """Where a job goes: as its device says, or else to GPUs if a worker has as many as it wants."""
+    devices = spec.devices if isinstance(spec, TrainSpec) else 1
     if spec.device == "auto":
-        return "gpu" if any("gpu" in worker.queues for worker in workers) else "cpu"
-    return "gpu" if spec.device == "cuda" else "cpu"
+        gpu = _queue("gpu", devices)
+        return gpu if any(gpu in worker.queues for worker in workers) else _queue("cpu", devices)
+    return _queue("gpu" if spec.device == "cuda" else "cpu", devices)
+
+
+def _queue(kind: str, devices: int) -> Queue:
+    return kind if devices == 1 else f"{kind}.{devices}"

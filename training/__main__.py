@@ -72,25 +72,31 @@ def _list(_: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     spec = TrainSpec(
         run=arguments.name,
-        seed=arguments.seed,
+        seeds=(arguments.seed,),
         device=arguments.device,
         devices=arguments.devices,
         precision=arguments.precision,
         steps=arguments.steps,
     )
     run = get_run(spec.run).with_steps(spec.steps)
-    folder = folder_of(arguments.out, run, spec.seed)
-    print(f"{run.name}, seed {spec.seed}, into {folder}")
+    folder = folder_of(arguments.out, run, arguments.seed)
+    print(f"{run.name}, seed {arguments.seed}, into {folder}")
     best = train(
-        run, spec.seed, arguments.data, folder, accelerator=spec.device, devices=spec.devices, precision=spec.precision
+        run,
+        arguments.seed,
+        arguments.data,
+        folder,
+        accelerator=spec.device,
+        devices=spec.devices,
+        precision=spec.precision,
     )
     print(f"best weights: {best}")
 
 
 def _trained(arguments: argparse.Namespace) -> tuple[Run[Any, Any], Path, nn.Module]:
-    spec = EvaluateSpec(run=arguments.name, seed=arguments.seed)
+    spec = EvaluateSpec(run=arguments.name, seeds=(arguments.seed,))
     run = get_run(spec.run).with_steps(arguments.steps)
-    folder = folder_of(arguments.out, run, spec.seed)
+    folder = folder_of(arguments.out, run, arguments.seed)
     return run, folder, load_best(run, folder / BEST)
 
 

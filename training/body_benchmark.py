@@ -16,6 +16,7 @@ from training.body_plots import curves
 from training.body_report import Report, Row, measure
 from training.loop import load_best, train
 from training.run import Run, folder_of, get_run
+from training.watch import UNWATCHED, Watch
 
 REPORT = "test.json"
 SEEDS = (0, 1, 2)
@@ -88,20 +89,23 @@ SUITES = (
 
 
 def measured(
-    run: Run[Any, Any], seed: int, data_folder: Path, out: Path, averaged: bool, *, bar: bool = True
+    run: Run[Any, Any], seed: int, data_folder: Path, out: Path, averaged: bool, watch: Watch = UNWATCHED
 ) -> Report:
-    """The test report of a run with one seed, trained first where it is not yet."""
+    """The test report of a run with one seed, trained first where it is not yet. Raises Stopped."""
     folder = folder_of(out, run, seed)
+    watch.check()
     if not (folder / REPORT).is_file():
-        network = load_best(run, train(run, seed, data_folder, folder, bar=bar))
+        best = train(run, seed, data_folder, folder, watch=watch)
+        watch.check()
+        network = load_best(run, best)
         network = AveragedOverFlip(network) if averaged else network
         measure(network, run.data.load(data_folder), "test").write(folder / REPORT)
     return Report.read(folder / REPORT)
 
 
-def tables(data_folder: Path, out: Path) -> str:
-    """A table a suite, in Markdown; a picture of lifting by its share of the data, bodies-limited-data.png, in `out`."""
-    text = "\n\n".join(_table(suite, data_folder, out) for suite in SUITES)
+def tables(data_folder: Path, out: Path, watch: Watch = UNWATCHED) -> str:
+    """A table a suite, in Markdown; a picture of lifting by its share of the data, bodies-limited-data.png, in `out`. Raises Stopped."""
+    text = "\n\n".join(_table(suite, data_folder, out, watch) for suite in SUITES)
     draw_limited_data(data_folder, out)
     return text
 
@@ -133,7 +137,7 @@ def draw_limited_data(data_folder: Path, out: Path) -> None:
     )
 
 
-def _table(suite: Suite, data_folder: Path, out: Path) -> str:
+def _table(suite: Suite, data_folder: Path, out: Path, watch: Watch) -> str:
     """A line a figure: mean and spread over seeds of each network, what is reached without one, and how many samples they are over."""
     columns = [*KINDS.values(), "without a network", "samples"]
     lines = [f"| {suite.title} | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
@@ -142,7 +146,7 @@ def _table(suite: Suite, data_folder: Path, out: Path) -> str:
         runs = {kind: get_run(f"{line.stem}-{kind}") for kind in KINDS}
         rows = {
             kind: [
-                measured(run, seed, data_folder, out, averaged=kind == "flips").row(line.source) for seed in line.seeds
+                measured(run, seed, data_folder, out, kind == "flips", watch).row(line.source) for seed in line.seeds
             ]
             for kind, run in runs.items()
         }

@@ -23,6 +23,7 @@ from training.fitting import fit_rest
 from training.landmark_metrics import overlap
 from training.loop import load_best, train
 from training.run import Run, folder_of, get_run
+from training.watch import UNWATCHED, Watch
 
 ROWS, OVERLAPS = "test-rows.json", "test-overlaps.json"
 NETWORKS = {
@@ -38,25 +39,29 @@ PUBLISHED = {  # means over landmarks of the reference's test logs (FaceScape, 1
 }  # fmt: skip
 
 
-def tables(data_folder: Path, out: Path) -> str:
-    """Both tables, in Markdown."""
+def tables(data_folder: Path, out: Path, watch: Watch = UNWATCHED) -> str:
+    """Both tables, in Markdown. Raises Stopped."""
     reports, overlaps = {}, {}
     for label, name in NETWORKS.items():
         run = get_run(name)
         for seed in SEEDS:
-            folder = measured(run, seed, data_folder, out)
+            folder = measured(run, seed, data_folder, out, watch)
             shown = label if len(SEEDS) == 1 else f"{label}, seed {seed}"
             reports[shown] = face_report.read(folder / ROWS)
             overlaps[shown] = json.loads((folder / OVERLAPS).read_text())
     return f"{face_report.table(reports)}\n\n{overlap_table(overlaps)}"
 
 
-def measured(run: Run[FaceLandmarks, FaceData], seed: int, data_folder: Path, out: Path) -> Path:
-    """The folder of a run with its reports, trained first where it is not yet."""
+def measured(
+    run: Run[FaceLandmarks, FaceData], seed: int, data_folder: Path, out: Path, watch: Watch = UNWATCHED
+) -> Path:
+    """The folder of a run with its reports, trained first where it is not yet. Raises Stopped."""
+    watch.check()
     folder = folder_of(out, run, seed)
     if not (folder / OVERLAPS).is_file():
         for stage in run.stages:
-            best = train(stage, seed, data_folder, folder_of(out, stage, seed))
+            best = train(stage, seed, data_folder, folder_of(out, stage, seed), watch=watch)
+            watch.check()
         network = load_best(run, best)  # pyright: ignore[reportPossiblyUnboundVariable] - the last stage is the run itself
         batches = run.data.load(data_folder)
         fit_rest(network, batches)

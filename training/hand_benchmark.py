@@ -10,6 +10,7 @@ from training.data.hands import HandData
 from training.hand_report import WITHOUT_WEIGHTS, Report, baselines, evaluate
 from training.loop import load_best, train
 from training.run import Run, folder_of, get_run
+from training.watch import UNWATCHED, Watch
 
 REPORT = "test.json"
 
@@ -37,26 +38,28 @@ def measured(
     data_folder: Path,
     out: Path,
     sources: tuple[str, ...],
-    *,
-    bar: bool = True,
+    watch: Watch = UNWATCHED,
 ) -> Report:
-    """The test report of a run with one seed, trained first where it is not yet."""
+    """The test report of a run with one seed, trained first where it is not yet. Raises Stopped."""
     folder = folder_of(out, run, seed)
+    watch.check()
     if not (folder / REPORT).is_file():
-        network = load_best(run, train(run, seed, data_folder, folder, bar=bar))
+        best = train(run, seed, data_folder, folder, watch=watch)
+        watch.check()
+        network = load_best(run, best)
         evaluate({run.name: network}, run.data.load(data_folder), sources, "test").write(folder / REPORT)
     return Report.read(folder / REPORT)
 
 
-def tables(data_folder: Path, out: Path) -> str:
-    """A table a suite, in Markdown."""
+def tables(data_folder: Path, out: Path, watch: Watch = UNWATCHED) -> str:
+    """A table a suite, in Markdown. Raises Stopped."""
     parts = []
     for suite in SUITES:
         runs = {label: get_run(run) for label, run in suite.runs.items()}
         first = next(iter(runs.values()))
         floor = evaluate(baselines(first.task, batches := first.data.load(data_folder)), batches, suite.sources, "test")
         reports = {
-            label: [measured(run, seed, data_folder, out, suite.sources) for seed in suite.seeds]
+            label: [measured(run, seed, data_folder, out, suite.sources, watch) for seed in suite.seeds]
             for label, run in runs.items()
         }
         parts += [_table(suite, floor, reports, {label: run.name for label, run in runs.items()})]

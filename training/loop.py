@@ -1,6 +1,6 @@
 """The training loop: reads top to bottom, resumes to the same curve, knows no task.
 
-It is called with a run, a folder, a progress callback and a stop signal. In the folder: `last.ckpt` and `best.ckpt` (EMA weights),
+It is called with a run, a folder, and who watches. In the folder: `last.ckpt` and `best.ckpt` (EMA weights),
 `history.jsonl` (a line a validation), TensorBoard events.
 """
 
@@ -8,7 +8,8 @@ import ctypes
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,12 +19,12 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 from tqdm import tqdm
 
+from training import noise, ranks
 from training.data.hands import Batch
 from training.run import Optimisation, Run, folder_of
+from training.watch import UNWATCHED, Watch
 
 LAST, BEST, HISTORY = "last.ckpt", "best.ckpt", "history.jsonl"
-
-Progress = Callable[[dict[str, float]], None]
 
 
 @runtime_checkable
@@ -60,27 +61,42 @@ def train(
     accelerator: str = "auto",
     devices: int = 1,
     precision: Any = "32-true",
-    progress: Progress = lambda _: None,
-    stop: Callable[[], bool] = lambda: False,
-    bar: bool = True,
+    watch: Watch = UNWATCHED,
 ) -> Path:
     """Train and return the checkpoint of the best validation score; continues from `folder`/last.ckpt where there is one.
 
-    `progress` is told step, steps, loss and, after a validation, score (mm); where `stop` says so the loop writes a checkpoint and returns.
+    `watch` is told stage (the run), seed, step and steps, and after a validation loss and score (mm) too; where it says so the loop writes
+    a checkpoint and returns. With several `devices` each has its share of every batch, in a process of its own; the mean over the shares is
+    the batch's, and the curve that of one device, but for rounding and for statistics of batches, which are of the share.
     Raises NotThisRun, NotStarted, NotANumber, and what loading the data raises.
     """
-    keep_freed_memory()
+    ranks.launch(devices, _train, watch, run, seed, data_folder, folder, accelerator, devices, precision)
+    return folder / BEST
+
+
+def _train(
+    watch: Watch,
+    run: Run[Any, Any],
+    seed: int,
+    data_folder: Path,
+    folder: Path,
+    accelerator: str,
+    devices: int,
+    precision: Any,
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    torch.backends.cuda.matmul.allow_tf32 = False  # its 1e-3 relative is too coarse for a symmetry
-    torch.backends.cudnn.allow_tf32 = False
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
+        strategy=ranks.strategy(devices),
         precision=precision,
         loggers=TensorBoardLogger(folder, name="", version=""),
     )
     fabric.launch()
+    keep_freed_memory()
+    torch.manual_seed(seed)
+    torch.backends.cuda.matmul.allow_tf32 = False  # its 1e-3 relative is too coarse for a symmetry
+    torch.backends.cudnn.allow_tf32 = False
     how = run.optimisation
     network = run.build()
     if run.start and not (folder / LAST).is_file():
@@ -110,6 +126,7 @@ def train(
                 f"{folder} holds run {held['run']}, seed {held['seed']}, not {run.fingerprint}, seed {seed}"
             )
         at |= fabric.load(folder / LAST, state)
+    noise.restore(fabric, at.pop("noise", None), seed)
     if fabric.is_global_zero:
         forget_after(folder / HISTORY, at["step"])
 
@@ -118,16 +135,15 @@ def train(
         initial=at["step"],
         desc=f"{run.name} seed {seed}",
         mininterval=5,
-        disable=not (bar and fabric.is_global_zero),
+        disable=not (watch.bar and fabric.is_global_zero),
     )
-    while at["step"] < how.steps and at["stale"] < how.patience and not stop():
-        inputs, target = tensors(
-            fabric, batches.training_batch(seed, at["step"], fabric.global_rank, fabric.world_size)
-        )
+    while at["step"] < how.steps and at["stale"] < how.patience and not ranks.agreed(fabric, watch.stop()):
+        batch, weight = ranks.share(fabric, partial(batches.training_batch, seed, at["step"]))
+        inputs, target = tensors(fabric, batch)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(how, at["step"])
-        loss = run.loss(network(*inputs), target, *inputs)
-        value = loss.detach().float().cpu()
+        loss = weight * run.loss(network(*inputs), target, *inputs)
+        value = ranks.reduced(fabric, loss.detach()).float().cpu()
         if not value.isfinite():
             raise NotANumber(f"the loss of {run.name}, seed {seed}, is {value} at step {at['step'] + 1}")
         fabric.backward(loss)
@@ -139,19 +155,16 @@ def train(
         move_average(average, network, min(how.ema, at["step"] / (at["step"] + 10)))
 
         meter.update()
+        said = {"step": at["step"], "steps": how.steps}
         if at["step"] % how.validate_every == 0 or at["step"] == how.steps:
             seen = (at["step"] - 1) % how.validate_every + 1
-            said = {
-                "step": at["step"],
-                "steps": how.steps,
-                "loss": float(at["loss_sum"]) / seen,
-                "score": validate(fabric, run, average, batches),
-            }
-            if not math.isfinite(said["score"]):
-                raise NotANumber(f"the score of {run.name}, seed {seed}, is {said['score']} at step {at['step']}")
-            better = said["score"] < at["best"]
+            score = fabric.broadcast(validate(fabric, run, average, batches) if fabric.is_global_zero else 0.0)
+            said |= {"loss": float(at["loss_sum"]) / seen, "score": score}
+            if not math.isfinite(score):
+                raise NotANumber(f"the score of {run.name}, seed {seed}, is {score} at step {at['step']}")
+            better = score < at["best"]
             at |= {
-                "best": min(said["score"], at["best"]),
+                "best": min(score, at["best"]),
                 "stale": 0 if better else at["stale"] + 1,
                 "loss_sum": torch.zeros(()),
             }
@@ -160,14 +173,13 @@ def train(
             if fabric.is_global_zero:
                 with (folder / HISTORY).open("a") as file:
                     file.write(json.dumps(said) + "\n")
-            fabric.log_dict({"loss": said["loss"], "score": said["score"]}, at["step"])
-            meter.set_postfix(loss=f"{said['loss']:.2f}", score=f"{said['score']:.2f}", best=f"{at['best']:.2f}")
-            progress(said)
+            fabric.log_dict({"loss": said["loss"], "score": score}, at["step"])
+            meter.set_postfix(loss=f"{said['loss']:.2f}", score=f"{score:.2f}", best=f"{at['best']:.2f}")
+        watch.progress({"stage": run.name, "seed": seed} | said)
         if at["step"] % how.checkpoint_every == 0:
-            save(fabric, folder / LAST, state | at)
+            save(fabric, folder / LAST, state | at | noise.drawn(fabric))
     meter.close()
-    save(fabric, folder / LAST, state | at)
-    return folder / BEST
+    save(fabric, folder / LAST, state | at | noise.drawn(fabric))
 
 
 def beginning(start: Run[Any, Any], seed: int, out: Path) -> dict[str, torch.Tensor]:
@@ -233,10 +245,10 @@ def save(fabric: Fabric, path: Path, content: dict[str, Any]) -> None:
 
 
 def forget_after(history: Path, step: int) -> None:
-    """Drop what `history` tells of steps after `step`: they are taken again."""
+    """Drop what `history` tells of steps after `step`: they are taken again. So is half a line, which a full disk leaves."""
     if history.is_file():
-        lines = [line for line in history.read_text().splitlines() if json.loads(line)["step"] <= step]
-        history.write_text("".join(line + "\n" for line in lines))
+        whole = [line for line in history.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        history.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
 def keep_freed_memory() -> None:

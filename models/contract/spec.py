@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
+MAX_DEVICES = 16  # of one machine
 DATASET_NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
 
 
@@ -16,32 +17,47 @@ class _Spec(BaseModel):
     )
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
 class _OfRun(_Spec):
     run: str = Field(min_length=1, max_length=64, description="the name of a run in training/runs")
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    seeds: tuple[Seed, ...] = Field(
+        default=(0,), min_length=1, max_length=16, description="each once, one after another"
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("wanted every seed once")
+        return seeds
 
 
 class TrainSpec(_OfRun):
-    """Train a run with one seed. A folder in which the same spec was begun is continued from its last checkpoint."""
+    """Train a run with each seed; what was begun is continued from its last checkpoint."""
 
     kind: Literal["train"] = "train"
-    devices: int = Field(default=1, ge=1, le=64, description="processes, one a device (DDP) where more than 1")
+    devices: int = Field(default=1, ge=1, le=MAX_DEVICES, description="processes, one a device (DDP) where more than 1")
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     steps: int | None = Field(
         default=None, ge=1, le=10**8, description="fewer or more optimiser steps than the run says"
     )
     validate_every: int | None = Field(default=None, ge=1, le=10**8, description="steps, instead of the run's own")
     checkpoint_every: int | None = Field(default=None, ge=1, le=10**8, description="steps, instead of the run's own")
-    publish: bool = Field(default=True, description="export the bundle and register it as a version of the run's model")
+    publish: bool = Field(
+        default=True,
+        description="export the bundle of the seed with the best validation score, and register it as a version of the run's model",
+    )
 
 
 class EvaluateSpec(_OfRun):
-    """Measure a trained run on a split, next to the forecasts without weights."""
+    """Measure a trained run on a split, with each seed, next to what is reached without weights."""
 
     kind: Literal["evaluate"] = "evaluate"
     split: Literal["validation", "test"] = "test"
     job: str | None = Field(
-        default=None, max_length=64, description="the training job whose weights; default: the run's and seed's last"
+        default=None, max_length=64, description="the training job whose weights; default: the run's last with the seed"
     )
 
 

@@ -10,7 +10,7 @@ def test_a_name_is_enough():
     assert TrainSpec(run="hands-eqmotion").model_dump() == {
         "kind": "train",
         "run": "hands-eqmotion",
-        "seed": 0,
+        "seeds": (0,),
         "device": "auto",
         "dataset": None,
         "devices": 1,
@@ -26,7 +26,7 @@ def test_a_name_is_enough():
 @pytest.mark.parametrize(
     "spec",
     [
-        TrainSpec(run="a", seed=7, steps=10),
+        TrainSpec(run="a", seeds=(7, 9), steps=10),
         EvaluateSpec(run="a", split="validation", job="b"),
         BenchmarkSpec(table="hands", dataset="own"),
     ],
@@ -46,10 +46,14 @@ def test_what_is_no_kind_of_job_is_refused(wrong: dict[str, str]):
     [
         (TrainSpec, {"run": ""}),
         (TrainSpec, {"run": "a" * 65}),
-        (TrainSpec, {"seed": -1}),
-        (TrainSpec, {"seed": 2**32}),
+        (TrainSpec, {"seeds": (-1,)}),
+        (TrainSpec, {"seeds": (0, 2**32)}),
+        (TrainSpec, {"seeds": ()}),
+        (TrainSpec, {"seeds": (1, 1)}),
+        (TrainSpec, {"seeds": tuple(range(17))}),
         (TrainSpec, {"device": "tpu"}),
         (TrainSpec, {"devices": 0}),
+        (TrainSpec, {"devices": 17}),
         (TrainSpec, {"precision": "16"}),
         (TrainSpec, {"steps": 0}),
         (TrainSpec, {"checkpoint_every": 0}),
@@ -66,4 +70,4 @@ def test_what_cannot_run_is_refused(kind: type[TrainSpec] | type[EvaluateSpec], 
 
 def test_a_spec_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
-        TrainSpec(run="a").seed = 1  # pyright: ignore[reportAttributeAccessIssue]
+        TrainSpec(run="a").seeds = (1,)  # pyright: ignore[reportAttributeAccessIssue]

@@ -293,7 +293,7 @@ def test_any_function_will_do_on_the_sides_and_an_odd_one_on_central_negated_num
     function: Callable[[Tensor], Tensor], odd: Callable[[Tensor], Tensor]
 ):
     layer, x = Pointwise(FREE, function, odd), rows(FREE)
-    assert apart(layer, x, FREE, FREE) == 0
+    assert apart(layer, x, FREE, FREE) < 1e-15  # a number's place decides how it is rounded: in a vector or at its end
     sides, cn, cp = x.split([2 * FREE.pairs, FREE.cn, FREE.cp], -1)
     assert torch.equal(layer(x), torch.cat([function(sides), odd(cn), function(cp)], -1))
 

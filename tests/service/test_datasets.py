@@ -23,7 +23,6 @@ from service.database import open_database
 from service.datasets import DatasetTable, UnknownDataset
 from service.jobs import JobTable
 from service.settings import Settings
-from training.data.checks import check
 
 from .test_errors import problem_of
 
@@ -236,12 +235,9 @@ def test_what_the_loaders_read_of_faces_and_bodies_may_be_uploaded(settings, dat
     settings = settings.model_copy(update={"max_dataset_bytes": 1 << 25})
     with TestClient(create_app(settings)) as client:
         assert client.post("/datasets?name=all", content=zipped(content), headers=ZIP).status_code == 202
-    (folder,) = uploads(settings)
-    (folder / "facescape/1/models_reg/1_neutral.obj").unlink()  # too small to be one
-    (folder / "facescape/1/models_reg").rmdir()
-    (folder / "facescape/1").rmdir()
-    (folder / "facescape").rmdir()
-    counts = check(folder)
+        (folder,) = uploads(settings)
+        shutil.rmtree(folder / "facescape")  # too small to be one
+        counts = checked(client, settings, "all")["counts"]
     assert sum(counts["faces"]["facefuns"].values()) == 7
     assert sum(counts["body"]["jhmdb"].values()) == 609
     assert counts["body"]["penn_action"] == {"train": 1, "validation": 0, "test": 0}
@@ -294,7 +290,7 @@ def test_a_data_set_that_a_job_uses_is_not_removed(client, settings, root, data_
     assert "queued" in said
     checked(client, settings, "own")
     table = JobTable(open_database(settings.database), lease_s=60)
-    train = client.post("/jobs", json={"kind": "train", "run": "hands-eqmotion", "seed": 3, "dataset": "own"}).json()
+    train = client.post("/jobs", json={"kind": "train", "run": "hands-eqmotion", "seeds": [3], "dataset": "own"}).json()
     problem_of(client.delete("/datasets/own"), "wrong-state")
     lease = table.claim(train["id"], "me")
     assert lease is not None
@@ -302,12 +298,12 @@ def test_a_data_set_that_a_job_uses_is_not_removed(client, settings, root, data_
     client.post(f"/jobs/{train['id']}/cancel")
     assert "cancelling" in problem_of(client.delete("/datasets/own"), "wrong-state")["detail"]
     table.finish(lease, "succeeded", result={})
-    for more in ({"job": train["id"]}, {}, {"dataset": "own", "seed": 4}):
-        spec = {"kind": "evaluate", "run": "hands-eqmotion", "seed": 3} | more
+    for more in ({"job": train["id"]}, {}, {"dataset": "own", "seeds": [3, 4]}):
+        spec = {"kind": "evaluate", "run": "hands-eqmotion", "seeds": [3]} | more
         measured = client.post("/jobs", json=spec).json()
         assert "the evaluate job" in problem_of(client.delete("/datasets/own"), "wrong-state")["detail"], more
         client.post(f"/jobs/{measured['id']}/cancel")
-    for spec in ({"kind": "evaluate", "run": "hands-eqmotion", "seed": 5}, {"kind": "train", "run": "poses-lift"}):
+    for spec in ({"kind": "evaluate", "run": "hands-eqmotion", "seeds": [5]}, {"kind": "train", "run": "poses-lift"}):
         assert client.post("/jobs", json=spec).status_code == 202
     assert client.delete("/datasets/own").status_code == 204, "others are no hindrance"
     kept = client.get(f"/jobs/{train['id']}").json()

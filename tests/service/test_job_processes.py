@@ -91,7 +91,7 @@ def test_a_job_is_trained_followed_and_promoted_while_requests_run_and_none_fail
     first = running.url
     running.api()
     second = running.url
-    job = running.submit(**SPEC, seed=1)
+    job = running.submit(**SPEC, seeds=[1])
     events = told(running, job)
     assert [number for number, _, _ in events] == list(range(1, len(events) + 1))
     assert [data["state"] for _, kind, data in events if kind == "state"] == ["queued", "running", "succeeded"]
@@ -153,7 +153,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_an_epoch_costs_nothing(running
 
 @pytest.mark.parametrize("away", ["a moment", "till the job is over"])
 def test_api_and_broker_are_killed_and_the_broker_loses_all_and_nothing_is_lost(running: Stack, undisturbed, away):
-    job, queued = running.submit(**UNPUBLISHED), running.submit(**UNPUBLISHED, seed=0)
+    job, queued = running.submit(**UNPUBLISHED), running.submit(**UNPUBLISHED, seeds=[0])
     running.reached(job, 2)
     with running.redis() as redis:
         redis.flushall()
@@ -184,6 +184,19 @@ def test_a_message_that_comes_twice_to_two_workers_is_run_once(running: Stack, u
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
     assert running.history(job) == undisturbed
     second.stop()
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a worker has as many devices as the machine has cores: here one")
+def test_a_job_on_two_devices_draws_the_curve_of_one(running: Stack, undisturbed):
+    job = running.submit(**UNPUBLISHED, devices=2)
+    assert running.job(job)["queue"] == "cpu.2"
+    ended = running.ended(job)
+    assert (ended["state"], ended["attempt"]) == ("succeeded", 1), ended["error"]
+    for two, one in zip(running.history(job), undisturbed, strict=True):
+        assert two == pytest.approx(one, rel=1e-3)
+    several = running.submit(**UNPUBLISHED, devices=16, device="cuda")
+    assert "no worker of queue gpu.16 is connected" in running.job(several)["detail"]
+    running.post(f"/jobs/{several}/cancel")
 
 
 def test_what_cannot_be_run_fails_by_itself_and_the_worker_goes_on(running: Stack, undisturbed):

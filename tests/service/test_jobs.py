@@ -20,7 +20,7 @@ from service.job_tables import JOBS, METADATA
 from service.jobs import MAX_LOSSES, JobTable, KeyReused, LostLease, UnknownJob, WrongState
 from service.workers import WorkerTable, queue_of
 
-SPEC = TrainSpec(run="hands-eqmotion", seed=3)
+SPEC = TrainSpec(run="hands-eqmotion", seeds=(3,))
 
 
 @pytest.fixture

@@ -19,13 +19,16 @@ from service.heart import GRACE_S, Heart
 from service.job_schemas import job_info
 from service.job_tables import JOBS
 from service.jobs import Job, JobTable, Lease
+from service.pace import Pace
 from service.settings import Settings
 from service.versions import Versions
 from service.workers import WorkerTable
 from training import loop
 from training import run as runs
+from training.__main__ import BENCHMARKS
 from training.data.windows import Window
-from training.run import Optimisation
+from training.run import Optimisation, folder_of
+from training.watch import Watch
 
 from .conftest import make_hands
 
@@ -93,23 +96,74 @@ def quick_export(network: Any, folder: Path, *_: Any, **__: Any) -> Any:
 
 def test_a_trained_job_publishes_its_bundle_with_where_it_comes_from(table, settings, monkeypatch):
     monkeypatch.setattr("training.export.export", quick_export)
-    job = ran(table, settings, SPEC.model_copy(update={"publish": True, "seed": 4}))
+    job = ran(table, settings, SPEC.model_copy(update={"publish": True, "seeds": (4,)}))
     assert job.state == "succeeded", job.error
     assert job.result is not None
     (version,) = Versions(settings.versions).versions("bundle")
     assert version.version == job.result["version"]
     assert version.lineage is not None
     assert (version.lineage.job, version.lineage.seed) == (job.id, 4)
-    assert version.lineage.data_sha256 == worker.data_sha256(settings.data, "hands")
+    assert version.lineage.data_sha256 == worker.data_sha256(settings.data, ("hands",))
     assert Versions(settings.versions).current("bundle") is None, "nobody has promoted it"
     assert made(settings, job, "bundle/model.onnx").stat().st_size > 100
 
-    measured = ran(table, settings, EvaluateSpec(run="hands-eqmotion", seed=4, split="validation"))
+    measured = ran(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(4,), split="validation"))
     assert measured.state == "succeeded", measured.error
     assert measured.result is not None
-    assert measured.result["of"] == job.id
-    assert "leap" in measured.result["table"]
-    assert made(settings, measured, "validation-horizon.png").stat().st_size > 1000
+    assert measured.result["of"] == {"4": job.id}
+    assert "leap" in measured.result["tables"]["4"]
+    assert made(settings, measured, "seed4/validation-horizon.png").stat().st_size > 1000
+
+
+def test_every_seed_is_trained_and_the_best_on_validation_data_is_the_one_that_counts(table, settings, monkeypatch):
+    monkeypatch.setattr("training.export.export", quick_export)
+    job = ran(table, settings, SPEC.model_copy(update={"publish": True, "seeds": (1, 2, 3)}))
+    assert job.state == "succeeded", job.error
+    assert job.result is not None
+    scores = {int(seed): best["score"] for seed, best in job.result["seeds"].items()}
+    assert list(scores) == [1, 2, 3]
+    best = min(scores, key=scores.__getitem__)
+    assert (job.result["seed"], job.result["best"]["score"]) == (best, scores[best])
+    (version,) = Versions(settings.versions).versions("bundle")
+    assert version.lineage is not None
+    assert version.lineage.seed == best
+    told = [event.data for event in table.events(job.id) if event.kind == "metrics"]
+    assert [(said["seed"], said["step"]) for said in told] == [(seed, step) for seed in (1, 2, 3) for step in (3, 6)]
+    assert job.progress == {"stage": "hands-eqmotion", "seed": 3, "step": 6, "steps": 6, "eta_s": 0.0}
+
+    with_seeds = ran(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(3, 1), split="validation"))
+    assert with_seeds.result is not None
+    assert list(with_seeds.result["tables"]) == ["3", "1"]
+    other = ran(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(4,), job=job.id))
+    assert "has trained hands-eqmotion with seeds (1, 2, 3)" in str(other.error)
+
+
+def test_a_table_is_trained_for_watched_and_stopped(table, settings, monkeypatch):
+    """A table of one run, in place of hours of them."""
+
+    def one_run(data: Path, out: Path, watch: Watch) -> str:
+        run = worker.configured(SPEC)
+        watch.check()
+        loop.train(run, 0, data, folder_of(out, run, 0), accelerator="cpu", watch=watch)
+        watch.check()
+        return "| a table |"
+
+    monkeypatch.setitem(BENCHMARKS, "hands", one_run)
+    job, _ = table.submit(BenchmarkSpec(table="hands"), "cpu")
+
+    def cancel(heart: Heart) -> None:
+        table.cancel(job.id)
+        heart.beat()
+
+    at_step(monkeypatch, 4, cancel)
+    worker.run_job(settings, job.id, ME)
+    cancelled = table.get(job.id)
+    assert (cancelled.state, cancelled.progress["step"]) == ("cancelled", 4)
+    table.retry(job.id)
+    worker.run_job(settings, job.id, ME)
+    done = table.get(job.id)
+    assert (done.state, done.result) == ("succeeded", {"table": "| a table |"})
+    assert made(settings, done, "hands.md").read_text() == "| a table |\n"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +190,9 @@ def test_a_folder_of_data_that_is_not_there_is_said(table, settings, tmp_path):
     assert "CHIRON_DATA says where it is" in str(job.error)
 
 
-@pytest.mark.parametrize("poison", [{}, {"kind": "dance"}, {**SPEC.model_dump(), "more": 1}, [1], "text", None])
+@pytest.mark.parametrize(
+    "poison", [{}, {"kind": "dance"}, {**SPEC.model_dump(mode="json"), "more": 1}, [1], "text", None]
+)
 def test_a_spec_that_no_version_of_ours_has_written_fails_by_itself(table, settings, poison):
     job, _ = table.submit(SPEC, "cpu")
     with writing(table._engine) as connection:
@@ -183,27 +239,25 @@ def test_a_full_disk_fails_the_job_and_a_retry_goes_on_from_what_fitted(table, s
     assert history(settings, again) == undisturbed
 
 
-def at_step(monkeypatch, step: int, act: Callable[[worker.Pace], None]) -> None:
-    """Do something when the loop is about to take a step."""
-    real = worker.Pace.stop
+def at_step(monkeypatch, step: int, act: Callable[[Heart], None]) -> None:
+    """Do something when the loop has taken a step."""
+    real = Pace.told
 
-    def stop(pace: worker.Pace) -> bool:
-        answer = real(pace)
-        if pace.step == step:
-            monkeypatch.setattr(worker.Pace, "stop", real)
-            act(pace)
-            answer = pace._heart.stop()
-        return answer
+    def told(pace: Pace, said: dict[str, Any]) -> None:
+        real(pace, said)
+        if said["step"] == step:
+            monkeypatch.setattr(Pace, "told", real)
+            act(pace._heart)
 
-    monkeypatch.setattr(worker.Pace, "stop", stop)
+    monkeypatch.setattr(Pace, "told", told)
 
 
 def test_a_job_that_is_cancelled_stops_and_goes_on_when_it_is_retried(table, settings, undisturbed, monkeypatch):
     job, _ = table.submit(SPEC, "cpu")
 
-    def cancel(pace: worker.Pace) -> None:
+    def cancel(heart: Heart) -> None:
         table.cancel(job.id)
-        pace._heart.beat()
+        heart.beat()
 
     at_step(monkeypatch, 4, cancel)
     worker.run_job(settings, job.id, ME)
@@ -221,9 +275,9 @@ def test_a_worker_that_ends_gives_the_job_back(table, settings, undisturbed, mon
     workers = WorkerTable(table._engine, lease_s=30)
     workers.seen(ME, ("cpu",), "cpu")
 
-    def end(pace: worker.Pace) -> None:
+    def end(heart: Heart) -> None:
         workers.stop(ME)
-        pace._heart.beat()
+        heart.beat()
 
     at_step(monkeypatch, 2, end)
     worker.run_job(settings, job.id, ME)

@@ -23,6 +23,7 @@ from training.body_report import Report, Row, measure
 from training.data.body_batches import ActionData, PoseForecastData
 from training.loop import BEST, load_best
 from training.run import Run, all_runs, folder_of, get_run
+from training.watch import Watch
 
 PLAIN = of_kind(LIFT, "few-lifted-plain", chiral=False)
 
@@ -47,7 +48,7 @@ def mirrored(x: Tensor, mirror: Mirror) -> Tensor:
 def plain(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     """Where a plain lifter is trained, and its report."""
     out = tmp_path_factory.mktemp("out")
-    return out, measured(PLAIN, 0, data_folder, out, averaged=False, bar=False)
+    return out, measured(PLAIN, 0, data_folder, out, averaged=False, watch=Watch(bar=False))
 
 
 def test_a_run_is_trained_once_and_its_report_read_again(plain, data_folder: Path, monkeypatch: pytest.MonkeyPatch):
@@ -66,7 +67,7 @@ def test_a_run_is_trained_once_and_its_report_read_again(plain, data_folder: Pat
 def test_averaged_over_flips_it_is_measured_with_both_looks(plain, data_folder: Path, tmp_path: Path):
     out, report = plain
     best, batches = folder_of(out, PLAIN, 0) / BEST, PLAIN.data.load(data_folder)
-    averaged = measured(PLAIN, 0, data_folder, tmp_path, averaged=True, bar=False)
+    averaged = measured(PLAIN, 0, data_folder, tmp_path, averaged=True, watch=Watch(bar=False))
     slow = measure(BothLooks(load_best(PLAIN, best), PLAIN.task), batches, "test")
     (row,), (twin,), (alone,) = averaged.rows, slow.rows, report.rows
     assert row.figures == pytest.approx(twin.figures, rel=1e-4)

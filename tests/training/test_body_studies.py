@@ -22,6 +22,7 @@ from training.data.body_sources import lift_clips
 from training.export import BrokenSymmetry, Facts, export, onnx_runner
 from training.loop import load_best, train
 from training.run import Run
+from training.watch import Watch
 
 every_kind = pytest.mark.parametrize("kind", RUNS)
 INPUTS = {"lift": "keypoints", "forecast": "past", "actions": "clips"}
@@ -41,7 +42,7 @@ def networks(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     """Each kind, trained for a few steps."""
     found = {}
     for kind, run in RUNS.items():
-        best = train(run, 0, data_folder, tmp_path_factory.mktemp(kind), accelerator="cpu", bar=False)
+        best = train(run, 0, data_folder, tmp_path_factory.mktemp(kind), accelerator="cpu", watch=Watch(bar=False))
         found[kind] = load_best(run, best)
     return found
 

@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,12 +33,15 @@ from training.loop import (
     validate,
 )
 from training.run import Optimisation, Run, folder_of
+from training.watch import Watch
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def trained(run: Run[HandForecast, HandData], data: Path, folder: Path, seed: int = 0, **options) -> Path:
-    return train(run, seed, data, folder, accelerator="cpu", bar=False, **options)
+def trained(
+    run: Run[HandForecast, HandData], data: Path, folder: Path, seed: int = 0, *, devices: int = 1, **watch: Any
+) -> Path:
+    return train(run, seed, data, folder, accelerator="cpu", devices=devices, watch=Watch(bar=False, **watch))
 
 
 def history(folder: Path) -> list[dict[str, float]]:
@@ -72,16 +76,20 @@ def must_be_the_same(folder: Path, undisturbed: Path) -> None:
 # --- the same curve ---
 
 
-def test_a_run_says_at_every_validation_where_it_is(
+def test_a_run_says_at_every_step_where_it_is_and_at_every_validation_how_good(
     tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path, undisturbed: Path
 ):
     told: list[dict[str, float]] = []
     best = trained(tiny, made_data, tmp_path, progress=told.append)
-    assert told == history(tmp_path)
-    assert [said["step"] for said in told] == [4, 8, 12]
-    assert all(said["steps"] == 12 and said["loss"] > 0 and said["score"] > 0 for said in told)
+    assert [said["step"] for said in told] == list(range(1, 13))
+    assert {said["steps"] for said in told} == {12}
+    assert {(said.pop("stage"), said.pop("seed")) for said in told} == {("tiny", 0)}
+    measured = [said for said in told if "score" in said]
+    assert measured == history(tmp_path)
+    assert [said["step"] for said in measured] == [4, 8, 12]
+    assert all(said["loss"] > 0 and said["score"] > 0 for said in measured)
     assert best == tmp_path / BEST
-    assert torch.load(best, weights_only=True)["score"] == min(said["score"] for said in told)
+    assert torch.load(best, weights_only=True)["score"] == min(said["score"] for said in measured)
     assert list(tmp_path.glob("events.out.tfevents.*"))
     must_be_the_same(tmp_path, undisturbed)
 
@@ -126,15 +134,49 @@ def test_a_run_that_failed_goes_on_from_its_last_checkpoint_to_the_same_curve(
     must_be_the_same(tmp_path, undisturbed)
 
 
+class Noisy(nn.Module):
+    """Forecasts that stay where the past ended, but for what a linear layer makes of it behind a dropout."""
+
+    def __init__(self, task: HandForecast) -> None:
+        super().__init__()
+        self.rest = nn.Sequential(nn.Dropout(0.5), nn.Linear(task.past, task.future))
+
+    def forward(self, past: Tensor) -> Tensor:
+        offsets = self.rest((past - past[:, -1:]).transpose(1, 3)).transpose(1, 3)
+        return (past[:, -1:] + offsets).unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class NoisyConfig:
+    def build(self, task: HandForecast) -> nn.Module:
+        return Noisy(task)
+
+
+def test_a_run_that_was_told_to_stop_goes_on_with_the_very_noise_it_would_have_had(
+    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path
+):
+    noisy = replace(tiny, network=NoisyConfig())
+    trained(noisy, made_data, tmp_path / "undisturbed")
+    reached: list[int] = []
+    trained(
+        noisy, made_data, tmp_path / "stopped", progress=lambda said: reached.append(1), stop=lambda: len(reached) >= 5
+    )
+    assert len(reached) == 5
+    torch.manual_seed(123)
+    trained(noisy, made_data, tmp_path / "stopped")
+    must_be_the_same(tmp_path / "stopped", tmp_path / "undisturbed")
+
+
 KILLED = """
 import os, pickle, signal, sys
 from pathlib import Path
 import torch
 from training.loop import train
+from training.watch import Watch
 torch.set_num_threads(1)
 run, data, folder = pickle.load(sys.stdin.buffer)
 die = lambda said: os.kill(os.getpid(), signal.SIGKILL) if said["step"] == 8 else None
-train(run, 0, data, folder, accelerator="cpu", bar=False, progress=die)
+train(run, 0, data, folder, accelerator="cpu", watch=Watch(die, bar=False))
 """
 
 
@@ -274,7 +316,7 @@ def test_history_forgets_what_will_be_done_again(tmp_path: Path):
     path = tmp_path / HISTORY
     forget_after(path, 5)
     assert not path.exists()
-    path.write_text("".join(json.dumps({"step": step}) + "\n" for step in (2, 4, 6)))
+    path.write_text("".join(json.dumps({"step": step}) + "\n" for step in (2, 4, 6)) + '{"step": 8, "st')
     forget_after(path, 4)
     assert [said["step"] for said in history(tmp_path)] == [2, 4]
 
