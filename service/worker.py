@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,14 @@ class Attempt:
         if found.state != "ready":
             raise FileNotFoundError(f"data set {dataset} is {found.state}")
         return found.path
+
+    def draw(self, run: Any, seeds: Sequence[int]) -> None:
+        """The learning curves of a run, into the attempt's folder."""
+        from training.curve_plot import learning_curves
+        from training.run import folder_of
+
+        folders = {f"seed {seed}": folder_of(self.runs, run, seed) for seed in seeds}
+        learning_curves(folders, run.name, self.folder / "learning-curves.png")
 
     def say(self, text: str) -> None:
         log.info("%s", text, extra={"fields": {"job": self.lease.job, "attempt": self.lease.attempt}})
@@ -179,6 +187,7 @@ def _train(attempt: Attempt, spec: TrainSpec) -> Done:
         )  # fmt: skip
         if attempt.heart.stop():
             return Done({})
+    attempt.draw(run, spec.seeds)
     found = {seed: _best_of(folder_of(attempt.runs, run, seed) / BEST) for seed in spec.seeds}
     seed = min(spec.seeds, key=lambda seed: found[seed]["score"])
     result = {"run": run.name, "fingerprint": run.fingerprint, "seed": seed, "best": found[seed]}

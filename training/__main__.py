@@ -12,6 +12,7 @@ from torch import nn
 from models.contract.bundle import read_bundle
 from models.contract.spec import EvaluateSpec, TrainSpec
 from training import body_benchmark, face_benchmark, hand_benchmark
+from training.curve_plot import learning_curves
 from training.export import export
 from training.loop import BEST, load_best, train
 from training.run import Run, all_runs, folder_of, get_run
@@ -90,6 +91,7 @@ def _run(arguments: argparse.Namespace) -> None:
         devices=spec.devices,
         precision=spec.precision,
     )
+    learning_curves({f"seed {arguments.seed}": folder}, run.name, folder / "learning-curves.png")
     print(f"best weights: {best}")
 
 

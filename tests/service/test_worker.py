@@ -127,6 +127,7 @@ def test_every_seed_is_trained_and_the_best_on_validation_data_is_the_one_that_c
     (version,) = Versions(settings.versions).versions("bundle")
     assert version.lineage is not None
     assert version.lineage.seed == best
+    assert made(settings, job, "learning-curves.png").stat().st_size > 10_000
     told = [event.data for event in table.events(job.id) if event.kind == "metrics"]
     assert [(said["seed"], said["step"]) for said in told] == [(seed, step) for seed in (1, 2, 3) for step in (3, 6)]
     assert job.progress == {"stage": "hands-eqmotion", "seed": 3, "step": 6, "steps": 6, "eta_s": 0.0}
