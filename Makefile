@@ -14,7 +14,7 @@ worker: $(WORKER)/.made  ## run the jobs of that API, on a GPU where there is on
 	$(WORKER)/bin/chiron worker
 
 test: $(FULL)/.made  ## the whole suite
-	$(FULL)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(FULL)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: $(FULL)/.made  ## style, types, import rules
 	$(FULL)/bin/ruff check

@@ -1,10 +1,10 @@
-"""What becomes of jobs when everything about them fails: 100 jobs, half cancelled, while parts are killed; and a full disk.
+"""What becomes of jobs when everything about them fails: 100 jobs, half cancelled, while parts are killed; cancelling; and a full disk.
 
-    CHIRON_DATA=... python -m benchmarks.job_faults        some five minutes of two cores; the full disk wants root, for its mount
+    CHIRON_DATA=... python -m benchmarks.job_faults        some seven minutes of two cores; the full disk wants root, for its mount
 
 Two workers are given 100 short trainings of the shipped forecaster. Every other one is cancelled, so that five seeds are left, ten times
-over; meanwhile workers are killed five times, the broker is emptied and killed, and the API is killed. Then the checkpoints of one job go
-to a disk of 2 MB.
+over; meanwhile workers are killed five times, the broker is emptied and killed, and the API is killed. Then jobs of every kind are
+cancelled and timed. Then the checkpoints of one job go to a disk of 2 MB.
 """
 
 import json
@@ -137,6 +137,40 @@ def hundred(stack: Stack) -> None:
     assert all(len(found) == 1 and None not in found for found in curves.values())
 
 
+LONG = SPEC | {"steps": 100_000, "validate_every": 50_000, "checkpoint_every": 50_000}
+CANCELLED = {
+    "a training": LONG,
+    "a training on two devices": LONG | {"devices": 2},
+    "a table, before its first training": {"kind": "benchmark", "table": "hands"},
+    "a table, in a training": {"kind": "benchmark", "table": "bodies"},
+}
+ROUNDS = 3
+SETTLED_S = 4.0  # after it has begun, and so in the middle of whatever comes first
+
+
+def cancels(stack: Stack) -> None:
+    """Seconds from the request to the job's end, and to a worker that has nothing to do."""
+    for name, spec in CANCELLED.items():
+        took, free = [], []
+        for _ in range(ROUNDS):
+            job = stack.ask("/jobs", spec, "POST")["id"]
+            in_training = "training" in name and "before" not in name
+            stack.wait(
+                job, lambda found, training=in_training: bool(found["progress"]) if training else bool(found["worker"])
+            )
+            time.sleep(SETTLED_S)
+            began = time.monotonic()
+            stack.ask(f"/jobs/{job}/cancel", method="POST")
+            state = stack.wait(job, lambda found: found["state"] in OVER)["state"]
+            took.append(time.monotonic() - began)
+            while any(worker["job"] for worker in stack.ask("/workers")["workers"]):
+                time.sleep(0.05)
+            free.append(time.monotonic() - began)
+            assert state == "cancelled"
+        print(f"{name}: cancelled after {max(took):.1f} s at most, its worker free after {max(free):.1f} s")
+        assert max(took) < 5
+
+
 def full_disk(stack: Stack) -> None:
     """A job whose folder is on a disk of 2 MB, and again once that is larger."""
     spec = SPEC | {"steps": 12, "validate_every": 6}
@@ -167,6 +201,7 @@ def main() -> None:
         stack = Stack(Path(folder))
         try:
             hundred(stack)
+            cancels(stack)
             if os.geteuid() == 0:
                 full_disk(stack)
         finally:

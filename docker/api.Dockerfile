@@ -12,7 +12,7 @@ RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin chiron && ins
 COPY pyproject.toml README.md ./
 COPY models models
 COPY service service
-RUN python -m pip install --quiet ".[${EXTRA},postgres]" && rm -rf build models service ./*.egg-info
+RUN python -m pip install --quiet ".[${EXTRA},postgres,s3]" && rm -rf build models service ./*.egg-info
 COPY bundles bundles
 
 ENV CHIRON_STATE=/state CHIRON_HOST=0.0.0.0 CHIRON_PORT=8000

@@ -15,7 +15,7 @@ COPY pyproject.toml README.md ./
 COPY models models
 COPY service service
 COPY training training
-RUN python -m pip install --quiet ".[service,training,postgres]" && rm -rf build models service training ./*.egg-info
+RUN python -m pip install --quiet ".[service,training,postgres,s3]" && rm -rf build models service training ./*.egg-info
 
 ENV CHIRON_STATE=/state CHIRON_DATA=/data CHIRON_GIT_COMMIT=${GIT_COMMIT}
 USER chiron

@@ -28,7 +28,6 @@ GRAPHS = (
     "lifter, free channels, coco-17 with confidence to h36m-17",
     "lifter, averaged",
     "forecaster, with confidence",
-    "recogniser",
     "recogniser, classes that name a side",
 )
 

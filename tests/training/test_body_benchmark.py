@@ -136,7 +136,7 @@ def test_a_cell_is_the_mean_and_spread_over_seeds_and_the_best_by_the_suites_own
 ):
     asked = []
 
-    def answer(run: Any, seed: int, data_folder: Path, out: Path, averaged: bool) -> Report:
+    def answer(run: Any, seed: int, data_folder: Path, out: Path, averaged: bool, watch: Any = None) -> Report:
         asked.append((run.name, seed, averaged))
         kind = run.name.removeprefix("made-up-")
         return Report((Row("other", 1, 1, {"figure": 0.0}), Row("ours", 7, 2, {"figure": VALUES[kind][seed]})))
@@ -167,7 +167,7 @@ def test_a_cell_is_the_mean_and_spread_over_seeds_and_the_best_by_the_suites_own
 def test_a_picture_has_a_line_a_network_over_the_shares_of_the_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     drawn: list[Any] = []
 
-    def answer(run: Any, seed: int, data_folder: Path, out: Path, averaged: bool) -> Report:
+    def answer(run: Any, seed: int, data_folder: Path, out: Path, averaged: bool, watch: Any = None) -> Report:
         _, share, kind = run.name.split("-")
         place = list(body_benchmark.SHARES.values()).index(share)
         assert averaged == (kind == "flips")
