@@ -1,12 +1,21 @@
-"""Kombu's Redis transport, mended: a message that could not be acknowledged no longer keeps its worker from the next one.
+"""Kombu's Redis transport, mended in two places, in which it stops a worker or ends it.
 
-With one message at a time, a worker that runs a job listens to nothing, so that it does not see the broker die. If the
-broker is still away when the job ends, the acknowledgement fails, the message stays counted as being worked on, and the
-worker waits for ever, connected to nobody. Here its place is given back; the worker then listens, sees that the connection
-is gone, and makes another. The message itself may come again: a job that is over is not run twice (service/jobs.py).
+A message that could not be acknowledged keeps its worker from the next one. With one message at a time, a worker that runs a
+job listens to nothing, so that it does not see the broker die. If the broker is still away when the job ends, the
+acknowledgement fails, the message stays counted as being worked on, and the worker waits for ever, connected to nobody. Here
+its place is given back; the worker then listens, sees that the connection is gone, and makes another. The message itself may
+come again: a job that is over is not run twice (service/jobs.py).
+
+What is in a queue and is no message at all ends the worker. Here it is dropped.
 """
 
+import logging
+from queue import Empty
+from typing import Any
+
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+
+log = logging.getLogger("chiron.transport")
 
 
 class QoS(redis.QoS):
@@ -30,9 +39,20 @@ class QoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """With what is worked on counted as above."""
+    """With what is worked on counted as above, and with nothing but messages."""
 
     QoS = QoS
+
+    def _brpop_read(self, **options: Any) -> Any:
+        held: Any = self.qos._delivered
+        before = set(held)
+        try:
+            return super()._brpop_read(**options)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            log.error("dropped what is no message: %s", error)
+            for tag in set(held) - before:
+                self.qos.reject(tag)
+            raise Empty from error
 
 
 class Transport(redis.Transport):

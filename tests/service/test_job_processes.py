@@ -208,6 +208,16 @@ def test_what_cannot_be_run_fails_by_itself_and_the_worker_goes_on(running: Stac
         producer.publish(b"\x80\x04N.", content_type="application/x-python-serialize", routing_key="cpu")
         producer.publish({"no": "task"}, serializer="json", routing_key="cpu")
     app.close()
+    with running.redis() as redis:
+        redis.lpush(
+            "cpu",
+            b"\xff",
+            b"no json",
+            b"[]",
+            b"{}",
+            b'{"properties": 1}',
+            b'{"properties": {"delivery_info": 3}, "body": "?"}',
+        )
     unknown = running.submit(kind="train", run="no-such-run")
     table = running.submit(kind="benchmark", table="no-such-table")
     good = running.submit(**UNPUBLISHED)
