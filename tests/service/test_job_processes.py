@@ -151,6 +151,23 @@ def test_a_worker_that_is_killed_in_the_middle_of_an_epoch_costs_nothing(running
     assert int(began[1]["text"].rpartition(" ")[2]) >= 2, "it went on from a checkpoint, not from the beginning"
 
 
+def test_worker_api_and_broker_are_killed_at_once_and_nothing_is_lost(running: Stack, undisturbed):
+    job, queued = running.submit(**UNPUBLISHED), running.submit(**UNPUBLISHED, seeds=[0])
+    running.reached(job, 4)
+    with running.redis() as redis:
+        server = int(redis.info("server")["process_id"])  # pyright: ignore[reportIndexIssue]
+    for process in running.processes:
+        process.kill()
+    os.kill(server, signal.SIGKILL)
+    running.processes.clear()
+    running.api()
+    running.worker()
+    for each, attempts in ((job, 2), (queued, 1)):
+        ended = running.ended(each)
+        assert (ended["state"], ended["attempt"]) == ("succeeded", attempts)
+        assert running.history(each) == undisturbed
+
+
 @pytest.mark.parametrize("away", ["a moment", "till the job is over"])
 def test_api_and_broker_are_killed_and_the_broker_loses_all_and_nothing_is_lost(running: Stack, undisturbed, away):
     job, queued = running.submit(**UNPUBLISHED), running.submit(**UNPUBLISHED, seeds=[0])
