@@ -30,6 +30,8 @@ def serve_jobs(settings: Settings, device: str, gpus: Sequence[int] = ()) -> Non
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
     kind, devices = _devices(device)
+    if kind == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # jobs take a GPU where they see one
     queues, name = queues_of(kind, devices), f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
     shown = "cuda" if kind == "gpu" else "cpu"
     os.environ[NAME] = name
