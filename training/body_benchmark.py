@@ -14,7 +14,7 @@ from models.pose.ends import AveragedOverFlip
 from training.body_floors import forecasting_floor, lifting_floor, recognition_floor
 from training.body_plots import curves
 from training.body_report import Report, Row, measure
-from training.loop import load_best, train
+from training.loop import trained
 from training.run import Run, folder_of, get_run
 from training.watch import UNWATCHED, Watch
 
@@ -93,11 +93,8 @@ def measured(
 ) -> Report:
     """The test report of a run with one seed, trained first where it is not yet. Raises Stopped."""
     folder = folder_of(out, run, seed)
-    watch.check()
     if not (folder / REPORT).is_file():
-        best = train(run, seed, data_folder, folder, watch=watch)
-        watch.check()
-        network = load_best(run, best)
+        network = trained(run, seed, data_folder, out, watch)
         network = AveragedOverFlip(network) if averaged else network
         measure(network, run.data.load(data_folder), "test").write(folder / REPORT)
     return Report.read(folder / REPORT)

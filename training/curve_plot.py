@@ -24,8 +24,10 @@ def learning_curves(folders: Mapping[str, Path], title: str, path: Path) -> None
         history = folder / HISTORY
         told = [json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else []
         steps, (colour, line) = [said["step"] for said in told], styles[name]
-        loss.plot(steps, [said["loss"] for said in told], line, color=colour, linewidth=1.5)
-        score.plot(steps, [said["score"] for said in told], line, color=colour, linewidth=1.5)
+        loss.plot(steps, [said["loss"] for said in told], line, color=colour, linewidth=1.5, marker="o", markersize=2.5)
+        score.plot(
+            steps, [said["score"] for said in told], line, color=colour, linewidth=1.5, marker="o", markersize=2.5
+        )
         if told:
             best = min(told, key=lambda said: said["score"])
             score.plot(best["step"], best["score"], "o", color=colour, markersize=5)

@@ -21,7 +21,7 @@ from training.data.scans import CLEAN, scan
 from training.export import runner
 from training.fitting import fit_rest
 from training.landmark_metrics import overlap
-from training.loop import load_best, train
+from training.loop import trained
 from training.run import Run, folder_of, get_run
 from training.watch import UNWATCHED, Watch
 
@@ -56,13 +56,9 @@ def measured(
     run: Run[FaceLandmarks, FaceData], seed: int, data_folder: Path, out: Path, watch: Watch = UNWATCHED
 ) -> Path:
     """The folder of a run with its reports, trained first where it is not yet. Raises Stopped."""
-    watch.check()
     folder = folder_of(out, run, seed)
     if not (folder / OVERLAPS).is_file():
-        for stage in run.stages:
-            best = train(stage, seed, data_folder, folder_of(out, stage, seed), watch=watch)
-            watch.check()
-        network = load_best(run, best)  # pyright: ignore[reportPossiblyUnboundVariable] - the last stage is the run itself
+        network = trained(run, seed, data_folder, out, watch)
         batches = run.data.load(data_folder)
         fit_rest(network, batches)
         everyone = face_report.subjects(data_folder / "faces", "test", run.task)

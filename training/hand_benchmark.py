@@ -8,7 +8,7 @@ import numpy as np
 from models.contract.task import HandForecast
 from training.data.hands import HandData
 from training.hand_report import WITHOUT_WEIGHTS, Report, baselines, evaluate
-from training.loop import load_best, train
+from training.loop import trained
 from training.run import Run, folder_of, get_run
 from training.watch import UNWATCHED, Watch
 
@@ -42,11 +42,8 @@ def measured(
 ) -> Report:
     """The test report of a run with one seed, trained first where it is not yet. Raises Stopped."""
     folder = folder_of(out, run, seed)
-    watch.check()
     if not (folder / REPORT).is_file():
-        best = train(run, seed, data_folder, folder, watch=watch)
-        watch.check()
-        network = load_best(run, best)
+        network = trained(run, seed, data_folder, out, watch)
         evaluate({run.name: network}, run.data.load(data_folder), sources, "test").write(folder / REPORT)
     return Report.read(folder / REPORT)
 

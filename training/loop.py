@@ -182,6 +182,15 @@ def _train(
     save(fabric, folder / LAST, state | at | noise.drawn(fabric))
 
 
+def trained(run: Run[Any, Any], seed: int, data_folder: Path, out: Path, watch: Watch = UNWATCHED) -> nn.Module:
+    """The network of a run and seed, ready to measure, trained under `out` as far as it is not yet, stage by stage. Raises Stopped."""
+    for stage in run.stages:
+        watch.check()
+        train(stage, seed, data_folder, folder_of(out, stage, seed), watch=watch)
+    watch.check()
+    return load_best(run, folder_of(out, run, seed) / BEST)
+
+
 def beginning(start: Run[Any, Any], seed: int, out: Path) -> dict[str, torch.Tensor]:
     """The best weights of the run that another begins with, from its folder under `out`. Raises NotStarted."""
     checkpoint = folder_of(out, start, seed) / BEST

@@ -14,11 +14,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, update
 
-from models.contract.spec import BenchmarkSpec, TrainSpec
+from models.contract.spec import BenchmarkSpec, EvaluateSpec, TrainSpec
 from service.database import StoreUnavailable, now, open_database, reading, writing
 from service.job_tables import JOBS, METADATA
 from service.jobs import MAX_LOSSES, JobTable, KeyReused, LostLease, UnknownJob, WrongState
-from service.workers import WorkerTable, queue_of
+from service.workers import WorkerTable, queue_of, queues_of
 
 SPEC = TrainSpec(run="hands-eqmotion", seeds=(3,))
 
@@ -374,14 +374,20 @@ def test_workers_are_known_while_they_are_seen_and_by_what_they_run(table, engin
 
 
 @pytest.mark.parametrize(
-    ("device", "queues", "wanted"),
+    ("device", "devices", "there", "wanted"),
     [
-        ("auto", [], "cpu"), ("auto", ["cpu"], "cpu"), ("auto", ["cpu", "gpu"], "gpu"), ("cpu", ["gpu"], "cpu"),
-        ("cuda", ["cpu"], "gpu"),
+        ("auto", 1, {}, "cpu"), ("auto", 1, {"cpu": 1}, "cpu"), ("auto", 1, {"cpu": 1, "gpu": 1}, "gpu"),
+        ("cpu", 1, {"gpu": 1}, "cpu"), ("cuda", 1, {"cpu": 1}, "gpu"),
+        ("auto", 2, {"gpu": 1}, "cpu.2"), ("auto", 2, {"cpu": 4, "gpu": 3}, "gpu.2"), ("auto", 1, {"gpu": 3}, "gpu"),
+        ("cuda", 4, {"gpu": 3}, "gpu.4"), ("cpu", 2, {"gpu": 8}, "cpu.2"),
     ],
 )  # fmt: skip
-def test_a_job_goes_where_its_device_is(engine, device, queues, wanted):
+def test_a_job_goes_where_its_devices_are(engine, device, devices, there, wanted):
     workers = WorkerTable(engine, lease_s=60)
-    for queue in queues:
-        workers.seen(queue, (queue,), queue)
-    assert queue_of(TrainSpec(run="a", device=device), workers.workers()) == wanted
+    for kind, number in there.items():
+        workers.seen(kind, queues_of(kind, number), kind)
+    assert queue_of(TrainSpec(run="a", device=device, devices=devices), workers.workers()) == wanted
+
+
+def test_a_table_and_a_measurement_want_one_device(engine):
+    assert [queue_of(spec, []) for spec in (BenchmarkSpec(table="a"), EvaluateSpec(run="a"))] == ["cpu", "cpu"]

@@ -57,7 +57,7 @@ def test_a_run_is_trained_once_and_its_report_read_again(plain, data_folder: Pat
     assert (folder / BEST).is_file()
     assert Report.read(folder / REPORT) == report
     assert report == measure(load_best(PLAIN, folder / BEST), PLAIN.data.load(data_folder), "test")
-    for name in ("train", "measure", "load_best"):
+    for name in ("trained", "measure"):
         monkeypatch.setattr(body_benchmark, name, lambda *_, **__: pytest.fail("done again"))
     assert measured(PLAIN, 0, data_folder, out, averaged=False) == report
     with pytest.raises(pytest.fail.Exception, match="done again"):
@@ -118,7 +118,7 @@ def test_the_tables_are_printed_with_a_picture_and_nothing_is_trained_twice(
         assert cells[4:] == [f"{floor.figures[figure]:.1f}", str(floor.samples)]
     picture = matplotlib.image.imread(tmp_path / "bodies-limited-data.png")
     assert len(np.unique((255 * picture[..., :3]).astype(int).reshape(-1, 3), axis=0)) > 10
-    monkeypatch.setattr(body_benchmark, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(body_benchmark, "trained", lambda *_, **__: pytest.fail("trained again"))
     main(arguments)
     assert capsys.readouterr().out == shown
 
