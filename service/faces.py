@@ -60,7 +60,7 @@ class Question:
     """A scan, ready for the search."""
 
     points: Float[np.ndarray, "points 3"]  # float64, metres
-    indices: Int[np.ndarray, "points"] | None  # which points of the file they are; None: drawn on the mesh
+    indices: Int[np.ndarray, " points"] | None  # which points of the file they are; None: drawn on the mesh
     unit: Unit
     inferred: bool
     uploaded: int  # points or vertices in the file

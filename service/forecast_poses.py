@@ -41,7 +41,7 @@ class Question:
     order: Skeleton
     filled: int
     box: tuple[Float[np.ndarray, "2"], float]
-    seen: Bool[np.ndarray, "joints"]  # in some frame
+    seen: Bool[np.ndarray, " joints"]  # in some frame
     last: Float[np.ndarray, "joints 2"]  # the last pose as the model has it, NaN where missing
     tensors: list[Tensors]
 

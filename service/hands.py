@@ -135,7 +135,7 @@ def _hands(asked: HandsAsked, order: Skeleton) -> tuple[list[Points], tuple[str,
     return [past], ("future",)
 
 
-def _seen(points: Points) -> Bool[np.ndarray, "frames"]:
+def _seen(points: Points) -> Bool[np.ndarray, " frames"]:
     return points.seen if points.seen is not None else np.any(~np.isnan(points.values), axis=(1, 2))
 
 

@@ -47,7 +47,7 @@ class Points:
     """An array as it came, in the caller's unit. `seen` says which frames are there; None: those not NaN throughout."""
 
     values: Float[np.ndarray, "frames nodes 3"]
-    seen: Bool[np.ndarray, "frames"] | None
+    seen: Bool[np.ndarray, " frames"] | None
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def curves(
 
 
 def confusion(
-    found: Int[np.ndarray, "clips"], true: Int[np.ndarray, "clips"], classes: Sequence[str], path: Path, title: str
+    found: Int[np.ndarray, " clips"], true: Int[np.ndarray, " clips"], classes: Sequence[str], path: Path, title: str
 ) -> None:
     """The share of each class's clips (a row) that is taken for each class (a column), in per cent."""
     counts = np.zeros((len(classes), len(classes)))

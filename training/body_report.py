@@ -75,7 +75,7 @@ def _lifted(network: nn.Module, batches: LiftBatches, split: Split, source: str)
     return Row(source, sum(map(len, first)), len(clips), figures, interval)
 
 
-def errors(clip: LiftClip, poses: Float[np.ndarray, "frames joints 3"]) -> dict[str, Float[np.ndarray, "_"]]:
+def errors(clip: LiftClip, poses: Float[np.ndarray, "frames joints 3"]) -> dict[str, Float[np.ndarray, " _"]]:
     """The errors of each frame of a clip."""
     return {
         "MPJPE": mpjpe_mm(poses, clip.targets),
@@ -133,7 +133,7 @@ def recognition(network: nn.Module, batches: ActionBatches, split: Split) -> Rep
 
 def scores(
     network: nn.Module, batches: ActionBatches, split: Split
-) -> tuple[Float[np.ndarray, "clips classes"], Int[np.ndarray, "clips"]]:
+) -> tuple[Float[np.ndarray, "clips classes"], Int[np.ndarray, " clips"]]:
     """The logits of all clips of a split, and their classes."""
     found = [(answers(network, inputs["clips"]), labels) for _, (inputs, labels) in batches.batches(split)]
     return np.concatenate([logits for logits, _ in found]), np.concatenate([labels for _, labels in found])

@@ -37,7 +37,7 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
 
 def logistic(
     evidence: Float[np.ndarray, "scans landmarks 2"], right: Bool[np.ndarray, "scans landmarks"], rounds: int = 50
-) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "landmarks"]]:
+) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, " landmarks"]]:
     """The two weights and the biases of greatest penalised likelihood, by Newton's method (Hastie et al. 2009, section 4.4.1)."""
     scans, landmarks = right.shape
     which = np.tile(np.eye(landmarks), (scans, 1))
@@ -55,7 +55,7 @@ def logistic(
     return w[:2], w[2] + w[3:]
 
 
-def calibration_error(confidence: Float[np.ndarray, "_"], right: Bool[np.ndarray, "_"]) -> float:
+def calibration_error(confidence: Float[np.ndarray, " _"], right: Bool[np.ndarray, " _"]) -> float:
     """Expected calibration error: the mean, over answers, of how far the confidence of their tenth is from how often it is right
     (Naeini et al. 2015)."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)

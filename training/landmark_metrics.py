@@ -60,7 +60,7 @@ def distances_mm(landmarks: Landmarks, true: Landmarks) -> Distances:
     return 1000 * np.linalg.norm(landmarks - true, axis=-1)
 
 
-def interocular_mm(true: Landmarks) -> Float[np.ndarray, "faces"]:
+def interocular_mm(true: Landmarks) -> Float[np.ndarray, " faces"]:
     """Between the outer corners of the eyes."""
     right, left = INTEROCULAR
     return 1000 * np.linalg.norm(true[:, right] - true[:, left], axis=-1)

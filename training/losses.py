@@ -39,11 +39,11 @@ def seen_distance(
     return 100 * (distance * seen).sum() / seen.sum().clamp_min(1)
 
 
-def smoothed_cross_entropy(logits: Float[Tensor, "batch classes"], true: Int[Tensor, "batch"], *_: Tensor) -> Tensor:
+def smoothed_cross_entropy(logits: Float[Tensor, "batch classes"], true: Int[Tensor, " batch"], *_: Tensor) -> Tensor:
     """Cross-entropy with a tenth of the weight spread over all classes (Szegedy et al. 2016)."""
     return F.cross_entropy(logits, true, label_smoothing=0.1)
 
 
-def wrong_percent(logits: Float[Tensor, "batch classes"], true: Int[Tensor, "batch"], *_: Tensor) -> Tensor:
+def wrong_percent(logits: Float[Tensor, "batch classes"], true: Int[Tensor, " batch"], *_: Tensor) -> Tensor:
     """How many in a hundred clips are taken for another class."""
     return 100 * (logits.argmax(-1) != true).float().mean()

@@ -19,14 +19,18 @@ def squares_dm2(forecast: Poses, true: Poses) -> PerWindow:
     return 100 * np.square(forecast - true).sum(axis=-1).mean(axis=-1)
 
 
-def at_horizons(errors: Float[np.ndarray, "future"], fps: float) -> dict[str, float]:
+def at_horizons(errors: Float[np.ndarray, " future"], fps: float) -> dict[str, float]:
     """The errors at HORIZONS_MS, of those that the forecast reaches; the frame nearest to each."""
     frames = {ms: round(ms / 1000 * fps) for ms in HORIZONS_MS}
     return {f"{ms} ms": float(errors[frame - 1]) for ms, frame in frames.items() if 1 <= frame <= len(errors)}
 
 
 def bootstrap_interval(
-    errors: Float[np.ndarray, "windows"], recording_of: Int[np.ndarray, "windows"], *, draws: int = 2000, seed: int = 0
+    errors: Float[np.ndarray, " windows"],
+    recording_of: Int[np.ndarray, " windows"],
+    *,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> tuple[float, float] | None:
     """95 % interval of the mean over windows when recordings, not windows, are drawn again; None where there is one recording alone.
 

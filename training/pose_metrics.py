@@ -43,17 +43,17 @@ def p_mpjpe_mm(poses: Poses, true: Poses) -> PerFrame:
     return mpjpe_mm(aligned, true.astype(np.float64))
 
 
-def mpjve_mm(poses: Poses, true: Poses) -> Float[np.ndarray, "steps"]:
+def mpjve_mm(poses: Poses, true: Poses) -> Float[np.ndarray, " steps"]:
     """Velocity error: MPJPE of the displacements from each frame to the next, in mm a frame; of consecutive frames of one clip."""
     return mpjpe_mm(np.diff(poses, axis=0), np.diff(true, axis=0))
 
 
-def pck(poses: Flat, true: Flat, seen: Seen, limit: float = PCK_LIMIT) -> Float[np.ndarray, "steps"]:
+def pck(poses: Flat, true: Flat, seen: Seen, limit: float = PCK_LIMIT) -> Float[np.ndarray, " steps"]:
     """PCK of each step: the share of all joints seen that are nearer to their true place than `limit`. NaN where none is seen."""
     return _share(np.linalg.norm(poses - true, axis=-1) < limit, seen)
 
 
-def pck_legacy_pairing(poses: Flat, true: Flat, seen: Seen, limit: float = PCK_LIMIT) -> Float[np.ndarray, "steps"]:
+def pck_legacy_pairing(poses: Flat, true: Flat, seen: Seen, limit: float = PCK_LIMIT) -> Float[np.ndarray, " steps"]:
     """What TP-RNN's evaluation computes and calls PCK, only to compare with numbers published so; it is not PCK, and 2 to 9 points higher.
 
     Its poses are laid out x0 ... x12, y0 ... y12 and read as x0, y0, x1, ...: the k-th "distance" is that of the entries 2k and 2k + 1, or
@@ -63,12 +63,12 @@ def pck_legacy_pairing(poses: Flat, true: Flat, seen: Seen, limit: float = PCK_L
     return _share(np.hypot(apart[..., ::2], apart[..., 1::2]) < limit, seen)
 
 
-def _share(near: Seen, seen: Seen) -> Float[np.ndarray, "steps"]:
+def _share(near: Seen, seen: Seen) -> Float[np.ndarray, " steps"]:
     counted = seen.sum(axis=(0, 2))
     return np.where(counted > 0, (near & seen).sum(axis=(0, 2)) / np.maximum(counted, 1), np.nan)
 
 
-def top_k(scores: Float[np.ndarray, "clips classes"], labels: Int[np.ndarray, "clips"], k: int = 1) -> float:
+def top_k(scores: Float[np.ndarray, "clips classes"], labels: Int[np.ndarray, " clips"], k: int = 1) -> float:
     """The share of clips whose class is among the k of the highest scores; classes of equal score count as higher than the true one."""
     own = np.take_along_axis(scores, labels[:, None], axis=1)
     return float(((scores >= own).sum(axis=1) <= k).mean())

@@ -41,7 +41,7 @@ def fit_shape(network: nn.Module, scans: list[Scan] | tuple[Scan, ...], batch: i
 
 def correction(
     found: Float[np.ndarray, "scans landmarks 3"], true: Float[np.ndarray, "scans landmarks 3"]
-) -> tuple[Float[np.ndarray, "numbers numbers"], Float[np.ndarray, "numbers"]]:
+) -> tuple[Float[np.ndarray, "numbers numbers"], Float[np.ndarray, " numbers"]]:
     """W and b of the least sum of distances |x + W x + b - true|, in metres, with a ridge on W.
 
     Iteratively reweighted least squares: the mean distance is what is measured, and a scan that was not understood would outweigh many.

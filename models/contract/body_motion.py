@@ -25,7 +25,7 @@ def resampled(
     return np.where(exact, points[before], points[before] * (1 - share) + points[after] * share).astype(points.dtype)
 
 
-def edge_padded(keypoints: Float[np.ndarray, "frames *rest"], receptive: int) -> Float[np.ndarray, "padded *rest"]:
+def edge_padded(keypoints: Float[np.ndarray, " frames *rest"], receptive: int) -> Float[np.ndarray, " padded *rest"]:
     """The clip with its first and last frame repeated, receptive // 2 times each, so that every frame is in the middle of a window.
 
     Frame t of the clip is the middle of padded[t : t + receptive]; `receptive` is odd, such as 1, 27, 81 or 243.
@@ -34,7 +34,7 @@ def edge_padded(keypoints: Float[np.ndarray, "frames *rest"], receptive: int) ->
     return np.concatenate([keypoints[:1].repeat(half, axis=0), keypoints, keypoints[-1:].repeat(half, axis=0)])
 
 
-def box_of(points: Float[np.ndarray, "frames joints dims"]) -> tuple[Float[np.ndarray, "dims"], float]:
+def box_of(points: Float[np.ndarray, "frames joints dims"]) -> tuple[Float[np.ndarray, " dims"], float]:
     """The middle of the axis-parallel box round all points that are not missing, and half its longer side; (0, 1) where there are none."""
     known = points[np.isfinite(points).all(axis=-1)].astype(np.float64)
     if len(known) == 0:
@@ -44,7 +44,7 @@ def box_of(points: Float[np.ndarray, "frames joints dims"]) -> tuple[Float[np.nd
 
 
 def boxed(
-    points: Float[np.ndarray, "*batch dims"], box: tuple[Float[np.ndarray, "dims"], float]
+    points: Float[np.ndarray, "*batch dims"], box: tuple[Float[np.ndarray, " dims"], float]
 ) -> Float[np.ndarray, "*batch dims"]:
     """The points in units of the box: from -1 to 1 along its longer side. PCK@0.05 is a distance of 0.1 here."""
     middle, half = box
@@ -66,7 +66,7 @@ def steady_sample(frames: int, past: int, future: int) -> Int[np.ndarray, "sampl
     return np.arange(max(0, frames - past - future + 1))[:, None] + np.arange(past + future)
 
 
-def evenly(frames: int, wanted: int) -> Int[np.ndarray, "{wanted}"]:
+def evenly(frames: int, wanted: int) -> Int[np.ndarray, " {wanted}"]:
     """`wanted` frame numbers spread evenly from the first to the last of a clip, repeating where it is shorter."""
     return np.linspace(0, frames - 1, wanted).round().astype(int)
 

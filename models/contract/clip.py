@@ -98,7 +98,7 @@ def clip_of(
     return HandClip(np.where(shown[:, :, None, None], joints, np.nan).astype(joints.dtype), shown, times)
 
 
-def sample(clip: HandClip, times: Float[np.ndarray, "samples"], max_gap: float) -> HandClip:
+def sample(clip: HandClip, times: Float[np.ndarray, " samples"], max_gap: float) -> HandClip:
     """The clip at `times` (seconds): the frame of that instant, else linear between the nearest valid ones around it.
 
     A hand is invalid where those are more than `max_gap` seconds apart, or where one of them is missing.
@@ -173,7 +173,7 @@ def past_window(clip: HandClip, frames: int, fps: float, max_gap: float) -> Past
     return Past(window.joints[:, list(hands)], int((~clip.valid[recent][:, list(hands)]).sum()), hands)
 
 
-def _describe_gap(clip: HandClip, hand: int, uncovered: Float[np.ndarray, "instants"], max_gap: float) -> str:
+def _describe_gap(clip: HandClip, hand: int, uncovered: Float[np.ndarray, " instants"], max_gap: float) -> str:
     """Which frames of the clip are missing around the last instant that could not be had."""
     seen = clip.times[clip.valid[:, hand]]
     before, after = seen[seen < uncovered[-1]], seen[seen > uncovered[-1]]
@@ -188,13 +188,13 @@ def _describe_gap(clip: HandClip, hand: int, uncovered: Float[np.ndarray, "insta
     )
 
 
-def _frame(clip: HandClip, instants: Sequence[float] | Float[np.ndarray, "instants"]) -> int:
+def _frame(clip: HandClip, instants: Sequence[float] | Float[np.ndarray, " instants"]) -> int:
     return int(np.searchsorted(clip.times, instants[-1]))
 
 
 def future_to_fps(
-    last: Float[np.ndarray, "*pose"], future: Float[np.ndarray, "frames *pose"], fps: float, out_fps: float
-) -> tuple[Float[np.ndarray, "out_frames *pose"], Float[np.ndarray, "out_frames"]]:
+    last: Float[np.ndarray, "*pose"], future: Float[np.ndarray, " frames *pose"], fps: float, out_fps: float
+) -> tuple[Float[np.ndarray, " out_frames *pose"], Float[np.ndarray, " out_frames"]]:
     """A forecast at another rate: poses linear in time from the last observed one (t = 0), and their times.
 
     `future` has frames 1/fps apart, the first at 1/fps. Times, in seconds, run from 1/out_fps to the last one within

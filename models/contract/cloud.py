@@ -79,7 +79,7 @@ def centre(points: Float[np.ndarray, "points 3"]) -> tuple[Float[np.ndarray, "po
     return about - rest, centroid + rest
 
 
-def tie_unit(squared_radii: Float[np.ndarray, "points"]) -> float:
+def tie_unit(squared_radii: Float[np.ndarray, " points"]) -> float:
     """The step in which squared distances of a cloud are compared, from its points' squared distances to the centroid.
 
     A power of four, so that dividing lengths by its root rounds nothing; of the median, so that an outlier a kilometre
@@ -93,7 +93,7 @@ def tie_unit(squared_radii: Float[np.ndarray, "points"]) -> float:
     return 4.0 ** (np.floor(np.log2(scale) / 2) - TIE_BITS // 2)
 
 
-def _squared(vectors: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, "points"]:
+def _squared(vectors: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, " points"]:
     return np.einsum("ij,ij->i", vectors, vectors)
 
 

@@ -143,7 +143,7 @@ def _records(body: bytes, at: int, element: Element, widths: dict[str, int]) -> 
     return np.frombuffer(body, dtype, rows, at) if rows else np.empty(0, dtype), at + rows * dtype.itemsize
 
 
-def _lists(body: bytes, at: int, element: Element) -> tuple[np.ndarray, Int[np.ndarray, "rows"], int]:
+def _lists(body: bytes, at: int, element: Element) -> tuple[np.ndarray, Int[np.ndarray, " rows"], int]:
     """The numbers of an element's list of corners (or first list), one after the other; how many each row has; its end."""
     name = next((property_.name for property_ in element.lists if property_.name in CORNERS), element.lists[0].name)
     if element.rows == 0:
@@ -159,7 +159,7 @@ def _lists(body: bytes, at: int, element: Element) -> tuple[np.ndarray, Int[np.n
     return *rows[name], end
 
 
-def _walk(body: bytes, at: int, element: Element) -> tuple[dict[str, tuple[np.ndarray, Int[np.ndarray, "rows"]]], int]:
+def _walk(body: bytes, at: int, element: Element) -> tuple[dict[str, tuple[np.ndarray, Int[np.ndarray, " rows"]]], int]:
     """The lists of an element whose rows differ, by name, and its end: row by row, some microseconds each."""
     steps = []  # a list: how to read its length, the size of that and of an item, where its bytes and its lengths go
     for property_ in element.properties:

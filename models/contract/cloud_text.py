@@ -24,8 +24,8 @@ _COORDINATES = ((b"x", b"y", b"z"), (b"px", b"py", b"pz"), (b"x_m", b"y_m", b"z_
 class Lines:
     """The numbers of a text, one after the other, and how many are on each line that has any."""
 
-    numbers: Float[np.ndarray, "numbers"]
-    widths: Int[np.ndarray, "lines"]
+    numbers: Float[np.ndarray, " numbers"]
+    widths: Int[np.ndarray, " lines"]
 
     def table(self, kind: str) -> Float[np.ndarray, "lines columns"]:
         """The numbers line by line. Raises Unreadable unless all lines are equally long."""
@@ -37,7 +37,7 @@ class Lines:
             raise Unreadable(f"{kind} 0 has {columns} numbers, but {kind} {row} has {self.widths[row]}")
         return self.numbers.reshape(-1, columns)
 
-    def starts(self) -> Int[np.ndarray, "lines"]:
+    def starts(self) -> Int[np.ndarray, " lines"]:
         """Where in `numbers` each line begins."""
         return np.cumsum(self.widths) - self.widths
 
@@ -183,15 +183,15 @@ def read_stl_text(data: bytes, max_points: int) -> Scan:
     return Scan(points.reshape(-1, 3), np.arange(len(points)).reshape(-1, 3))
 
 
-def _whole(numbers: Float[np.ndarray, "numbers"]) -> bool:
+def _whole(numbers: Float[np.ndarray, " numbers"]) -> bool:
     """Whether they are counts."""
     return bool(((numbers >= 0) & (numbers < 2**53) & (numbers == np.floor(numbers))).all())
 
 
 def triangles_of(
     corners: np.ndarray,
-    starts: Int[np.ndarray, "faces"],
-    counts: Int[np.ndarray, "faces"],
+    starts: Int[np.ndarray, " faces"],
+    counts: Int[np.ndarray, " faces"],
     points: int,
     max_points: int,
 ) -> Int[np.ndarray, "triangles 3"]:
@@ -209,8 +209,8 @@ def triangles_of(
 
 
 def _by_count(
-    starts: Int[np.ndarray, "faces"], counts: Int[np.ndarray, "faces"]
-) -> Iterator[tuple[int, Int[np.ndarray, "rows"]]]:
+    starts: Int[np.ndarray, " faces"], counts: Int[np.ndarray, " faces"]
+) -> Iterator[tuple[int, Int[np.ndarray, " rows"]]]:
     """The starts of faces of each size from 3 on."""
     starts, counts = starts[counts >= 3], counts[counts >= 3]
     if len(counts) == 0:

@@ -27,7 +27,7 @@ class Levels:
     """One scan as the network takes it. Landmarks come out about `centroid`."""
 
     tensors: dict[str, np.ndarray]  # the task's inputs, a batch of one
-    sampled: Int[np.ndarray, "points"]  # which points of the scan they are
+    sampled: Int[np.ndarray, " points"]  # which points of the scan they are
     centroid: Float[np.ndarray, "3"]  # what was taken off
 
 
@@ -51,9 +51,9 @@ class Face:
     """What was found on a scan, in its frame and in metres. Heatmaps are over the points `sampled`, which are indices of the scan."""
 
     landmarks: Float[np.ndarray, "landmarks 3"]
-    confidence: Float[np.ndarray, "landmarks"]  # the task says of what it is the probability
+    confidence: Float[np.ndarray, " landmarks"]  # the task says of what it is the probability
     heatmaps: Float[np.ndarray, "landmarks points"]
-    sampled: Int[np.ndarray, "points"]
+    sampled: Int[np.ndarray, " points"]
     looks: int  # 2 where the scan has much besides a face, and its neighbourhood was looked at again
 
 
@@ -97,7 +97,7 @@ def nose(answer: Tensors, seen: Levels) -> int:
 
 def around(
     points: Float[np.ndarray, "all 3"], middle: int, seen: Levels, task: FaceLandmarks
-) -> Int[np.ndarray, "near"] | None:
+) -> Int[np.ndarray, " near"] | None:
     """Which points are within REACH_M of the `middle` one, if ELSEWHERE of the sampling is not and those that are suffice."""
     squares = np.square(points.astype(np.float64) - points[middle]).sum(axis=1)
     beyond = float((squares[seen.sampled] > REACH_M**2).mean())

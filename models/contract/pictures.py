@@ -136,7 +136,7 @@ def face(
     path: Path,
     *,
     triangles: Int[np.ndarray, "triangles 3"] | None = None,
-    confidence: Float[np.ndarray, "landmarks"] | None = None,
+    confidence: Float[np.ndarray, " landmarks"] | None = None,
     confident_m: float = 0.003,
     heatmaps: Float[np.ndarray, "landmarks samples"] | None = None,
     samples: Float[np.ndarray, "samples 3"] | None = None,
@@ -216,7 +216,7 @@ def _painted(seen: View) -> Float[np.ndarray, "rows columns 3"]:
 
 
 def _draw_landmarks(
-    panel: Axes, upright: Upright, degrees: float, seen: View, hollow: Bool[np.ndarray, "landmarks"]
+    panel: Axes, upright: Upright, degrees: float, seen: View, hollow: Bool[np.ndarray, " landmarks"]
 ) -> None:
     from matplotlib.collections import LineCollection
 
@@ -244,7 +244,7 @@ def _draw_landmarks(
 
 
 def _draw_charts(
-    figure: Figure, charts: Mapping[str, Float[np.ndarray, "landmarks"]], left: float, below: float
+    figure: Figure, charts: Mapping[str, Float[np.ndarray, " landmarks"]], left: float, below: float
 ) -> None:
     """Bars of a mean by region, with a dot a landmark, one chart above the other."""
     width, height = 1.75, (FACE_INCHES - 0.55 * (len(charts) - 1)) / max(len(charts), 1)

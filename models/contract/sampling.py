@@ -33,14 +33,14 @@ def sample_surface(
     return corners[which, 0] + u * along[which] + v * across[which]
 
 
-def thinned(points: int, at_most: int, seed: int = 0) -> Int[np.ndarray, "kept"]:
+def thinned(points: int, at_most: int, seed: int = 0) -> Int[np.ndarray, " kept"]:
     """Which of so many points to keep, in order: all, or `at_most` drawn by the seed, whatever their coordinates."""
     if points <= at_most:
         return np.arange(points)
     return np.sort(np.random.default_rng(seed).choice(points, at_most, replace=False))
 
 
-def farthest_points(points: Float[np.ndarray, "points 3"], count: int) -> Int[np.ndarray, "count"]:
+def farthest_points(points: Float[np.ndarray, "points 3"], count: int) -> Int[np.ndarray, " count"]:
     """Exact farthest point sampling (Gonzalez 1985): indices in the order picked, so that any prefix is a sampling too.
 
     The first is the point farthest from the centroid; each next one has the largest distance to those picked. Distances
@@ -109,10 +109,10 @@ def _columns(points: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, "5 poin
 
 
 def _lower(
-    reach: Float[np.ndarray, "points"],
+    reach: Float[np.ndarray, " points"],
     columns: Float[np.ndarray, "5 points"],
     rows: Float[np.ndarray, "picks 5"],
-    held: Float[np.ndarray, "room"],
+    held: Float[np.ndarray, " room"],
 ) -> None:
     """Puts into `reach` the squared distance to the nearest pick where that is less; `held` is room to work in."""
     for begin in range(0, len(rows), CANDIDATES):
@@ -125,7 +125,7 @@ def _lower(
             np.minimum(part, np.maximum(least, 0, out=least), out=part)
 
 
-def _candidates(reach: Float[np.ndarray, "points"], rest: float) -> tuple[Int[np.ndarray, "candidates"], float]:
+def _candidates(reach: Float[np.ndarray, " points"], rest: float) -> tuple[Int[np.ndarray, " candidates"], float]:
     """Some points, in order, and a reach that none of the others exceeds, nor has if it comes before one of them.
 
     They are those beyond `rest` or, if these are too many, fewer.
@@ -141,7 +141,7 @@ def _candidates(reach: Float[np.ndarray, "points"], rest: float) -> tuple[Int[np
 
 
 def _picks(
-    reach: Float[np.ndarray, "candidates"], between: Float[np.ndarray, "candidates candidates"], rest: float, most: int
+    reach: Float[np.ndarray, " candidates"], between: Float[np.ndarray, "candidates candidates"], rest: float, most: int
 ) -> list[int]:
     """Which candidates are picked next, in order, until the farthest reaches no farther than `rest`."""
     between = np.maximum(np.rint(between, out=between), 0, out=between)

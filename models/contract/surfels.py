@@ -49,7 +49,7 @@ class Frame:
 
     def place(
         self, xy: Float[np.ndarray, "points 2"]
-    ) -> tuple[Int[np.ndarray, "points"], Int[np.ndarray, "points"], Bool[np.ndarray, "points"]]:
+    ) -> tuple[Int[np.ndarray, " points"], Int[np.ndarray, " points"], Bool[np.ndarray, " points"]]:
         """The row and column of each point, and whether it is inside."""
         columns = np.floor((xy[:, 0] - self.low[0]) / self.pixel).astype(np.int64)
         rows = np.floor((self.high[1] - xy[:, 1]) / self.pixel).astype(np.int64)
@@ -66,7 +66,7 @@ class View:
     normals: Float[np.ndarray, "rows columns 3"]
     values: Float[np.ndarray, "rows columns channels"]
 
-    def hidden(self, points: Float[np.ndarray, "points 3"], slack: float) -> Bool[np.ndarray, "points"]:
+    def hidden(self, points: Float[np.ndarray, "points 3"], slack: float) -> Bool[np.ndarray, " points"]:
         """Which points lie more than `slack` behind what is seen at their place."""
         rows, columns, inside = self.frame.place(points[:, :2])
         front = np.full(len(points), -np.inf)

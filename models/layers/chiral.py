@@ -71,7 +71,7 @@ class Block(Assembled):
         if self.centre is not None:
             self.centre.data.copy_(block[len(self.weight) :, self.missing :])
 
-    def scale_rows(self, scales: Float[Tensor, "rows"]) -> None:
+    def scale_rows(self, scales: Float[Tensor, " rows"]) -> None:
         """Multiply every row by a number."""
         columns = scales.view(-1, *(1 for _ in self.weight.shape[1:]))
         self.load(self.orthonormal() * columns)
@@ -86,7 +86,7 @@ class Block(Assembled):
         return block * scales.view(rows, columns, *(1 for _ in kernel))
 
 
-def _scales(like: Tensor, pairs: int, width: int) -> Float[Tensor, "width"]:
+def _scales(like: Tensor, pairs: int, width: int) -> Float[Tensor, " width"]:
     """What a normalised sum or difference of sides is of a plain one, and 1 for the centre."""
     return F.pad(like.new_full((pairs,), HALF), (0, width - pairs), value=1.0)
 

@@ -29,7 +29,7 @@ class ActionSet:
     persons: int
     classes: tuple[str, ...]
     names: Sequence[str]
-    labels: Int[np.ndarray, "clips"]
+    labels: Int[np.ndarray, " clips"]
     splits: Sequence[Split]
     read: Callable[[int], tuple[People, Scores]]
 

@@ -129,7 +129,7 @@ def _principal(points: Points) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray
 
 def _step(
     points: Points, template: Template, rotations: Rotations, translations: Translations
-) -> tuple[Rotations, Translations, Float[np.ndarray, "poses"]]:
+) -> tuple[Rotations, Translations, Float[np.ndarray, " poses"]]:
     """From each pose the next, and the root mean square of the distances that were kept, before the step."""
     placed = points @ rotations.transpose(0, 2, 1) + translations[:, None]
     apart, found = template.tree.query(placed.reshape(-1, 3))

@@ -120,7 +120,7 @@ def read_arrays(path: Path, wanted: Mapping[str, int]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def pieces(path: Path, seq_start: Int[np.ndarray, "edges"], frames: int) -> list[slice]:
+def pieces(path: Path, seq_start: Int[np.ndarray, " edges"], frames: int) -> list[slice]:
     """The rows of each sequence. Raises MalformedBodies unless `seq_start` rises from 0 to `frames`."""
     if len(seq_start) < 2 or seq_start[0] != 0 or seq_start[-1] != frames or (np.diff(seq_start) < 1).any():
         ends = f"{seq_start[0]} to {seq_start[-1]}" if len(seq_start) else "nothing"

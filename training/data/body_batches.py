@@ -84,7 +84,7 @@ class Deck:
         self.steps_an_epoch = max(1, count // batch)
         self._shuffled: tuple[tuple[int, int], np.ndarray] | None = None
 
-    def deal(self, seed: int, step: int) -> Int[np.ndarray, "batch"]:
+    def deal(self, seed: int, step: int) -> Int[np.ndarray, " batch"]:
         epoch, number = divmod(step, self.steps_an_epoch)
         if self._shuffled is None or self._shuffled[0] != (seed, epoch):
             self._shuffled = (seed, epoch), np.random.default_rng([seed, 0, epoch]).permutation(self.count)
@@ -129,9 +129,9 @@ class LiftFrames:
 
     keypoints: Float[np.ndarray, "frames seen_joints channels"]
     targets: Float[np.ndarray, "frames joints 3"]
-    first: Int[np.ndarray, "windows"]
-    last: Int[np.ndarray, "windows"]
-    start: Int[np.ndarray, "windows"]
+    first: Int[np.ndarray, " windows"]
+    last: Int[np.ndarray, " windows"]
+    start: Int[np.ndarray, " windows"]
 
 
 class LiftBatches:
@@ -414,7 +414,7 @@ def _counts(own: Split, split: Split, hold_out: bool) -> bool:
     return own == split or (split == "train" and own == "validation" and not hold_out)
 
 
-def _some(count: int, limit: int, batch: int) -> Iterator[Int[np.ndarray, "batch"]]:
+def _some(count: int, limit: int, batch: int) -> Iterator[Int[np.ndarray, " batch"]]:
     """One number in so many of 0 to count - 1 that about `limit` are left, in batches."""
     chosen = np.arange(0, count, max(1, count // limit))
     return (chosen[i : i + batch] for i in range(0, len(chosen), batch))

@@ -49,7 +49,7 @@ class FaceModel:
     identities: Float[np.ndarray, "modes coordinates"]
     expressions: Float[np.ndarray, "shapes coordinates"]
     expression_names: tuple[str, ...]
-    presets: dict[str, Float[np.ndarray, "shapes"]]
+    presets: dict[str, Float[np.ndarray, " shapes"]]
     triangles: Int[np.ndarray, "triangles 3"]
     masks: dict[
         str, Bool[np.ndarray, "vertices"]
@@ -57,7 +57,7 @@ class FaceModel:
     landmarks: Int[np.ndarray, "68"]
 
     def vertices(
-        self, identity: Float[np.ndarray, "modes"], expression: Float[np.ndarray, "shapes"]
+        self, identity: Float[np.ndarray, " modes"], expression: Float[np.ndarray, " shapes"]
     ) -> Float[np.ndarray, "vertices 3"]:
         """A face, in float32."""
         offsets = identity.astype(np.float32) @ self.identities
@@ -65,11 +65,11 @@ class FaceModel:
             offsets += np.float32(expression[shape]) * self.expressions[shape]
         return self.mean + offsets.reshape(-1, 3)
 
-    def identity(self, seed: int) -> Float[np.ndarray, "modes"]:
+    def identity(self, seed: int) -> Float[np.ndarray, " modes"]:
         """The coefficients of an identity: a standard normal draw of its seed."""
         return np.random.default_rng(seed).standard_normal(len(self.identities))
 
-    def expression(self, rng: np.random.Generator) -> Float[np.ndarray, "shapes"]:
+    def expression(self, rng: np.random.Generator) -> Float[np.ndarray, " shapes"]:
         """Neutral, one of the presets at some strength, or a few shapes at random, mostly as much on the left as on the right."""
         weights = np.zeros(len(self.expressions))
         kind = rng.random()

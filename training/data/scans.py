@@ -106,7 +106,7 @@ def scan(
 
 def _kept_by_planes(
     at: Points, landmarks: Float[np.ndarray, "68 3"], rng: np.random.Generator
-) -> Bool[np.ndarray, "points"]:
+) -> Bool[np.ndarray, " points"]:
     """What is ahead of a plane behind the face and between two across neck and forehead, all somewhat tilted; seldom a cheek is lost."""
     kept = np.ones(len(at), dtype=bool)
     for normal, through, often in (
@@ -156,7 +156,7 @@ def _waves(at: Points, height: float, lengths: tuple[float, float], count: int, 
     return np.sin(at @ wave.T + rng.uniform(0, 2 * np.pi, count)) @ heights
 
 
-def _seen(points: Points, nose: Float[np.ndarray, "3"], rng: np.random.Generator) -> Int[np.ndarray, "kept"]:
+def _seen(points: Points, nose: Float[np.ndarray, "3"], rng: np.random.Generator) -> Int[np.ndarray, " kept"]:
     """The points that one or two depth cameras in front see: in each cell of a grid across the line of sight the nearest."""
     kept = []
     cell = rng.uniform(0.0013, 0.003)
@@ -176,12 +176,12 @@ def _seen(points: Points, nose: Float[np.ndarray, "3"], rng: np.random.Generator
     return np.unique(np.concatenate(kept))
 
 
-def _cells(flat: Points, size: float) -> Int[np.ndarray, "points"]:
+def _cells(flat: Points, size: float) -> Int[np.ndarray, " points"]:
     steps = np.floor((flat[:, :2] - flat[:, :2].min(axis=0)) / size).astype(np.int64)
     return steps[:, 0] * (steps[:, 1].max() + 1) + steps[:, 1]
 
 
-def _thinned(points: Points, rng: np.random.Generator) -> Bool[np.ndarray, "points"]:
+def _thinned(points: Points, rng: np.random.Generator) -> Bool[np.ndarray, " points"]:
     along = rng.standard_normal(3)
     place = points @ (along / np.linalg.norm(along))
     share = np.exp(-rng.uniform(0.5, 2.5) * (place - place.min()) / np.ptp(place))
@@ -190,7 +190,7 @@ def _thinned(points: Points, rng: np.random.Generator) -> Bool[np.ndarray, "poin
 
 def _outside_holes(
     points: Points, landmarks: Float[np.ndarray, "68 3"], rng: np.random.Generator
-) -> Bool[np.ndarray, "points"]:
+) -> Bool[np.ndarray, " points"]:
     """Balls cut out, half of them where scanners like to fail: eyes, nostrils, mouth, ears, brows."""
     kept = np.ones(len(points), dtype=bool)
     for _ in range(rng.integers(1, 6)):
@@ -199,7 +199,9 @@ def _outside_holes(
     return kept
 
 
-def _bald(points: Points, landmarks: Float[np.ndarray, "68 3"], rng: np.random.Generator) -> Bool[np.ndarray, "points"]:
+def _bald(
+    points: Points, landmarks: Float[np.ndarray, "68 3"], rng: np.random.Generator
+) -> Bool[np.ndarray, " points"]:
     """What hair leaves to be seen of the forehead and of the sides."""
     line = landmarks[BROW, 1] + rng.uniform(0.01, 0.08) - rng.uniform(0, 4) * np.square(points[:, 0])
     return (points[:, 1] < line) | (rng.random(len(points)) < 0.1)

@@ -69,16 +69,16 @@ class WindowSet:
     window: Window
     nodes: int
     recordings: list[tuple[str, str, str]]
-    recording_of: Int[np.ndarray, "windows"]
+    recording_of: Int[np.ndarray, " windows"]
     tracks: list[Track]
-    track_of: Int[np.ndarray, "windows"]
-    start_of: Int[np.ndarray, "windows"]
+    track_of: Int[np.ndarray, " windows"]
+    start_of: Int[np.ndarray, " windows"]
 
     def __len__(self) -> int:
         return len(self.start_of)
 
     def past_future(
-        self, indices: Int[np.ndarray, "batch"]
+        self, indices: Int[np.ndarray, " batch"]
     ) -> tuple[Float[np.ndarray, "batch past nodes 3"], Float[np.ndarray, "batch future nodes 3"]]:
         """The windows of these numbers, float32 metres."""
         track_of, start_of = self.track_of[indices], self.start_of[indices]
@@ -156,7 +156,7 @@ def _at_rate(
 
 def _streams(
     recording: Recording, clip: HandClip, hands: int, lone: bool, reach: int
-) -> Iterator[tuple[Float[np.ndarray, "frames nodes 3"], Bool[np.ndarray, "starts"]]]:
+) -> Iterator[tuple[Float[np.ndarray, "frames nodes 3"], Bool[np.ndarray, " starts"]]]:
     """The points of two hands or of each, and from which frames `reach` frames are all valid."""
     if hands not in (1, 2) or hands > clip.hands:
         raise WrongHands(f"windows of {hands} hands from {recording.source} {recording.name}, which has {clip.hands}")
@@ -169,13 +169,13 @@ def _streams(
         yield clip.joints[:, hand], single & ~both if lone and clip.hands == 2 else single
 
 
-def _unbroken(valid: Bool[np.ndarray, "frames"], reach: int) -> Bool[np.ndarray, "starts"]:
+def _unbroken(valid: Bool[np.ndarray, " frames"], reach: int) -> Bool[np.ndarray, " starts"]:
     """Whether frames i to i + reach - 1 are all valid, for each i."""
     count = np.concatenate([[0], np.cumsum(valid)])
     return count[reach:] - count[:-reach] == reach
 
 
-def _spread(unbroken: Bool[np.ndarray, "starts"], period: int, phases: int) -> Int[np.ndarray, "windows"]:
+def _spread(unbroken: Bool[np.ndarray, " starts"], period: int, phases: int) -> Int[np.ndarray, " windows"]:
     """In each run of true frames, those that are 0 to phases - 1 after every period-th from the run's first."""
     frames = np.flatnonzero(unbroken)
     begins = np.diff(frames, prepend=-2) > 1
