@@ -27,6 +27,7 @@ from service.schemas import MAX_FPS, MIN_FPS, Heatmaps, Unit
 from service.security import UnsafeBind
 from service.settings import Settings
 from service.telemetry import log_json_lines
+from service.versions import Versions
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,6 +64,7 @@ def serve(
 ) -> None:
     """Serve the bundles over HTTP. Every setting is also an environment variable: CHIRON_HOST, CHIRON_PORT, ..."""
     settings = _settings(host=host, port=port, bundles=bundles, default_model=default_model)
+    _check_registry(settings)
     log_json_lines()
     try:
         application = create_app(settings, _broker(settings))
@@ -89,6 +91,7 @@ def worker(
     if find_spec("torch") is None:
         raise typer.BadParameter("a worker trains: install the extra [training], or say make worker")
     settings = _settings()
+    _check_registry(settings)  # now, and not when the first training is done
     log_json_lines()
     from service.worker_process import serve_jobs  # Celery's signals and training are for this command alone
 
@@ -204,6 +207,13 @@ def _said(file: Path | None = None) -> Iterator[None]:
     except SAID as error:
         _complain(sentence(error, file))
         raise typer.Exit(2) from None
+
+
+def _check_registry(settings: Settings) -> None:
+    try:
+        Versions.of(settings)
+    except (ValueError, ImportError) as error:
+        raise typer.BadParameter(str(error), param_hint="CHIRON_REGISTRY") from None
 
 
 def _broker(settings: Settings) -> EmbeddedBroker | None:

@@ -206,6 +206,15 @@ def test_it_refuses_to_listen_to_others_without_a_key():
     assert "CHIRON_API_KEYS" in re.sub(r"\s+", " ", result.output)
 
 
+@pytest.mark.parametrize("command", ["serve", "worker"])
+@pytest.mark.parametrize("url", ["nowhere://versions", "adl://versions"])
+def test_a_registry_of_no_kind_that_is_installed_is_said_at_once(command, url, monkeypatch):
+    monkeypatch.setenv("CHIRON_REGISTRY", url)
+    result = CliRunner().invoke(app, [command])
+    assert result.exit_code == 2
+    assert "CHIRON_REGISTRY" in re.sub(r"\s+", " ", result.output)
+
+
 def test_the_bundles_are_listed(bundles):
     result = CliRunner().invoke(app, ["models", "--bundles", str(bundles)])
     assert result.exit_code == 0
