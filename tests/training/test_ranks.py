@@ -9,14 +9,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from models.contract.task import HandForecast
 from training.data.hands import HandData
 from training.loop import BEST, HISTORY, LAST, NotANumber
-from training.ranks import RankLost
+from training.ranks import RankLost, share
 from training.run import Run
 
 from .test_loop import CHECKOUT, history, must_be_the_same, not_a_number, trained, undisturbed
@@ -42,6 +45,22 @@ def test_two_processes_draw_the_curve_of_one(by_two: Path, undisturbed: Path):
     one, two = (torch.load(folder / BEST, weights_only=True)["average"] for folder in (undisturbed, by_two))
     for name, weights in one.items():
         torch.testing.assert_close(two[name], weights, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_the_mean_over_shares_is_that_of_the_batch_however_it_is_divided(size: int, processes: int):
+    whole = np.arange(1.0, size + 1)
+    means = []
+    for rank in range(processes):
+        fabric: Any = SimpleNamespace(
+            global_rank=rank, world_size=processes, device="cpu", all_reduce=lambda *_, **__: torch.tensor(float(size))
+        )
+        (inputs, target), weight = share(fabric, lambda rank, ranks: ({"past": whole[rank::ranks]}, whole[rank::ranks]))
+        assert len(target) > 0, "what has no share goes through the motions, for the others wait for it"
+        assert inputs["past"] is not None
+        means.append(weight * target.mean())
+    assert np.mean(means) == pytest.approx(whole.mean())
 
 
 def test_they_stop_together_and_go_on_to_the_same_curve(
