@@ -9,12 +9,12 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from models.contract.task import HandForecast
 from training.data.hands import HandData
@@ -53,9 +53,8 @@ def test_the_mean_over_shares_is_that_of_the_batch_however_it_is_divided(size: i
     whole = np.arange(1.0, size + 1)
     means = []
     for rank in range(processes):
-        fabric: Any = SimpleNamespace(
-            global_rank=rank, world_size=processes, device="cpu", all_reduce=lambda *_, **__: torch.tensor(float(size))
-        )
+        fabric = Mock(spec=Fabric, global_rank=rank, world_size=processes, device=torch.device("cpu"))
+        fabric.all_reduce.return_value = torch.tensor(float(size))
         (inputs, target), weight = share(fabric, lambda rank, ranks: ({"past": whole[rank::ranks]}, whole[rank::ranks]))
         assert len(target) > 0, "what has no share goes through the motions, for the others wait for it"
         assert inputs["past"] is not None
