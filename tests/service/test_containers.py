@@ -1,18 +1,33 @@
 """The files of the containers: what they copy is there, and the dashboard asks for metrics that the service has."""
 
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+
+from service.database import open_database
+from service.workers import WorkerTable, queues_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+
+def _code(dockerfile: str) -> list[str]:
+    lines = (CHECKOUT / dockerfile).read_text().splitlines()
+    return [line for line in lines if not line.startswith("#")]
 
 
 @pytest.mark.parametrize("image", ["api", "worker"])
 def test_an_image_runs_as_nobody_takes_its_base_as_an_argument_and_copies_what_there_is(image):
-    lines = (CHECKOUT / "docker" / f"{image}.Dockerfile").read_text().splitlines()
-    code = [line for line in lines if not line.startswith("#")]
+    code = _code(f"docker/{image}.Dockerfile")
     assert code[0].startswith("ARG BASE_IMAGE=")
     assert code[1] == "FROM ${BASE_IMAGE}"
     assert "USER chiron" in code
@@ -23,6 +38,72 @@ def test_an_image_runs_as_nobody_takes_its_base_as_an_argument_and_copies_what_t
         assert (CHECKOUT / source).exists()
         assert f"!{source}" in allowed
     assert ("training" in copied) == (image == "worker"), "the API has no torch"
+
+
+@pytest.mark.parametrize("image", ["api", "worker"])
+def test_an_image_sends_its_maker_nothing(image):
+    assert any("ORT_DISABLE_TELEMETRY=1" in line for line in _code(f"docker/{image}.Dockerfile"))
+
+
+def test_compose_builds_an_image_once_with_arguments_that_it_takes():
+    built = {name: service["build"] for name, service in SERVICES.items() if "build" in service}
+    assert built
+    for build in built.values():
+        taken = {line.split()[1].partition("=")[0] for line in _code(build["dockerfile"]) if line.startswith("ARG ")}
+        assert set(build["args"]) <= taken
+    names = [SERVICES[name]["image"] for name in built]
+    assert len(set(names)) == len(names), "two builds of one name at once disturb each other"
+    for service in SERVICES.values():
+        assert service["image"] in names or ":" in service["image"], "neither built nor published"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_of_compose_has_a_health_a_limit_and_what_it_mounts(name):
+    service = SERVICES[name]
+    assert service["healthcheck"]["test"]
+    assert service["deploy"]["resources"]["limits"]["memory"]
+    assert not (service.get("read_only") and service.get("configs")), "a config is copied into the root"
+    for mount in service["volumes"]:
+        source = mount.partition(":")[0]
+        if source.startswith("./"):
+            assert (CHECKOUT / source).exists()
+        elif not source.startswith("$"):
+            assert source in COMPOSE["volumes"]
+    for port in service.get("ports", ()):
+        assert port.startswith("127.0.0.1:")
+
+
+def test_a_worker_is_healthy_while_it_is_among_those_seen_lately(tmp_path):
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    workers = WorkerTable(open_database(url), lease_s=60)
+    mine, queues = f"{socket.gethostname()}:1:abc", queues_of("cpu", 1)
+
+    def healthy() -> bool:
+        _, python, *arguments = SERVICES["worker"]["healthcheck"]["test"]
+        assert python == "python"
+        environment = {**os.environ, "CHIRON_DATABASE_URL": url, "PYTHONPATH": str(CHECKOUT)}
+        done = subprocess.run(
+            [sys.executable, *arguments], check=False, capture_output=True, text=True, env=environment
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode == 0
+
+    workers.seen("another:1:abc", queues, "cpu")
+    assert not healthy()
+    workers.seen(mine, queues, "cpu")
+    assert healthy()
+    workers.gone(mine)
+    assert not healthy()
+
+
+def test_prometheus_asks_the_port_that_the_api_has_with_the_key_that_compose_puts_there():
+    (job,) = yaml.safe_load((CHECKOUT / "docker" / "prometheus.yml").read_text())["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+    assert set(found["names"]) <= set(SERVICES)
+    assert f"EXPOSE {found['port']}" in _code("docker/api.Dockerfile")
+    assert job["authorization"]["credentials_file"] in [
+        config["target"] for config in SERVICES["prometheus"]["configs"]
+    ]
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are(client):
