@@ -10,18 +10,13 @@ from models.pose.ends import pairs
 from models.pose.forecaster import ForecasterConfig
 from models.pose.lifter import LifterConfig
 from models.pose.recogniser import RecogniserConfig
+from training.data.action_batches import ActionBatches, ActionData
 from training.data.action_clips import ActionSet
 from training.data.bodies import BodyClip
-from training.data.body_batches import (
-    ActionBatches,
-    ActionData,
-    BodyAugmentation,
-    LiftBatches,
-    LiftData,
-    PoseForecastBatches,
-    PoseForecastData,
-)
+from training.data.body_batches import BodyAugmentation
+from training.data.lift_batches import LiftBatches, LiftData
 from training.data.lift_clips import LiftClip
+from training.data.pose_forecast_batches import PoseForecastBatches, PoseForecastData
 from training.losses import pose_distance_mm, seen_distance, smoothed_cross_entropy
 from training.run import Optimisation, Run
 

@@ -5,9 +5,11 @@ from jaxtyping import Float
 
 from models.contract.body_motion import evenly, shown
 from training.body_report import Report, Row, errors, forecasting, zero_velocity
+from training.data.action_batches import ActionBatches
 from training.data.bodies import Split
-from training.data.body_batches import ActionBatches, LiftBatches, PoseForecastBatches
+from training.data.lift_batches import LiftBatches
 from training.data.lift_clips import LiftClip
+from training.data.pose_forecast_batches import PoseForecastBatches
 from training.pose_metrics import top_k
 
 LIFT_STRENGTH, ACTION_STRENGTH = 0.01, 10.0

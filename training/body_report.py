@@ -12,9 +12,11 @@ from jaxtyping import Float, Int
 from torch import nn
 
 from models.contract.body_motion import edge_padded, shown
+from training.data.action_batches import ActionBatches
 from training.data.bodies import Split
-from training.data.body_batches import ActionBatches, LiftBatches, PoseForecastBatches
+from training.data.lift_batches import LiftBatches
 from training.data.lift_clips import LiftClip
+from training.data.pose_forecast_batches import PoseForecastBatches
 from training.metrics import bootstrap_interval
 from training.pose_metrics import mpjpe_mm, mpjve_mm, n_mpjpe_mm, p_mpjpe_mm, pck, pck_legacy_pairing, top_k
 

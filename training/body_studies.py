@@ -12,9 +12,11 @@ from models.contract.bundle import Measurement
 from training.body_floors import forecasting_floor, lifting_floor, recognition_floor
 from training.body_plots import confusion, curves
 from training.body_report import Report, Row, answers, lifted, measure, scores, table
+from training.data.action_batches import ActionBatches
 from training.data.bodies import Split
-from training.data.body_batches import ActionBatches, LiftBatches, PoseForecastBatches
 from training.data.licences import source_of
+from training.data.lift_batches import LiftBatches
+from training.data.pose_forecast_batches import PoseForecastBatches
 from training.export import Facts
 from training.run import Run
 

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 import training.runs
 from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
 from models.contract.task import FaceLandmarks, HandForecast
-from training.data.body_batches import ActionData, LiftData, PoseForecastData
+from training.data.action_batches import ActionData
 from training.data.faces import FaceData
 from training.data.facescape_batches import FaceScapeData
 from training.data.hands import HandData
+from training.data.lift_batches import LiftData
+from training.data.pose_forecast_batches import PoseForecastData
 
 TaskT = TypeVar("TaskT", HandForecast, FaceLandmarks, PoseLift, PoseForecast, ActionRecognition)
 DataT = TypeVar("DataT", HandData, FaceData, FaceScapeData, LiftData, PoseForecastData, ActionData)

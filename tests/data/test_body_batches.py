@@ -10,18 +10,13 @@ import pytest
 from models.contract.body import BODIES, convert_body, mirrored
 from models.contract.body_motion import edge_padded
 from training.body_floors import lifting_floor, recognition_floor
+from training.data.action_batches import ActionData
 from training.data.action_clips import ActionSet
 from training.data.bodies import UnknownBodies
-from training.data.body_batches import (
-    ActionData,
-    BodyAugmentation,
-    Deck,
-    LiftData,
-    PoseForecastData,
-    as_seen,
-    known_run,
-)
+from training.data.body_batches import BodyAugmentation, Deck, as_seen
 from training.data.body_sources import lift_clips
+from training.data.lift_batches import LiftData, known_run
+from training.data.pose_forecast_batches import PoseForecastData
 from training.pose_metrics import mpjpe_mm
 
 H36M, PENN = BODIES["h36m-17"], BODIES["penn-13"]

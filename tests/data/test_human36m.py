@@ -11,10 +11,10 @@ from scipy.spatial.transform import Rotation
 from models.contract.body import BODIES, convert_body
 from models.contract.skeleton import Skeleton
 from training.data.bodies import MalformedBodies, MirroredMotion, UnknownBodies
-from training.data.body_batches import LiftData
 from training.data.body_npz import read_bodies
 from training.data.cameras import project, to_camera
 from training.data.human36m import MOVING, read_human36m, read_humaneva
+from training.data.lift_batches import LiftData
 from training.data.studio_cameras import human36m_cameras, humaneva_cameras
 from training.data.untrusted import UntrustedFile
 from training.data.videopose3d import read_detections, read_motion

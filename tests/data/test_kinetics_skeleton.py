@@ -10,8 +10,8 @@ import pytest
 
 from models.contract.body import mirrored
 from models.contract.body_motion import shown
+from training.data.action_batches import ActionData
 from training.data.bodies import MalformedBodies, UnknownBodies
-from training.data.body_batches import ActionData
 from training.data.kinetics_skeleton import OPENPOSE, read_kinetics, read_video
 from training.data.untrusted import UntrustedFile
 

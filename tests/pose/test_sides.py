@@ -16,7 +16,7 @@ from models.contract.body_task import ActionRecognition, of_joints
 from models.pose.ends import pairs
 from models.pose.recogniser import Recogniser, RecogniserConfig
 from training.body_report import answers, scores
-from training.data.body_batches import ActionBatches, ActionData
+from training.data.action_batches import ActionBatches, ActionData
 from training.losses import smoothed_cross_entropy
 
 CLASSES = ("raise-up-left-hand", "raise-up-right-hand", "wave-left-hand", "wave-right-hand")

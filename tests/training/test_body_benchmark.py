@@ -20,7 +20,8 @@ from training.__main__ import main
 from training.body_benchmark import KINDS, REPORT, SUITES, Line, Suite, measured
 from training.body_floors import lifting_floor
 from training.body_report import Report, Row, measure
-from training.data.body_batches import ActionData, PoseForecastData
+from training.data.action_batches import ActionData
+from training.data.pose_forecast_batches import PoseForecastData
 from training.loop import BEST, load_best
 from training.run import Run, all_runs, folder_of, get_run
 from training.watch import Watch

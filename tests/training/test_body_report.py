@@ -28,8 +28,10 @@ from training.body_report import (
     table,
     zero_velocity,
 )
-from training.data.body_batches import ActionBatches, LiftBatches, LiftData, PoseForecastBatches, PoseForecastData
+from training.data.action_batches import ActionBatches
+from training.data.lift_batches import LiftBatches, LiftData
 from training.data.lift_clips import LiftClip
+from training.data.pose_forecast_batches import PoseForecastBatches, PoseForecastData
 from training.metrics import bootstrap_interval
 
 

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from training.data.body_batches import ActionData, LiftData, PoseForecastData
+from training.data.action_batches import ActionData
 from training.data.faces import FaceData
 from training.data.facescape_batches import FaceScapeData
 from training.data.hands import HandData
+from training.data.lift_batches import LiftData
+from training.data.pose_forecast_batches import PoseForecastData
 from training.run import Run
 
 

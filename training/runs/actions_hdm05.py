@@ -8,7 +8,8 @@ Some classes name a side, but none its opposite: HDM05's subset has no mirror pa
 from models.contract.body_task import ActionRecognition
 from models.pose.ends import pairs
 from models.pose.recogniser import RecogniserConfig
-from training.data.body_batches import ActionData, BodyAugmentation
+from training.data.action_batches import ActionData
+from training.data.body_batches import BodyAugmentation
 from training.losses import smoothed_cross_entropy
 from training.run import Optimisation, Run
 from training.runs.poses_lift import LICENCE

@@ -15,7 +15,10 @@ from models.pose.ends import pairs
 from models.pose.forecaster import ForecasterConfig
 from models.pose.lifter import LifterConfig
 from models.pose.recogniser import RecogniserConfig
-from training.data.body_batches import ActionData, BodyAugmentation, LiftData, PoseForecastData
+from training.data.action_batches import ActionData
+from training.data.body_batches import BodyAugmentation
+from training.data.lift_batches import LiftData
+from training.data.pose_forecast_batches import PoseForecastData
 from training.losses import pose_distance_mm, seen_distance, smoothed_cross_entropy
 from training.run import Optimisation, Run
 

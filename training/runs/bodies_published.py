@@ -14,7 +14,9 @@ from models.layers.chiral_spec import Spec
 from models.pose.ends import pairs
 from models.pose.lifter import LifterConfig
 from models.pose.recogniser import RecogniserConfig
-from training.data.body_batches import ActionData, BodyAugmentation, LiftData
+from training.data.action_batches import ActionData
+from training.data.body_batches import BodyAugmentation
+from training.data.lift_batches import LiftData
 from training.losses import pose_distance_mm, smoothed_cross_entropy
 from training.run import Optimisation, Run
 from training.runs.bodies_benchmark import KINDS

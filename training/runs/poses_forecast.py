@@ -6,7 +6,8 @@ python -m training run poses-forecast && python -m training export poses-forecas
 from models.contract.body_task import PoseForecast
 from models.pose.ends import pairs
 from models.pose.forecaster import ForecasterConfig
-from training.data.body_batches import BodyAugmentation, PoseForecastData
+from training.data.body_batches import BodyAugmentation
+from training.data.pose_forecast_batches import PoseForecastData
 from training.losses import seen_distance
 from training.run import Optimisation, Run
 from training.runs.poses_lift import LICENCE, SEEN_AS, SOURCES

@@ -9,7 +9,8 @@ a camera in use are not the virtual ones of the training data.
 from models.contract.body_task import PoseLift
 from models.pose.ends import pairs
 from models.pose.lifter import LifterConfig
-from training.data.body_batches import BodyAugmentation, LiftData
+from training.data.body_batches import BodyAugmentation
+from training.data.lift_batches import LiftData
 from training.losses import pose_distance_mm
 from training.run import Optimisation, Run
 
