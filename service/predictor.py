@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime
 
 from models.contract.bundle import Bundle
+from models.contract.runtime import onnxruntime
 from models.contract.symmetry import Tensors
 from models.contract.task import Task, check_inputs, check_outputs, tried_sizes
 

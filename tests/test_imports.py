@@ -58,3 +58,20 @@ def test_an_import_of_torch_would_be_seen():
 @pytest.mark.parametrize("package", ["models", "training", "service"])
 def test_a_package_itself_is_empty(package: str):
     assert (CHECKOUT / package / "__init__.py").read_text() == ""
+
+
+SESSION = """
+import importlib, sys
+module = importlib.import_module(sys.argv[1])
+module.onnxruntime.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"])
+"""
+
+
+@pytest.mark.parametrize("module", ["service.predictor", "training.export"])
+def test_the_runtime_keeps_no_id_of_the_device_and_reports_nothing(module: str, tmp_path: Path):
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"PYTHONPATH": str(CHECKOUT), "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", SESSION, module, str(CHECKOUT / "bundles" / "hands-eqmotion" / "model.onnx")]
+    subprocess.run(command, cwd=CHECKOUT, env=environment, check=True)
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file() and "Microsoft" in path.parts]
+    assert left == []

@@ -39,6 +39,7 @@ def learning_curves(folders: Mapping[str, Path], title: str, path: Path) -> None
         panel.set_title(f"{title}: {what}" if panel is loss else what, fontsize=8, color=INK, loc="left")
         panel.set_xlabel("steps", fontsize=8, color=INK)
         panel.set_xlim(0, None)
+        panel.ticklabel_format(useOffset=False)
         panel.tick_params(labelsize=8, colors=INK, length=0)
         panel.grid(color=GREY, alpha=0.2)
         for edge in panel.spines.values():

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import nn
 
 from models.contract.bundle import EXAMPLE_TOLERANCE, Bundle, BundleMeta, Measurement, TrainingSource, write_bundle
+from models.contract.runtime import onnxruntime
 from models.contract.symmetry import Tensors, violation
 from models.contract.task import Task, moves, tried_sizes
 from models.layers.degrees import frozen

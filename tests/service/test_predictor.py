@@ -1,10 +1,10 @@
 """The predictor: what it runs on, what it refuses, and how batches are timed."""
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from models.contract.bundle import read_bundle
+from models.contract.runtime import onnxruntime
 from models.contract.tensor import WrongShape
 from service.predictor import Predictor, ProviderUnavailable, calibrate
 
