@@ -27,7 +27,9 @@ from training import loop
 from training import run as runs
 from training.__main__ import BENCHMARKS
 from training.data.windows import Window
+from training.export import Facts
 from training.run import Optimisation, folder_of
+from training.studies import STUDIES, Study
 from training.watch import Watch
 
 from .conftest import make_hands
@@ -117,6 +119,8 @@ def test_a_trained_job_publishes_its_bundle_with_where_it_comes_from(table, sett
 
 def test_every_seed_is_trained_and_the_best_on_validation_data_is_the_one_that_counts(table, settings, monkeypatch):
     monkeypatch.setattr("training.export.export", quick_export)
+    quick = Study(show=lambda *_: "| a table |", facts=lambda *_: (Facts({}, (), ()), "| a table |"))
+    monkeypatch.setitem(STUDIES, "hand-forecast", quick)  # the real one is asked for above
     job = ran(table, settings, SPEC.model_copy(update={"publish": True, "seeds": (1, 2, 3)}))
     assert job.state == "succeeded", job.error
     assert job.result is not None
