@@ -50,10 +50,10 @@ def main() -> None:
         network = frozen(config.build(TASK))
         graph, eager = onnx_runner(to_onnx(network, example)), runner(network, TASK)
         networks[name] = cpu_ms(lambda: graph(example), runs=50)[0]  # noqa: B023 - called at once
-        networks[f"{name}, PyTorch"] = cpu_ms(lambda: eager(example), runs=20)[0]  # noqa: B023
+        networks[f"{name}, PyTorch"] = cpu_ms(lambda: eager(example), runs=20)[0]  # noqa: B023 - called at once
     for name, (task, config) in LITERAL.items():
         example, run = levels(points, task).tensors, runner(frozen(config.build(task)), task)
-        networks[name] = cpu_ms(lambda: run(example), runs=3, warmup=1)[0]  # noqa: B023
+        networks[name] = cpu_ms(lambda: run(example), runs=3, warmup=1)[0]  # noqa: B023 - called at once
     for title, figures in ((f"preprocessing {len(points)} points", before), ("network", networks)):
         print(f"| {title} | CPU ms |\n|---|---|")
         print("\n".join(f"| {name} | {ms:.1f} |" for name, ms in figures.items()), end="\n\n")

@@ -6,7 +6,7 @@ ARG TORCH_OPTIONS=""
 ARG GIT_COMMIT=unknown
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    OMP_NUM_THREADS=1 MPLCONFIGDIR=/tmp/matplotlib HOME=/tmp ORT_DISABLE_TELEMETRY=1
+    OMP_NUM_THREADS=1 HOME=/tmp ORT_DISABLE_TELEMETRY=1
 WORKDIR /srv/chiron
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin chiron && install -d -o chiron -g chiron /state
 

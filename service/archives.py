@@ -33,6 +33,7 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _write(content, member, target)
         part.rename(folder)
+    # zipfile's NotImplementedError: a compression that it has not; its RuntimeError: an encrypted entry
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise ArchiveRefused(f"it is no whole .zip: {str(error)[:200]}") from error
     finally:

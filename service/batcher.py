@@ -132,7 +132,7 @@ class Batcher:
         start = time.perf_counter()
         try:
             answers = self._run_together(items)
-        except Exception as error:
+        except Exception as error:  # whatever the graph raises is the answer to its item
             answers: list[Answer] = [error] if len(items) == 1 else [self._compute([item])[0][0] for item in items]
         return answers, time.perf_counter() - start
 

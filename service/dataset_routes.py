@@ -119,7 +119,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
             archives.unpack(archive, target, settings.max_dataset_bytes)
             try:
                 return service.register(name, target, "upload")
-            except BaseException:
+            except BaseException:  # and raised again: nothing half is left
                 shutil.rmtree(target, ignore_errors=True)
                 raise
 

@@ -88,7 +88,7 @@ class Heart:
             except StoreUnavailable:
                 if time.monotonic() - renewed > self._lease_s:
                     self._ask("lost")
-            except Exception as error:
+            except Exception as error:  # whatever it is, the next beat comes
                 log.error("a beat failed", exc_info=error)
             if self.reason is not None and time.monotonic() - self._asked >= GRACE_S[self.reason]:
                 self._end(self.reason)

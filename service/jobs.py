@@ -116,7 +116,7 @@ class JobTable:
                     connection.execute(insert(SUBMISSIONS).values(key=key, digest=digest, job=job, at=now()))
                 self._note(connection, job, "state", {"state": "queued"})
                 return self._row(connection, job), True
-        except Exception as error:
+        except Exception as error:  # what writing makes of the database's errors; this one is looked for in its cause
             if not isinstance(error.__cause__, IntegrityError):
                 raise
         with reading(self._engine) as connection:  # another process took the key in between

@@ -80,7 +80,7 @@ class Sender:
         """The ids of jobs that wait in a queue of the broker, None if it does not answer."""
         try:
             with self._app.connection_for_read() as connection:
-                messages = connection.default_channel.client.lrange(queue, 0, -1)  # pyright: ignore[reportAttributeAccessIssue]
+                messages = connection.default_channel.client.lrange(queue, 0, -1)  # pyright: ignore[reportAttributeAccessIssue] - Redis' channel has one
         except (KombuError, OperationalError, RedisError, OSError):
             return None
         return {_job_of(message) for message in messages}

@@ -25,17 +25,15 @@ class QoS(redis.QoS):
         """Raises the connection's errors, and then the broker has not heard of it."""
         try:
             super().ack(delivery_tag)
-        except BaseException:
+        finally:
             virtual.QoS.ack(self, delivery_tag)
-            raise
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Raises the connection's errors, and then the broker has not heard of it."""
         try:
             super().reject(delivery_tag, requeue)
-        except BaseException:
+        finally:
             virtual.QoS.ack(self, delivery_tag)
-            raise
 
 
 class Channel(redis.Channel):

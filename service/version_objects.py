@@ -112,7 +112,7 @@ class ObjectStore:
                 self._fetch(entry, staging / file)
             self._cache.keep(staging)
             return self._cache.publish(staging, version)
-        except BaseException:
+        except BaseException:  # and raised again: nothing half is left
             shutil.rmtree(staging, ignore_errors=True)
             raise
 
@@ -219,7 +219,7 @@ class ObjectStore:
     def _ask(self, method: str, *args: object, within: float | None = None, **options: object) -> Any:
         files = self._opened[0]
         limit = {"timeout": within or ANSWER_S} if files.async_impl else {}
-        with _answering():  # every file system has errors of its own
+        with _answering():
             return getattr(files, method)(*args, **options, **limit)
 
 
@@ -241,7 +241,7 @@ def _answering() -> Iterator[None]:
         yield
     except StoreAway:
         raise
-    except Exception as error:
+    except Exception as error:  # every file system has errors of its own
         said = (str(error).splitlines() or [""])[0][:200] or "no answer in time"
         away = _Absent if isinstance(error, FileNotFoundError) else StoreAway
         raise away(f"{type(error).__name__}: {said}") from error

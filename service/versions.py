@@ -102,7 +102,7 @@ class Versions:
             (staging / LINEAGE).write_text(lineage.model_dump_json(indent=2) + "\n")
             read_bundle(staging)
             self.store.keep(staging)
-        except BaseException:
+        except BaseException:  # and raised again: nothing half is left
             shutil.rmtree(staging, ignore_errors=True)
             raise
         return staging

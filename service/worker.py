@@ -130,7 +130,7 @@ def _attempt(settings: Settings, table: JobTable, datasets: DatasetTable, lease:
         log.warning("%s: another has the job, or it was ended", error)
     except StoreUnavailable as error:
         log.error("%s: the job is left to the reconciler", error)
-    except Exception as error:
+    except Exception as error:  # whatever a job raises is its end, and not the worker's
         _fail(settings, table, lease, error)
     finally:
         done.discard()

@@ -117,7 +117,7 @@ def be_rank(connection: Connection) -> None:
     tells = say if os.environ["LOCAL_RANK"] == "0" else _nothing
     try:
         function(Watch(tells, stop.is_set, bar), *given)
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is raised where the ranks were begun
         say(_portable(error))
         raise SystemExit(1) from error
 
@@ -128,7 +128,7 @@ def _nothing(_: Any) -> None: ...
 def _portable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # pickling may raise anything
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
 

@@ -142,7 +142,7 @@ def write_bundle(
         (staging / "README.md").write_text(model_card(meta))
         staging.chmod(0o755)
         os.rename(staging, folder)
-    except BaseException:
+    except BaseException:  # and raised again: nothing half is left
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return Bundle(folder, meta)

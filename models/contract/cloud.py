@@ -108,7 +108,7 @@ def nearest(
         raise Degenerate(f"{k} nearest points want a cloud of at least {k} points; came {len(points)}")
     unit = tie_unit(_squared(centre(points)[0]))
     tree = KDTree(points)
-    distances, found = map(np.asarray, tree.query(queries, list(range(1, min(k + 1, len(points)) + 1))))  # pyright: ignore
+    distances, found = map(np.asarray, tree.query(queries, list(range(1, min(k + 1, len(points)) + 1))))  # pyright: ignore - scipy's stub
     steps = np.rint(distances**2 / unit)
     for row in np.flatnonzero((steps[:, 1:] == steps[:, :-1]).any(axis=1)):
         reach = np.sqrt((steps[row, k - 1] + 1) * unit)

@@ -53,7 +53,7 @@ def check_drawable(path: Path) -> None:
     if path.suffix.lower() not in FORMATS:
         raise UnknownFormat(f"pictures are {', '.join(FORMATS)}; came {path.name}")
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401 - whether it is installed is asked
     except ImportError as error:
         raise NoMatplotlib("pictures want matplotlib, which is not installed: pip install 'chiron[plot]'") from error
 

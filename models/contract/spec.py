@@ -72,7 +72,7 @@ class CheckSpec(_Spec):
     """Have the loader read a registered data set, every recording of it, before anything is trained on it."""
 
     kind: Literal["check"] = "check"
-    dataset: str = Field(max_length=64, pattern=DATASET_NAME)  # pyright: ignore[reportIncompatibleVariableOverride]
+    dataset: str = Field(max_length=64, pattern=DATASET_NAME)  # pyright: ignore[reportIncompatibleVariableOverride] - here it must be given
 
 
 AnySpec = TrainSpec | EvaluateSpec | BenchmarkSpec | CheckSpec

@@ -8,6 +8,7 @@ the same, which exports as one ONNX operator. (The authors' LSTM overwrites both
 # ruff: noqa: E741 - l is the paper's left
 
 import math
+from abc import ABC, abstractmethod
 from typing import TypeVar
 
 import torch
@@ -26,7 +27,7 @@ R = TypeVar("R", nn.LSTM, nn.GRU)
 ODD = 2  # which gate is the candidate, in PyTorch's order: i, f, g, o and r, z, n
 
 
-class ChiralRecurrent(nn.Module):
+class ChiralRecurrent(nn.Module, ABC):
     """Layers over time, batch first, as nn.LSTM and nn.GRU have them: two biases, uniform weights within 1 / sqrt(hidden), dropout between
     layers."""
 
@@ -73,13 +74,13 @@ class ChiralRecurrent(nn.Module):
             last.append(state)
         return x, tuple(torch.stack(parts) for parts in zip(*last, strict=True))
 
+    @abstractmethod
     def step(self, x: Gates, h: Gates, *state: Tensor) -> tuple[Tensor, ...]:
         """The states after a frame, from the gates' shares of its input and of the state before, and that state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def folded(self) -> nn.LSTM | nn.GRU:
         """The layer of PyTorch's that computes the same."""
-        raise NotImplementedError
 
     def gates(self, parts: list[Tensor]) -> Gates:
         """The gates, each of the width of the state and in its order, from the l, r, c_n and c_p of all of them stacked."""

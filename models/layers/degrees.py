@@ -8,6 +8,7 @@ of models/layers/spherical.py. So scalars and vectors are [s | v_x | v_y | v_z],
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -58,7 +59,7 @@ def invariants(f: Rows, channels: Channels) -> Float[Tensor, "nodes all_channels
     return torch.cat(found, dim=1)
 
 
-class Assembled(nn.Module):
+class Assembled(nn.Module, ABC):
     """A map whose few weights make up one large matrix: those are trained, this is made anew in each call and multiplied with."""
 
     constant: Tensor | None
@@ -70,8 +71,9 @@ class Assembled(nn.Module):
     def matrix(self) -> Float[Tensor, "width_in width_out"]:
         return self.assemble() if self.constant is None else self.constant
 
+    @abstractmethod
     def assemble(self) -> Float[Tensor, "width_in width_out"]:
-        raise NotImplementedError
+        """The matrix that the weights make up."""
 
 
 M = TypeVar("M", bound=nn.Module)

@@ -70,4 +70,4 @@ def test_what_cannot_run_is_refused(kind: type[TrainSpec] | type[EvaluateSpec], 
 
 def test_a_spec_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
-        TrainSpec(run="a").seeds = (1,)  # pyright: ignore[reportAttributeAccessIssue]
+        TrainSpec(run="a").seeds = (1,)  # pyright: ignore[reportAttributeAccessIssue] - it is what must fail

@@ -26,8 +26,8 @@ from training.data.penn_action import read_penn
 from training.run import all_runs
 
 from .test_facescape import face_of, write_obj
-from .test_human36m import h36m, motion  # noqa: F401  (fixtures)
-from .test_kinetics_skeleton import published  # noqa: F401
+from .test_human36m import h36m, motion  # noqa: F401 - fixtures
+from .test_kinetics_skeleton import published  # noqa: F401 - a fixture
 from .test_nw_ucla import write as write_sequence
 from .test_penn_action import write_mat
 
@@ -95,7 +95,7 @@ def test_data_of_a_new_kind_must_say_where_it_is_read_from():
 def test_the_body_sets_that_runs_name_are_read_as_published(
     tmp_path: Path,
     data_folder: Path,
-    h36m: Path,  # noqa: F811
+    h36m: Path,  # noqa: F811 - the fixture
 ):
     body = tmp_path / "all/body"
     body.mkdir(parents=True)
@@ -124,7 +124,7 @@ def test_the_body_sets_that_runs_name_are_read_as_published(
 
 def test_kinetics_is_read_clip_by_clip_and_its_pickle_runs_nothing(
     tmp_path: Path,
-    published: Path,  # noqa: F811
+    published: Path,  # noqa: F811 - the fixture
 ):
     folder = tmp_path / "all/body/kinetics"
     folder.mkdir(parents=True)

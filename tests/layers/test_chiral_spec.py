@@ -58,7 +58,7 @@ def test_t_undoes_itself_and_q_is_orthonormal_and_tells_even_from_odd(spec: Spec
 @specs
 def test_sides_undo_sums_and_differences(spec: Spec):
     x = rows(spec.width)
-    l, r, *centre = sides(*even_odd(x, spec), spec)  # noqa: E741
+    l, r, *centre = sides(*even_odd(x, spec), spec)  # noqa: E741 - l is the paper's left
     torch.testing.assert_close(torch.cat([l / 2, r / 2, *centre], -1), x)
 
 

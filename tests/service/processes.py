@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import httpx2
 from redis import Redis
+from redis.exceptions import RedisError
 
 from service.database import open_database
 from service.jobs import JobTable
@@ -181,7 +182,7 @@ def _server_pid(state: Path) -> int | None:
     try:
         with Redis(unix_socket_path=str(state / "redis" / "redis.sock"), socket_timeout=2) as redis:
             return int(redis.info("server")["process_id"])
-    except Exception:
+    except (RedisError, OSError):
         return None
 
 

@@ -155,7 +155,7 @@ def test_worker_api_and_broker_are_killed_at_once_and_nothing_is_lost(running: S
     job, queued = running.submit(**UNPUBLISHED), running.submit(**UNPUBLISHED, seeds=[0])
     running.reached(job, 4)
     with running.redis() as redis:
-        server = int(redis.info("server")["process_id"])  # pyright: ignore[reportIndexIssue]
+        server = int(redis.info("server")["process_id"])  # pyright: ignore[reportIndexIssue] - redis' stub
     for process in running.processes:
         process.kill()
     os.kill(server, signal.SIGKILL)
@@ -174,7 +174,7 @@ def test_api_and_broker_are_killed_and_the_broker_loses_all_and_nothing_is_lost(
     running.reached(job, 2)
     with running.redis() as redis:
         redis.flushall()
-        server = int(redis.info("server")["process_id"])  # pyright: ignore[reportIndexIssue]
+        server = int(redis.info("server")["process_id"])  # pyright: ignore[reportIndexIssue] - redis' stub
     running.processes[0].kill()
     os.kill(server, signal.SIGKILL)
     running.processes.pop(0)

@@ -156,13 +156,7 @@ def test_a_table_is_trained_for_watched_and_stopped(table, settings, monkeypatch
     monkeypatch.setitem(BENCHMARKS, "hands", one_run)
     job, _ = table.submit(BenchmarkSpec(table="hands"), "cpu")
 
-    def cancel(heart: Heart) -> None:
-        table.cancel(job.id)
-        heart.beat()
-
-    at_step(monkeypatch, 4, cancel)
-    worker.run_job(settings, job.id, ME)
-    cancelled = table.get(job.id)
+    cancelled = cancelled_at(4, job, table, settings, monkeypatch)
     assert (cancelled.state, cancelled.progress["step"]) == ("cancelled", 4)
     table.retry(job.id)
     worker.run_job(settings, job.id, ME)
@@ -257,16 +251,22 @@ def at_step(monkeypatch, step: int, act: Callable[[Heart], None]) -> None:
     monkeypatch.setattr(Pace, "told", told)
 
 
-def test_a_job_that_is_cancelled_stops_and_goes_on_when_it_is_retried(table, settings, undisturbed, monkeypatch):
-    job, _ = table.submit(SPEC, "cpu")
+def cancelled_at(step: int, job: Job, table: JobTable, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A job that was cancelled when it had taken a step."""
 
     def cancel(heart: Heart) -> None:
         table.cancel(job.id)
         heart.beat()
 
-    at_step(monkeypatch, 4, cancel)
+    at_step(monkeypatch, step, cancel)
     worker.run_job(settings, job.id, ME)
-    cancelled = table.get(job.id)
+    return table.get(job.id)
+
+
+def test_a_job_that_is_cancelled_stops_and_goes_on_when_it_is_retried(table, settings, undisturbed, monkeypatch):
+    job, _ = table.submit(SPEC, "cpu")
+
+    cancelled = cancelled_at(4, job, table, settings, monkeypatch)
     assert cancelled.state == "cancelled"
     assert cancelled.progress["step"] == 4
     assert torch.load(made(settings, cancelled, "last.ckpt"), weights_only=True)["step"] == 4
