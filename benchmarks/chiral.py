@@ -26,7 +26,7 @@ from models.layers.chiral_spec import Spec
 from models.layers.degrees import frozen
 from models.pose.ends import AveragedOverFlip, joints_as, pairs
 from models.pose.lifter import LifterConfig
-from training.export import onnx_runner, to_onnx
+from training.engine.export import onnx_runner, to_onnx
 
 RESULTS = Path(__file__).parent / "results" / "chiral.json"
 PAPER = LifterConfig(Spec.of_joints(pairs=6, centre=5, numbers=60, negated=20), nonlinearity="tanh")

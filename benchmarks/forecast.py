@@ -15,9 +15,9 @@ import torch
 from benchmarks.timing import cpu_ms, machine
 from models.contract.task import HandForecast
 from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotion, EqMotionConfig
-from training.export import onnx_runner, to_onnx
-from training.loop import keep_freed_memory
-from training.losses import mean_distance_mm
+from training.engine.export import onnx_runner, to_onnx
+from training.engine.loop import keep_freed_memory
+from training.tasks.hands.losses import mean_distance_mm
 
 RESULTS = Path(__file__).parent / "results" / "forecast.json"
 CONFIGURATIONS = {"EqMotion": STANDARD, "reference structure": REFERENCE}

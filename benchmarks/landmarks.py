@@ -14,16 +14,16 @@ import numpy as np
 import torch
 
 from benchmarks.timing import cpu_ms, machine
-from models.contract.cloud import centre, nearest, neighbours
-from models.contract.levels import levels
-from models.contract.sampling import farthest_points
 from models.contract.task import FaceLandmarks
 from models.landmarks.pointnet2 import PointNet2Config
 from models.landmarks.se3_unet import SE3UNetConfig
 from models.layers.degrees import frozen
-from training.data.faces import scans_of
-from training.data.ict import read_model
-from training.export import onnx_runner, runner, to_onnx
+from models.scans.cloud import centre, nearest, neighbours
+from models.scans.levels import levels
+from models.scans.sampling import farthest_points
+from training.engine.export import onnx_runner, runner, to_onnx
+from training.tasks.faces.data import scans_of
+from training.tasks.faces.ict import read_model
 
 RESULTS = Path(__file__).parent / "results" / "landmarks.json"
 TASK = FaceLandmarks()

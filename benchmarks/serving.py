@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.timing import cpu_ms, machine
 from models.contract.bundle import read_bundle
-from service.predictor import Predictor
+from service.inference.predictor import Predictor
 
 RESULTS = Path(__file__).parent / "results" / "serving.json"
 REQUESTS = 400

@@ -6,33 +6,43 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
-from models.contract.body import BODIES
-from models.contract.skeleton import FACE68, FACE_REGIONS, HANDS, Skeleton, carried_joints
-from service import (
-    body_routes,
-    dataset_routes,
-    examples,
-    forecast_hands,
-    job_routes,
-    landmarks_face,
-    problems,
-    version_routes,
+from models.skeletons.body import BODIES
+from models.skeletons.face import FACE68, FACE_REGIONS
+from models.skeletons.hand import HANDS, carried_joints
+from service.http import problems
+from service.http.limits import Threads
+from service.http.openapi import _publish_problems
+from service.http.problems import (
+    KINDS,
+    Problem,
+    documented,
 )
-from service.body_schemas import ActionsRequest, LiftRequest, PosesRequest
-from service.broker import EmbeddedBroker
-from service.job_service import JobService
-from service.problems import KINDS, Problem, ProblemDocument, documented
-from service.registry import Registry
-from service.schemas import HandsRequest, Health, JointOrder, LandmarkOrder, ModelInfo, ModelList, Readiness
-from service.security import RequireKey, check_bind
+from service.http.security import RequireKey, check_bind
+from service.inference.describe import ModelInfo, ModelList
+from service.inference.served import Registry
+from service.jobs.queue.broker import EmbeddedBroker
+from service.jobs.service import JobService
+from service.routes import datasets as dataset_routes
+from service.routes import jobs as job_routes
+from service.routes import versions as version_routes
+from service.routes.models import JointOrder, LandmarkOrder, _order
+from service.routes.operation import Health, Readiness
 from service.settings import Settings
-from service.telemetry import Metrics, Observe
-from service.threads import Threads
+from service.tasks.bodies import endpoint as body_routes
+from service.tasks.bodies import examples
+from service.tasks.bodies.schemas import ActionsRequest, LiftRequest, PosesRequest
+from service.tasks.faces import answers
+from service.tasks.faces import endpoint as landmarks_face
+from service.tasks.hands import endpoint as forecast_hands
+from service.tasks.hands import examples as hand_examples
+from service.tasks.hands.schemas import HandsRequest
+from service.telemetry.logs import Observe
+from service.telemetry.metrics import Metrics
 
 WEB = Path(__file__).parent / "web"
 DESCRIPTION = (
@@ -112,9 +122,9 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
         """An input to try the model with: a clip as a body for the endpoint of its kind, a scan for POST /landmarks/face."""
         model = registry.serving(name)
         if model.kind == "face-landmarks":
-            return Response(examples.scan_of_bundle(model.bundle), media_type=landmarks_face.PLY)
+            return Response(answers.scan_of_bundle(model.bundle), media_type=landmarks_face.PLY)
         if model.kind == "hand-forecast":
-            return examples.clip_of_bundle(model.bundle)
+            return hand_examples.clip_of_bundle(model.bundle)
         return examples.body_of_bundle(model.bundle)
 
     @app.get("/joints", response_model=dict[str, JointOrder], tags=["models"])
@@ -168,27 +178,3 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
 
     _publish_problems(app)
     return app
-
-
-def _order(order: Skeleton, of: Literal["hand", "body"], carried: list[str]) -> JointOrder:
-    joints, bones, mirror = list(order.joints), list(order.bones), list(order.mirror)
-    return JointOrder(of=of, joints=joints, bones=bones, mirror=mirror, carried=carried)
-
-
-def _publish_problems(app: FastAPI) -> None:
-    """Name the problem document, which no route returns by itself, in /openapi.json in place of FastAPI's error."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        own = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas = document["components"]["schemas"]
-        if schemas.pop("HTTPValidationError", None):
-            del schemas["ValidationError"]
-            schemas |= own.pop("$defs") | {"ProblemDocument": own}
-            for operation in (op for path in document["paths"].values() for op in path.values()):
-                if "HTTPValidationError" in str(operation["responses"].get("422")):
-                    del operation["responses"]["422"]  # a path's parts are text: nothing to validate
-        return document
-
-    app.openapi = openapi

@@ -15,19 +15,28 @@ import uvicorn
 from pydantic import ValidationError
 
 from models.contract.bundle import BadBundle, read_bundle
-from models.contract.cloud_files import READERS
-from models.contract.skeleton import HANDS, Hand
-from service import clip_files, scan_files
+from models.scans.files import READERS
+from models.skeletons.hand import HANDS
+from models.skeletons.skeleton import Hand
 from service.app import create_app
-from service.broker import EmbeddedBroker, NoBroker
-from service.database import StoreUnavailable
-from service.files import SAID, check_picture, check_target, open_model, sentence
-from service.registry import Registry
-from service.schemas import MAX_FPS, MIN_FPS, Heatmaps, Unit
-from service.security import UnsafeBind
+from service.http.security import UnsafeBind
+from service.inference.served import Registry
+from service.jobs.database import StoreUnavailable
+from service.jobs.queue.broker import EmbeddedBroker, NoBroker
+from service.registry.versions import Versions
 from service.settings import Settings
-from service.telemetry import log_json_lines
-from service.versions import Versions
+from service.tasks.faces import files as scan_files
+from service.tasks.faces.schemas import Heatmaps
+from service.tasks.fields import MAX_FPS, MIN_FPS, Unit
+from service.tasks.files import (
+    SAID,
+    check_picture,
+    check_target,
+    open_model,
+    sentence,
+)
+from service.tasks.hands import files as clip_files
+from service.telemetry.logs import log_json_lines
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -93,7 +102,7 @@ def worker(
     settings = _settings()
     _check_registry(settings)  # now, and not when the first training is done
     log_json_lines()
-    from service.worker_process import serve_jobs  # Celery's signals and training are for this command alone
+    from service.jobs.worker.process import serve_jobs
 
     try:
         serve_jobs(settings, device, gpu or ())

@@ -10,15 +10,15 @@ from models.pose.ends import pairs
 from models.pose.forecaster import ForecasterConfig
 from models.pose.lifter import LifterConfig
 from models.pose.recogniser import RecogniserConfig
-from training.data.action_batches import ActionBatches, ActionData
-from training.data.action_clips import ActionSet
-from training.data.bodies import BodyClip
-from training.data.body_batches import BodyAugmentation
-from training.data.lift_batches import LiftBatches, LiftData
-from training.data.lift_clips import LiftClip
-from training.data.pose_forecast_batches import PoseForecastBatches, PoseForecastData
-from training.losses import pose_distance_mm, seen_distance, smoothed_cross_entropy
-from training.run import Optimisation, Run
+from training.engine.run import Optimisation, Run
+from training.tasks.bodies.action_clips import ActionSet
+from training.tasks.bodies.action_data import ActionBatches, ActionData
+from training.tasks.bodies.batches import BodyAugmentation
+from training.tasks.bodies.clips import BodyClip
+from training.tasks.bodies.forecast_data import PoseForecastBatches, PoseForecastData
+from training.tasks.bodies.lift_clips import LiftClip
+from training.tasks.bodies.lift_data import LiftBatches, LiftData
+from training.tasks.bodies.losses import pose_distance_mm, seen_distance, smoothed_cross_entropy
 
 CLIPS = 8  # of each split and source, by four cameras: two recordings
 HDM05 = (

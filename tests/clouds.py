@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from models.contract.levels import levels
 from models.contract.task import FaceLandmarks
+from models.scans.levels import levels
 
 SMALL = FaceLandmarks(levels=(96, 40, 20), neighbours=8)
 

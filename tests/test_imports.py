@@ -67,7 +67,7 @@ module.onnxruntime.InferenceSession(sys.argv[2], providers=["CPUExecutionProvide
 """
 
 
-@pytest.mark.parametrize("module", ["service.predictor", "training.export"])
+@pytest.mark.parametrize("module", ["service.inference.predictor", "training.engine.export"])
 def test_the_runtime_keeps_no_id_of_the_device_and_reports_nothing(module: str, tmp_path: Path):
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     environment |= {"PYTHONPATH": str(CHECKOUT), "HOME": str(tmp_path)}

@@ -24,7 +24,7 @@ from laws import (
 from torch import nn
 
 from models.contract.symmetry import SYMMETRIES, Tensors, violation
-from training.export import Run, onnx_runner, to_onnx
+from training.engine.export import Run, onnx_runner, to_onnx
 
 TRIALS = 3
 BROKEN_M = 1e-3  # what breaks a law breaks it visibly: by a millimetre

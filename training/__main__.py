@@ -11,12 +11,16 @@ from torch import nn
 
 from models.contract.bundle import read_bundle
 from models.contract.spec import EvaluateSpec, TrainSpec
-from training import body_benchmark, face_benchmark, hand_benchmark
-from training.curve_plot import learning_curves
-from training.export import export
-from training.loop import BEST, load_best, train
-from training.run import Run, all_runs, folder_of, get_run
+from training.catalogue import all_runs, get_run
+from training.engine.curves import learning_curves
+from training.engine.export import export
+from training.engine.folders import folder_of
+from training.engine.loop import BEST, load_best, train
+from training.engine.run import Run
 from training.studies import STUDIES
+from training.tasks.bodies import benchmark as body_benchmark
+from training.tasks.faces import benchmark as face_benchmark
+from training.tasks.hands import benchmark as hand_benchmark
 
 BENCHMARKS = {"hands": hand_benchmark.tables, "faces": face_benchmark.tables, "bodies": body_benchmark.tables}
 

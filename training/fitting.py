@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from training.confidence import calibrate
-from training.data.faces import FaceBatches
-from training.data.facescape_batches import FaceScapeBatches
-from training.shape_prior import SCANS, fit_shape
+from training.tasks.faces.confidence import calibrate
+from training.tasks.faces.data import FaceBatches
+from training.tasks.faces.facescape_data import FaceScapeBatches
+from training.tasks.faces.shape_prior import SCANS, fit_shape
 
 
 def fit_rest(network: nn.Module, batches: FaceBatches | FaceScapeBatches) -> None:

@@ -9,9 +9,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.contract.body import get_body_order
 from models.contract.symmetry import Mirror
 from models.contract.tensor import TensorSpec
+from models.skeletons.body import get_body_order
 
 MOST_FRAMES = 10_000  # of one clip; two minutes and more at any camera's rate
 

@@ -12,9 +12,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
-from models.contract.skeleton import FACE68, HAND_PAIR, HANDS
 from models.contract.symmetry import Mirror, Moves
 from models.contract.tensor import TensorSpec, WrongShape
+from models.skeletons.face import FACE68
+from models.skeletons.hand import HAND_PAIR, HANDS
 
 
 class HandForecast(BaseModel):

@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.contract.skeleton import HAND_PAIR, HANDS
 from models.contract.task import HandForecast
 from models.layers.pairs import PairLinear, PairMap, distances, pair_perceptron, sum_over_others, towards
 from models.layers.perceptron import perceptron
 from models.layers.vectors import VectorLinear, VectorReLU
+from models.skeletons.hand import HAND_PAIR, HANDS
 
 DECIMETRES = 10.0  # metres to the unit inside, in which a hand has size 1
 JOINTS = len(HANDS["assembly101"].joints)

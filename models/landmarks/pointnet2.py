@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from models.contract.skeleton import FACE68
 from models.contract.task import FaceLandmarks
 from models.landmarks.cloud import Level, Points, centred, levels_of
 from models.landmarks.shape import ShapePrior
 from models.landmarks.voting import Answer, Confidence, heatmaps_and_weights, moments
 from models.layers.pooling import Upsampling3D
+from models.skeletons.face import FACE68
 
 DECIMETRES = 10.0  # metres to the unit inside, in which a face has size 1
 REACH = 5.0  # offsets to neighbours are tenths of it

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from models.contract.skeleton import FACE68
 from models.contract.task import FaceLandmarks
 from models.landmarks.cloud import Between, Level, Points, centred, levels_of
 from models.landmarks.shape import ShapePrior
@@ -37,6 +36,7 @@ from models.layers.degrees import (
 )
 from models.layers.pooling import Pooling3D, Reduction, Upsampling3D
 from models.layers.tensor_field import Attention, Edges, LiteralAttention, edges
+from models.skeletons.face import FACE68
 
 DECIMETRES = 10.0  # metres to the unit inside, in which a face has size 1
 SPACING = 0.07  # dm: the mean distance of neighbours in 1024 points of a face, about which its logarithm is taken

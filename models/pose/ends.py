@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.contract.body import get_body_order
 from models.contract.symmetry import Mirror
 from models.layers.chiral import Pointwise
 from models.layers.chiral_spec import Order, Spec, enter, leave, order_of
+from models.skeletons.body import get_body_order
 
 Activation = Literal["relu", "tanh"]
 RELU = 2**0.5  # the gain that keeps variances through a ReLU

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.contract.body import body_indices, get_body_order
 from models.contract.body_task import PoseLift
 from models.layers.chiral import TANH, ChiralBatchNorm, fold_norm
 from models.layers.chiral_spec import Spec
 from models.layers.chiral_time import ChiralTaps, Rows
 from models.pose.ends import RELU, Activation, Enter, Leave, activation, joints_as, pairs, twin
+from models.skeletons.body import body_indices, get_body_order
 
 TAPS = 3
 HIDDEN = pairs(256)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.contract.body import (
+from models.skeletons.body import (
     BODIES,
     body_indices,
     convert_body,
@@ -16,7 +16,7 @@ from models.contract.body import (
     sides,
     undefined_joints,
 )
-from models.contract.skeleton import Skeleton, UndefinedJoint, UnknownOrder, WrongJoints
+from models.skeletons.skeleton import Skeleton, UndefinedJoint, UnknownOrder, WrongJoints
 
 H36M, COCO, OPENPOSE, PENN = (BODIES[name] for name in ("h36m-17", "coco-17", "openpose-18", "penn-13"))
 OTHER = {"left": "right", "right": "left"}

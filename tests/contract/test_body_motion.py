@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from models.contract.body import BODIES, mirrored
-from models.contract.body_motion import (
+from models.motion.bodies import (
     about_y,
     box_of,
     boxed,
@@ -17,6 +16,7 @@ from models.contract.body_motion import (
     shown,
     steady_sample,
 )
+from models.skeletons.body import BODIES, mirrored
 
 KINECT = BODIES["nw-ucla-20"]
 

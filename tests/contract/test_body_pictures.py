@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from models.contract import body_pictures
-from models.contract.body import BODIES
-from models.contract.body_pictures import COLOURS, FRONT, MOMENTS, SIDE, View, bodies, moments
-from models.contract.pictures import UnknownFormat
+from models.pictures import bodies as body_pictures
+from models.pictures.bodies import (
+    COLOURS,
+    FRONT,
+    MOMENTS,
+    SIDE,
+    View,
+    bodies,
+    moments,
+)
+from models.pictures.page import UnknownFormat
+from models.skeletons.body import BODIES
 
 H36M, COCO = BODIES["h36m-17"], BODIES["coco-17"]
 STANDING = {  # x right as seen, y down, z forward, in metres: a person who is seen from the front

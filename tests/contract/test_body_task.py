@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from models.contract.body import BODIES, mirrored
 from models.contract.body_task import MOST_FRAMES, ActionRecognition, PoseForecast, PoseLift, of_joints
-from models.contract.skeleton import UnknownOrder
 from models.contract.symmetry import SYMMETRIES, Mirror, acted_on, violation
 from models.contract.task import FaceLandmarks, HandForecast, Task, check_inputs, check_outputs, moves, tried_sizes
 from models.contract.tensor import WrongShape
+from models.skeletons.body import BODIES, mirrored
+from models.skeletons.skeleton import UnknownOrder
 
 LIFT = PoseLift(receptive=27, seen_order="coco-17", confidence=True)
 FORECAST = PoseForecast(order="penn-13", past=8, future=16, fps=15)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.contract.clip import (
+from models.contract.symmetry import random_rotation
+from models.motion.hands import (
     GapTooLong,
     HandClip,
     TooFewFrames,
@@ -20,7 +21,6 @@ from models.contract.clip import (
     sample,
     to_metres,
 )
-from models.contract.symmetry import random_rotation
 
 
 def some_clip(frames: int, fps: float = 30.0, hands: int = 2, seed: int = 0) -> HandClip:

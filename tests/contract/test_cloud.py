@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.contract.cloud import (
+from models.contract.symmetry import random_rotation
+from models.scans.cloud import (
     MIN_POINTS,
     BadCloud,
     Degenerate,
@@ -21,9 +22,8 @@ from models.contract.cloud import (
     neighbours,
     tie_unit,
 )
-from models.contract.cloud_files import read_scan
-from models.contract.sampling import farthest_points, sample_surface, thinned
-from models.contract.symmetry import random_rotation
+from models.scans.files import read_scan
+from models.scans.sampling import farthest_points, sample_surface, thinned
 
 SAMPLES, NEIGHBOURS = 1024, 16
 REACH_M = 10.0

@@ -15,8 +15,16 @@ import trimesh
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from models.contract.cloud import BadCloud, Degenerate, NotFinite, Scan, TooBig, UnknownSuffix, Unreadable
-from models.contract.cloud_files import READERS, read_scan
+from models.scans.cloud import (
+    BadCloud,
+    Degenerate,
+    NotFinite,
+    Scan,
+    TooBig,
+    UnknownSuffix,
+    Unreadable,
+)
+from models.scans.files import READERS, read_scan
 
 POINTS = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32).astype(np.float64)  # every format holds them
 TRIANGLES = np.random.default_rng(1).permuted(np.tile(np.arange(24), (30, 1)), axis=1)[:, :3]

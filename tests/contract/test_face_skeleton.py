@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.contract.skeleton import FACE68, FACE_REGIONS, INTEROCULAR
+from models.skeletons.face import FACE68, FACE_REGIONS, INTEROCULAR
 
 
 def test_the_landmarks_are_in_ibug_order():

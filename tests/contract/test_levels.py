@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 from clouds import SMALL, bumpy_cloud
 
-from models.contract.cloud import Degenerate
-from models.contract.levels import REACH_M, find, levels, nose
 from models.contract.symmetry import random_rotation
 from models.contract.task import check_inputs
+from models.scans.cloud import Degenerate
+from models.scans.levels import (
+    REACH_M,
+    find,
+    levels,
+    nose,
+)
 
 
 def test_the_tensors_are_those_of_the_task():

@@ -9,12 +9,20 @@ import numpy as np
 import pytest
 from laws import hand_motion
 
-from models.contract import pictures
-from models.contract.pictures import NoMatplotlib, UnknownFormat, face, strip
-from models.contract.skeleton import FACE68, FACE_REGIONS
-from models.contract.surfels import EDGE_ON, Frame, Surfels, surfels, view
 from models.contract.symmetry import random_rotation
-from models.contract.upright import Upright, frontal
+from models.pictures import page as pictures
+from models.pictures.face import face
+from models.pictures.hands import strip
+from models.pictures.page import NoMatplotlib, UnknownFormat
+from models.pictures.surfels import (
+    EDGE_ON,
+    Frame,
+    Surfels,
+    surfels,
+    view,
+)
+from models.pictures.upright import Upright, frontal
+from models.skeletons.face import FACE68, FACE_REGIONS
 
 
 def made_face(points: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -253,7 +261,7 @@ def test_without_matplotlib_the_error_says_what_to_install(tmp_path: Path, monke
 
 
 def test_matplotlib_is_not_loaded_until_something_is_drawn():
-    code = "import models.contract.pictures, sys; assert 'matplotlib' not in sys.modules"
+    code = "import models.pictures.page, sys; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[2])
 
 

@@ -5,23 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.contract.skeleton import (
+from models.contract.symmetry import random_rotation
+from models.skeletons.hand import (
     ASSEMBLY101,
     HAND_PAIR,
     HANDS,
-    LEFT_RIGHT,
     PALM,
-    Skeleton,
-    UndefinedJoint,
-    UnknownOrder,
-    WrongJoints,
     carried_joints,
     carry,
     convert,
     get_hand_order,
     palm_centre,
 )
-from models.contract.symmetry import random_rotation
+from models.skeletons.skeleton import LEFT_RIGHT, Skeleton, UndefinedJoint, UnknownOrder, WrongJoints
 
 # as the data set publishes them, and as its joints are named in our files
 ASSEMBLY101_BONES = (

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.contract.skeleton import HAND_PAIR
 from models.contract.symmetry import SYMMETRIES, mirror_swap, random_rotation, rotation, translation, violation
+from models.skeletons.hand import HAND_PAIR
 
 POINTS = np.random.default_rng(0).normal(size=(2, 5, 42, 3))
 

@@ -8,12 +8,25 @@ import pytest
 from clouds import bumpy_cloud
 from scipy.spatial.transform import Rotation
 
-from models.contract.cloud import Degenerate, NotFinite
 from models.contract.symmetry import random_rotation
-from training.data.alignment import SHIFT_M, TIERS, Rigid, Template, align, pose, template_of
-from training.data.ict import SEEDS, FaceModel, read_model
-from training.data.real_faces import real_faces
-from training.data.scans import CLEAN, VARIED, Scanner, scan
+from models.scans.cloud import Degenerate, NotFinite
+from training.tasks.faces.alignment import (
+    SHIFT_M,
+    TIERS,
+    Rigid,
+    Template,
+    align,
+    pose,
+    template_of,
+)
+from training.tasks.faces.ict import SEEDS, FaceModel, read_model
+from training.tasks.faces.real_faces import real_faces
+from training.tasks.faces.scanner import (
+    CLEAN,
+    VARIED,
+    Scanner,
+    scan,
+)
 
 PEOPLE = 20
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import training.data.assembly101 as assembly101
-from training.data.assembly101 import (
+import training.tasks.hands.assembly101 as assembly101
+from training.tasks.hands.assembly101 import (
     MalformedRelease,
     Segment,
     UnknownChoice,
@@ -22,8 +22,8 @@ from training.data.assembly101 import (
     read_poses,
     read_segments,
 )
-from training.data.hands_npz import read_hands
-from training.data.windows import PRESETS, Window, cut
+from training.tasks.hands.npz import read_hands
+from training.tasks.hands.windows import PRESETS, Window, cut
 
 OFFICIAL = (
     "id,video,start_frame,end_frame,action_id,verb_id,noun_id,"

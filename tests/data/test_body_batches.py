@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.contract.body import BODIES, convert_body, mirrored
-from models.contract.body_motion import edge_padded
-from training.body_floors import lifting_floor, recognition_floor
-from training.data.action_batches import ActionData
-from training.data.action_clips import ActionSet
-from training.data.bodies import UnknownBodies
-from training.data.body_batches import BodyAugmentation, Deck, as_seen
-from training.data.body_sources import lift_clips
-from training.data.lift_batches import LiftData, known_run
-from training.data.pose_forecast_batches import PoseForecastData
-from training.pose_metrics import mpjpe_mm
+from models.motion.bodies import edge_padded
+from models.skeletons.body import BODIES, convert_body, mirrored
+from training.tasks.bodies.action_clips import ActionSet
+from training.tasks.bodies.action_data import ActionData
+from training.tasks.bodies.batches import BodyAugmentation, Deck, as_seen
+from training.tasks.bodies.clips import UnknownBodies
+from training.tasks.bodies.floors import lifting_floor, recognition_floor
+from training.tasks.bodies.forecast_data import PoseForecastData
+from training.tasks.bodies.lift_data import LiftData, known_run
+from training.tasks.bodies.metrics import mpjpe_mm
+from training.tasks.bodies.sources import lift_clips
 
 H36M, PENN = BODIES["h36m-17"], BODIES["penn-13"]
 ALL_CHANGES = BodyAugmentation(mirror=0.5, drop=0.1, crop=0.8, turn_deg=20)

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.contract.body import body_indices, mirrored
-from training.data.bodies import (
+from models.skeletons.body import body_indices, mirrored
+from training.data.splits import Split
+from training.data.untrusted import UntrustedFile
+from training.tasks.bodies.clips import (
     BodyClip,
     MalformedBodies,
     MirroredMotion,
-    Split,
     UnknownBodies,
     class_mirror,
     confidence_of,
@@ -21,8 +22,7 @@ from training.data.bodies import (
     hold_out,
     seen_points,
 )
-from training.data.body_npz import SOURCES, UP, read_bodies
-from training.data.untrusted import UntrustedFile
+from training.tasks.bodies.readers.npz import SOURCES, UP, read_bodies
 
 MOTION = ("hdm05_11", "cmu_9act", "reactidle", "bandai_namco")
 

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from models.contract.body import BODIES, body_indices, mirrored
-from models.contract.body_motion import denormalise, normalise
-from training.data.body_npz import read_bodies
-from training.data.cameras import (
+from models.motion.bodies import denormalise, normalise
+from models.skeletons.body import BODIES, body_indices, mirrored
+from training.tasks.bodies.readers.cameras import (
     Camera,
     MalformedRig,
     on_the_spot,
@@ -19,7 +18,8 @@ from training.data.cameras import (
     rotation_of,
     to_camera,
 )
-from training.data.studio_cameras import human36m_cameras, humaneva_cameras
+from training.tasks.bodies.readers.npz import read_bodies
+from training.tasks.bodies.readers.studio_cameras import human36m_cameras, humaneva_cameras
 
 STUDIOS = [
     (studio, subject, camera)

@@ -16,14 +16,16 @@ import numpy as np
 import pytest
 import scipy.io
 
-from training.data import checks, parts
-from training.data.bodies import BodyClip
-from training.data.checks import PARTS, MalformedData, check
-from training.data.facescape import SPLITS, TOPOLOGIES, split_of
-from training.data.nw_ucla import read_nw_ucla
+from training import check as checks
+from training.catalogue import all_runs
+from training.check import PARTS, check
+from training.data import parts
 from training.data.parts import parts_of
-from training.data.penn_action import read_penn
-from training.run import all_runs
+from training.data.reading import MalformedData
+from training.tasks.bodies.clips import BodyClip
+from training.tasks.bodies.readers.nw_ucla import read_nw_ucla
+from training.tasks.bodies.readers.penn_action import read_penn
+from training.tasks.faces.facescape import SPLITS, TOPOLOGIES, split_of
 
 from .test_facescape import face_of, write_obj
 from .test_human36m import h36m, motion  # noqa: F401 - fixtures

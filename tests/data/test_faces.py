@@ -7,12 +7,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.contract.levels import REACH_M
-from models.contract.skeleton import FACE68, INTEROCULAR
 from models.contract.task import FaceLandmarks, check_inputs
-from training.data.faces import FaceBatches, FaceData, batch_of, draw, scans_of, turned
-from training.data.ict import SEEDS, FaceModel, MalformedModel, read_model
-from training.data.scans import CLEAN, VARIED, Scanner, scan
+from models.scans.levels import REACH_M
+from models.skeletons.face import FACE68, INTEROCULAR
+from training.tasks.faces.data import (
+    FaceBatches,
+    FaceData,
+    batch_of,
+    draw,
+    scans_of,
+    turned,
+)
+from training.tasks.faces.ict import (
+    SEEDS,
+    FaceModel,
+    MalformedModel,
+    read_model,
+)
+from training.tasks.faces.scanner import (
+    CLEAN,
+    VARIED,
+    Scanner,
+    scan,
+)
 
 TASK = FaceLandmarks(levels=(256, 96, 32))
 NOSE = FACE68.joints.index("nose_tip")

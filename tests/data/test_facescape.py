@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.contract.sampling import sample_surface
-from training.data.facescape import (
+from models.scans.sampling import sample_surface
+from training.data.untrusted import UntrustedFile
+from training.tasks.faces.facescape import (
     EXPRESSIONS,
     SPLITS,
     TOPOLOGIES,
@@ -23,8 +24,7 @@ from training.data.facescape import (
     read_mesh,
     split_of,
 )
-from training.data.facescape_reference import SIGMA, MalformedReference, read_reference
-from training.data.untrusted import UntrustedFile
+from training.tasks.faces.facescape_reference import SIGMA, MalformedReference, read_reference
 
 V10, V16 = TOPOLOGIES
 

@@ -8,10 +8,21 @@ import torch
 from laws import NARROW
 
 from models.contract.task import FaceLandmarks, check_inputs
-from training.data import facescape_batches
-from training.data.facescape import SPLITS, Mesh, UnknownChoice, split_of
-from training.data.facescape_batches import CHIN, NOSE, FaceScapeBatches, FaceScapeData, front
-from training.landmark_losses import LandmarkLoss
+from training.tasks.faces import facescape_data as facescape_batches
+from training.tasks.faces.facescape import (
+    SPLITS,
+    Mesh,
+    UnknownChoice,
+    split_of,
+)
+from training.tasks.faces.facescape_data import (
+    CHIN,
+    NOSE,
+    FaceScapeBatches,
+    FaceScapeData,
+    front,
+)
+from training.tasks.faces.losses import LandmarkLoss
 
 TASK = FaceLandmarks(levels=(256, 96, 32))
 VERTICES = 26_317

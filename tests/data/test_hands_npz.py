@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.hands_npz import MalformedSource, UnknownSource, read_hands
+from training.tasks.hands.npz import MalformedSource, UnknownSource, read_hands
 
 SOURCES = ("assembly101_sample", "manipnet", "humoto", "tzionas", "leap")
 

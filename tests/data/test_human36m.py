@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from models.contract.body import BODIES, convert_body
-from models.contract.skeleton import Skeleton
-from training.data.bodies import MalformedBodies, MirroredMotion, UnknownBodies
-from training.data.body_npz import read_bodies
-from training.data.cameras import project, to_camera
-from training.data.human36m import MOVING, read_human36m, read_humaneva
-from training.data.lift_batches import LiftData
-from training.data.studio_cameras import human36m_cameras, humaneva_cameras
+from models.skeletons.body import BODIES, convert_body
+from models.skeletons.skeleton import Skeleton
 from training.data.untrusted import UntrustedFile
-from training.data.videopose3d import read_detections, read_motion
+from training.tasks.bodies.clips import MalformedBodies, MirroredMotion, UnknownBodies
+from training.tasks.bodies.lift_data import LiftData
+from training.tasks.bodies.readers.cameras import project, to_camera
+from training.tasks.bodies.readers.human36m import MOVING, read_human36m, read_humaneva
+from training.tasks.bodies.readers.npz import read_bodies
+from training.tasks.bodies.readers.studio_cameras import human36m_cameras, humaneva_cameras
+from training.tasks.bodies.readers.videopose3d import read_detections, read_motion
 
 H36M, COCO, MPII, EVA = (BODIES[name] for name in ("h36m-17", "coco-17", "mpii-16", "humaneva-15"))
 SYMMETRY = {  # as VideoPose3D writes them; those of mpii do not pair off in this order

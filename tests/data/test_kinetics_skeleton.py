@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.contract.body import mirrored
-from models.contract.body_motion import shown
-from training.data.action_batches import ActionData
-from training.data.bodies import MalformedBodies, UnknownBodies
-from training.data.kinetics_skeleton import OPENPOSE, read_kinetics, read_video
+from models.motion.bodies import shown
+from models.skeletons.body import mirrored
 from training.data.untrusted import UntrustedFile
+from training.tasks.bodies.action_data import ActionData
+from training.tasks.bodies.clips import MalformedBodies, UnknownBodies
+from training.tasks.bodies.readers.kinetics_skeleton import OPENPOSE, read_kinetics, read_video
 
 
 def a_video(seed: int, label: int = 3) -> dict:

@@ -6,8 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.bodies import BodyClip, MalformedBodies, MirroredMotion, UnknownBodies, handedness
-from training.data.nw_ucla import CLASSES, CODES, KINECT, UP, read_nw_ucla
+from training.tasks.bodies.clips import (
+    BodyClip,
+    MalformedBodies,
+    MirroredMotion,
+    UnknownBodies,
+    handedness,
+)
+from training.tasks.bodies.readers.nw_ucla import (
+    CLASSES,
+    CODES,
+    KINECT,
+    UP,
+    read_nw_ucla,
+)
 
 
 @pytest.fixture(scope="module")

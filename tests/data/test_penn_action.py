@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import scipy.io
 
-from models.contract.body import BODIES
-from models.contract.body_motion import box_of, boxed, penn_sample
-from training.data.bodies import BodyClip, MalformedBodies, UnknownBodies
-from training.data.penn_action import OFFICIAL_NAMES, read_labels, read_npz, read_penn
-from training.pose_metrics import pck, pck_legacy_pairing
+from models.motion.bodies import box_of, boxed, penn_sample
+from models.skeletons.body import BODIES
+from training.tasks.bodies.clips import BodyClip, MalformedBodies, UnknownBodies
+from training.tasks.bodies.metrics import pck, pck_legacy_pairing
+from training.tasks.bodies.readers.penn_action import (
+    OFFICIAL_NAMES,
+    read_labels,
+    read_npz,
+    read_penn,
+)
 
 ZERO_VELOCITY = [80.1, 63.5, 54.4, 49.1, 45.8, 43.7, 42.0, 40.6, 39.4, 38.5, 38.0, 37.7, 37.5, 37.4, 37.4, 37.5]
 ZERO_VELOCITY_LEGACY = [82.3, 69.0, 61.6, 57.1, 54.2, 52.1, 50.5, 49.1, 48.0, 47.1, 46.6, 46.2, 45.9, 45.8, 45.7, 45.8]

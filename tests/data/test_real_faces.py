@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
-from models.contract.cloud_files import read_scan
-from models.contract.sampling import sample_surface
-from models.contract.skeleton import FACE68, INTEROCULAR
-from training.data.real_faces import MalformedFace, RealFace, real_faces
+from models.scans.files import read_scan
+from models.scans.sampling import sample_surface
+from models.skeletons.face import FACE68, INTEROCULAR
+from training.tasks.faces.real_faces import MalformedFace, RealFace, real_faces
 
 NOSE = FACE68.joints.index("nose_tip")
 

@@ -5,10 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.contract.clip import clip_of, resample
-from training.data.hands_npz import read_hands
+from models.motion.hands import clip_of, resample
 from training.data.recordings import Recording
-from training.data.windows import PRESETS, TooSlow, Window, WindowSet, WrongHands, cut
+from training.tasks.hands.npz import read_hands
+from training.tasks.hands.windows import (
+    PRESETS,
+    TooSlow,
+    Window,
+    WindowSet,
+    WrongHands,
+    cut,
+)
 
 
 def counting(frames: int, fps: float = 30.0, hands: int = 2, absent=()) -> Recording:

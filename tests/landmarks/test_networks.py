@@ -9,14 +9,14 @@ from clouds import SMALL, bumpy_cloud, inputs_of
 from laws import DOUBLE_M, FACE_LAWS, FACES, NARROW, SINGLE_M, Law, correcting, shaken
 from torch import Tensor, nn
 
-from models.contract.levels import levels
 from models.contract.symmetry import Tensors, random_rotation, violation
 from models.contract.task import FaceLandmarks, check_inputs, check_outputs, moves
 from models.landmarks.pointnet2 import PointNet2Config
 from models.landmarks.se3_unet import SE3UNet, SE3UNetConfig
 from models.layers.degrees import frozen
-from training.export import onnx_runner, to_onnx
-from training.landmark_losses import LandmarkLoss
+from models.scans.levels import levels
+from training.engine.export import onnx_runner, to_onnx
+from training.tasks.faces.losses import LandmarkLoss
 
 every_law = pytest.mark.parametrize("law", FACE_LAWS.values(), ids=FACE_LAWS)
 every_se3_unet = pytest.mark.parametrize("name", [name for name in FACES if name.startswith("se3-unet")])

@@ -9,8 +9,8 @@ from torch import Tensor
 from models.contract.symmetry import random_rotation
 from models.contract.task import FaceLandmarks
 from models.landmarks.shape import ShapePrior
-from training.data.faces import FaceData, batch_of
-from training.shape_prior import correction, fit_shape
+from training.tasks.faces.data import FaceData, batch_of
+from training.tasks.faces.shape_prior import correction, fit_shape
 
 TASK = FaceLandmarks(levels=(256, 96, 32), neighbours=8)
 

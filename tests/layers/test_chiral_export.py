@@ -26,7 +26,7 @@ from models.layers.chiral import (
 from models.layers.chiral_recurrent import ChiralGRU, ChiralLSTM
 from models.layers.chiral_spec import FlipAveraged, Spec, enter, leave, mirrored, order_of, transform
 from models.layers.degrees import frozen
-from training.export import Run, onnx_runner, to_onnx
+from training.engine.export import Run, onnx_runner, to_onnx
 
 FRAMES = 7
 HIDDEN = Spec(4, 6, 3, 5)

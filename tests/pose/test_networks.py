@@ -19,7 +19,7 @@ from models.pose.ends import AveragedOverFlip, pairs
 from models.pose.forecaster import ForecasterConfig
 from models.pose.lifter import LifterConfig, UnsuitableWindow
 from models.pose.recogniser import RecogniserConfig
-from training.export import onnx_runner, runner, to_onnx
+from training.engine.export import onnx_runner, runner, to_onnx
 
 SINGLE, DOUBLE, VISIBLE = 1e-6, 1e-12, 1e-2  # of answers of size 1
 ROUNDED = 3e-6  # another order of sums, through up to twenty maps

@@ -15,9 +15,9 @@ from torch import nn
 from models.contract.body_task import ActionRecognition, of_joints
 from models.pose.ends import pairs
 from models.pose.recogniser import Recogniser, RecogniserConfig
-from training.body_report import answers, scores
-from training.data.action_batches import ActionBatches, ActionData
-from training.losses import smoothed_cross_entropy
+from training.tasks.bodies.action_data import ActionBatches, ActionData
+from training.tasks.bodies.losses import smoothed_cross_entropy
+from training.tasks.bodies.report import answers, scores
 
 CLASSES = ("raise-up-left-hand", "raise-up-right-hand", "wave-left-hand", "wave-right-hand")
 FRAMES, STEPS = 24, 40

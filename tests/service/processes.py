@@ -17,8 +17,8 @@ import httpx2
 from redis import Redis
 from redis.exceptions import RedisError
 
-from service.database import open_database
-from service.jobs import JobTable
+from service.jobs.database import open_database
+from service.jobs.table import JobTable
 from service.settings import Settings
 
 T = TypeVar("T")

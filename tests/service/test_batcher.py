@@ -9,8 +9,9 @@ import pytest
 
 from models.contract.bundle import read_bundle
 from models.contract.symmetry import Tensors
-from service.batcher import Batcher, QueueFull
-from service.predictor import Predictor
+from service.http.problems import QueueFull
+from service.inference.batcher import Batcher
+from service.inference.predictor import Predictor
 
 from .conftest import moving_hands
 

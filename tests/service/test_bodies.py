@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from models.contract.body import BODIES, get_body_order, mirrored
-from models.contract.body_motion import about_y
 from models.contract.body_task import ActionRecognition, PoseForecast
-from service import lift_poses
+from models.motion.bodies import about_y
+from models.skeletons.body import BODIES, get_body_order, mirrored
 from service.app import create_app
 from service.settings import Settings
+from service.tasks.bodies import lift as lift_poses
 
 from .conftest import ARMS, make_forecaster, make_recogniser, moving_body
 from .test_forecast_hands import MSGPACK, NPY, npy
@@ -331,7 +331,7 @@ def test_a_large_body_is_handled_beside_the_event_loop_to_the_same_answer(client
     for path, base, field, frames, dims, scale in REQUESTS.values():
         clip = moving_body(frames, dims) * scale
         here = ask(client, path, base, **{field: clip})
-        monkeypatch.setattr("service.body_routes.DECODE_ON_LOOP", 10)
+        monkeypatch.setattr("service.tasks.bodies.endpoint.DECODE_ON_LOOP", 10)
         assert ask(client, path, base, **{field: clip}) == here
         monkeypatch.undo()
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.contract.body import BODIES
-from service.problems import MEDIA_TYPE
+from models.skeletons.body import BODIES
+from service.http.problems import MEDIA_TYPE
 
 from .conftest import moving_body
 from .test_bodies import ACTIONS, CLIP, FORECAST, LIFT, LIFTED, PAST

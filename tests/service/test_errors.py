@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.problems import KINDS, MEDIA_TYPE
-from service.wire import TYPES
+from service.http.negotiation import TYPES
+from service.http.problems import KINDS, MEDIA_TYPE
 
 from .conftest import MAX_BODY, moving_hands
 from .test_forecast_hands import MSGPACK, NPY, URL, npy
@@ -309,7 +309,7 @@ def test_an_error_that_nobody_expected_is_a_problem_without_its_secrets(client, 
     def broken(*_: object) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr("service.hands.prepare", broken)
+    monkeypatch.setattr("service.tasks.hands.prepare.prepare", broken)
     response = client.post(URL, json={**BASE, "past": GOOD})
     assert "swordfish" not in problem_of(response, "internal")["detail"]
     assert any("swordfish" in str(record.exc_info) for record in caplog.records)

@@ -9,12 +9,12 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import faces
 from service.app import create_app
-from service.bodies import Room
-from service.landmarks_face import ERRORS
-from service.problems import MEDIA_TYPE, Problem
+from service.http.limits import Room
+from service.http.problems import MEDIA_TYPE, Problem
 from service.settings import Settings
+from service.tasks.faces import prepare as faces
+from service.tasks.faces.endpoint import ERRORS
 
 from .conftest import MAX_SCAN
 from .test_errors import damaged, problem_of
@@ -282,7 +282,7 @@ def test_an_error_that_nobody_expected_is_a_problem_without_its_secrets(client, 
     def broken(*_: object) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr("service.faces.prepare", broken)
+    monkeypatch.setattr("service.tasks.faces.prepare.prepare", broken)
     response = client.post(URL, content=npy(CLOUD), headers={"content-type": NPY})
     assert "swordfish" not in problem_of(response, "internal")["detail"]
 

@@ -12,13 +12,13 @@ import torch
 from clouds import bumpy_cloud, inputs_of
 from laws import NARROW, shaken
 
-from models.contract.cloud_files import read_scan
-from models.contract.levels import find
-from models.contract.skeleton import INTEROCULAR
 from models.contract.symmetry import random_rotation
 from models.contract.task import FaceLandmarks
 from models.layers.degrees import frozen
-from training.export import onnx_runner, to_onnx
+from models.scans.files import read_scan
+from models.scans.levels import find
+from models.skeletons.face import INTEROCULAR
+from training.engine.export import onnx_runner, to_onnx
 
 from .conftest import make_bundle
 from .test_landmarks_face import NPZ, URL, npy, npz, ply, triangles_of

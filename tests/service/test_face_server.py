@@ -11,9 +11,9 @@ import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
-from service import faces
 from service.app import create_app
 from service.settings import Settings
+from service.tasks.faces import prepare as faces
 
 from .conftest import MAX_SCAN
 from .test_errors import problem_of

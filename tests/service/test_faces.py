@@ -8,14 +8,23 @@ import pytest
 from clouds import bumpy_cloud
 
 from models.contract.bundle import read_bundle
-from models.contract.clip import UNITS
-from models.contract.cloud import Degenerate, Scan, TooBig
-from models.contract.cloud_files import read_scan
-from models.contract.levels import Face, find
 from models.contract.symmetry import random_rotation
-from service import faces
-from service.faces import NoFace, Question, UnclearUnits, prepare, typical_radius, unit_of
-from service.predictor import Predictor
+from models.motion.hands import UNITS
+from models.scans.cloud import Degenerate, Scan, TooBig
+from models.scans.files import read_scan
+from models.scans.levels import Face, find
+from models.skeletons import face as face_skeleton
+from service.inference.predictor import Predictor
+from service.tasks.faces import answers
+from service.tasks.faces import prepare as faces
+from service.tasks.faces.prepare import (
+    NoFace,
+    Question,
+    UnclearUnits,
+    prepare,
+    typical_radius,
+    unit_of,
+)
 
 CLOUD = bumpy_cloud(3000)
 SCAN = Scan(CLOUD, None)
@@ -105,7 +114,7 @@ def test_an_answer_that_is_not_finite_is_no_face(found, broken):
 
 def test_json_is_made_of_plain_values(found, bundle):
     question, face = found
-    answer = json.loads(faces.json_bytes(faces.document(question, face, bundle.meta, "points")))
+    answer = json.loads(answers.json_bytes(answers.document(question, face, bundle.meta, "points")))
     assert len(answer["landmarks"]) == 68
     assert np.abs(np.array(answer["landmarks"][5]["position"]) - face.landmarks[5]).max() <= 5.1e-10
     assert np.abs(np.array(answer["heatmaps"]["values"]) - face.heatmaps).max() <= 6e-7
@@ -115,11 +124,11 @@ def test_json_is_made_of_plain_values(found, bundle):
 def test_positions_are_written_to_a_nanometre(bundle, unit, decimals):
     question = prepare(Scan((CLOUD + np.pi) / UNITS[unit], None), unit)
     face = find(question.points, bundle.meta.task, Predictor(bundle).run)
-    answer = json.loads(faces.json_bytes(faces.document(question, face, bundle.meta)))
+    answer = json.loads(answers.json_bytes(answers.document(question, face, bundle.meta)))
     numbers = [x for landmark in answer["landmarks"] for x in landmark["position"]]
     assert all(round(x, decimals) == x for x in numbers)
     assert any(round(x, decimals - 1) != x for x in numbers)
 
 
 def test_every_region_has_a_colour():
-    assert set(faces.COLOURS) == set(faces.FACE_REGIONS)
+    assert set(answers.COLOURS) == set(face_skeleton.FACE_REGIONS)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from models.contract.skeleton import ASSEMBLY101, HANDS
 from models.contract.symmetry import SYMMETRIES
-from service import forecast_hands
+from models.skeletons.hand import ASSEMBLY101, HANDS
 from service.app import create_app
 from service.settings import Settings
+from service.tasks.hands import endpoint as forecast_hands
 
 from .conftest import moving_hands
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.queues import TASK, Sender, celery_app
+from service.jobs.queue.celery_app import TASK, Sender, celery_app
 from service.settings import Settings
 
 from .conftest import moving_hands
@@ -242,7 +242,7 @@ def test_what_cannot_be_run_fails_by_itself_and_the_worker_goes_on(running: Stac
     assert ended["state"] == "failed"
     assert ended["error"]["type"] == "UnknownRun"
     assert "there are" in ended["error"]["detail"]
-    assert ended["error"]["lines"][-1].startswith("training.run.UnknownRun")
+    assert ended["error"]["lines"][-1].startswith("training.catalogue.UnknownRun")
     assert "no table 'no-such-table'" in running.ended(table)["error"]["detail"]
     assert running.ended(good)["state"] == "succeeded"
 

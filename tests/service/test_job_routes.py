@@ -6,12 +6,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from models.contract.spec import TrainSpec
-from service import artifacts
 from service.app import create_app
-from service.database import open_database
-from service.jobs import JobTable
+from service.jobs import artifacts
+from service.jobs.database import open_database
+from service.jobs.table import JobTable
+from service.jobs.workers import WorkerTable
 from service.settings import Settings
-from service.workers import WorkerTable
 
 from .test_errors import problem_of
 

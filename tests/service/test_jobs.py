@@ -15,10 +15,23 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, update
 
 from models.contract.spec import BenchmarkSpec, EvaluateSpec, TrainSpec
-from service.database import StoreUnavailable, now, open_database, reading, writing
-from service.job_tables import JOBS, METADATA
-from service.jobs import MAX_LOSSES, JobTable, KeyReused, LostLease, UnknownJob, WrongState
-from service.workers import WorkerTable, queue_of, queues_of
+from service.jobs.database import (
+    StoreUnavailable,
+    now,
+    open_database,
+    reading,
+    writing,
+)
+from service.jobs.schema import JOBS, METADATA
+from service.jobs.table import (
+    MAX_LOSSES,
+    JobTable,
+    KeyReused,
+    LostLease,
+    UnknownJob,
+    WrongState,
+)
+from service.jobs.workers import WorkerTable, queue_of, queues_of
 
 SPEC = TrainSpec(run="hands-eqmotion", seeds=(3,))
 
@@ -297,7 +310,7 @@ def test_a_job_that_outlives_too_many_workers_fails_and_may_be_retried(table, en
 def test_what_the_broker_was_not_told_or_was_told_long_ago_is_known(table, monkeypatch):
     table.submit(SPEC, "cpu")
     assert table.unsent(older_s=60) == [], "who made it is about to send it"
-    monkeypatch.setattr("service.jobs.JUST_MADE_S", -1)
+    monkeypatch.setattr("service.jobs.table.JUST_MADE_S", -1)
     table.cancel(table.jobs()[0].id)
     one, two = (table.submit(SPEC, "cpu")[0].id for _ in range(2))
     table.sent(one)
@@ -311,8 +324,8 @@ def test_what_the_broker_was_not_told_or_was_told_long_ago_is_known(table, monke
 
 RACER = """
 import sys
-from service.database import open_database
-from service.jobs import JobTable
+from service.jobs.database import open_database
+from service.jobs.table import JobTable
 url, name = sys.argv[1:]
 table = JobTable(open_database(url), lease_s=60)
 for line in sys.stdin:

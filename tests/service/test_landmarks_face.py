@@ -10,13 +10,13 @@ from clouds import bumpy_cloud
 from fastapi.testclient import TestClient
 from scipy.spatial import ConvexHull
 
-from models.contract.cloud_files import read_scan
-from models.contract.skeleton import FACE68, FACE_REGIONS
 from models.contract.symmetry import random_rotation
-from service import faces
+from models.scans.files import read_scan
+from models.skeletons.face import FACE68, FACE_REGIONS
 from service.app import create_app
-from service.schemas import FaceAnswer
 from service.settings import Settings
+from service.tasks.faces import prepare as faces
+from service.tasks.faces.schemas import FaceAnswer
 
 URL = "/landmarks/face"
 OCTETS, NPY, NPZ, PLY = "application/octet-stream", "application/x-npy", "application/x-npz", "model/vnd.ply"

@@ -6,7 +6,7 @@ import pytest
 from models.contract.bundle import read_bundle
 from models.contract.runtime import onnxruntime
 from models.contract.tensor import WrongShape
-from service.predictor import Predictor, ProviderUnavailable, calibrate
+from service.inference.predictor import Predictor, ProviderUnavailable, calibrate
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from fastapi.testclient import TestClient
 
 from models.contract.bundle import EXAMPLE, META, MODEL
 from service.app import create_app
-from service.batcher import Batcher, QueueFull
+from service.http.problems import QueueFull
+from service.inference.batcher import Batcher
 from service.settings import Settings
 
 from .conftest import moving_hands

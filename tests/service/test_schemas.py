@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from pydantic import create_model
 
-from models.contract.body import BODIES
 from models.contract.bundle import read_bundle
-from models.contract.cloud_files import READERS
-from models.contract.skeleton import HANDS
-from service import body_routes, examples, uploads
-from service.body_schemas import (
+from models.scans.files import READERS
+from models.skeletons.body import BODIES
+from models.skeletons.hand import HANDS
+from service.http.problems import KINDS, MEDIA_TYPE
+from service.tasks.bodies import endpoint as body_routes
+from service.tasks.bodies import examples
+from service.tasks.bodies.schemas import (
     ActionsJson,
     ActionsMsgpack,
     ActionsRequest,
@@ -25,8 +27,10 @@ from service.body_schemas import (
     PosesMsgpack,
     PosesRequest,
 )
-from service.problems import KINDS, MEDIA_TYPE
-from service.schemas import FaceOptions, HandsAnswer, HandsJson, HandsRequest
+from service.tasks.faces import upload as uploads
+from service.tasks.faces.schemas import FaceOptions
+from service.tasks.hands import examples as hand_examples
+from service.tasks.hands.schemas import HandsAnswer, HandsJson, HandsRequest
 
 from .test_forecast_hands import URL
 from .test_landmarks_face import NPZ, PLY
@@ -105,7 +109,9 @@ def test_every_example_in_the_document_runs_as_it_is_printed(client, document):
                 )
                 assert response.status_code == 200, (name, response.text)
                 ran += 1
-    assert ran == sum(len(made()) for made in (examples.hands, examples.lift, examples.poses, examples.actions)) >= 10
+    assert (
+        ran == sum(len(made()) for made in (hand_examples.hands, examples.lift, examples.poses, examples.actions)) >= 10
+    )
 
 
 def test_every_get_in_the_document_answers_with_a_documented_status(client, document):
@@ -195,7 +201,7 @@ def test_the_example_of_a_model_of_bodies_is_a_request_that_gives_its_example_an
 
 
 def test_the_answer_is_what_the_document_says(client, document):
-    for example in examples.hands().values():
+    for example in hand_examples.hands().values():
         answer = client.post(URL, json=example["value"]).json()
         HandsAnswer.model_validate(answer, strict=False)
         assert set(answer) <= set(document["components"]["schemas"]["HandsAnswer"]["properties"])

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.security import UnsafeBind, check_bind, digest
+from service.http.security import UnsafeBind, check_bind, digest
 from service.settings import Settings
 
 from .test_errors import problem_of

@@ -23,10 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import positive_data_acceptance
 from typer.testing import CliRunner
 
-from models.contract.clip import resample
-from models.contract.skeleton import LEFT_RIGHT
+from models.motion.hands import resample
+from models.skeletons.skeleton import LEFT_RIGHT
 from service.cli import app
-from training.data.hands_npz import read_hands
+from training.tasks.hands.npz import read_hands
 
 from .conftest import MAX_BODY, moving_hands
 from .processes import until

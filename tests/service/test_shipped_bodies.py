@@ -10,9 +10,9 @@ import httpx2
 import numpy as np
 import pytest
 
-from models.contract.body import get_body_order, mirrored
 from models.contract.body_task import ActionRecognition
 from models.contract.bundle import META, read_bundle
+from models.skeletons.body import get_body_order, mirrored
 
 from .test_bodies import ACTIONS, FORECAST, LIFT, mirror_of
 from .test_server import Running, start, stop

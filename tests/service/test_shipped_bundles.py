@@ -14,12 +14,12 @@ import pytest
 from clouds import bumpy_cloud
 
 from models.contract.bundle import META, model_card, read_bundle
-from models.contract.cloud_files import read_scan
 from models.contract.symmetry import SYMMETRIES, random_rotation
 from models.contract.task import HandForecast
-from training.data.hands import HandBatches, HandData
-from training.data.windows import Window
-from training.export import onnx_runner
+from models.scans.files import read_scan
+from training.engine.export import onnx_runner
+from training.tasks.hands.data import HandBatches, HandData
+from training.tasks.hands.windows import Window
 
 from .test_landmarks_face import NPZ, ply
 from .test_server import Running, start, stop

@@ -6,7 +6,7 @@ import logging
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.telemetry import JsonLines
+from service.telemetry.logs import JsonLines
 
 from .conftest import moving_hands
 from .test_forecast_hands import URL

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from service.batcher import QueueFull
-from service.threads import Threads
+from service.http.limits import Threads
+from service.http.problems import QueueFull
 
 
 def threads(**options) -> Threads:

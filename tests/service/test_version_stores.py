@@ -23,11 +23,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from models.contract.bundle import META, MODEL, BadBundle, read_bundle
 from models.contract.task import HandForecast
-from service import version_objects
-from service.version_objects import ObjectStore
-from service.version_stores import StoreAway
-from service.versions import LINEAGE as LINEAGE_FILE
-from service.versions import Lineage, NotCurrent, Versions
+from service.registry import objects as version_objects
+from service.registry.local import StoreAway
+from service.registry.objects import ObjectStore
+from service.registry.versions import LINEAGE as LINEAGE_FILE
+from service.registry.versions import Lineage, NotCurrent, Versions
 
 from .conftest import make_hands
 from .test_registry import spoil
@@ -192,7 +192,7 @@ def test_a_disk_that_is_full_in_the_middle_of_staging_leaves_nothing(place, monk
         real(source, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr("service.versions.shutil.copyfile", full)
+        patched.setattr("service.registry.versions.shutil.copyfile", full)
         with pytest.raises(OSError, match="No space left"):
             place.publish(2)
     assert place.versions().versions(NAME) == []

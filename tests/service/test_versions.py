@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 from fsspec.implementations.memory import MemoryFileSystem
 
 from service.app import create_app
-from service.registry import Registry
+from service.inference.served import Registry
 from service.settings import Settings
-from service.telemetry import Metrics
+from service.telemetry.metrics import Metrics
 
 from .conftest import moving_hands
 from .test_errors import problem_of

@@ -13,24 +13,28 @@ import torch
 from models.contract.bundle import read_bundle
 from models.contract.spec import BenchmarkSpec, EvaluateSpec, TrainSpec
 from models.forecast.eqmotion import STANDARD
-from service import artifacts, worker
-from service.database import open_database, writing
-from service.heart import GRACE_S, Heart
-from service.job_schemas import job_info
-from service.job_tables import JOBS
-from service.jobs import Job, JobTable, Lease
-from service.pace import Pace
+from service.jobs import artifacts
+from service.jobs.database import open_database, writing
+from service.jobs.schema import JOBS
+from service.jobs.table import Job, JobTable, Lease
+from service.jobs.worker import kinds as worker
+from service.jobs.worker.heartbeat import GRACE_S, Heart
+from service.jobs.worker.progress import Pace
+from service.jobs.workers import WorkerTable
+from service.registry.versions import Versions
+from service.routes.job_schemas import job_info
 from service.settings import Settings
-from service.versions import Versions
-from service.workers import WorkerTable
-from training import loop
-from training import run as runs
+from training import catalogue
 from training.__main__ import BENCHMARKS
-from training.data.windows import Window
-from training.export import Facts
-from training.run import Optimisation, folder_of
-from training.studies import STUDIES, Study
-from training.watch import Watch
+from training.engine import loop
+from training.engine import run as runs
+from training.engine.export import Facts
+from training.engine.folders import folder_of
+from training.engine.run import Optimisation
+from training.engine.study import Study
+from training.engine.watch import Watch
+from training.studies import STUDIES
+from training.tasks.hands.windows import Window
 
 from .conftest import make_hands
 
@@ -41,14 +45,14 @@ ME = "me"
 @pytest.fixture(autouse=True)
 def small(monkeypatch, data_folder):
     """The shipped run with a tenth of its network and a third of its window, so that a job is a second's work."""
-    real = runs.get_run("hands-eqmotion")
+    real = catalogue.get_run("hands-eqmotion")
     window = Window(past=10, future=10, fps=30)
     network = replace(STANDARD, channels=8, hidden=8, layers=1)
     task = real.task.model_copy(update={"past": 10, "future": 10})
     tiny = replace(
         real, task=task, network=network, data=replace(real.data, window=window, batch=4), optimisation=Optimisation()
     )
-    monkeypatch.setattr(runs, "get_run", lambda name: tiny if name == tiny.name else runs.all_runs()[name])
+    monkeypatch.setattr(runs, "get_run", lambda name: tiny if name == tiny.name else catalogue.all_runs()[name])
 
 
 @pytest.fixture
@@ -97,7 +101,7 @@ def quick_export(network: Any, folder: Path, *_: Any, **__: Any) -> Any:
 
 
 def test_a_trained_job_publishes_its_bundle_with_where_it_comes_from(table, settings, monkeypatch):
-    monkeypatch.setattr("training.export.export", quick_export)
+    monkeypatch.setattr("training.engine.export.export", quick_export)
     job = ran(table, settings, SPEC.model_copy(update={"publish": True, "seeds": (4,)}))
     assert job.state == "succeeded", job.error
     assert job.result is not None
@@ -118,7 +122,7 @@ def test_a_trained_job_publishes_its_bundle_with_where_it_comes_from(table, sett
 
 
 def test_every_seed_is_trained_and_the_best_on_validation_data_is_the_one_that_counts(table, settings, monkeypatch):
-    monkeypatch.setattr("training.export.export", quick_export)
+    monkeypatch.setattr("training.engine.export.export", quick_export)
     quick = Study(show=lambda *_: "| a table |", facts=lambda *_: (Facts({}, (), ()), "| a table |"))
     monkeypatch.setitem(STUDIES, "hand-forecast", quick)  # the real one is asked for above
     job = ran(table, settings, SPEC.model_copy(update={"publish": True, "seeds": (1, 2, 3)}))
@@ -320,7 +324,7 @@ def test_an_attempt_that_was_thought_dead_writes_neither_state_nor_artefact_nor_
 
     if when == "in the middle":
         at_step(monkeypatch, 3, take_over)
-    monkeypatch.setattr("training.export.export", quick_export)
+    monkeypatch.setattr("training.engine.export.export", quick_export)
     monkeypatch.setattr(Versions, "stage", stage)
     monkeypatch.setattr(Versions, "publish", publish)
     worker.run_job(settings, job.id, ME)

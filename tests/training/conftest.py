@@ -9,10 +9,10 @@ from laws import hand_motion
 
 from models.contract.task import HandForecast
 from models.forecast.eqmotion import EqMotionConfig
-from training.data.hands import HandData
-from training.data.windows import Window
-from training.losses import mean_distance_mm
-from training.run import Optimisation, Run
+from training.engine.run import Optimisation, Run
+from training.tasks.hands.data import HandData
+from training.tasks.hands.losses import mean_distance_mm
+from training.tasks.hands.windows import Window
 
 FPS = 30
 # (source, split, recording, label, frames, hands seen); a recording may have several stretches.

@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 from laws import hand_motion
 
-from models.contract.skeleton import HAND_PAIR
 from models.contract.task import HandForecast
-from training.data.hands import Augmentation, HandBatches, HandData, augment
-from training.run import Run
+from models.skeletons.hand import HAND_PAIR
+from training.engine.run import Run
+from training.tasks.hands.data import (
+    Augmentation,
+    HandBatches,
+    HandData,
+    augment,
+)
 
 ACROSS = np.array([-1, 1, 1], np.float32)
 NOTHING = Augmentation(mirror=0, one_hand=0, reverse=0, rotate=False)

@@ -12,19 +12,28 @@ import torch
 from bodies import ACTIONS, LIFT, of_kind
 from torch import Tensor, nn
 
-import training.run
+import training.engine.run
 from models.contract.body_task import ActionRecognition, PoseForecast
 from models.contract.symmetry import Mirror
-from training import body_benchmark
 from training.__main__ import main
-from training.body_benchmark import KINDS, REPORT, SUITES, Line, Suite, measured
-from training.body_floors import lifting_floor
-from training.body_report import Report, Row, measure
-from training.data.action_batches import ActionData
-from training.data.pose_forecast_batches import PoseForecastData
-from training.loop import BEST, load_best
-from training.run import Run, all_runs, folder_of, get_run
-from training.watch import Watch
+from training.catalogue import all_runs, get_run
+from training.engine.folders import folder_of
+from training.engine.loop import BEST, load_best
+from training.engine.run import Run
+from training.engine.watch import Watch
+from training.tasks.bodies import benchmark as body_benchmark
+from training.tasks.bodies.action_data import ActionData
+from training.tasks.bodies.benchmark import (
+    KINDS,
+    REPORT,
+    SUITES,
+    Line,
+    Suite,
+    measured,
+)
+from training.tasks.bodies.floors import lifting_floor
+from training.tasks.bodies.forecast_data import PoseForecastData
+from training.tasks.bodies.report import Report, Row, measure
 
 PLAIN = of_kind(LIFT, "few-lifted-plain", chiral=False)
 
@@ -98,7 +107,7 @@ def test_the_tables_are_printed_with_a_picture_and_nothing_is_trained_twice(
         lambda batches, source: lifting_floor(batches, "test", source),
         "something else",
     )
-    monkeypatch.setattr(training.run, "all_runs", lambda: runs)
+    monkeypatch.setattr(training.engine.run, "all_runs", lambda: runs)
     monkeypatch.setattr(body_benchmark, "SUITES", (suite,))
     monkeypatch.setattr(body_benchmark, "SHARES", {"50 %": "some", "100 %": "all"})
     monkeypatch.setattr(body_benchmark, "FEWER", (0,))

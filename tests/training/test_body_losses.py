@@ -7,8 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.losses import pose_distance_mm, seen_distance, smoothed_cross_entropy, wrong_percent
-from training.pose_metrics import mpjpe_mm, top_k
+from training.tasks.bodies.losses import (
+    pose_distance_mm,
+    seen_distance,
+    smoothed_cross_entropy,
+    wrong_percent,
+)
+from training.tasks.bodies.metrics import mpjpe_mm, top_k
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

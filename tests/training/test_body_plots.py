@@ -7,8 +7,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from training import body_plots
-from training.body_plots import confusion, curves
+from training.tasks.bodies import plots as body_plots
+from training.tasks.bodies.plots import confusion, curves
 
 VALUES = {"plain": np.array([[3.0, 2.0, 1.0], [5.0, 3.0, 2.0]]), "chiral": np.array([[2.0, 1.0, 0.5]])}
 

@@ -11,10 +11,15 @@ import torch
 from bodies import ACTIONS, CLIPS, FORECAST, LIFT
 from torch import Tensor, nn
 
-from models.contract.body_motion import edge_padded, shown
-from training import body_report
-from training.body_floors import forecasting_floor, predicted, ridge
-from training.body_report import (
+from models.motion.bodies import edge_padded, shown
+from training.engine.statistics import bootstrap_interval
+from training.tasks.bodies import report as body_report
+from training.tasks.bodies.action_data import ActionBatches
+from training.tasks.bodies.floors import forecasting_floor, predicted, ridge
+from training.tasks.bodies.forecast_data import PoseForecastBatches, PoseForecastData
+from training.tasks.bodies.lift_clips import LiftClip
+from training.tasks.bodies.lift_data import LiftBatches, LiftData
+from training.tasks.bodies.report import (
     Report,
     Row,
     answers,
@@ -28,11 +33,6 @@ from training.body_report import (
     table,
     zero_velocity,
 )
-from training.data.action_batches import ActionBatches
-from training.data.lift_batches import LiftBatches, LiftData
-from training.data.lift_clips import LiftClip
-from training.data.pose_forecast_batches import PoseForecastBatches, PoseForecastData
-from training.metrics import bootstrap_interval
 
 
 @pytest.fixture

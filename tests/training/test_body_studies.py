@@ -11,18 +11,28 @@ import torch
 from bodies import RUNS, FewLifted, of_kind
 from torch import nn
 
-from models.contract.body_motion import edge_padded
 from models.contract.bundle import Bundle, read_bundle, repeat_example
 from models.contract.symmetry import violation
 from models.contract.task import check_inputs, moves
-from training.body_report import Report, measure
-from training.body_studies import CLIP_FRAMES, facts, floors, show
-from training.data.body_npz import read_bodies
-from training.data.body_sources import lift_clips
-from training.export import BrokenSymmetry, Facts, export, onnx_runner
-from training.loop import load_best, train
-from training.run import Run
-from training.watch import Watch
+from models.motion.bodies import edge_padded
+from training.engine.export import (
+    BrokenSymmetry,
+    Facts,
+    export,
+    onnx_runner,
+)
+from training.engine.loop import load_best, train
+from training.engine.run import Run
+from training.engine.watch import Watch
+from training.tasks.bodies.readers.npz import read_bodies
+from training.tasks.bodies.report import Report, measure
+from training.tasks.bodies.sources import lift_clips
+from training.tasks.bodies.study import (
+    CLIP_FRAMES,
+    facts,
+    floors,
+    show,
+)
 
 every_kind = pytest.mark.parametrize("kind", RUNS)
 INPUTS = {"lift": "keypoints", "forecast": "past", "actions": "clips"}

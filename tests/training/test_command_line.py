@@ -6,24 +6,26 @@ from typing import Any
 
 import pytest
 
-import training.hand_benchmark
-import training.run
+import training.engine.run
+import training.tasks.hands.benchmark
 from models.contract.body_task import PoseForecast, PoseLift
 from models.contract.bundle import read_bundle, repeat_example
 from models.contract.task import FaceLandmarks, HandForecast
 from models.forecast.eqmotion import EqMotionConfig
 from training.__main__ import BENCHMARKS, main
-from training.data.hands import HandData
-from training.export import onnx_runner
-from training.hand_benchmark import Suite
-from training.hand_report import Report
-from training.run import Run, UnknownRun, all_runs, folder_of, get_run
+from training.catalogue import UnknownRun, all_runs, get_run
+from training.engine.export import onnx_runner
+from training.engine.folders import folder_of
+from training.engine.run import Run
 from training.studies import STUDIES
+from training.tasks.hands.benchmark import Suite
+from training.tasks.hands.data import HandData
+from training.tasks.hands.report import Report
 
 
 @pytest.fixture
 def only_tiny(tiny: Run[HandForecast, HandData], monkeypatch: pytest.MonkeyPatch) -> Run[HandForecast, HandData]:
-    monkeypatch.setattr(training.run, "all_runs", lambda: {tiny.name: tiny})
+    monkeypatch.setattr(training.engine.run, "all_runs", lambda: {tiny.name: tiny})
     monkeypatch.setattr("training.__main__.all_runs", lambda: {tiny.name: tiny})
     return tiny
 
@@ -166,7 +168,7 @@ def test_a_benchmark_prints_its_table_and_trains_nothing_twice(
     capsys: pytest.CaptureFixture[str],
 ):
     suite = Suite("6+6@30", {"EqMotion": "tiny"}, ("leap",), seeds=(0, 1))
-    monkeypatch.setattr(training.hand_benchmark, "SUITES", (suite,))
+    monkeypatch.setattr(training.tasks.hands.benchmark, "SUITES", (suite,))
     arguments = ["--data", str(made_data), "--out", str(tmp_path), "benchmark", "hands"]
     main(arguments)
     first = capsys.readouterr().out
@@ -174,6 +176,6 @@ def test_a_benchmark_prints_its_table_and_trains_nothing_twice(
     assert lines[0].startswith("| 6+6@30, test | hands | windows | recordings | hold |")
     assert len({line.count("|") for line in lines}) == 1
     assert [line.split("|")[1:3] for line in lines[2:]] == [[" leap ", " 2 "], [" leap ", " 1 "]]
-    monkeypatch.setattr(training.hand_benchmark, "trained", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(training.tasks.hands.benchmark, "trained", lambda *_, **__: pytest.fail("trained again"))
     main(arguments)
     assert capsys.readouterr().out == first

@@ -8,8 +8,8 @@ import torch
 from laws import NARROW
 
 from models.contract.task import FaceLandmarks
-from training.confidence import calibrate, calibration_error, logistic
-from training.data.faces import FaceData
+from training.tasks.faces.confidence import calibrate, calibration_error, logistic
+from training.tasks.faces.data import FaceData
 
 
 def test_the_regression_finds_what_made_the_answers():

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import matplotlib.image
 
-from training.curve_plot import learning_curves
-from training.loop import HISTORY
+from training.engine.curves import learning_curves
+from training.engine.loop import HISTORY
 
 
 def ink(path: Path) -> float:

@@ -12,11 +12,11 @@ from clouds import SMALL, bumpy_cloud, inputs_of
 from laws import NARROW, hand_motion
 from torch import Tensor, nn
 
-import training.export
+import training.engine.export
 from models.contract.bundle import TrainingSource, read_bundle, repeat_example
 from models.contract.task import HandForecast
 from models.forecast.linear import LinearForecast, damped_velocity, hold
-from training.export import (
+from training.engine.export import (
     OPSET,
     BrokenSymmetry,
     Facts,
@@ -75,7 +75,7 @@ def graphs(network: LinearForecast) -> dict[str, bytes]:
 @pytest.fixture
 def exporting(monkeypatch: pytest.MonkeyPatch, graphs: dict[str, bytes]):
     """Makes the exporter write the graph of that name, whatever it is given."""
-    return lambda name: monkeypatch.setattr(training.export, "to_onnx", lambda *_: graphs[name])
+    return lambda name: monkeypatch.setattr(training.engine.export, "to_onnx", lambda *_: graphs[name])
 
 
 def test_a_bundle_is_written_and_answers_its_example(network: LinearForecast, exporting, tmp_path: Path):
@@ -124,7 +124,7 @@ def test_a_torchscript_that_froze_a_size_is_refused(network: LinearForecast, exp
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.trace(Frozen(), torch.from_numpy(EXAMPLE["past"])), buffer)
     exporting("network")
-    monkeypatch.setattr(training.export, "to_torchscript", lambda *_: buffer.getvalue())
+    monkeypatch.setattr(training.engine.export, "to_torchscript", lambda *_: buffer.getvalue())
     with pytest.raises(NotTheNetwork, match="the TorchScript of made-up"):
         export(network, tmp_path / "made-up", FACTS, torchscript=True, **CARD)
 
@@ -145,7 +145,7 @@ def test_a_file_of_another_opset_is_refused(network: LinearForecast, graphs: dic
         def save(self, path: Path) -> None:
             path.write_bytes(graphs["network"])
 
-    monkeypatch.setattr(training.export, "OPSET", OPSET + 1)
+    monkeypatch.setattr(training.engine.export, "OPSET", OPSET + 1)
     monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Program())
     with pytest.raises(NotTheNetwork, match=f"asked for opset {OPSET + 1} and wrote {OPSET}"):
         to_onnx(network, EXAMPLE)

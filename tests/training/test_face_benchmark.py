@@ -7,20 +7,22 @@ import pytest
 import torch
 from laws import NARROW
 
-import training.run
+import training.engine.run
 from models.contract.bundle import read_bundle, repeat_example
-from models.contract.levels import Face
 from models.contract.task import FaceLandmarks
-from training import face_benchmark, face_report, fitting
+from models.scans.levels import Face
+from training import fitting
 from training.__main__ import main
-from training.data.alignment import TIERS
-from training.data.faces import FaceData
-from training.data.ict import read_model
-from training.data.scans import CLEAN, scan
-from training.export import onnx_runner
-from training.face_report import Found, middling
-from training.landmark_losses import LandmarkLoss, mean_distance_mm
-from training.run import Optimisation, Run
+from training.engine.export import onnx_runner
+from training.engine.run import Optimisation, Run
+from training.tasks.faces import benchmark as face_benchmark
+from training.tasks.faces import report as face_report
+from training.tasks.faces.alignment import TIERS
+from training.tasks.faces.data import FaceData
+from training.tasks.faces.ict import read_model
+from training.tasks.faces.losses import LandmarkLoss, mean_distance_mm
+from training.tasks.faces.report import Found, middling
+from training.tasks.faces.scanner import CLEAN, scan
 
 TASK = FaceLandmarks(levels=(256, 96, 32), neighbours=8)
 FEW = Run(
@@ -39,7 +41,7 @@ FEW = Run(
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> Run[FaceLandmarks, FaceData]:
     """One small run, measured on little."""
-    monkeypatch.setattr(training.run, "all_runs", lambda: {FEW.name: FEW})
+    monkeypatch.setattr(training.engine.run, "all_runs", lambda: {FEW.name: FEW})
     monkeypatch.setattr("training.__main__.all_runs", lambda: {FEW.name: FEW})
     monkeypatch.setattr(face_benchmark, "NETWORKS", {"narrow": "few"})
     monkeypatch.setattr(face_benchmark, "SCANS", 2)

@@ -11,10 +11,18 @@ from torch import Tensor, nn
 
 from models.contract.task import HandForecast
 from models.forecast.linear import LinearForecast, damped_velocity, hold
-from training.data.hands import HandBatches, HandData
-from training.hand_report import Report, baselines, detail, evaluate, forecast, table
-from training.metrics import bootstrap_interval, distances_mm, squares_dm2
-from training.run import Run
+from training.engine.run import Run
+from training.engine.statistics import bootstrap_interval
+from training.tasks.hands.data import HandBatches, HandData
+from training.tasks.hands.metrics import distances_mm, squares_dm2
+from training.tasks.hands.report import (
+    Report,
+    baselines,
+    detail,
+    evaluate,
+    forecast,
+    table,
+)
 
 SOURCES = ("leap", "tzionas")
 

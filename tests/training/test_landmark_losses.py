@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.landmark_losses import (
+from training.tasks.faces.losses import (
     LandmarkLoss,
     adaptive_wing,
     cross_entropy,

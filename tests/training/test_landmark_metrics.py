@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from models.contract.skeleton import FACE68, INTEROCULAR
-from training.landmark_metrics import THRESHOLDS, overlap, scores, swap_rate
+from models.skeletons.face import FACE68, INTEROCULAR
+from training.tasks.faces.metrics import (
+    THRESHOLDS,
+    overlap,
+    scores,
+    swap_rate,
+)
 
 MIRROR = np.array(FACE68.mirror)
 

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from models.contract.task import HandForecast
 from models.forecast.eqmotion import EqMotionConfig
-from training.data.hands import Batch, HandBatches, HandData
-from training.loop import (
+from training.engine.batches import Batch
+from training.engine.folders import folder_of
+from training.engine.loop import (
     BEST,
     HISTORY,
     LAST,
@@ -32,8 +33,9 @@ from training.loop import (
     train,
     validate,
 )
-from training.run import Optimisation, Run, folder_of
-from training.watch import Watch
+from training.engine.run import Optimisation, Run
+from training.engine.watch import Watch
+from training.tasks.hands.data import HandBatches, HandData
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -171,8 +173,8 @@ KILLED = """
 import os, pickle, signal, sys
 from pathlib import Path
 import torch
-from training.loop import train
-from training.watch import Watch
+from training.engine.loop import train
+from training.engine.watch import Watch
 torch.set_num_threads(1)
 run, data, folder = pickle.load(sys.stdin.buffer)
 die = lambda said: os.kill(os.getpid(), signal.SIGKILL) if said["step"] == 8 else None

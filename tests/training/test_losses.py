@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.losses import mean_distance_mm
-from training.metrics import distances_mm
+from training.tasks.hands.losses import mean_distance_mm
+from training.tasks.hands.metrics import distances_mm
 
 
 def test_the_loss_of_one_mode_is_the_reported_error():

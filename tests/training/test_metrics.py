@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from training.metrics import HORIZONS_MS, at_horizons, bootstrap_interval, distances_mm, squares_dm2
+from training.engine.statistics import bootstrap_interval
+from training.tasks.hands.metrics import HORIZONS_MS, at_horizons, distances_mm, squares_dm2
 
 
 @pytest.fixture

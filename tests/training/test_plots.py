@@ -9,11 +9,11 @@ from torch import nn
 
 from models.contract.task import HandForecast
 from models.forecast.linear import LinearForecast, damped_velocity
-from training import plots
-from training.data.hands import HandData
-from training.hand_report import Report, evaluate
-from training.plots import error_against_horizon
-from training.run import Run
+from training.engine.run import Run
+from training.tasks.hands import plots
+from training.tasks.hands.data import HandData
+from training.tasks.hands.plots import error_against_horizon
+from training.tasks.hands.report import Report, evaluate
 
 MODELS = {"hold": 0.0, "constant velocity": 1.0, "damped velocity": 0.7, "mine": 0.9}
 

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from training.pose_metrics import mpjpe_mm, mpjve_mm, n_mpjpe_mm, p_mpjpe_mm, pck, pck_legacy_pairing, top_k
+from training.tasks.bodies.metrics import (
+    mpjpe_mm,
+    mpjve_mm,
+    n_mpjpe_mm,
+    p_mpjpe_mm,
+    pck,
+    pck_legacy_pairing,
+    top_k,
+)
 
 
 def some_poses(seed: int = 0, frames: int = 6) -> tuple[np.ndarray, np.ndarray]:

@@ -17,10 +17,15 @@ import torch
 from lightning_fabric import Fabric
 
 from models.contract.task import HandForecast
-from training.data.hands import HandData
-from training.loop import BEST, HISTORY, LAST, NotANumber
-from training.ranks import RankLost, share
-from training.run import Run
+from training.engine.loop import (
+    BEST,
+    HISTORY,
+    LAST,
+    NotANumber,
+)
+from training.engine.ranks import RankLost, share
+from training.engine.run import Run
+from training.tasks.hands.data import HandData
 
 from .test_loop import CHECKOUT, history, must_be_the_same, not_a_number, trained, undisturbed
 
@@ -102,8 +107,8 @@ def children(process: int) -> list[int]:
 LONG = """
 import pickle, sys
 import torch
-from training.loop import train
-from training.watch import Watch
+from training.engine.loop import train
+from training.engine.watch import Watch
 if __name__ == "__main__":
     torch.set_num_threads(1)
     run, data, folder = pickle.load(open(sys.argv[1], "rb"))

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from training.data.action_batches import ActionData
-from training.data.faces import FaceData
-from training.data.facescape_batches import FaceScapeData
-from training.data.hands import HandData
-from training.data.lift_batches import LiftData
-from training.data.pose_forecast_batches import PoseForecastData
-from training.run import Run
+from training.engine.run import Run
+from training.tasks.bodies.action_data import ActionData
+from training.tasks.bodies.forecast_data import PoseForecastData
+from training.tasks.bodies.lift_data import LiftData
+from training.tasks.faces.data import FaceData
+from training.tasks.faces.facescape_data import FaceScapeData
+from training.tasks.hands.data import HandData
 
 
 def parts_of(run: Run[Any, Any]) -> tuple[str, ...]:

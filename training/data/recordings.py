@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from models.contract.clip import HandClip
+from models.motion.hands import HandClip
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""What FastAPI cannot see of a route that reads its own body: the forms that the body may have, and parameters."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from service.http import negotiation
+from service.http.problems import (
+    ProblemDocument,
+)
+
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+def operation(
+    request: type[BaseModel], examples: dict[str, dict[str, Any]], options: tuple[str, ...]
+) -> dict[str, Any]:
+    """The request as JSON, MessagePack or .npy; with the last `options` stand in the query."""
+    schema = request.model_json_schema()
+    parameters = [
+        {"name": name, "in": "query", "required": False, "schema": schema["properties"][name],
+         "description": f"with {negotiation.NPY} only, where it stands for the field of the same name"}
+        for name in options
+    ]  # fmt: skip
+    for parameter in parameters:
+        if parameter["schema"].get("type") == "array":
+            parameter |= {"style": "form", "explode": False}  # 1920,1080
+    content = {
+        negotiation.JSON: {"schema": schema, "examples": examples},
+        negotiation.MSGPACK: BINARY,
+        negotiation.NPY: BINARY,
+    }
+    return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
+
+
+def _publish_problems(app: FastAPI) -> None:
+    """Name the problem document, which no route returns by itself, in /openapi.json in place of FastAPI's error."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        own = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas = document["components"]["schemas"]
+        if schemas.pop("HTTPValidationError", None):
+            del schemas["ValidationError"]
+            schemas |= own.pop("$defs") | {"ProblemDocument": own}
+            for operation in (op for path in document["paths"].values() for op in path.values()):
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]  # a path's parts are text: nothing to validate
+        return document
+
+    app.openapi = openapi

@@ -1,0 +1,70 @@
+"""The tables of jobs as SQLAlchemy knows them; service/jobs/migrations makes them, and a test holds the two equal."""
+
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("queue", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("started_at", Float(53)),
+    Column("finished_at", Float(53)),
+    Column("attempt", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("worker", String(200)),
+    Column("lease_until", Float(53)),
+    Column("sent_at", Float(53)),
+    Column("progress", JSON(none_as_null=True)),
+    Column("metrics", JSON(none_as_null=True)),
+    Column("error", JSON(none_as_null=True)),
+    Column("result", JSON(none_as_null=True)),
+    Column("events", Integer, nullable=False),
+    Index("jobs_by_state", "state", "created_at"),
+    Index("jobs_by_age", "created_at", "id"),
+)
+
+EVENTS = Table(
+    "job_events",
+    METADATA,
+    Column("job", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", Float(53), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("data", JSON, nullable=False),
+)
+
+SUBMISSIONS = Table(
+    "submissions",
+    METADATA,
+    Column("key", String(255), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("job", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("at", Float(53), nullable=False),
+)
+
+WORKERS = Table(
+    "workers",
+    METADATA,
+    Column("name", String(200), primary_key=True),
+    Column("queues", JSON, nullable=False),
+    Column("device", String(64), nullable=False),
+    Column("started_at", Float(53), nullable=False),
+    Column("seen_until", Float(53), nullable=False),
+    Column("stopping", Boolean, nullable=False),
+)
+
+DATASETS = Table(
+    "datasets",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("job", String(32), ForeignKey("jobs.id"), nullable=False),
+    Column("created_at", Float(53), nullable=False),
+)

@@ -1,0 +1,61 @@
+"""service.tasks.hands.examples."""
+
+from typing import Any
+
+import numpy as np
+
+from models.contract.bundle import Bundle
+from models.contract.task import HandForecast
+
+# a right hand, palm down and half open, MediaPipe order, millimetres
+_HAND_MM = np.array(
+    [  # wrist and thumb, then a row a finger
+        (0, 0, 0), (-24, 18, -8), (-44, 42, -14), (-57, 66, -20), (-66, 88, -26),
+        (-22, 86, 4), (-27, 122, -6), (-29, 144, -20), (-30, 160, -34),
+        (0, 90, 8), (0, 131, -4), (0, 156, -22), (0, 172, -38),
+        (20, 84, 6), (24, 121, -8), (26, 144, -26), (27, 159, -42),
+        (38, 74, 0), (45, 102, -12), (49, 119, -26), (51, 132, -38),
+    ],
+    dtype=float,
+)  # fmt: skip
+
+
+_METRES_PER_S = np.array([0.06, 0.02, -0.03])
+
+
+def hands() -> dict[str, dict[str, Any]]:
+    """Bodies for POST /forecast/hands as OpenAPI examples: a second of a right hand that drifts."""
+    right = _drifting(fps=5, scale=1)
+    pair = [[(-200 - x, y, z) for x, y, z in frame] + frame for frame in right]  # its mirror image beside it
+    gap: list[Any] = _drifting(fps=10, scale=1)
+    gap[3] = None
+    millimetres = {"units": "mm", "joints": "mediapipe"}
+    metres = {"joints": "mediapipe", "left": [None] * len(right), "right": _drifting(fps=5, scale=0.001)}
+    return {
+        "one hand": {"summary": "one hand", "value": {"fps": 5, **millimetres, "right": right}},
+        "two hands": {
+            "summary": "two hands in one array, left then right",
+            "value": {"fps": 5, **millimetres, "past": pair},
+        },
+        "out of view": {"summary": "in metres, the left hand out of view", "value": {"fps": 5, **metres}},
+        "a gap": {"summary": "not seen in one frame", "value": {"fps": 10, **millimetres, "right": gap}},
+    }
+
+
+def _drifting(fps: int, scale: float) -> list[list[tuple[float, ...]]]:
+    """A second of the hand, [frames][21][3], in millimetres times `scale`."""
+    drift = np.arange(fps + 1)[:, None, None] / fps * _METRES_PER_S * 1000
+    return np.round((_HAND_MM + drift) * scale, 6).tolist()
+
+
+def clip_of_bundle(bundle: Bundle) -> dict[str, Any]:
+    """The bundle's example clip as a body for POST /forecast/hands: real motion, in metres."""
+    task, past = bundle.meta.task, bundle.example()[0]["past"][0].astype(float)
+    assert isinstance(task, HandForecast), f"{bundle.meta.name} forecasts no hands"
+    return {
+        "fps": task.fps,
+        "units": "m",
+        "joints": task.order,
+        "model": bundle.meta.name,
+        "past": np.round(past, 6).tolist(),
+    }

@@ -1,0 +1,129 @@
+"""What the service tells about itself: Prometheus metrics, and one line of JSON in the log for each request."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
+log = logging.getLogger("chiron.access")
+SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Counters and histograms of one app. Queueing, computing and converting are told apart: one is the model's."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._requests = Counter(
+            "chiron_requests", "Requests answered", ["method", "route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "chiron_request_seconds",
+            "From the first byte to the last",
+            ["route"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._stage = Histogram(
+            "chiron_stage_seconds",
+            "Parts of a request outside the model",
+            ["route", "stage"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        per_model = ["model", "version"]
+        self._queue = Histogram(
+            "chiron_queue_seconds", "Waiting for a slot", per_model, buckets=SECONDS, registry=self.registry
+        )
+        self._compute = Histogram(
+            "chiron_compute_seconds", "A batch in the model", per_model, buckets=SECONDS, registry=self.registry
+        )
+        self._batch = Histogram(
+            "chiron_batch_items", "Items in a batch", per_model, buckets=BATCHES, registry=self.registry
+        )
+        self._rejected = Counter(
+            "chiron_rejected", "Items turned away: queue full or deadline passed", per_model, registry=self.registry
+        )
+        self._waiting = Gauge("chiron_queue_items", "Items waiting", per_model, registry=self.registry)
+        self._model = Gauge(
+            "chiron_model_info", "1 for a model being served", [*per_model, "provider"], registry=self.registry
+        )
+        self._cost = Gauge(
+            "chiron_batch_cost_seconds", "As timed at start", [*per_model, "part"], registry=self.registry
+        )
+
+        self._jobs = Gauge("chiron_jobs", "Jobs in the table", ["state", "queue"], registry=self.registry)
+        self._workers = Gauge("chiron_workers", "Workers connected", ["queue"], registry=self.registry)
+
+    def jobs(self, jobs: dict[tuple[str, str], int], workers: dict[str, int]) -> None:
+        """How many jobs there are by state and queue, and workers by queue."""
+        self._jobs.clear()
+        self._workers.clear()
+        for (state, queue), count in jobs.items():
+            self._jobs.labels(state, queue).set(count)
+        for queue, count in workers.items():
+            self._workers.labels(queue).set(count)
+
+    @contextmanager
+    def stage(self, route: str, name: str) -> Iterator[None]:
+        """Time a part of a request: decode, read, prepare, encode."""
+        start = time.perf_counter()
+        yield
+        self._stage.labels(route, name).observe(time.perf_counter() - start)
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def model(self, name: str, version: str, provider: str, fixed_s: float, item_s: float) -> "ModelMetrics":
+        """The metrics of one loaded model."""
+        self._model.labels(name, version, provider).set(1)
+        self._cost.labels(name, version, "fixed").set(fixed_s)
+        self._cost.labels(name, version, "item").set(item_s)
+        return ModelMetrics(self, name, version)
+
+    def forget(self, name: str, version: str, provider: str) -> None:
+        """A model is no longer served; what it has counted stays."""
+        self._model.remove(name, version, provider)
+        self._waiting.remove(name, version)  # with it goes the last hold on the batcher
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class ModelMetrics:
+    """A batcher's observer."""
+
+    def __init__(self, metrics: Metrics, name: str, version: str) -> None:
+        self._queue = metrics._queue.labels(name, version)
+        self._compute = metrics._compute.labels(name, version)
+        self._items = metrics._batch.labels(name, version)
+        self._rejected = metrics._rejected.labels(name, version)
+        self._waiting = metrics._waiting.labels(name, version)
+
+    def watch_queue(self, length: Callable[[], int]) -> None:
+        """Read the queue's length whenever the metrics are read."""
+        self._waiting.set_function(length)
+
+    def batch(self, items: int, queue_s: list[float], compute_s: float) -> None:
+        self._items.observe(items)
+        self._compute.observe(compute_s)
+        for seconds in queue_s:
+            self._queue.observe(seconds)
+
+    def rejected(self) -> None:
+        self._rejected.inc()

@@ -1,0 +1,24 @@
+"""How wrong a forecast is: mean joint distance in mm, mean squared distance in dm^2, and intervals over recordings."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def bootstrap_interval(
+    errors: Float[np.ndarray, " windows"],
+    recording_of: Int[np.ndarray, " windows"],
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """95 % interval of the mean over windows when recordings, not windows, are drawn again; None where there is one recording alone.
+
+    Windows of one recording overlap and resemble each other, so drawing windows would promise too much (Efron and Tibshirani 1993, ch. 8).
+    """
+    recordings, member = np.unique(recording_of, return_inverse=True)
+    if len(recordings) < 2:
+        return None
+    sums, counts = np.bincount(member, weights=errors), np.bincount(member)
+    drawn = np.random.default_rng(seed).integers(len(recordings), size=(draws, len(recordings)))
+    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (2.5, 97.5))
+    return float(low), float(high)

@@ -1,0 +1,75 @@
+"""Clips with an action each, of one or several persons: what recognition is trained and measured on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from models.motion.bodies import box_of, boxed, facing
+from models.skeletons.body import body_indices
+from models.skeletons.skeleton import Skeleton
+from training.data.splits import Split
+from training.tasks.bodies.clips import BodyClip, class_mirror, seen_points
+
+People = Float[np.ndarray, "persons frames joints dims"]
+Scores = Float[np.ndarray, "persons frames joints"]
+
+
+@dataclass(frozen=True)
+class ActionSet:
+    """`read(i)` gives the points of clip i, centred on the mirror plane x = 0, NaN where missing, and their confidence.
+
+    `names`, `labels` (indices into `classes`) and `splits` have an entry a clip.
+    """
+
+    source: str
+    skeleton: Skeleton
+    dims: int
+    persons: int
+    classes: tuple[str, ...]
+    names: Sequence[str]
+    labels: Int[np.ndarray, " clips"]
+    splits: Sequence[Split]
+    read: Callable[[int], tuple[People, Scores]]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def class_mirror(self) -> tuple[int, ...]:
+        """The class of a mirrored clip of each class: another one where classes name a side and their opposite is one too."""
+        return class_mirror(self.classes)
+
+
+def actions_of(clips: Sequence[BodyClip], *, turned: bool = False) -> ActionSet:
+    """The clips of one source, of one person each; classes are their labels in alphabetical order.
+
+    Two dimensions are in units of the box round the clip's seen points. Three are metres from where the pelvis is in the first frame, y up,
+    and with `turned` seen from the front (`body_motion.facing`).
+    """
+    classes = tuple(sorted({clip.label for clip in clips}))
+
+    @cache
+    def read(i: int) -> tuple[People, Scores]:
+        points = seen_points(clips[i].points, clips[i].confidence)
+        if points.shape[-1] == 2:
+            points = boxed(points, box_of(points))
+        else:
+            pelvis = body_indices(clips[i].skeleton, ("pelvis",))[0]
+            points = points - points[0, pelvis]
+            points = facing(points, clips[i].skeleton) if turned else points
+        return points[None], clips[i].confidence[None]
+
+    return ActionSet(
+        source=clips[0].source,
+        skeleton=clips[0].skeleton,
+        dims=clips[0].points.shape[-1],
+        persons=1,
+        classes=classes,
+        names=[clip.name for clip in clips],
+        labels=np.array([classes.index(clip.label) for clip in clips]),
+        splits=[clip.split for clip in clips],
+        read=read,
+    )

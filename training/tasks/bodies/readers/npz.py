@@ -1,0 +1,154 @@
+"""Body motion from one .npz a source: hdm05_11, cmu_9act, reactidle, bandai_namco (3D) and jhmdb (2D), as `<folder>/<source>/` holds them.
+
+All sequences lie one after the other; rows seq_start[s] to seq_start[s + 1] are sequence s. 3D: joints (N, J, 3) in metres, or
+joints_rel_0p1mm (N, J, 3) in tenths of a millimetre from the pelvis, int16, and root_m (N, 3); right-handed, y up. 2D: xy_norm (N, 15, 2).
+
+Training, validation and test by subject where people are told apart:
+    hdm05_11      bd bk | dg | mm tr (tr is not in every copy)
+    reactidle     the rest | 002 010 | 003 008 012 014
+elsewhere the source's own training and test clips, the last tenth of each class's training clips being validation:
+    cmu_9act      its folders; the same people may be in both
+    bandai_namco  dataset 2: takes 1-6 and 7-8; dataset 1: its styles happy, old, tired, giant are test; three actors, not told apart
+    jhmdb         official fold 1, 2 or 3
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from models.skeletons.body import get_body_order
+from models.skeletons.skeleton import Skeleton
+from training.data.splits import Split
+from training.tasks.bodies.clips import (
+    BodyClip,
+    MalformedBodies,
+    UnknownBodies,
+    check_handedness,
+    check_joint_names,
+    check_per_sequence,
+    confidence_of,
+    hold_out,
+    pieces,
+    read_arrays,
+)
+
+UP = (0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a source's file is laid out. `names` are its own words for joints that the vocabulary of orders calls otherwise."""
+
+    file: str
+    order: str
+    points: Mapping[str, int]  # the arrays of coordinates and their numbers of dimensions
+    action: str = "action"
+    subjects: Mapping[str, Split] | None = None  # those not named train; None: people are not told apart
+    fps: float | None = None  # where the file does not say
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        return get_body_order(self.order)
+
+
+_METRES = {"joints": 3}
+_QUANTISED = {"joints_rel_0p1mm": 3, "root_m": 2}
+
+SOURCES: dict[str, Source] = {
+    "hdm05_11": Source(
+        file="hdm05_11_60hz.npz",
+        order="hdm05-25",
+        points=_METRES,
+        subjects={"dg": "validation", "mm": "test", "tr": "test"},
+        names={"spine1": "lower_spine", "spine2": "spine", "neck1": "neck", "neck2": "head_base", "head": "head_top"},
+    ),
+    "cmu_9act": Source(
+        file="cmu_9act_60hz.npz", order="cmu-24", points=_METRES, names={"spine1": "spine", "head": "head_top"}
+    ),
+    "reactidle": Source(
+        file="reactidle_24hz.npz",
+        order="reactidle-18",
+        points=_QUANTISED,
+        subjects={**dict.fromkeys(("002", "010"), "validation"), **dict.fromkeys(("003", "008", "012", "014"), "test")},
+        names={"neck": "thorax", "head": "head_base"},
+    ),
+    "bandai_namco": Source(
+        file="bandai_namco_30hz.npz",
+        order="bandai-21",
+        points=_QUANTISED,
+        action="content",
+        names={"spine": "lower_spine", "chest": "spine", "neck": "thorax", "head": "head_base"},
+    ),
+    "jhmdb": Source(file="jhmdb_gt609.npz", order="jhmdb-15", points={"xy_norm": 3}, fps=30.0),
+}
+
+
+def read_bodies(folder: Path, source: str, *, fold: int = 1) -> list[BodyClip]:
+    """All clips of a source, with the split each is in; `fold` is jhmdb's. Missing joints, of which these files have none, would be NaN.
+
+    Raises UnknownBodies, MalformedBodies, MirroredMotion, UntrustedFile.
+    """
+    if source not in SOURCES:
+        raise UnknownBodies(f"no source {source!r}; there are {', '.join(SOURCES)}")
+    layout = SOURCES[source]
+    path = folder / source / layout.file
+    flags = {"is_train_splits": 2} if source == "jhmdb" else {"is_train": 1}
+    wanted = {**layout.points, "seq_start": 1, "joint_names": 1, layout.action: 1, f"{layout.action}_names": 1, **flags}
+    if layout.subjects is not None:
+        wanted |= {"subject": 1, "subject_names": 1}
+    arrays = read_arrays(path, wanted)
+    check_joint_names(path, _renamed(arrays["joint_names"], layout.names), layout.skeleton.joints)
+    points = _points(path, arrays, layout)
+    rows = pieces(path, arrays["seq_start"], len(points))
+    per_sequence = [layout.action, *flags, *(["subject"] if layout.subjects is not None else [])]
+    check_per_sequence(path, arrays, per_sequence, len(rows))
+    labels = [str(arrays[f"{layout.action}_names"][i]) for i in arrays[layout.action]]
+    names = [str(n) for n in arrays["seq_name"]] if "seq_name" in arrays else [f"{i:04d}" for i in range(len(rows))]
+    if layout.subjects is None:
+        subjects = [""] * len(rows)
+        splits = hold_out(_own_splits(arrays, fold), labels)
+    else:
+        subjects = [str(arrays["subject_names"][i]) for i in arrays["subject"]]
+        splits: list[Split] = [layout.subjects.get(subject, "train") for subject in subjects]
+    fps = layout.fps or float(arrays["fps"])
+    if points.shape[-1] == 3:
+        check_handedness(points, layout.skeleton, UP, str(path))
+    return [
+        BodyClip(source, name, split, subject, label, layout.skeleton, fps, points[at], confidence_of(points[at]))
+        for name, split, subject, label, at in zip(names, splits, subjects, labels, rows, strict=True)
+    ]
+
+
+def _renamed(names: np.ndarray, words: Mapping[str, str]) -> np.ndarray:
+    return np.array([words.get(str(name), str(name)) for name in names])
+
+
+def _points(path: Path, arrays: Mapping[str, np.ndarray], layout: Source) -> Float[np.ndarray, "frames joints dims"]:
+    """Float32, in metres where there are three dimensions."""
+    if layout.points is _QUANTISED:
+        relative, root = arrays["joints_rel_0p1mm"], arrays["root_m"]
+        if len(relative) != len(root):
+            raise MalformedBodies(
+                f"{path} has {len(relative)} frames of joints and {len(root)} of root; wanted as many"
+            )
+        points = relative * np.float32(1e-4) + root[:, None].astype(np.float32)
+    else:
+        points = arrays[next(iter(layout.points))].astype(np.float32)
+    wanted = (len(layout.skeleton.joints), 2 if "xy_norm" in arrays else 3)
+    if points.shape[1:] != wanted:
+        raise MalformedBodies(f"{path} wants points (frames, {wanted[0]}, {wanted[1]}); came {points.shape}")
+    return points
+
+
+def _own_splits(arrays: Mapping[str, np.ndarray], fold: int) -> list[Split]:
+    """The source's own: train and test."""
+    if "is_train_splits" not in arrays:
+        return ["train" if flag else "test" for flag in arrays["is_train"]]
+    folds = arrays["is_train_splits"].shape[1]
+    if not 1 <= fold <= folds:
+        raise UnknownBodies(f"folds are 1 to {folds}; there is no {fold}")
+    return ["train" if flag else "test" for flag in arrays["is_train_splits"][:, fold - 1]]

@@ -1,0 +1,154 @@
+"""What is shown of a trained network on bodies and what its bundle says of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from models.contract.bundle import Measurement
+from models.motion.bodies import edge_padded, shown
+from models.pictures.bodies import (
+    FRONT,
+    SIDE,
+    View,
+    bodies,
+    moments,
+)
+from training.data.licences import source_of
+from training.data.splits import Split
+from training.engine.export import Facts
+from training.engine.run import Run
+from training.tasks.bodies.action_data import ActionBatches
+from training.tasks.bodies.floors import forecasting_floor, lifting_floor, recognition_floor
+from training.tasks.bodies.forecast_data import PoseForecastBatches
+from training.tasks.bodies.lift_data import LiftBatches
+from training.tasks.bodies.plots import confusion, curves
+from training.tasks.bodies.report import (
+    Report,
+    Row,
+    answers,
+    lifted,
+    measure,
+    scores,
+    table,
+)
+
+CLIP_FRAMES = 60  # of the example of a lifter: two seconds
+UNITS = {"PCK@0.05": "%", "distance": "% of half the box", "top-1": "%", "top-5": "%"}
+NAMES = {"distance": "mean distance", "PCK@0.05": "PCK@0.05, mean over the horizon", "MPJVE": "velocity error, a frame"}
+
+
+def floors(batches: Any, split: Split) -> Report:
+    """What is reached without a network."""
+    if isinstance(batches, LiftBatches):
+        return Report(tuple(lifting_floor(batches, split, source) for source in batches.data.sources))
+    if isinstance(batches, PoseForecastBatches):
+        return forecasting_floor(batches, split)
+    return Report((recognition_floor(batches, split),))
+
+
+def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: Split) -> str:
+    """Figures beside what is reached without a network, and a picture of the first clip of each source."""
+    batches = run.data.load(data_folder)
+    reports = {"without": floors(batches, split), "network": measure(network, batches, split)}
+    for name, report in reports.items():
+        report.write(folder / f"{split}-{name}.json")
+    if isinstance(batches, LiftBatches):
+        _draw_lifted(network, batches, folder, split)
+    elif isinstance(batches, PoseForecastBatches):
+        _draw_forecast(network, batches, reports, folder, split)
+    else:
+        logits, labels = scores(network, batches, split)
+        title = f"{batches.data.source}, {split}: a clip of ... (row) is taken for ... (column), %"
+        confusion(logits.argmax(axis=1), labels, batches.clips.classes, folder / f"{split}-classes.png", title)
+    return table(reports)
+
+
+def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
+    """Measured on the test split beside what is reached without a network; the example is a piece of it."""
+    batches = run.data.load(data_folder)
+    floor, report = floors(batches, "test"), measure(network, batches, "test")
+    measurements = tuple(
+        measurement for row in report.rows for measurement in _measurements(row, floor.row(row.source), run)
+    )
+    found = Facts(_example(batches), _trained_on(batches, run), measurements)
+    return found, table({"without": floor, "network": report})
+
+
+def _measurements(row: Row, floor: Row, run: Run[Any, Any]) -> list[Measurement]:
+    """The figures that a card has: of single steps none."""
+    baseline = "zero velocity" if run.task.kind == "pose-forecast" else "ridge"
+    return [
+        Measurement(
+            metric=NAMES.get(name, name),
+            value=round(value, 2),
+            unit=UNITS.get(name, "mm"),
+            split="test",
+            source=row.source,
+            windows=row.samples,
+            recordings=row.clips,
+            baseline=baseline,
+            baseline_value=round(floor.figures[name], 2),
+            interval=row.interval if i == 0 else None,
+        )
+        for i, (name, value) in enumerate(row.figures.items())
+        if "step" not in name
+    ]
+
+
+def _trained_on(batches: Any, run: Run[Any, Any]) -> tuple[Any, ...]:
+    if isinstance(batches, ActionBatches):
+        return (source_of(batches.data.source, len(batches.training)),)
+    counted = ("train",) if run.data.hold_out else ("train", "validation")
+    names = {(clip.source, clip.name.split(" ")[0]) for clip in batches.recordings if clip.split in counted}
+    return tuple(source_of(source, sum(own == source for own, _ in names)) for source in batches.data.sources)
+
+
+def _example(batches: Any) -> dict[str, np.ndarray]:
+    """One real input of the test split, a batch of one."""
+    if isinstance(batches, LiftBatches):
+        clip = max(batches.clips("test"), key=lambda clip: len(clip.targets))
+        keypoints = shown(clip.keypoints, clip.confidence)[:CLIP_FRAMES, :, : 3 if batches.data.with_confidence else 2]
+        return {"keypoints": edge_padded(keypoints, batches.data.receptive)[None]}
+    if isinstance(batches, PoseForecastBatches):
+        frames = batches.frames("test")
+        return batches.batch(frames, np.array([len(frames.rows) // 2]))[0]
+    inputs, _ = next(batches.batches("test"))[1]
+    return {"clips": inputs["clips"][:1]}
+
+
+def _draw_lifted(network: nn.Module, batches: LiftBatches, folder: Path, split: Split) -> None:
+    for source in batches.data.sources:
+        clip = batches.clips(split, source)[0]
+        poses, at = lifted(network, batches, clip), moments(len(clip.targets))
+        both = {"true": clip.targets[at], "network": poses[at]}
+        views = [View("seen", {"keypoints": (clip.seen, clip.keypoints[at])})]
+        for name, axes in (("front", FRONT), ("side", SIDE)):
+            views.append(View(name, {layer: (clip.skeleton, x[..., axes]) for layer, x in both.items()}))
+        wrong = 1000 * np.nanmean(np.linalg.norm(poses[at] - clip.targets[at], axis=-1), axis=-1)
+        captions = [f"{t / clip.fps:.1f} s: {error:.0f} mm" for t, error in zip(at, wrong, strict=True)]
+        bodies(
+            views, captions, folder / f"{split}-{source}.png", f"{source}, {clip.subject} {clip.label}, {clip.camera}"
+        )
+
+
+def _draw_forecast(
+    network: nn.Module, batches: PoseForecastBatches, reports: dict[str, Report], folder: Path, split: Split
+) -> None:
+    task_steps = batches.data.future
+    for source in batches.data.sources:
+        lines = {
+            {"without": "zero velocity"}.get(name, name): np.array(
+                [[report.row(source).figures[f"PCK@0.05, step {step}"] for step in range(1, task_steps + 1)]]
+            )
+            for name, report in reports.items()
+        }
+        at = [float(step) for step in range(1, task_steps + 1)]
+        curves(lines, at, folder / f"{split}-{source}-pck.png", x="step", y="PCK@0.05, %", title=f"{source}, {split}")
+        frames = batches.frames(split, source)
+        inputs, future = batches.batch(frames, np.array([len(frames.rows) // 2]))
+        found, at_frames = answers(network, inputs["past"])[0], moments(task_steps)
+        true = np.where(future[0, :, :, 2:] > 0, future[0, :, :, :2], np.nan)
+        layers = {"true": (batches.skeleton, true[at_frames]), "network": (batches.skeleton, found[at_frames])}
+        bodies([View("seen", layers)], [f"step {t + 1}" for t in at_frames], folder / f"{split}-{source}.png", source)

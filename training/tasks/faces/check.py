@@ -1,0 +1,98 @@
+"""training.tasks.faces.check."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from models.contract.task import FaceLandmarks
+from models.scans.files import read_scan
+from training.data.reading import Found, MalformedData, _bounded, _names, _reading, _told
+from training.tasks.faces.data import SCANNERS
+from training.tasks.faces.facescape import landmark_indices, read_mesh
+from training.tasks.faces.facescape_data import FaceScapeData
+from training.tasks.faces.ict import SEEDS, FaceModel, read_model
+from training.tasks.faces.real_faces import SCANS, RealFace, real_faces
+from training.tasks.faces.scanner import scan
+
+EXPRESSIONS, DRAWS = 64, 20  # drawn of a face model: every kind comes up; scans, of which one in some is too small
+
+
+def _faces(folder: Path) -> Found:
+    wanted = ("ict_facekit", "facefuns_composites", "raw_scans")
+    model, composites, scans = (folder / name for name in wanted)
+    if not any(part.is_dir() for part in (model, composites, scans)):
+        raise MalformedData(f"wanted {folder} with {_told(wanted)} in it; came {_names(folder)}")
+    if model.is_dir():
+        yield from _face_model(folder)
+    if composites.is_dir() or scans.is_dir():  # they are measured on together
+        for path in (scans / f"{name}.ply" for name in SCANS):
+            with _reading(path):  # whose errors name no file
+                read_scan(path.read_bytes(), ".ply")
+        with _reading(path := composites / "facefuns_faces.npz"):
+            _bounded(path)
+            faces = real_faces(folder)
+            for face in faces:
+                _check_face(face)
+        for source, count in Counter(face.source for face in faces).items():
+            yield source, "test", count
+
+
+def _face_model(folder: Path) -> Found:
+    """Seeds are drawn from while training: here one scan of each split and kind, and the expressions that any could have."""
+    path = folder / "ict_facekit" / "ict_facekit_light.npz"
+    with _reading(path):
+        _bounded(path)
+        _bounded(path.with_name("expression_presets.json"))
+        model = read_model.__wrapped__(folder)  # what was read before may have changed
+        _check_model(model)
+    task = FaceLandmarks()
+    for split, seeds in SEEDS.items():
+        for how in SCANNERS.values():
+            rng = np.random.default_rng(seeds.start)
+            with _reading(path):
+                drawn = (
+                    scan(model, model.vertices(model.identity(int(seed)), model.expression(rng)), how, rng)
+                    for seed in rng.integers(seeds.start, seeds.stop, DRAWS)
+                )
+                if not any(len(points) >= task.levels[0] for points, _ in drawn):
+                    raise ValueError(f"{DRAWS} scans have fewer than {task.levels[0]} points each")
+        yield "ict_facekit", split, len(seeds)
+
+
+def _check_model(model: FaceModel) -> None:
+    vertices = len(model.mean)
+    for what, numbers in (("mean", model.mean), ("id_basis", model.identities), ("exp_basis", model.expressions)):
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"{what} wants finite numbers")
+    for what, index in (("triangles", model.triangles), ("landmarks68", model.landmarks)):
+        if index.min() < 0 or index.max() >= vertices:
+            raise ValueError(f"{what} wants to be among the {vertices} vertices; came {index.min()} to {index.max()}")
+    for what, mask in model.masks.items():
+        if mask.shape != (vertices,) or mask.dtype != bool:
+            raise ValueError(f"mask {what} wants {vertices} flags; came {mask.dtype} {mask.shape}")
+    if model.landmarks.shape != (68,) or model.triangles.shape[1:] != (3,):
+        raise ValueError(
+            f"wanted 68 landmarks and triangles (n, 3); came {model.landmarks.shape}, {model.triangles.shape}"
+        )
+    rng = np.random.default_rng(0)
+    for _ in range(EXPRESSIONS):
+        if not np.isfinite(model.expression(rng)).all():
+            raise ValueError("expression_presets.json wants finite weights")
+
+
+def _check_face(face: RealFace) -> None:
+    if not np.isfinite(face.points).all() or not np.isfinite(face.known).any():
+        raise ValueError(f"{face.name} wants finite points and a landmark that is known")
+    if face.triangles.min() < 0 or face.triangles.max() >= len(face.points):
+        raise ValueError(f"{face.name} wants triangles between its {len(face.points)} points")
+
+
+def _facescape(folder: Path) -> Found:
+    with _reading(folder):
+        indices, splits = landmark_indices(folder), FaceScapeData(FaceLandmarks()).load(folder.parent).files
+    for split, files in splits.items():
+        for file in files:
+            with _reading(file.path):
+                read_mesh(file, indices)
+            yield "facescape", split, 1

@@ -1,0 +1,45 @@
+"""EqMotion on all four sources of hand motion, ours and the reference code's structure, at 10+10 and 30+30 frames of 30 a second.
+
+    python -m training benchmark hands        trains these with three seeds each and prints the table
+
+A run takes about 8 minutes of one CPU core. The weights are for the record and not shipped: manipnet and humoto are noncommercial.
+"""
+
+from models.contract.task import HandForecast
+from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
+from training.tasks.hands.data import Augmentation, HandData
+from training.tasks.hands.windows import PRESETS, Window
+from training.tasks.hands.losses import (mean_distance_mm)
+from training.engine.run import Optimisation, Run
+
+SOURCES = ("manipnet", "humoto", "leap", "tzionas")
+
+
+# Pairs cost with the square of the nodes, so a step on one hand is four times as cheap as one on two; a second ahead, where more steps
+# pay, three in four batches of two hands show one of them.
+TRAINING = {
+    "10+10@30": (Augmentation(), Optimisation(steps=1600, validate_every=400)),
+    "30+30@30": (Augmentation(one_hand=0.75), Optimisation(steps=4000, validate_every=1000)),
+}
+
+
+def _run(kind: str, network: EqMotionConfig, window: Window) -> Run[HandForecast, HandData]:
+    augmentation, optimisation = TRAINING[window.name]
+    return Run(
+        name=f"hands-{kind}-{window.past}-{window.future}",
+        title=f"Hand forecasting, {kind}, {window.name}, for the record",
+        task=HandForecast(past=window.past, future=window.future, fps=window.fps),
+        network=network,
+        data=HandData(SOURCES, window, batch=16, augmentation=augmentation),
+        licence="not for distribution: trained on noncommercial data (manipnet CC BY-NC, humoto Adobe Research License)",
+        loss=mean_distance_mm,
+        score=mean_distance_mm,
+        optimisation=optimisation,
+    )
+
+
+RUNS = tuple(
+    _run(kind, network, PRESETS[window])
+    for window in TRAINING
+    for kind, network in (("eqmotion", STANDARD), ("reference", REFERENCE))
+)
