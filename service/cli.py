@@ -1,13 +1,10 @@
 """The `chiron` command."""
 
-import asyncio
 import logging
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Literal
 
 import typer
@@ -20,7 +17,7 @@ from models.skeletons.hand import HANDS
 from models.skeletons.skeleton import Hand
 from service.app import create_app
 from service.http.security import UnsafeBind
-from service.inference.served import Registry
+from service.http.server import Server
 from service.jobs.database import StoreUnavailable
 from service.jobs.queue.broker import EmbeddedBroker, NoBroker
 from service.registry.versions import Versions
@@ -47,21 +44,6 @@ Bundles = Annotated[Path | None, typer.Option(help="Folder of bundles.", show_de
 Model = Annotated[str | None, typer.Option(help="A bundle's name.", show_default="CHIRON_DEFAULT_MODEL, or the first")]
 
 
-class Server(uvicorn.Server):
-    """Says that it is stopping `drain_s` seconds before it closes its port, so that a balancer can turn away first."""
-
-    def __init__(self, config: uvicorn.Config, registry: Registry, drain_s: float) -> None:
-        super().__init__(config)
-        self.registry, self.drain_s = registry, drain_s
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        first, self.registry.draining = not self.registry.draining, True  # streams of events end when they see it
-        if sig != signal.SIGTERM or not first or not self.drain_s:
-            return super().handle_exit(sig, frame)
-        loop = asyncio.get_running_loop()
-        loop.call_soon_threadsafe(loop.call_later, self.drain_s, super().handle_exit, sig, frame)  # wakes the loop
-
-
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address; any but 127.0.0.1 wants CHIRON_API_KEYS.")] = None,
@@ -83,7 +65,7 @@ def serve(
     config = uvicorn.Config(
         application, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False
     )
-    Server(config, application.state.registry, settings.drain_delay_s).run()
+    Server(config, application.state.shutdown, settings.drain_delay_s).run()
 
 
 @app.command()

@@ -1,40 +1,45 @@
-"""Threads for the work around a model that would hold up the event loop: a bounded pool that says no in time."""
+"""Limits on work and memory: a thread pool that refuses work it cannot begin in time, and a byte budget for uploads."""
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from service.http.problems import Problem, QueueFull
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+SMOOTHING = 0.1  # weight of the newest call in an exponential moving average of seconds
 
-class Threads:
-    """`run` functions in so many threads. Of requests that have not begun, `admit` takes no more than are done in time."""
+
+class ThreadPool:
+    """A bounded pool of threads for work that would block the event loop."""
 
     def __init__(self, threads: int, *, max_queue: int, deadline_s: float, name: str) -> None:
         self.threads, self.max_queue, self.deadline_s = threads, max_queue, deadline_s
-        self.waiting = 0  # calls that are waiting or running
+        self.waiting = 0  # calls that are queued or running
         self._call_s = 0.0
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     @property
     def expected_wait_s(self) -> float:
-        """Seconds until a call that came now would begin, by what the last ones took."""
+        """Estimate the seconds until a new call would begin, from the duration of recent calls."""
         return max(0, self.waiting - self.threads + 1) * self._call_s / self.threads
 
     def admit(self) -> None:
-        """Raises QueueFull if what is there already would take longer than the deadline."""
+        """Raise QueueFull if a new call would not begin before the deadline, or if the queue has no place left."""
         wait = self.expected_wait_s
         if wait > self.deadline_s or self.waiting >= self.max_queue:
             raise QueueFull(f"{self.waiting} calls are waiting, for about {wait:.1f} s", wait)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """function(*args, **kwargs), in a thread."""
+        """Return function(*args, **kwargs), computed in a thread of the pool."""
 
         def timed() -> T:
             start = time.perf_counter()
@@ -49,35 +54,66 @@ class Threads:
         return await running
 
     def close(self) -> None:
-        """Wait for what runs, then stop the threads."""
+        """Wait for the running calls, then stop the threads."""
         self._pool.shutdown()
 
     def _done(self, running: asyncio.Future) -> None:
         self.waiting -= 1
 
 
-class Room:
-    """How many bytes of uploads are held at a time, by all requests together: what a few may take many may not."""
+class ByteBudget:
+    """A limit on the bytes of uploads in memory, shared by all requests."""
 
     def __init__(self, size: int) -> None:
         self.free = size
 
     @contextmanager
-    def lease(self) -> Iterator[Callable[[int], None]]:
-        """A function to call before more bytes are kept, which raises the problem overloaded; afterwards all are free."""
-        taken = 0
+    def reserve(self) -> Iterator[Callable[[int], None]]:
+        """Yield a function that reserves bytes and raises the problem overloaded; release them all on exit."""
+        reserved = 0
 
         def take(count: int) -> None:
-            nonlocal taken
+            nonlocal reserved
             if count > self.free:
-                raise Problem("overloaded", "as many uploads as fit are being read", headers={"retry-after": "2"})
+                raise Problem("overloaded", "the memory for uploads is in use", headers={"retry-after": "2"})
             self.free -= count
-            taken += count
+            reserved += count
 
         try:
             yield take
         finally:
-            self.free += taken
+            self.free += reserved
 
 
-SMOOTHING = 0.1  # weight of the newest batch in the estimate of an item's seconds
+class Concurrency:
+    """A limit on how many of something are open at a time."""
+
+    def __init__(self, capacity: int, name: str) -> None:
+        """`name` is the plural that error messages use."""
+        self.capacity, self.name, self.open = capacity, name, 0
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Occupy a place; raise the problem overloaded if none is free."""
+        if self.open >= self.capacity:
+            detail = (
+                f"expected at most {self.capacity} {self.name} at a time, and {self.open} are open; try again later"
+            )
+            raise Problem("overloaded", detail, headers={"retry-after": "5"})
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+
+
+class LimitedStream(StreamingResponse):
+    """A streaming response that occupies a place of `limit` from its first byte to its last, or answers overloaded."""
+
+    def __init__(self, content: AsyncIterator[str], limit: Concurrency, **options: Any) -> None:
+        super().__init__(content, **options)
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._limit.hold():
+            await super().__call__(scope, receive, send)

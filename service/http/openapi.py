@@ -34,7 +34,7 @@ def operation(
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
 
 
-def _publish_problems(app: FastAPI) -> None:
+def publish_problems(app: FastAPI) -> None:
     """Name the problem document, which no route returns by itself, in /openapi.json in place of FastAPI's error."""
     generate = app.openapi
 

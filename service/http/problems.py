@@ -8,7 +8,7 @@ request's arrays are never echoed.
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-
-from service.routes.errors import _RAISED
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("chiron.errors")
@@ -166,8 +164,8 @@ def respond(problem: Problem, request_id: str) -> Response:
     return Response(orjson.dumps(document), kind.status, headers, media_type=MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem."""
+def install(app: FastAPI, raised: Mapping[type[Exception], str]) -> None:
+    """Answer every error of `app` with a problem; `raised` maps the errors of other packages to kinds."""
 
     def handler(make: Callable[[Request, Any], Problem]) -> Callable[[Request, Exception], Awaitable[Response]]:
         async def handle(request: Request, error: Exception) -> Response:
@@ -181,7 +179,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(QueueFull, handler(_overloaded))
     app.add_exception_handler(RequestValidationError, handler(_of_parameters))
     app.add_exception_handler(Exception, handler(_unexpected))
-    for error_type, kind in _RAISED.items():
+    for error_type, kind in raised.items():
         app.add_exception_handler(error_type, handler(lambda _, error, kind=kind: Problem(kind, str(error))))
 
 

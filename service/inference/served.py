@@ -41,7 +41,7 @@ class Refused:
     kind: str | None
 
 
-class Registry:
+class ServedModels:
     """Models by name, and why the other folders are not among them."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -49,7 +49,6 @@ class Registry:
         self._models: dict[str, Model] = {}
         self._refused: dict[str, Refused] = {}
         self.stuck: dict[str, Refused] = {}  # models that serve, but not the version that they should
-        self.draining = False  # told to stop: finishes what it has, wants nothing new
         self.shelf = Shelf(settings)
         self._seen: dict[str, Hashable] = {}  # of each model, the choice of a version that was acted on
         self._changing = asyncio.Lock()

@@ -1,4 +1,4 @@
-"""service.routes.errors."""
+"""The table of errors that packages raise without knowing HTTP, and the kind of problem that answers each."""
 
 from models.contract.bundle import BadBundle
 from models.motion.hands import GapTooLong, TooFewFrames
@@ -17,7 +17,7 @@ from service.registry.local import StoreAway
 from service.registry.versions import NotCurrent, UnknownVersion
 from service.tasks.faces.prepare import NoFace, UnclearUnits
 
-_RAISED: dict[type[Exception], str] = {
+RAISED: dict[type[Exception], str] = {
     TooFewFrames: "too-few-frames",
     GapTooLong: "gap-too-long",
     UnknownSuffix: "unknown-format",

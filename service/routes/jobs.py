@@ -11,9 +11,10 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 
 from models.contract.spec import JOB_SPEC
+from service.http.limits import Concurrency, LimitedStream
 from service.http.negotiation import content_type, read_body
 from service.http.problems import Problem, documented
-from service.inference.served import Registry
+from service.http.server import Shutdown
 from service.jobs import artifacts
 from service.jobs.database import StoreUnavailable
 from service.jobs.service import JobService
@@ -45,10 +46,10 @@ ERRORS = (
 )  # fmt: skip
 
 
-def router(service: JobService, registry: Registry, settings: Settings) -> APIRouter:
+def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRouter:
     """The routes, over these jobs."""
     routes = APIRouter(tags=["jobs"])
-    streams = 0
+    streams = Concurrency(MAX_STREAMS, "streams of events")
 
     async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The job table is on a disk or behind a network: it is asked in a thread."""
@@ -151,36 +152,29 @@ def router(service: JobService, registry: Registry, settings: Settings) -> APIRo
             **documented("unknown-job", "invalid-request", "overloaded", "jobs-unavailable"),
         },
     )
-    async def events(id: str, request: Request) -> StreamingResponse:
+    async def events(id: str, request: Request) -> LimitedStream:
         """What happens to a job, as server-sent events, from the beginning or after `Last-Event-ID`, until it is over.
 
         `state`, `progress`, `metrics` and `log`, each with JSON; `shutdown` when this server stops: connect again.
         """
-        nonlocal streams
         last = request.headers.get("last-event-id", "0")
         if not last.isascii() or not last.isdigit() or len(last) > 12:
             raise Problem("invalid-request", f"Last-Event-ID: wanted the id of an event, a number; {last[:20]!r} came")
         await aside(service.table.get, id)
-        if streams >= MAX_STREAMS:
-            raise Problem("overloaded", f"{streams} streams of events are open", headers={"retry-after": "5"})
 
-        async def counted() -> AsyncIterator[str]:
-            nonlocal streams
-            streams += 1
+        async def events_or_end() -> AsyncIterator[str]:
             try:
                 async for text in stream(id, int(last)):
                     yield text
             except StoreUnavailable:
                 yield END
-            finally:
-                streams -= 1
 
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(counted(), media_type="text/event-stream", headers=headers)
+        return LimitedStream(events_or_end(), streams, media_type="text/event-stream", headers=headers)
 
     async def stream(id: str, last: int) -> AsyncIterator[str]:
         silent = 0.0
-        while not registry.draining:
+        while not shutdown.begun:
             over = (await aside(service.table.get, id)).state in OVER  # asked first: the last event is there by then
             found = await aside(service.table.events, id, last)
             for event in found:

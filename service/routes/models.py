@@ -1,28 +1,90 @@
-"""service.routes.models."""
+"""GET /models, /joints and /landmarks: which models there are, an example input for each, and the orders of their points."""
 
-from typing import Literal
+import asyncio
+import operator
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any, Literal
 
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+from models.skeletons.body import BODIES
+from models.skeletons.face import FACE68, FACE_REGIONS
+from models.skeletons.hand import HANDS, carried_joints
 from models.skeletons.skeleton import Skeleton
+from service.http.openapi import BINARY
+from service.http.problems import documented
+from service.inference.describe import ModelInfo, ModelList
+from service.inference.served import ServedModels
+from service.tasks.endpoint import Example
 
 
 class LandmarkOrder(BaseModel):
-    """The landmarks by name, in order; left and right are the subject's."""
+    """The landmarks of a face by name, in order; left and right are the subject's."""
 
     landmarks: list[str]
     regions: dict[str, list[int]]
-    edges: list[tuple[int, int]] = Field(description="between landmarks that follow each other in a region")
+    edges: list[tuple[int, int]] = Field(description="between consecutive landmarks of a region")
 
 
 class JointOrder(BaseModel):
+    """The joints of a hand or a body by name, in order."""
+
     of: Literal["hand", "body"]
-    joints: list[str] = Field(description="in order; of bodies left and right are the person's own")
+    joints: list[str] = Field(description="in order; left and right of a body are the person's own")
     bones: list[tuple[int, int]]
-    mirror: list[int] = Field(description="which joint each is in a mirror; of one hand itself, of the other hand")
-    carried: list[str] = Field(description="joints of a hand that are not forecast: they ride rigidly with the palm")
+    mirror: list[int] = Field(
+        description="for each joint, the joint that a mirror maps it to; a hand's joints map to the other hand's"
+    )
+    carried: list[str] = Field(description="joints of a hand that are not forecast: they move rigidly with the palm")
 
 
-def _order(order: Skeleton, of: Literal["hand", "body"], carried: list[str]) -> JointOrder:
+def router(models: ServedModels, examples: Mapping[str, Example]) -> APIRouter:
+    """Return the routes over `models`; `examples` maps each kind of task to its example."""
+    routes = APIRouter(tags=["models"])
+
+    @routes.get("/models", response_model=ModelList)
+    async def list_models() -> ModelList:
+        """List every model with its versions, and the bundles that were refused with the reason."""
+        return ModelList(defaults=models.defaults(), models=await asyncio.to_thread(models.infos))
+
+    @routes.get("/models/{name}", response_model=ModelInfo, responses=documented("unknown-model"))
+    async def model(name: str) -> ModelInfo:
+        """Describe one model: task, symmetries, licence, sources, measured errors, versions and execution provider."""
+        return await asyncio.to_thread(models.named, name)
+
+    schemas = [example.schema for example in examples.values() if example.schema is not None]
+    binary = {example.media_type: BINARY for example in examples.values() if example.schema is None}
+
+    @routes.get(
+        "/models/{name}/example",
+        response_model=reduce(operator.or_, schemas),
+        response_model_exclude_none=True,
+        responses={200: {"content": binary}, **documented("unknown-model", "not-ready")},
+    )
+    async def model_example(name: str) -> Any:
+        """Return an input to try the model with: a request body for the endpoint of its kind of task."""
+        model = models.serving(name)
+        example = examples[model.kind]
+        body = await asyncio.to_thread(example.body, model.bundle)
+        return body if example.schema is not None else Response(body, media_type=example.media_type)
+
+    @routes.get("/joints", response_model=dict[str, JointOrder])
+    async def joints() -> dict[str, JointOrder]:
+        """List the joint orders of a hand and of a body, with bones and mirror images."""
+        hands = {name: _joint_order(order, "hand", list(carried_joints(order))) for name, order in HANDS.items()}
+        return hands | {name: _joint_order(order, "body", []) for name, order in BODIES.items()}
+
+    @routes.get("/landmarks", response_model=dict[str, LandmarkOrder])
+    async def landmarks() -> dict[str, LandmarkOrder]:
+        """List the landmark orders of a face, with regions and edges."""
+        regions = {region: list(indices) for region, indices in FACE_REGIONS.items()}
+        return {FACE68.name: LandmarkOrder(landmarks=list(FACE68.joints), regions=regions, edges=list(FACE68.bones))}
+
+    return routes
+
+
+def _joint_order(order: Skeleton, of: Literal["hand", "body"], carried: list[str]) -> JointOrder:
     joints, bones, mirror = list(order.joints), list(order.bones), list(order.mirror)
     return JointOrder(of=of, joints=joints, bones=bones, mirror=mirror, carried=carried)

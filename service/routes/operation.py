@@ -1,14 +1,64 @@
-"""service.routes.operation."""
+"""GET /healthz, /readyz, /metrics and /problems: what a load balancer, a monitor and the author of a client ask."""
 
-from typing import Literal
+import asyncio
+from typing import Any, Literal
 
+from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
+
+from service.http.problems import KINDS, Problem, documented
+from service.http.server import Shutdown
+from service.inference.served import ServedModels
+from service.jobs.service import JobService
+from service.telemetry.metrics import Metrics
 
 
 class Health(BaseModel):
+    """The answer of a process that is alive."""
+
     status: Literal["alive"]
 
 
 class Readiness(BaseModel):
-    status: Literal["ready", "degraded"] = Field(description="degraded: a bundle was refused, the others serve")
-    models: dict[str, str] = Field(description="each model's state: ready, or why it was refused")
+    """The state of every model."""
+
+    status: Literal["ready", "degraded"] = Field(description="degraded: a bundle was refused, and the others serve")
+    models: dict[str, str] = Field(description="by name: ready, or why the model was refused")
+
+
+def router(models: ServedModels, jobs: JobService, metrics: Metrics, shutdown: Shutdown) -> APIRouter:
+    """Return the routes that report on the process."""
+    routes = APIRouter(tags=["operation"])
+
+    @routes.get("/healthz", response_model=Health)
+    async def healthz() -> Health:
+        """Answer as long as the process is alive."""
+        return Health(status="alive")
+
+    @routes.get("/readyz", response_model=Readiness, responses=documented("not-ready"))
+    async def readyz() -> Readiness:
+        """Answer 200 while at least one model is ready and the process is not stopping."""
+        states = models.states()
+        if shutdown.begun:
+            raise Problem("not-ready", "the service is stopping", headers={"retry-after": "5"})
+        if "ready" not in states.values():
+            reasons = "; ".join(f"{name}: {state}" for name, state in states.items()) or "no bundles"
+            raise Problem("not-ready", f"no model is ready ({reasons})", headers={"retry-after": "5"})
+        healthy = set(states.values()) == {"ready"} and not models.stuck
+        return Readiness(status="ready" if healthy else "degraded", models=states)
+
+    @routes.get("/metrics", response_class=PlainTextResponse)
+    async def prometheus() -> Response:
+        """Return Prometheus metrics: requests, stages, queueing and computing seconds, batch sizes, jobs and workers."""
+        await asyncio.to_thread(jobs.measure, metrics)
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @routes.get("/problems/{kind}", responses=documented("not-found"))
+    async def problem(kind: str) -> dict[str, Any]:
+        """Explain a problem's `type` and what to do about it."""
+        if kind not in KINDS:
+            raise Problem("not-found", f"no kind of problem {kind!r}; there are {', '.join(KINDS)}")
+        return {"type": f"/problems/{kind}", **vars(KINDS[kind])}
+
+    return routes

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from service.http.problems import documented
-from service.inference.served import Registry
+from service.inference.served import ServedModels
 from service.registry.versions import Current
 
 ERRORS = ("unknown-version", "wrong-state", "bundle-refused", "versions-unavailable")
@@ -18,7 +18,7 @@ class Promotion(BaseModel):
     before: str | None = Field(description="what a rollback would bring back")
 
 
-def router(registry: Registry) -> APIRouter:
+def router(registry: ServedModels) -> APIRouter:
     """The routes, over these models."""
     routes = APIRouter(tags=["models"])
 

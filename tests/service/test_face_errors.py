@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.app import create_app
-from service.http.limits import Room
+from service.http.limits import ByteBudget
 from service.http.problems import MEDIA_TYPE, Problem
 from service.settings import Settings
 from service.tasks.faces import prepare as faces
@@ -267,15 +267,15 @@ def test_a_large_upload_is_cut_off_at_its_own_limit(client):
 
 
 def test_all_uploads_together_have_a_limit_and_give_back_what_they_took():
-    room = Room(10)
-    with room.lease() as first:
+    budget = ByteBudget(10)
+    with budget.reserve() as first:
         first(6)
-        with room.lease() as second:
+        with budget.reserve() as second:
             second(4)
-            with pytest.raises(Problem, match="overloaded"), room.lease() as third:
+            with pytest.raises(Problem, match="overloaded"), budget.reserve() as third:
                 third(1)
-        assert room.free == 4
-    assert room.free == 10
+        assert budget.free == 4
+    assert budget.free == 10
 
 
 def test_an_error_that_nobody_expected_is_a_problem_without_its_secrets(client, monkeypatch):

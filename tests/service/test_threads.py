@@ -1,4 +1,4 @@
-"""Threads beside the event loop: they run what they are given, and say no before the queue is too long."""
+"""The thread pool beside the event loop: it runs what it is given, and refuses work before the queue is too long."""
 
 import asyncio
 import threading
@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from service.http.limits import Threads
+from service.http.limits import ThreadPool
 from service.http.problems import QueueFull
 
 
-def threads(**options) -> Threads:
-    return Threads(**({"threads": 1, "max_queue": 100, "deadline_s": 5.0, "name": "test"} | options))
+def threads(**options) -> ThreadPool:
+    return ThreadPool(**({"threads": 1, "max_queue": 100, "deadline_s": 5.0, "name": "test"} | options))
 
 
 def test_functions_run_beside_the_loop_and_give_or_raise_what_they_do():

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from fsspec.implementations.memory import MemoryFileSystem
 
 from service.app import create_app
-from service.inference.served import Registry
+from service.inference.served import ServedModels
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
@@ -143,7 +143,7 @@ def test_another_process_follows_and_keeps_what_it_has_if_it_cannot(own, place):
 
 def test_a_version_is_let_go_with_the_last_request_that_holds_it_and_not_before(own, place):
     async def swap() -> None:
-        registry = Registry(Settings(bundles=own, state=place.state, registry=place.where), Metrics())
+        registry = ServedModels(Settings(bundles=own, state=place.state, registry=place.where), Metrics())
         await registry.load()
         held = registry.serving(NAME)
         gone = weakref.ref(held.batcher)

@@ -11,13 +11,13 @@ from pydantic import BaseModel
 
 from models.contract.symmetry import Tensors
 from service.http import negotiation
-from service.http.limits import Threads
+from service.http.limits import ThreadPool
 from service.http.negotiation import accepted, content_type, read_body
 from service.http.openapi import BINARY, operation
 from service.http.problems import documented
 from service.inference.batcher import Batcher
 from service.inference.model import Model
-from service.inference.served import Registry
+from service.inference.served import ServedModels
 from service.settings import Settings
 from service.tasks.bodies import actions as recognize_actions
 from service.tasks.bodies import examples
@@ -32,7 +32,7 @@ from service.tasks.bodies.schemas import (
     PosesAnswer,
     PosesRequest,
 )
-from service.tasks.endpoint import DECODE_ON_LOOP
+from service.tasks.endpoint import DECODE_ON_LOOP, Example
 from service.telemetry.metrics import Metrics
 
 P = ParamSpec("P")
@@ -92,8 +92,10 @@ RECOGNIZE = Endpoint(
 )  # fmt: skip
 ENDPOINTS = (LIFT, FORECAST, RECOGNIZE)
 
+EXAMPLES = {endpoint.kind: Example(examples.body_of_bundle, schema=endpoint.request) for endpoint in ENDPOINTS}
 
-def router(registry: Registry, metrics: Metrics, threads: Threads, settings: Settings) -> APIRouter:
+
+def router(registry: ServedModels, metrics: Metrics, threads: ThreadPool, settings: Settings) -> APIRouter:
     """The routes, over these models; `threads` are for large bodies."""
     routes = APIRouter()
 
@@ -120,7 +122,12 @@ def router(registry: Registry, metrics: Metrics, threads: Threads, settings: Set
 
 
 async def _respond(
-    request: Request, endpoint: Endpoint, registry: Registry, metrics: Metrics, threads: Threads, settings: Settings
+    request: Request,
+    endpoint: Endpoint,
+    registry: ServedModels,
+    metrics: Metrics,
+    threads: ThreadPool,
+    settings: Settings,
 ) -> Response:
     def stage(name: str) -> AbstractContextManager[None]:
         return metrics.stage(endpoint.path, name)
@@ -171,5 +178,5 @@ def _encoded(
 
 
 async def _here(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `Threads.run` does, without a thread: for small bodies."""
+    """What `ThreadPool.run` does, without a thread: for small bodies."""
     return function(*args, **kwargs)

@@ -12,12 +12,13 @@ from fastapi import APIRouter, Request, Response
 from models.contract.symmetry import Tensors
 from models.scans.files import MAX_POINTS, read_scan
 from models.scans.levels import Face, Search, search
-from service.http.limits import Room, Threads
+from service.http.limits import ByteBudget, ThreadPool
 from service.http.negotiation import accepted, content_type, read_body
 from service.http.problems import Problem, documented
 from service.inference.model import Model
-from service.inference.served import Registry
+from service.inference.served import ServedModels
 from service.settings import Settings
+from service.tasks.endpoint import Example
 from service.tasks.faces import answers
 from service.tasks.faces import prepare as faces
 from service.tasks.faces import upload as uploads
@@ -37,10 +38,12 @@ ERRORS = (
     "no-face", "internal", "overloaded", "not-ready",
 )  # fmt: skip
 
+EXAMPLES = {"face-landmarks": Example(answers.scan_of_bundle, media_type=PLY)}
 
-def router(registry: Registry, metrics: Metrics, threads: Threads, settings: Settings) -> APIRouter:
+
+def router(registry: ServedModels, metrics: Metrics, threads: ThreadPool, settings: Settings) -> APIRouter:
     """The route, over these models; `threads` are for everything that takes a while."""
-    routes, room = APIRouter(), Room(max(settings.max_uploads_bytes, settings.max_scan_bytes))
+    routes, budget = APIRouter(), ByteBudget(max(settings.max_uploads_bytes, settings.max_scan_bytes))
 
     async def aside(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The function's answer from a thread, and its seconds, without those of waiting for one, in the metrics."""
@@ -76,7 +79,7 @@ def router(registry: Registry, metrics: Metrics, threads: Threads, settings: Set
         """The scan, for whom it is, and which heatmaps are wanted; the upload itself is not kept any longer."""
         query = uploads.parameters(request.query_params.multi_items())
         threads.admit()
-        with room.lease() as take:
+        with budget.reserve() as take:
             body = await read_body(request, settings.max_scan_bytes, take)
             upload = await aside(
                 "decode", lambda: uploads.upload_of(bytes(body), request.headers["content-type"], query)

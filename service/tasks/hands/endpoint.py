@@ -4,13 +4,13 @@ from fastapi import APIRouter, Request, Response
 
 from models.contract.task import HandForecast
 from service.http import negotiation
-from service.http.limits import Threads
+from service.http.limits import ThreadPool
 from service.http.negotiation import accepted, content_type, read_body
 from service.http.openapi import BINARY, operation
 from service.http.problems import documented
-from service.inference.served import Registry
+from service.inference.served import ServedModels
 from service.settings import Settings
-from service.tasks.endpoint import DECODE_ON_LOOP
+from service.tasks.endpoint import DECODE_ON_LOOP, Example
 from service.tasks.hands import examples as hand_examples
 from service.tasks.hands import prepare as hands
 from service.tasks.hands import wire as hands_wire
@@ -25,8 +25,10 @@ ERRORS = (
     "internal", "overloaded", "not-ready",
 )  # fmt: skip
 
+EXAMPLES = {"hand-forecast": Example(hand_examples.clip_of_bundle, schema=HandsRequest)}
 
-def router(registry: Registry, metrics: Metrics, threads: Threads, settings: Settings) -> APIRouter:
+
+def router(registry: ServedModels, metrics: Metrics, threads: ThreadPool, settings: Settings) -> APIRouter:
     """The route, over these models; `threads` are for large bodies."""
     routes = APIRouter()
 
