@@ -1,6 +1,7 @@
 """service.jobs.worker.attempt."""
 
 import errno
+import logging
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,11 @@ from service.jobs.table import (
     LostLease,
 )
 from service.jobs.worker.heartbeat import Heart
-from service.jobs.worker.kinds import _run, log
 from service.jobs.workers import WorkerTable
 from service.settings import Settings
 from service.telemetry.logs import log_json_lines
 
+log = logging.getLogger("chiron.worker")
 NAME = "CHIRON_WORKER_NAME"  # tells the children of a worker whose they are
 
 
@@ -81,8 +82,11 @@ class Done:
     discard: Callable[[], None] = lambda: None
 
 
-def run_job(settings: Settings, job_id: str, worker: str) -> None:
-    """Run a job, if its lease can be had, to whatever end it comes; nothing is raised for a job that fails."""
+Run = Callable[[Attempt], Done]
+
+
+def attempt_job(settings: Settings, job_id: str, worker: str, run: Run) -> None:
+    """Take a job's lease and run one attempt with `run`; return without an error if the lease is held or the job fails."""
     engine = open_database(settings.database)
     table = JobTable(engine, lease_s=settings.lease_s)
     workers = WorkerTable(engine, lease_s=settings.lease_s)
@@ -92,17 +96,17 @@ def run_job(settings: Settings, job_id: str, worker: str) -> None:
             log.info("job %s is done, held by another, or none", job_id)
             return
         with Heart(table, workers, lease, settings.lease_s) as heart:
-            _attempt(settings, table, DatasetTable(engine, table), lease, heart)
+            _attempt(settings, table, DatasetTable(engine, table), lease, heart, run)
     finally:
         engine.dispose()
 
 
-def _attempt(settings: Settings, table: JobTable, datasets: DatasetTable, lease: Lease, heart: Heart) -> None:
+def _attempt(settings: Settings, table: JobTable, datasets: DatasetTable, lease: Lease, heart: Heart, run: Run) -> None:
     done = Done({})
     try:
         folder = artifacts.begin(settings.jobs, lease.job, lease.attempt)
         attempt = Attempt(settings, table, datasets, lease, heart, folder)
-        done = _run(attempt)
+        done = run(attempt)
         heart.beat()  # what it said last
         if heart.reason == "cancelled":
             table.finish(lease, "cancelled")

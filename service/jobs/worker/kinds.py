@@ -19,7 +19,7 @@ from models.contract.bundle import Bundle
 from models.contract.spec import JOB_SPEC, BenchmarkSpec, CheckSpec, EvaluateSpec, TrainSpec
 from service.jobs import artifacts
 from service.jobs.queue.celery_app import TASK
-from service.jobs.worker.attempt import NAME, Attempt, Done, run_job
+from service.jobs.worker.attempt import NAME, Attempt, Done, attempt_job
 from service.jobs.worker.progress import Pace
 from service.registry.versions import Lineage, Versions
 from service.settings import Settings
@@ -32,6 +32,11 @@ def job(_: Any, job_id: str) -> None:
     """A message came: there may be a job to run."""
     settings = Settings()
     run_job(settings, job_id, os.environ.get(NAME, "worker"))
+
+
+def run_job(settings: Settings, job_id: str, worker: str) -> None:
+    """Run one attempt at a job, of any kind."""
+    attempt_job(settings, job_id, worker, _run)
 
 
 def _run(attempt: Attempt) -> Done:
