@@ -17,12 +17,8 @@ from training.engine.export import export
 from training.engine.folders import folder_of
 from training.engine.loop import BEST, load_best, train
 from training.engine.run import Run
-from training.studies import STUDIES
-from training.tasks.bodies import benchmark as body_benchmark
-from training.tasks.faces import benchmark as face_benchmark
-from training.tasks.hands import benchmark as hand_benchmark
-
-BENCHMARKS = {"hands": hand_benchmark.tables, "faces": face_benchmark.tables, "bodies": body_benchmark.tables}
+from training.engine.watch import UNWATCHED
+from training.studies import BENCHMARKS, STUDIES
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -136,7 +132,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _benchmark(arguments: argparse.Namespace) -> None:
-    print(BENCHMARKS[arguments.table](arguments.data, arguments.out))
+    print(BENCHMARKS[arguments.table](arguments.data, arguments.out, UNWATCHED))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from service.registry.versions import Versions
 from service.routes.job_schemas import job_info
 from service.settings import Settings
 from training import catalogue
-from training.__main__ import BENCHMARKS
 from training.engine import loop
 from training.engine import run as runs
 from training.engine.export import Facts
@@ -33,7 +32,7 @@ from training.engine.folders import folder_of
 from training.engine.run import Optimisation
 from training.engine.study import Study
 from training.engine.watch import Watch
-from training.studies import STUDIES
+from training.studies import BENCHMARKS, STUDIES
 from training.tasks.hands.windows import Window
 
 from .conftest import make_hands

@@ -12,25 +12,18 @@ import torch
 from bodies import ACTIONS, LIFT, of_kind
 from torch import Tensor, nn
 
-import training.engine.run
 from models.contract.body_task import ActionRecognition, PoseForecast
 from models.contract.symmetry import Mirror
 from training.__main__ import main
 from training.catalogue import all_runs, get_run
+from training.engine.benchmark import REPORT, measured
 from training.engine.folders import folder_of
 from training.engine.loop import BEST, load_best
 from training.engine.run import Run
 from training.engine.watch import Watch
 from training.tasks.bodies import benchmark as body_benchmark
 from training.tasks.bodies.action_data import ActionData
-from training.tasks.bodies.benchmark import (
-    KINDS,
-    REPORT,
-    SUITES,
-    Line,
-    Suite,
-    measured,
-)
+from training.tasks.bodies.benchmark import KINDS, SUITES, Line, Suite, measure_alone, measure_averaged
 from training.tasks.bodies.floors import lifting_floor
 from training.tasks.bodies.forecast_data import PoseForecastData
 from training.tasks.bodies.report import Report, Row, measure
@@ -58,7 +51,7 @@ def mirrored(x: Tensor, mirror: Mirror) -> Tensor:
 def plain(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     """Where a plain lifter is trained, and its report."""
     out = tmp_path_factory.mktemp("out")
-    return out, measured(PLAIN, 0, data_folder, out, averaged=False, watch=Watch(bar=False))
+    return out, measured(PLAIN, 0, data_folder, out, Report, measure_alone, Watch(bar=False))
 
 
 def test_a_run_is_trained_once_and_its_report_read_again(plain, data_folder: Path, monkeypatch: pytest.MonkeyPatch):
@@ -67,17 +60,20 @@ def test_a_run_is_trained_once_and_its_report_read_again(plain, data_folder: Pat
     assert (folder / BEST).is_file()
     assert Report.read(folder / REPORT) == report
     assert report == measure(load_best(PLAIN, folder / BEST), PLAIN.data.load(data_folder), "test")
-    for name in ("trained", "measure"):
-        monkeypatch.setattr(body_benchmark, name, lambda *_, **__: pytest.fail("done again"))
-    assert measured(PLAIN, 0, data_folder, out, averaged=False) == report
-    with pytest.raises(pytest.fail.Exception, match="done again"):
-        measured(PLAIN, 1, data_folder, out, averaged=False)  # another seed is another network
+    monkeypatch.setattr("training.engine.benchmark.trained", lambda *_, **__: pytest.fail("trained again"))
+
+    def again(*_: Any) -> Report:
+        pytest.fail("measured again")
+
+    assert measured(PLAIN, 0, data_folder, out, Report, again) == report
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        measured(PLAIN, 1, data_folder, out, Report, again)  # another seed is another network
 
 
 def test_averaged_over_flips_it_is_measured_with_both_looks(plain, data_folder: Path, tmp_path: Path):
     out, report = plain
     best, batches = folder_of(out, PLAIN, 0) / BEST, PLAIN.data.load(data_folder)
-    averaged = measured(PLAIN, 0, data_folder, tmp_path, averaged=True, watch=Watch(bar=False))
+    averaged = measured(PLAIN, 0, data_folder, tmp_path, Report, measure_averaged, Watch(bar=False))
     slow = measure(BothLooks(load_best(PLAIN, best), PLAIN.task), batches, "test")
     (row,), (twin,), (alone,) = averaged.rows, slow.rows, report.rows
     assert row.figures == pytest.approx(twin.figures, rel=1e-4)
@@ -107,7 +103,7 @@ def test_the_tables_are_printed_with_a_picture_and_nothing_is_trained_twice(
         lambda batches, source: lifting_floor(batches, "test", source),
         "something else",
     )
-    monkeypatch.setattr(training.engine.run, "all_runs", lambda: runs)
+    monkeypatch.setattr("training.catalogue.all_runs", lambda: runs)
     monkeypatch.setattr(body_benchmark, "SUITES", (suite,))
     monkeypatch.setattr(body_benchmark, "SHARES", {"50 %": "some", "100 %": "all"})
     monkeypatch.setattr(body_benchmark, "FEWER", (0,))
@@ -128,7 +124,7 @@ def test_the_tables_are_printed_with_a_picture_and_nothing_is_trained_twice(
         assert cells[4:] == [f"{floor.figures[figure]:.1f}", str(floor.samples)]
     picture = matplotlib.image.imread(tmp_path / "bodies-limited-data.png")
     assert len(np.unique((255 * picture[..., :3]).astype(int).reshape(-1, 3), axis=0)) > 10
-    monkeypatch.setattr(body_benchmark, "trained", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("training.engine.benchmark.trained", lambda *_, **__: pytest.fail("trained again"))
     main(arguments)
     assert capsys.readouterr().out == shown
 
@@ -144,10 +140,10 @@ VALUES = {  # of each kind of network and seed
 def test_a_cell_is_the_mean_and_spread_over_seeds_and_the_best_by_the_suites_own_measure_is_bold(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, better: Any, bold: str
 ):
-    asked = []
+    requested = []
 
-    def answer(run: Any, seed: int, data_folder: Path, out: Path, averaged: bool, watch: Any = None) -> Report:
-        asked.append((run.name, seed, averaged))
+    def answer(run: Any, seed: int, data_folder: Path, out: Path, report: Any, how: Any, watch: Any) -> Report:
+        requested.append((run.name, seed, how))
         kind = run.name.removeprefix("made-up-")
         return Report((Row("other", 1, 1, {"figure": 0.0}), Row("ours", 7, 2, {"figure": VALUES[kind][seed]})))
 
@@ -168,30 +164,27 @@ def test_a_cell_is_the_mean_and_spread_over_seeds_and_the_best_by_the_suites_own
     cells[bold] = f"**{cells[bold]}**"
     assert lines[2] == lines[3] == f"| a | {' | '.join(cells.values())} | 99.9 | 7 |"
     assert floors == ["ours"]  # fitted once a data set
-    assert {(name, averaged) for name, _, averaged in asked} == {
-        ("made-up-plain", False), ("made-up-flips", True), ("made-up-chiral", False),
-    }  # fmt: skip
-    assert {seed for _, seed, _ in asked} == {0, 1, 2}
+    assert sorted(requested, key=lambda r: r[:2]) == [  # once each, though two lines and a picture show them
+        (f"made-up-{kind}", seed, measure_averaged if kind == "flips" else measure_alone)
+        for kind in sorted(KINDS)
+        for seed in (0, 1, 2)
+    ]
 
 
 def test_a_picture_has_a_line_a_network_over_the_shares_of_the_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     drawn: list[Any] = []
 
-    def answer(run: Any, seed: int, data_folder: Path, out: Path, averaged: bool, watch: Any = None) -> Report:
-        _, share, kind = run.name.split("-")
-        place = list(body_benchmark.SHARES.values()).index(share)
-        assert averaged == (kind == "flips")
+    def report(stem: str, kind: str, seed: int) -> Report:
+        place = list(body_benchmark.SHARES.values()).index(stem.removeprefix("lift-"))
         return Report((Row("hdm05_11", 1, 1, {"MPJPE": 100.0 * list(KINDS).index(kind) + 10 * seed + place}),))
 
-    monkeypatch.setattr(body_benchmark, "get_run", lambda name: SimpleNamespace(name=name))
-    monkeypatch.setattr(body_benchmark, "measured", answer)
-    monkeypatch.setattr(body_benchmark, "curves", lambda *given, **said: drawn.append((given, said)))
-    body_benchmark.draw_limited_data(tmp_path, tmp_path)
-    (((lines, at, path), said),) = drawn
+    monkeypatch.setattr(body_benchmark, "curves", lambda *given, **options: drawn.append((given, options)))
+    body_benchmark.draw_limited_data(report, tmp_path / "picture.png")
+    (((lines, at, path), options),) = drawn
     assert list(lines) == list(KINDS.values())
     assert at == [0.5, 2, 10, 100]
-    assert path == tmp_path / "bodies-limited-data.png"
-    assert said["logarithmic"]
+    assert path == tmp_path / "picture.png"
+    assert options["logarithmic"]
     for kind, values in enumerate(lines.values()):
         np.testing.assert_array_equal(values, 100 * kind + 10 * np.arange(2)[:, None] + np.arange(4))
 

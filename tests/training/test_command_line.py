@@ -6,26 +6,25 @@ from typing import Any
 
 import pytest
 
-import training.engine.run
 import training.tasks.hands.benchmark
 from models.contract.body_task import PoseForecast, PoseLift
 from models.contract.bundle import read_bundle, repeat_example
 from models.contract.task import FaceLandmarks, HandForecast
 from models.forecast.eqmotion import EqMotionConfig
-from training.__main__ import BENCHMARKS, main
+from training.__main__ import main
 from training.catalogue import UnknownRun, all_runs, get_run
 from training.engine.export import onnx_runner
 from training.engine.folders import folder_of
 from training.engine.run import Run
-from training.studies import STUDIES
+from training.studies import BENCHMARKS, STUDIES
 from training.tasks.hands.benchmark import Suite
 from training.tasks.hands.data import HandData
-from training.tasks.hands.report import Report
+from training.tasks.hands.report import BASELINES, Report
 
 
 @pytest.fixture
 def only_tiny(tiny: Run[HandForecast, HandData], monkeypatch: pytest.MonkeyPatch) -> Run[HandForecast, HandData]:
-    monkeypatch.setattr(training.engine.run, "all_runs", lambda: {tiny.name: tiny})
+    monkeypatch.setattr("training.catalogue.all_runs", lambda: {tiny.name: tiny})
     monkeypatch.setattr("training.__main__.all_runs", lambda: {tiny.name: tiny})
     return tiny
 
@@ -138,7 +137,7 @@ def test_a_run_is_trained_measured_and_exported(
     shown = capsys.readouterr().out
     assert "| 6+6@30, test | hands | windows | recordings | hold |" in shown
     report = Report.read(folder / "test-beside-baselines.json")
-    assert {row.model for row in report.rows} >= {"hold", "ridge", "EqMotion"}
+    assert {row.model for row in report.rows} >= {"hold", "ridge", "tiny"}
     pictures = {path.name for path in folder.glob("*.png")}
     assert {"test-horizon.png", "test-leap-2.png", "test-leap-1.png", "test-tzionas-2.png"} <= pictures
     assert {"validation-horizon.png", "validation-leap-2.png"} <= pictures
@@ -148,7 +147,7 @@ def test_a_run_is_trained_measured_and_exported(
     bundle = read_bundle(target)
     assert bundle.meta.task == only_tiny.task
     assert [(source.name, source.recordings) for source in bundle.meta.trained_on] == [("leap", 2), ("tzionas", 1)]
-    wanted = [row.mpjpe_mm for row in report.rows if row.model == "EqMotion"]
+    wanted = [row.mpjpe_mm for row in report.rows if row.model == "tiny"]
     assert [m.value for m in bundle.meta.measurements] == pytest.approx(wanted, abs=0.005)
     assert repeat_example(bundle, onnx_runner(bundle.model.read_bytes())) <= 1e-5
 
@@ -173,9 +172,10 @@ def test_a_benchmark_prints_its_table_and_trains_nothing_twice(
     main(arguments)
     first = capsys.readouterr().out
     lines = first.strip().splitlines()
-    assert lines[0].startswith("| 6+6@30, test | hands | windows | recordings | hold |")
+    columns = ("hands", "windows", "recordings", *BASELINES, "EqMotion", "gain", "95 % interval")
+    assert lines[0] == f"| 6+6@30, test | {' | '.join(columns)} |"
     assert len({line.count("|") for line in lines}) == 1
     assert [line.split("|")[1:3] for line in lines[2:]] == [[" leap ", " 2 "], [" leap ", " 1 "]]
-    monkeypatch.setattr(training.tasks.hands.benchmark, "trained", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("training.engine.benchmark.trained", lambda *_, **__: pytest.fail("trained again"))
     main(arguments)
     assert capsys.readouterr().out == first

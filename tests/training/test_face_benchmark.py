@@ -7,21 +7,20 @@ import pytest
 import torch
 from laws import NARROW
 
-import training.engine.run
 from models.contract.bundle import read_bundle, repeat_example
 from models.contract.task import FaceLandmarks
 from models.scans.levels import Face
-from training import fitting
 from training.__main__ import main
 from training.engine.export import onnx_runner
 from training.engine.run import Optimisation, Run
 from training.tasks.faces import benchmark as face_benchmark
 from training.tasks.faces import report as face_report
+from training.tasks.faces import study
 from training.tasks.faces.alignment import TIERS
 from training.tasks.faces.data import FaceData
 from training.tasks.faces.ict import read_model
 from training.tasks.faces.losses import LandmarkLoss, mean_distance_mm
-from training.tasks.faces.report import Found, middling
+from training.tasks.faces.report import FoundFace, Report, median_face
 from training.tasks.faces.scanner import CLEAN, scan
 
 TASK = FaceLandmarks(levels=(256, 96, 32), neighbours=8)
@@ -41,12 +40,12 @@ FEW = Run(
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> Run[FaceLandmarks, FaceData]:
     """One small run, measured on little."""
-    monkeypatch.setattr(training.engine.run, "all_runs", lambda: {FEW.name: FEW})
+    monkeypatch.setattr("training.catalogue.all_runs", lambda: {FEW.name: FEW})
     monkeypatch.setattr("training.__main__.all_runs", lambda: {FEW.name: FEW})
     monkeypatch.setattr(face_benchmark, "NETWORKS", {"narrow": "few"})
     monkeypatch.setattr(face_benchmark, "SCANS", 2)
     monkeypatch.setattr(face_report, "SIMULATED", 4)
-    monkeypatch.setattr(fitting, "SCANS", 8)
+    monkeypatch.setattr(study, "SCANS", 8)
     monkeypatch.setattr(face_report, "POSES", 1)
     every = face_report.real_faces
     monkeypatch.setattr(
@@ -69,7 +68,7 @@ def test_the_tables_are_printed_and_nothing_is_trained_twice(
     assert "0.520 | 0.022 | 0.013 | 0.004" in published
     values = [float(cell) for cell in ours.split("|")[2:-1]]
     assert max(values) - min(values) < 1e-3  # what keeps rotations and translations knows no tiers, trained or not
-    monkeypatch.setattr(face_benchmark, "trained", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("training.engine.benchmark.trained", lambda *_, **__: pytest.fail("trained again"))
     main(arguments)
     assert capsys.readouterr().out == shown
 
@@ -111,10 +110,10 @@ def test_an_overlap_is_whole_where_heatmaps_are_true_and_tiers_pose_as_they_say(
     assert found["icp rt"] > found["rt"]
 
 
-def test_the_middling_face_has_the_median_error():
+def test_the_median_face_has_the_median_error():
     true = np.zeros((68, 3))
     faces = [
-        Found(
+        FoundFace(
             str(mm),
             true,
             true,
@@ -122,14 +121,15 @@ def test_the_middling_face_has_the_median_error():
         )
         for mm in (5, 1, 3)
     ]
-    assert middling(faces).name == "3"
+    assert median_face(faces).name == "3"
 
 
 def test_a_report_is_read_back_as_it_was_written(tmp_path: Path):
     true = np.random.default_rng(0).normal(size=(68, 3))
-    found = Found("one", true, true, Face(true, np.ones(68, np.float32), np.ones((68, 4)), np.arange(4), 1))
-    rows = [face_report.row("made up", [found], TASK)]
-    face_report.write(rows, tmp_path / "rows.json")
-    assert face_report.read(tmp_path / "rows.json") == rows
-    assert rows[0].scores.mean_mm == 0
-    assert rows[0].calibration_error == 0
+    found = FoundFace("one", true, true, Face(true, np.ones(68, np.float32), np.ones((68, 4)), np.arange(4), 1))
+    row = face_report.row("made up", [found], TASK)
+    for report in (Report([row]), Report([row], {"none": 0.5})):
+        report.write(tmp_path / "report.json")
+        assert Report.read(tmp_path / "report.json") == report
+    assert row.scores.mean_mm == 0
+    assert row.calibration_error == 0

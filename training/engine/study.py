@@ -1,4 +1,4 @@
-"""training.engine.study."""
+"""A study: what is measured of a trained network, for the terminal and for its bundle; each kind of task has one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +9,15 @@ from torch import nn
 from training.engine.export import Facts
 from training.engine.run import Run
 
-Split = Literal["validation", "test"]
+MeasuredSplit = Literal["validation", "test"]  # the training split is never measured
 
 
 class Study(NamedTuple):
-    """`show` measures on a split, writes JSON and pictures into a folder and gives tables; `facts` are the bundle's, measured on the test
-    split, with a table."""
+    """The two measurements of a trained network.
 
-    show: Callable[[Run[Any, Any], nn.Module, Path, Path, Split], str]
+    `show(run, network, data_folder, folder, split)` measures a split, writes reports and pictures into `folder` and returns a table.
+    `facts(run, network, data_folder)` measures the test split and returns what the bundle states, with a table. Tables are Markdown.
+    """
+
+    show: Callable[[Run[Any, Any], nn.Module, Path, Path, MeasuredSplit], str]
     facts: Callable[[Run[Any, Any], nn.Module, Path], tuple[Facts, str]]

@@ -152,8 +152,8 @@ def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Done:
 
 
 def _benchmark(attempt: Attempt, spec: BenchmarkSpec) -> Done:
-    from training.__main__ import BENCHMARKS
     from training.engine.watch import Stopped, Watch
+    from training.studies import BENCHMARKS
 
     if spec.table not in BENCHMARKS:
         raise LookupError(f"no table {spec.table!r}; there are {', '.join(sorted(BENCHMARKS))}")

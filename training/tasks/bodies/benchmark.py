@@ -5,22 +5,22 @@ Every network is trained with every seed; what is done already is not done again
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from models.pose.ends import AveragedOverFlip
 from training.catalogue import get_run
-from training.engine.folders import folder_of
-from training.engine.loop import trained
+from training.engine.benchmark import markdown, measured, over_seeds
 from training.engine.run import Run
 from training.engine.watch import UNWATCHED, Watch
 from training.tasks.bodies.floors import forecasting_floor, lifting_floor, recognition_floor
 from training.tasks.bodies.plots import curves
 from training.tasks.bodies.report import Report, Row, measure
 
-REPORT = "test.json"
 SEEDS = (0, 1, 2)
 FEWER = SEEDS[:2]  # where little data is known: 27 more trainings would be too many
 KINDS = {"plain": "plain", "flips": "plain, shown flips and averaged over them", "chiral": "chiral"}
@@ -90,45 +90,49 @@ SUITES = (
 )
 
 
-def measured(
-    run: Run[Any, Any], seed: int, data_folder: Path, out: Path, averaged: bool, watch: Watch = UNWATCHED
-) -> Report:
-    """The test report of a run with one seed, trained first where it is not yet. Raises Stopped."""
-    folder = folder_of(out, run, seed)
-    if not (folder / REPORT).is_file():
-        network = trained(run, seed, data_folder, out, watch)
-        network = AveragedOverFlip(network) if averaged else network
-        measure(network, run.data.load(data_folder), "test").write(folder / REPORT)
-    return Report.read(folder / REPORT)
+Reports = Callable[[str, str, int], Report]  # stem, kind of network, seed -> test report
 
 
 def tables(data_folder: Path, out: Path, watch: Watch = UNWATCHED) -> str:
-    """A table a suite, in Markdown; a picture of lifting by its share of the data, bodies-limited-data.png, in `out`. Raises Stopped."""
-    text = "\n\n".join(_table(suite, data_folder, out, watch) for suite in SUITES)
-    draw_limited_data(data_folder, out)
+    """Return a Markdown table for each suite; draw lifting by its share of the data into bodies-limited-data.png in `out`.
+
+    Raises Stopped.
+    """
+
+    @cache
+    def report(stem: str, kind: str, seed: int) -> Report:
+        how = measure_averaged if kind == "flips" else measure_alone
+        return measured(get_run(f"{stem}-{kind}"), seed, data_folder, out, Report, how, watch)
+
+    text = "\n\n".join(_table(suite, report, data_folder) for suite in SUITES)
+    draw_limited_data(report, out / "bodies-limited-data.png")
     return text
 
 
-def draw_limited_data(data_folder: Path, out: Path) -> None:
-    """MPJPE against the share of frames whose poses are known: the mean over seeds, and their span as a band."""
-    found = {
-        label: np.array(
-            [
-                [
-                    measured(get_run(f"lift-{name}-{kind}"), seed, data_folder, out, averaged=kind == "flips")
-                    .row("hdm05_11")
-                    .figures["MPJPE"]
-                    for name in SHARES.values()
-                ]
-                for seed in FEWER
-            ]
-        )
-        for kind, label in KINDS.items()
+def measure_alone(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> Report:
+    """Measure a network on the test split."""
+    return measure(network, run.data.load(data_folder), "test")
+
+
+def measure_averaged(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> Report:
+    """Measure a network averaged over the input and its mirror image."""
+    return measure_alone(run, AveragedOverFlip(network), data_folder)
+
+
+def draw_limited_data(report: Reports, path: Path) -> None:
+    """Draw MPJPE against the share of frames with known poses: the mean over seeds, and their span as a band."""
+
+    def error(kind: str, seed: int, share: str) -> float:
+        return report(f"lift-{share}", kind, seed).row("hdm05_11").figures["MPJPE"]
+
+    errors = {
+        title: np.array([[error(kind, seed, share) for share in SHARES.values()] for seed in FEWER])
+        for kind, title in KINDS.items()
     }
     curves(
-        found,
+        errors,
         [float(share.removesuffix(" %")) for share in SHARES],
-        out / "bodies-limited-data.png",
+        path,
         x="share of the frames that have known poses, %",
         y="MPJPE, mm",
         title="Lifting subject mm of hdm05_11",
@@ -136,29 +140,21 @@ def draw_limited_data(data_folder: Path, out: Path) -> None:
     )
 
 
-def _table(suite: Suite, data_folder: Path, out: Path, watch: Watch) -> str:
-    """A line a figure: mean and spread over seeds of each network, what is reached without one, and how many samples they are over."""
-    columns = [*KINDS.values(), "without a network", "samples"]
-    lines = [f"| {suite.title} | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
+def _table(suite: Suite, report: Reports, data_folder: Path) -> str:
+    """Return one line for each figure: mean and spread over seeds of each network, the floor, and the number of samples."""
+    rows = []
     floors: dict[str, Row] = {}
     for line in suite.lines:
-        runs = {kind: get_run(f"{line.stem}-{kind}") for kind in KINDS}
-        rows = {
-            kind: [
-                measured(run, seed, data_folder, out, kind == "flips", watch).row(line.source) for seed in line.seeds
-            ]
-            for kind, run in runs.items()
-        }
-        values = {kind: [row.figures[line.figure] for row in found] for kind, found in rows.items()}
-        best = suite.better([float(np.mean(found)) for found in values.values()])
-        cells = [_cell(found, best) for found in values.values()]
+        found = {kind: [report(line.stem, kind, seed).row(line.source) for seed in line.seeds] for kind in KINDS}
+        values = {kind: [row.figures[line.figure] for row in seeds] for kind, seeds in found.items()}
+        best = suite.better([float(np.mean(seeds)) for seeds in values.values()])
         if line.stem not in floors:
-            floors[line.stem] = suite.floor(runs["chiral"].data.load(data_folder), line.source)
-        cells += [f"{floors[line.stem].figures[line.figure]:.1f}", str(rows["chiral"][0].samples)]
-        lines.append(f"| {line.title} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"Published: {suite.paper}."])
-
-
-def _cell(values: Sequence[float], best: float) -> str:
-    text = f"{np.mean(values):.1f} ± {np.std(values):.1f}"
-    return f"**{text}**" if float(np.mean(values)) == best else text
+            batches = get_run(f"{line.stem}-chiral").data.load(data_folder)
+            floors[line.stem] = suite.floor(batches, line.source)
+        rows.append((
+            line.title,
+            *(over_seeds(seeds, best=float(np.mean(seeds)) == best) for seeds in values.values()),
+            *(f"{floors[line.stem].figures[line.figure]:.1f}", str(found["chiral"][0].samples)),
+        ))  # fmt: skip
+    table = markdown((suite.title, *KINDS.values(), "without a network", "samples"), rows)
+    return f"{table}\n\nPublished: {suite.paper}."

@@ -19,6 +19,7 @@ from training.data.licences import source_of
 from training.data.splits import Split
 from training.engine.export import Facts
 from training.engine.run import Run
+from training.engine.study import Study
 from training.tasks.bodies.action_data import ActionBatches
 from training.tasks.bodies.floors import forecasting_floor, lifting_floor, recognition_floor
 from training.tasks.bodies.forecast_data import PoseForecastBatches
@@ -152,3 +153,6 @@ def _draw_forecast(
         true = np.where(future[0, :, :, 2:] > 0, future[0, :, :, :2], np.nan)
         layers = {"true": (batches.skeleton, true[at_frames]), "network": (batches.skeleton, found[at_frames])}
         bodies([View("seen", layers)], [f"step {t + 1}" for t in at_frames], folder / f"{split}-{source}.png", source)
+
+
+STUDY = Study(show, facts)

@@ -1,11 +1,9 @@
-"""The tables of face landmarkers: errors by kind of scan, and the overlap of heatmaps in the reference's tiers of alignment.
+"""The benchmark of face landmarkers: errors by kind of scan, and the overlap of heatmaps in the reference's tiers of alignment."""
 
-Every network is trained and measured with every seed; what is done already is not done again.
-"""
-
-import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -14,20 +12,18 @@ from models.contract.task import FaceLandmarks
 from models.layers.degrees import frozen
 from models.scans.levels import find
 from training.catalogue import get_run
+from training.engine.benchmark import markdown, measured
 from training.engine.export import runner
-from training.engine.folders import folder_of
-from training.engine.loop import trained
 from training.engine.run import Run
 from training.engine.watch import UNWATCHED, Watch
-from training.fitting import fit_rest
-from training.tasks.faces import report as face_report
+from training.tasks.faces import study
 from training.tasks.faces.alignment import TIERS, pose, template_of
-from training.tasks.faces.data import FaceData, scans_of
+from training.tasks.faces.data import scans_of
 from training.tasks.faces.ict import FaceModel
 from training.tasks.faces.metrics import overlap
+from training.tasks.faces.report import Report, table
 from training.tasks.faces.scanner import CLEAN, scan
 
-ROWS, OVERLAPS = "test-rows.json", "test-overlaps.json"
 NETWORKS = {
     "SE(3)-UNet": "face-se3unet",
     "PointNet++, 2,000 steps": "face-pointnet2",
@@ -42,57 +38,46 @@ PUBLISHED = {  # means over landmarks of the reference's test logs (FaceScape, 1
 
 
 def tables(data_folder: Path, out: Path, watch: Watch = UNWATCHED) -> str:
-    """Both tables, in Markdown. Raises Stopped."""
-    reports, overlaps = {}, {}
-    for label, name in NETWORKS.items():
-        run = get_run(name)
-        for seed in SEEDS:
-            folder = measured(run, seed, data_folder, out, watch)
-            shown = label if len(SEEDS) == 1 else f"{label}, seed {seed}"
-            reports[shown] = face_report.read(folder / ROWS)
-            overlaps[shown] = json.loads((folder / OVERLAPS).read_text())
-    return f"{face_report.table(reports)}\n\n{overlap_table(overlaps)}"
+    """Return both tables in Markdown. Raises Stopped."""
+    reports = {
+        title if len(SEEDS) == 1 else f"{title}, seed {seed}": measured(
+            get_run(name), seed, data_folder, out, Report, measure, watch
+        )
+        for title, name in NETWORKS.items()
+        for seed in SEEDS
+    }
+    return f"{table(reports)}\n\n{overlap_table({title: report.overlaps for title, report in reports.items()})}"
 
 
-def measured(
-    run: Run[FaceLandmarks, FaceData], seed: int, data_folder: Path, out: Path, watch: Watch = UNWATCHED
-) -> Path:
-    """The folder of a run with its reports, trained first where it is not yet. Raises Stopped."""
-    folder = folder_of(out, run, seed)
-    if not (folder / OVERLAPS).is_file():
-        network = trained(run, seed, data_folder, out, watch)
-        batches = run.data.load(data_folder)
-        fit_rest(network, batches)
-        everyone = face_report.subjects(data_folder / "faces", "test", run.task)
-        rows, _ = face_report.evaluate(network, run.task, everyone)
-        face_report.write(rows, folder / ROWS)
-        found = overlaps_of(network, run.task, batches.model)
-        (folder / OVERLAPS).write_text(json.dumps(found, indent=1) + "\n")
-    return folder
+def measure(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> Report:
+    """Measure the errors on the test split as the study does, then the overlaps of heatmaps."""
+    batches = run.data.load(data_folder)
+    report, _ = study.measure(run, network, batches, data_folder, "test")
+    return replace(report, overlaps=overlaps_of(network, run.task, batches.model))
 
 
 def overlaps_of(network: nn.Module, task: FaceLandmarks, model: FaceModel) -> dict[str, float]:
-    """Mean over landmarks and scans of the IoU at THRESHOLD, in each tier; the template is the model's mean face."""
+    """Return the mean IoU at THRESHOLD over landmarks and scans, by tier; scans are aligned to the model's mean face."""
     run = runner(frozen(network).cpu(), task)
     template = template_of(scan(model, model.mean, CLEAN, np.random.default_rng(0))[0])
     scans = scans_of(model, "test", "clean", SCANS, task, upright=True)
-    found: dict[str, float] = {}
+    overlaps: dict[str, float] = {}
     for name, tier in TIERS.items():
-        heatmaps, wanted = [], []
+        heatmaps, true = [], []
         for number, one in enumerate(scans):
             placed = pose(tier, one.points, template, number)
             points = placed(one.points)
             face = find(points, task, run)
             squares = np.square(points[face.sampled] - placed(one.landmarks)[:, None]).sum(axis=2)
             heatmaps.append(face.heatmaps)
-            wanted.append(np.exp(-0.5 * squares / task.sigma_m**2))
-        found[name] = float(overlap(np.stack(heatmaps), np.stack(wanted), (THRESHOLD,)).mean())
-    return found
+            true.append(np.exp(-0.5 * squares / task.sigma_m**2))
+        overlaps[name] = float(overlap(np.stack(heatmaps), np.stack(true), (THRESHOLD,)).mean())
+    return overlaps
 
 
 def overlap_table(overlaps: Mapping[str, Mapping[str, float]]) -> str:
-    """In Markdown, a line a network and a column a tier."""
-    lines = [f"| IoU at {THRESHOLD} | {' | '.join(TIERS)} |", "|---" * (1 + len(TIERS)) + "|"]
-    for name, found in ({"reference, as published": PUBLISHED} | dict(overlaps)).items():
-        lines.append(f"| {name} | {' | '.join(f'{found[tier]:.3f}' for tier in TIERS)} |")
-    return "\n".join(lines)
+    """Return a Markdown table of overlaps: a line for each network after the published ones, a column for each tier."""
+    rows = {"reference, as published": PUBLISHED, **overlaps}
+    return markdown(
+        (f"IoU at {THRESHOLD}", *TIERS), [(name, *(f"{row[tier]:.3f}" for tier in TIERS)) for name, row in rows.items()]
+    )

@@ -1,10 +1,9 @@
-"""Measure a trained landmark network on simulated and on real scans in random poses: errors, tables, figures for a bundle."""
+"""The report of a landmark network on simulated and real scans in random poses: errors, tables and a bundle's measurements."""
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -16,7 +15,9 @@ from models.contract.task import FaceLandmarks
 from models.layers.degrees import frozen
 from models.scans.levels import MESH_POINTS, Face, find
 from models.scans.sampling import sample_surface
+from training.engine.benchmark import markdown
 from training.engine.export import runner
+from training.engine.study import MeasuredSplit
 from training.tasks.faces.confidence import calibration_error
 from training.tasks.faces.data import SCANNERS, Scan, scans_of
 from training.tasks.faces.ict import read_model
@@ -27,12 +28,10 @@ SIMULATED = 200  # test scans of each kind
 POSES = 5  # of each real scan
 SHIFT_M = 10.0
 
-Split = Literal["validation", "test"]
-
 
 @dataclass(frozen=True)
 class Subject:
-    """A scan with what is known of its landmarks (NaN where nothing is), in metres."""
+    """A scan with its true landmarks, NaN for unknown ones, in metres."""
 
     source: str
     name: str
@@ -41,8 +40,8 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A subject's scan as it was given to the network, turned and moved, and what the network found on it."""
+class FoundFace:
+    """A subject's scan as the network received it, turned and moved, with the true landmarks and those the network found."""
 
     name: str
     points: Float[np.ndarray, "points 3"]
@@ -52,7 +51,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Row:
-    """One source."""
+    """The scores of one source."""
 
     source: str
     people: int
@@ -60,8 +59,46 @@ class Row:
     calibration_error: float  # of the confidence
 
 
-def subjects(folder: Path, split: Split, task: FaceLandmarks) -> list[Subject]:
-    """Simulated scans of the split, clean and varied, and, since nobody trains on them, of the test split the real ones.
+@dataclass(frozen=True)
+class Report:
+    """The rows of a split by source; `overlaps` are the heatmaps' IoU by tier of alignment, which the benchmark alone measures."""
+
+    rows: list[Row]
+    overlaps: dict[str, float] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write the report as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "Report":
+        """Return the report that `write` has written."""
+        content = json.loads(path.read_text())
+        rows = [Row(**{**row, "scores": LandmarkScores(**row["scores"])}) for row in content["rows"]]
+        return cls(rows, content["overlaps"])
+
+    def measurements(self) -> tuple[Measurement, ...]:
+        """Return a bundle's measurements: mean error of all landmarks and of 27-67 in mm, and swaps in per cent."""
+        figures = [
+            (row, metric, value, unit)
+            for row in self.rows
+            for metric, value, unit in (
+                ("mean error, 68 landmarks", row.scores.mean_mm, "mm"),
+                ("mean error, landmarks 27-67", row.scores.inner_mm, "mm"),
+                ("left and right swapped", 100 * row.scores.swapped, "%"),
+            )
+        ]
+        return tuple(
+            Measurement(
+                metric=metric, value=round(value, 2), unit=unit, split="test", source=row.source,
+                windows=row.scores.faces, recordings=row.people,
+            )
+            for row, metric, value, unit in figures
+        )  # fmt: skip
+
+
+def subjects(folder: Path, split: MeasuredSplit, task: FaceLandmarks) -> list[Subject]:
+    """Return simulated scans of the split, clean and varied; the test split has the real scans too, since nobody trains on them.
 
     `folder` has ict_facekit, facefuns_composites and raw_scans.
     """
@@ -72,91 +109,66 @@ def subjects(folder: Path, split: Split, task: FaceLandmarks) -> list[Subject]:
 
 
 def real_subjects(folder: Path, seed: int = 0) -> list[Subject]:
-    """Real scans, each turned to POSES random poses, so that a network that minds is seen to."""
+    """Return the real scans, each in POSES random poses, so that a network that depends on the pose shows larger errors."""
     rng = np.random.default_rng(seed)
-    found = []
+    turned = []
     for face in real_faces(folder):
         points = sample_surface(face.points, face.triangles, MESH_POINTS)
         for _ in range(POSES):
             turn = random_rotation(rng).T
-            found.append(Subject(face.source, face.name, points @ turn, face.known @ turn))
-    return found
+            turned.append(Subject(face.source, face.name, points @ turn, face.known @ turn))
+    return turned
 
 
 def scanned(scans: Iterable[Scan], source: str) -> list[Subject]:
-    """The same of scans from elsewhere."""
+    """Return scans as subjects of `source`, named by number."""
     return [Subject(source, f"{source} {number}", scan.points, scan.landmarks) for number, scan in enumerate(scans)]
 
 
 def evaluate(
-    network: nn.Module, task: FaceLandmarks, everyone: Iterable[Subject]
-) -> tuple[list[Row], dict[str, list[Found]]]:
-    """The network on every subject, each moved by up to SHIFT_M; rows and what was found, by source."""
+    network: nn.Module, task: FaceLandmarks, subjects: Iterable[Subject]
+) -> tuple[Report, dict[str, list[FoundFace]]]:
+    """Find the landmarks of every subject, each moved by up to SHIFT_M along each axis. Returns the report and the faces, by source."""
     run = runner(frozen(network).cpu(), task)
     rng = np.random.default_rng(1)
-    found: dict[str, list[Found]] = {}
-    for subject in everyone:
+    faces: dict[str, list[FoundFace]] = {}
+    for subject in subjects:
         shift = rng.uniform(-SHIFT_M, SHIFT_M, 3)
         points, true = subject.points + shift, subject.true + shift
-        found.setdefault(subject.source, []).append(Found(subject.name, points, true, find(points, task, run)))
-    return [row(source, faces, task) for source, faces in found.items()], found
+        faces.setdefault(subject.source, []).append(FoundFace(subject.name, points, true, find(points, task, run)))
+    return Report([row(source, found, task) for source, found in faces.items()]), faces
 
 
-def row(source: str, faces: list[Found], task: FaceLandmarks) -> Row:
+def row(source: str, faces: list[FoundFace], task: FaceLandmarks) -> Row:
+    """Score the faces of one source."""
     landmarks, true = np.stack([f.found.landmarks for f in faces]), np.stack([f.true for f in faces])
-    apart = distances_mm(landmarks, true)
-    known = np.isfinite(apart)
+    distances = distances_mm(landmarks, true)
+    known = np.isfinite(distances)
     confidence = np.stack([f.found.confidence for f in faces]).astype(float)
-    off = calibration_error(confidence[known], apart[known] <= 1000 * task.confident_m)
-    return Row(source, len({f.name for f in faces}), scores(landmarks, true), off)
+    error = calibration_error(confidence[known], distances[known] <= 1000 * task.confident_m)
+    return Row(source, len({f.name for f in faces}), scores(landmarks, true), error)
 
 
-def middling(faces: list[Found]) -> Found:
-    """The face whose mean error is the median one."""
+def median_face(faces: list[FoundFace]) -> FoundFace:
+    """Return the face whose mean error is the median one."""
     errors = [float(np.nanmean(distances_mm(f.found.landmarks[None], f.true[None]))) for f in faces]
     return faces[int(np.argsort(errors)[len(errors) // 2])]
 
 
-def write(rows: list[Row], path: Path) -> None:
-    path.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
-
-
-def read(path: Path) -> list[Row]:
-    return [Row(**{**r, "scores": LandmarkScores(**r["scores"])}) for r in json.loads(path.read_text())]
-
-
-def measurements(rows: list[Row]) -> tuple[Measurement, ...]:
-    """What a bundle says: mean error of all landmarks and of 27-67 in mm, and swaps in percent."""
-    figures = [
-        (r, metric, value, unit)
-        for r in rows
-        for metric, value, unit in (
-            ("mean error, 68 landmarks", r.scores.mean_mm, "mm"),
-            ("mean error, landmarks 27-67", r.scores.inner_mm, "mm"),
-            ("left and right swapped", 100 * r.scores.swapped, "%"),
-        )
-    ]
-    return tuple(
-        Measurement(
-            metric=metric, value=round(value, 2), unit=unit, split="test", source=r.source, windows=r.scores.faces,
-            recordings=r.people,
-        )
-        for r, metric, value, unit in figures
-    )  # fmt: skip
-
-
-def table(reports: Mapping[str, list[Row]]) -> str:
-    """In Markdown, a line a source and network."""
-    lines = [
-        "| scans | people | network | mean, mm | median | 27-67 | of interocular | within 2 mm | 3 mm | 5 mm | swapped | confidence off |",
-        "|---" * 12 + "|",
-    ]
-    for index, first in enumerate(next(iter(reports.values()))):
-        for name, rows in reports.items():
-            s = rows[index].scores
-            within = " | ".join(f"{100 * rate:.0f} %" for rate in s.success.values())
-            lines.append(
-                f"| {first.source} | {first.people} | {name} | {s.mean_mm:.2f} | {s.median_mm:.2f} | {s.inner_mm:.2f} | "
-                f"{100 * s.interocular:.1f} % | {within} | {100 * s.swapped:.2f} % | {100 * rows[index].calibration_error:.0f} % |"
-            )
-    return "\n".join(lines)
+def table(reports: Mapping[str, Report]) -> str:
+    """Return a Markdown table of the reports, by network: a line for each source and network."""
+    header = (
+        *("scans", "people", "network", "mean, mm", "median", "27-67", "of interocular", "within 2 mm", "3 mm", "5 mm"),
+        *("swapped", "confidence off"),
+    )
+    lines = []
+    for index, first in enumerate(next(iter(reports.values())).rows):
+        for name, report in reports.items():
+            s = report.rows[index].scores
+            lines.append((
+                *(first.source, str(first.people), name),
+                *(f"{s.mean_mm:.2f}", f"{s.median_mm:.2f}", f"{s.inner_mm:.2f}", f"{100 * s.interocular:.1f} %"),
+                *(f"{100 * rate:.0f} %" for rate in s.success.values()),
+                *(f"{100 * s.swapped:.2f} %", f"{100 * report.rows[index].calibration_error:.0f} %"),
+            ))  # fmt: skip
+    return markdown(header, lines)

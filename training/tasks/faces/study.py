@@ -1,4 +1,4 @@
-"""training.tasks.faces.study."""
+"""The study of face landmarkers: a trained run, its shape prior and confidence fitted, measured on simulated and real scans."""
 
 from pathlib import Path
 from typing import Any
@@ -8,21 +8,52 @@ from torch import nn
 from models.pictures.face import face
 from training.engine.export import Facts
 from training.engine.run import Run
-from training.engine.study import Split
-from training.fitting import fit_rest
-from training.tasks.faces import report as face_report
+from training.engine.study import MeasuredSplit, Study
+from training.tasks.faces.confidence import calibrate
 from training.tasks.faces.data import FaceBatches, batch_of
 from training.tasks.faces.facescape_data import FaceScapeBatches
+from training.tasks.faces.report import (
+    FoundFace,
+    Report,
+    Subject,
+    evaluate,
+    median_face,
+    scanned,
+    subjects,
+    table,
+)
+from training.tasks.faces.shape_prior import SCANS, fit_shape
+
+FACESCAPE_SCANS = 200  # measured of the run's own meshes
 
 
-def show_faces(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: Split) -> str:
-    """Errors by source and landmark, and a picture of the middling face of each source."""
-    batches = run.data.load(data_folder)
+def fit_rest(network: nn.Module, batches: FaceBatches | FaceScapeBatches) -> None:
+    """Fit what training leaves open: the shape prior to training scans, then the confidence to validation scans.
+
+    Takes about five minutes of one CPU core.
+    """
+    fit_shape(network, batches.scans_to_fit(SCANS))
+    calibrate(network, batches)
+
+
+def measure(
+    run: Run[Any, Any],
+    network: nn.Module,
+    batches: FaceBatches | FaceScapeBatches,
+    data_folder: Path,
+    split: MeasuredSplit,
+) -> tuple[Report, dict[str, list[FoundFace]]]:
+    """Fit what training leaves open, then find the landmarks of every subject of a split. Returns the report and the faces, by source."""
     fit_rest(network, batches)
-    report, found = face_report.evaluate(network, run.task, everyone(run, batches, data_folder, split))
-    face_report.write(report, folder / f"{split}.json")
-    for source, faces in found.items():
-        shown = face_report.middling(faces)
+    return evaluate(network, run.task, subjects_of(run, batches, data_folder, split))
+
+
+def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: MeasuredSplit) -> str:
+    """Measure a split and draw, for each source, the face whose error is the median. Returns a table of errors by source."""
+    report, faces_of = measure(run, network, run.data.load(data_folder), data_folder, split)
+    report.write(folder / f"{split}-errors.json")
+    for source, faces in faces_of.items():
+        shown = median_face(faces)
         face(
             shown.points,
             shown.found.landmarks,
@@ -34,26 +65,24 @@ def show_faces(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder
             true=shown.true,
             title=shown.name,
         )
-    return face_report.table({run.name: report})
+    return table({run.name: report})
 
 
-def face_facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
-    """Fits shape and confidence, then measures; the example is a clean scan of the test split."""
+def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
+    """Measure the test split for a bundle; the example is a clean scan from it."""
     batches: FaceBatches | FaceScapeBatches = run.data.load(data_folder)
-    fit_rest(network, batches)
-    report, _ = face_report.evaluate(network, run.task, everyone(run, batches, data_folder, "test"))
+    report, _ = measure(run, network, batches, data_folder, "test")
     example, _ = batch_of(batches.scans("test", 1), run.task)
-    facts = Facts(
-        example,
-        (batches.trained_on(sum(stage.optimisation.steps for stage in run.stages)),),
-        face_report.measurements(report),
-    )
-    return facts, face_report.table({run.name: report})
+    source = batches.trained_on(sum(stage.optimisation.steps for stage in run.stages))
+    return Facts(example, (source,), report.measurements()), table({run.name: report})
 
 
-def everyone(
-    run: Run[Any, Any], batches: FaceBatches | FaceScapeBatches, data_folder: Path, split: Split
-) -> list[face_report.Subject]:
-    """Who is measured on: of a run on FaceScape its own meshes too."""
-    own = face_report.scanned(batches.scans(split, 200), "facescape") if isinstance(batches, FaceScapeBatches) else []
-    return own + face_report.subjects(data_folder / "faces", split, run.task)
+def subjects_of(
+    run: Run[Any, Any], batches: FaceBatches | FaceScapeBatches, data_folder: Path, split: MeasuredSplit
+) -> list[Subject]:
+    """Return the subjects of a split: those every landmarker is measured on, after a FaceScape run's own meshes."""
+    own = scanned(batches.scans(split, FACESCAPE_SCANS), "facescape") if isinstance(batches, FaceScapeBatches) else []
+    return own + subjects(data_folder / "faces", split, run.task)
+
+
+STUDY = Study(show, facts)

@@ -1,10 +1,9 @@
-"""Measure a trained hand forecaster on a split, next to the forecasts that need no training: a table, a JSON and pictures."""
+"""The report of hand forecasters on a split: errors by source and number of hands, beside forecasts that need no training."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,15 +14,17 @@ from models.contract.bundle import Measurement
 from models.contract.task import HandForecast
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
 from models.skeletons.hand import HANDS
+from training.engine.benchmark import interval, markdown
 from training.engine.statistics import bootstrap_interval
+from training.engine.study import MeasuredSplit
 from training.tasks.hands.data import HandBatches
 from training.tasks.hands.metrics import at_horizons, distances_mm, squares_dm2
 from training.tasks.hands.windows import WindowSet
 
-EQMOTION = "EqMotion"
 DECAYS = np.linspace(0, 1, 21)
 STRENGTHS = 10.0 ** np.arange(-7, 0)
 WITHOUT_WEIGHTS = ("hold", "constant velocity", "damped velocity")
+BASELINES = (*WITHOUT_WEIGHTS, "ridge")
 
 Poses = Float[np.ndarray, "windows frames nodes 3"]
 
@@ -47,37 +48,41 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All rows of a split, in the order source, hands, model."""
+    """The rows of a split, ordered by source, number of hands and model."""
 
-    split: Literal["validation", "test"]
+    split: MeasuredSplit
     window: str
     fps: float
     rows: list[Row]
 
     def row(self, source: str, hands: int, model: str) -> Row:
+        """Return one row. Raises StopIteration if the report has none such."""
         return next(r for r in self.rows if (r.source, r.hands, r.model) == (source, hands, model))
 
     def best_without_weights(self, source: str, hands: int) -> Row:
-        """The row to beat: the best of hold, constant and damped velocity."""
+        """Return the row to beat: the best of hold, constant and damped velocity."""
         return min((self.row(source, hands, name) for name in WITHOUT_WEIGHTS), key=lambda row: row.mpjpe_mm)
 
     def groups(self) -> list[tuple[str, int]]:
+        """Return each pair of a source and a number of hands once, in order."""
         return list(dict.fromkeys((row.source, row.hands) for row in self.rows))
 
     def write(self, path: Path) -> None:
+        """Write the report as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
-    @staticmethod
-    def read(path: Path) -> "Report":
+    @classmethod
+    def read(cls, path: Path) -> "Report":
+        """Return the report that `write` has written."""
         content = json.loads(path.read_text())
         rows = [
             Row(**{**row, "interval_mm": row["interval_mm"] and tuple(row["interval_mm"])})
             for row in content.pop("rows")
         ]
-        return Report(**content, rows=rows)
+        return cls(**content, rows=rows)
 
     def measurements(self, model: str) -> tuple[Measurement, ...]:
-        """The rows of `model`, as a bundle carries them."""
+        """Return the rows of `model` in the form that a bundle carries, each beside the row to beat."""
         return tuple(
             Measurement(
                 metric=f"MPJPE over {self.window}, {'two hands' if row.hands == 2 else 'one hand'}",
@@ -100,10 +105,10 @@ def evaluate(
     models: dict[str, nn.Module],
     batches: HandBatches,
     sources: Iterable[str],
-    split: Literal["validation", "test"],
+    split: MeasuredSplit,
     stride: int = 1,
 ) -> Report:
-    """Every model on every window (one in `stride`) of `split`, by source and by number of hands."""
+    """Measure every model on the windows of a split, by source and by number of hands; `stride` 5 keeps one window in five."""
     rows = []
     for source in sources:
         for hands in (2, 1):
@@ -118,7 +123,7 @@ def evaluate(
 
 
 def forecast(model: nn.Module, past: Poses, batch: int = 64) -> Poses:
-    """Mode 0 of a model's answer to each window."""
+    """Return mode 0 of a model's forecast of each window, in metres."""
     device = next(model.buffers(), next(model.parameters(), torch.empty(0))).device
     with torch.no_grad():
         answers = [
@@ -150,59 +155,47 @@ def _row(source: str, hands: int, model: str, windows: WindowSet, forecast: Pose
 
 
 def baselines(task: HandForecast, batches: HandBatches, every: int = 7) -> dict[str, nn.Module]:
-    """Hold, constant velocity, damped velocity and ridge: what a network must beat.
+    """Return the forecasts that a network must beat, by name: hold, constant velocity, damped velocity and ridge.
 
-    The decay of the velocity is the one that is best on training windows, the strength of the ridge the one that is best on validation
-    windows (every `every`-th of either): one number and one matrix for all sources, like a network's weights. None has seen the test split.
+    The decay of the velocity is the best one on training windows. The strength of the ridge is the best one on validation windows. Both
+    use every `every`-th window, and one decay and one matrix serve all sources, as a network's weights do. The test split is not read.
     """
-    seen = [windows.past_future(np.arange(0, len(windows), every)) for windows in batches.training]
-    unseen = [windows.past_future(np.arange(0, len(windows), every)) for _, windows in batches.validation]
-    flat = [np.concatenate([_as_one_hand(pair[i]) for pair in seen]) for i in (0, 1)]
+    training = [windows.past_future(np.arange(0, len(windows), every)) for windows in batches.training]
+    validation = [windows.past_future(np.arange(0, len(windows), every)) for _, windows in batches.validation]
+    past, future = (np.concatenate([_as_single_hands(pair[i]) for pair in training]) for i in (0, 1))
 
     def error(matrix: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
         network = LinearForecast(task, matrix)
         return float(np.mean([distances_mm(forecast(network, past), true).mean() for past, true in pairs]))
 
-    decay = min(DECAYS, key=lambda decay: error(damped_velocity(task, decay), seen))
-    fitted = min((ridge(flat[0], flat[1], s) for s in STRENGTHS), key=lambda matrix: error(matrix, unseen))
-    matrices = {
-        "hold": hold(task),
-        "constant velocity": constant_velocity(task),
-        "damped velocity": damped_velocity(task, decay),
-        "ridge": fitted,
-    }
-    return {name: LinearForecast(task, matrix) for name, matrix in matrices.items()}
+    decay = min(DECAYS, key=lambda decay: error(damped_velocity(task, decay), training))
+    fitted = min((ridge(past, future, s) for s in STRENGTHS), key=lambda matrix: error(matrix, validation))
+    matrices = (hold(task), constant_velocity(task), damped_velocity(task, decay), fitted)
+    return {name: LinearForecast(task, matrix) for name, matrix in zip(BASELINES, matrices, strict=True)}
 
 
-def _as_one_hand(poses: Poses) -> Float[np.ndarray, "singles frames joints 3"]:
-    """Two hands as two windows of one, so that windows of either kind can stand in one array."""
+def _as_single_hands(poses: Poses) -> Float[np.ndarray, "singles frames joints 3"]:
+    """Split windows of two hands into windows of one, so that one array holds both kinds."""
     return np.concatenate(np.split(poses, poses.shape[2] // len(HANDS["assembly101"].joints), axis=2))
 
 
 def table(report: Report, models: Iterable[str]) -> str:
-    """The report in Markdown: a line a source and number of hands, a column a model, MPJPE in mm over the horizon."""
+    """Return a Markdown table of MPJPE in mm over the horizon: a line for each group, a column for each model."""
     models = list(models)
-    lines = [
-        f"| {report.window}, {report.split} | hands | windows | recordings | " + " | ".join(models) + " |",
-        "|---" * (4 + len(models)) + "|",
-    ]
+    lines = []
     for source, hands in report.groups():
         rows = [report.row(source, hands, model) for model in models]
-        cells = " | ".join(f"{row.mpjpe_mm:.1f}" for row in rows)
-        lines.append(f"| {source} | {hands} | {rows[0].windows} | {rows[0].recordings} | {cells} |")
-    return "\n".join(lines)
+        errors = [f"{row.mpjpe_mm:.1f}" for row in rows]
+        lines.append((source, str(hands), str(rows[0].windows), str(rows[0].recordings), *errors))
+    return markdown((f"{report.window}, {report.split}", "hands", "windows", "recordings", *models), lines)
 
 
 def detail(report: Report, model: str) -> str:
-    """One model in Markdown: a line a source and number of hands; error over the horizon and at its moments, in mm, squared in dm^2."""
-    first = report.rows[0].at_mm
-    lines = [
-        f"| {model} | hands | mean | 95 % interval | {' | '.join(first)} | MSE, dm² |",
-        "|---" * (5 + len(first)) + "|",
-    ]
+    """Return a Markdown table of one model: mean error and error at each horizon in mm, mean squared error in dm^2."""
+    lines = []
     for source, hands in report.groups():
         row = report.row(source, hands, model)
-        interval = f"{row.interval_mm[0]:.1f} to {row.interval_mm[1]:.1f}" if row.interval_mm else "one recording"
-        moments = " | ".join(f"{error:.1f}" for error in row.at_mm.values())
-        lines.append(f"| {source} | {hands} | {row.mpjpe_mm:.1f} | {interval} | {moments} | {row.mse_dm2:.3f} |")
-    return "\n".join(lines)
+        horizons = [f"{error:.1f}" for error in row.at_mm.values()]
+        figures = (f"{row.mpjpe_mm:.1f}", interval(row.interval_mm), *horizons, f"{row.mse_dm2:.3f}")
+        lines.append((source, str(hands), *figures))
+    return markdown((model, "hands", "mean", "95 % interval", *report.rows[0].at_mm, "MSE, dm²"), lines)

@@ -1,4 +1,4 @@
-"""training.tasks.hands.study."""
+"""The study of hand forecasters: a trained run measured beside the forecasts that need no training."""
 
 from pathlib import Path
 from typing import Any
@@ -10,35 +10,48 @@ from models.pictures.hands import strip
 from training.data.licences import source_of
 from training.engine.export import Facts
 from training.engine.run import Run
-from training.engine.study import Split
-from training.tasks.hands import report as hand_report
+from training.engine.study import MeasuredSplit, Study
 from training.tasks.hands.data import HandBatches
 from training.tasks.hands.plots import error_against_horizon
-from training.tasks.hands.report import EQMOTION, WITHOUT_WEIGHTS, baselines
+from training.tasks.hands.report import BASELINES, Report, baselines, detail, evaluate, forecast, table
 
 
-def show_hands(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: Split) -> str:
-    """Error against horizon, and a strip of skeletons of a window in the middle of each source."""
+def beside_baselines(run: Run[Any, Any], network: nn.Module, batches: HandBatches, split: MeasuredSplit) -> Report:
+    """Measure a run, under its name, and the baselines on every source that it is trained on."""
+    models = {**baselines(run.task, batches), run.name: network}
+    return evaluate(models, batches, batches.data.sources, split)
+
+
+def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: MeasuredSplit) -> str:
+    """Measure a split; draw the error against the horizon, and the middle window of each source as a strip of skeletons.
+
+    Returns a table of all models and one of the run alone.
+    """
     batches: HandBatches = run.data.load(data_folder)
-    models = {**baselines(run.task, batches), EQMOTION: network}
-    report = hand_report.evaluate(models, batches, batches.data.sources, split)
+    report = beside_baselines(run, network, batches, split)
     report.write(folder / f"{split}-beside-baselines.json")
-    error_against_horizon(report, list(models), folder / f"{split}-horizon.png")
+    error_against_horizon(report, [*BASELINES, run.name], folder / f"{split}-horizon.png")
     for source, hands in report.groups():
-        windows = batches.windows(split, hands, (source,), phases="first")
-        past, true = windows.past_future(np.array([len(windows) // 2]))
+        past, true = _middle_window(batches, split, hands, (source,))
         picture = folder / f"{split}-{source}-{hands}.png"
-        strip(past[0], true[0], hand_report.forecast(network, past)[0], run.task.fps, picture)
-    return f"{hand_report.table(report, models)}\n\n{hand_report.detail(report, EQMOTION)}"
+        strip(past[0], true[0], forecast(network, past)[0], run.task.fps, picture)
+    return f"{table(report, [*BASELINES, run.name])}\n\n{detail(report, run.name)}"
 
 
-def hand_facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
-    """Measured beside the forecasts without weights; the example is a window of the test split."""
+def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
+    """Measure the test split for a bundle; the example is a window of two hands from it."""
     batches: HandBatches = run.data.load(data_folder)
-    models = {**baselines(run.task, batches), EQMOTION: network}
-    report = hand_report.evaluate(models, batches, batches.data.sources, "test")
-    windows = batches.windows("test", 2, phases="first")
-    past, _ = windows.past_future(np.array([len(windows) // 2]))
+    report = beside_baselines(run, network, batches, "test")
+    past, _ = _middle_window(batches, "test", 2)
     sources = tuple(source_of(name, batches.recordings("train", name)) for name in batches.data.sources)
-    table = hand_report.table(report, [*WITHOUT_WEIGHTS, "ridge", EQMOTION])
-    return Facts({"past": past}, sources, report.measurements(EQMOTION)), table
+    return Facts({"past": past}, sources, report.measurements(run.name)), table(report, [*BASELINES, run.name])
+
+
+def _middle_window(
+    batches: HandBatches, split: MeasuredSplit, hands: int, sources: tuple[str, ...] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    windows = batches.windows(split, hands, sources, phases="first")
+    return windows.past_future(np.array([len(windows) // 2]))
+
+
+STUDY = Study(show, facts)
