@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
+from models.contract.cpus import usable_cpus
 from service.http import problems
 from service.http.limits import ThreadPool
 from service.http.openapi import publish_problems
@@ -46,14 +46,14 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     served, job_service = ServedModels(settings, metrics), JobService(settings, broker)
     limits = {"max_queue": settings.max_queue, "deadline_s": settings.deadline_s}
     decoding = ThreadPool(1, name="decode", **limits)
-    scanning = ThreadPool(settings.slots or os.cpu_count() or 1, name="scan", **limits)
+    scanning = ThreadPool(settings.slots or usable_cpus(), name="scan", **limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()  # modules stay, and need no further look; models are loaded later, because each must be freed once replaced
         await served.load()
         await asyncio.to_thread(job_service.start)
-        gc.collect()
-        gc.freeze()  # what is alive now stays: the collector need not look at it again
         following = asyncio.create_task(served.follow())
         yield
         shutdown.begin()

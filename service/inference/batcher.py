@@ -1,8 +1,7 @@
-"""Micro-batching before one predictor: nothing waits for company, and what queues while it is busy goes together.
+"""Micro-batching in front of one predictor, without a time window: what queues while it is busy forms the next batch.
 
-While every slot is busy the queue forms the next batch by itself; a time window would only add latency. Items of one
-shape share a bucket, so that nothing is padded. The queue is bounded by the time it would take, and what waited too
-long is not computed.
+A time window would only add latency. Items of one shape share a bucket, so that nothing is padded. The queue is bounded
+by the time it would take, and an item that waited past its deadline is not computed.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ Answer = dict[str, np.ndarray] | Exception
 
 
 class Observer(Protocol):
-    """Who is told about each batch, and about each item that was turned away."""
+    """The interface that receives the figures of each batch and counts each rejected item."""
 
     def batch(self, items: int, queue_s: list[float], compute_s: float) -> None: ...
     def rejected(self) -> None: ...
@@ -39,7 +38,7 @@ class _Waiting:
 
 
 class Batcher:
-    """`submit` one item, without its batch axis; get its answer, without its batch axis."""
+    """A queue of items without a batch axis; `submit` returns an item's answer, without a batch axis."""
 
     def __init__(
         self,
@@ -52,26 +51,31 @@ class Batcher:
         item_s: float,
         observer: Observer,
     ) -> None:
-        """At most `slots` calls of `run` at a time, of at most `max_batch` items; `item_s`: an item's seconds, guessed."""
+        """Make at most `slots` concurrent calls of `run`, of at most `max_batch` items each.
+
+        `item_s` is the first estimate of an item's seconds.
+        """
         self.slots, self.max_batch, self.max_queue, self.deadline_s = slots, max_batch, max_queue, deadline_s
         self._run, self._observer = run, observer
         self._item_s = item_s
         self._free = slots
         self._buckets: dict[tuple, deque[_Waiting]] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="predict")
 
     @property
     def queued(self) -> int:
-        """Items waiting. Counted anew each time: a counter kept beside the queue could drift from it."""
+        """Count the waiting items; a counter kept beside the queue could drift from it."""
         return sum(map(len, self._buckets.values()))
 
     @property
     def expected_wait_s(self) -> float:
-        """Seconds until an item that came now would be computed."""
+        """Estimate the seconds until a new item would be computed."""
         return self.queued * self._item_s / self.slots
 
     async def submit(self, item: Tensors) -> dict[str, np.ndarray]:
-        """The answer to one item. Raises QueueFull, or what `run` raised on this item."""
+        """Return the answer to one item; raise QueueFull, or what `run` raised on this item."""
         wait = self.expected_wait_s
         if wait > self.deadline_s or self.queued >= self.max_queue:
             self._observer.rejected()
@@ -84,8 +88,7 @@ class Batcher:
 
     async def close(self) -> None:
         """Wait until nothing is queued or running, then stop the threads."""
-        while self.queued or self._free < self.slots:
-            await asyncio.sleep(0.005)
+        await self._idle.wait()
         self._pool.shutdown()
 
     def _pump(self) -> None:
@@ -98,9 +101,13 @@ class Batcher:
             start = time.monotonic()
             running = asyncio.get_running_loop().run_in_executor(self._pool, self._compute, [w.item for w in batch])
             running.add_done_callback(partial(self._finish, batch, [start - waiting.since for waiting in batch]))
+        if self._buckets or self._free < self.slots:
+            self._idle.clear()
+        else:
+            self._idle.set()
 
     def _take(self, bucket: tuple) -> list[_Waiting]:
-        """Up to max_batch items of the bucket, oldest first; not those whose caller left or whose deadline passed."""
+        """Take up to max_batch items of the bucket, oldest first; drop abandoned items and those past their deadline."""
         waiting, batch, now = self._buckets[bucket], [], time.monotonic()
         while waiting and len(batch) < self.max_batch:
             head = waiting.popleft()
@@ -116,14 +123,14 @@ class Batcher:
         return batch
 
     def _compute(self, items: list[Tensors]) -> tuple[list[Answer], float]:
-        """In a thread of the pool: the answers, and the seconds they took.
+        """Compute a batch in a thread of the pool; return the answers and their seconds.
 
-        A batch that fails is run again item by item, so that only its culprit fails.
+        A batch that fails is run again item by item, so that only the item that caused it fails.
         """
         start = time.perf_counter()
         try:
             answers = self._run_together(items)
-        except Exception as error:  # whatever the graph raises is the answer to its item
+        except Exception as error:  # any error of the graph is the answer to its item
             answers: list[Answer] = [error] if len(items) == 1 else [self._compute([item])[0][0] for item in items]
         return answers, time.perf_counter() - start
 

@@ -1,15 +1,21 @@
-"""service.inference.describe."""
+"""What /models says: each model with its versions, the version that is served, and why another is not."""
 
+import time
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from models.contract.bundle import BundleMeta, Measurement, TrainingSource
+from models.contract.bundle import Measurement, TrainingSource
 from models.contract.task import Task
+from service.http.problems import Problem
+from service.inference.model import Model
+from service.inference.served import Refusal, ServedModels, Snapshot
+from service.registry.catalogue import Catalogue
+from service.registry.versions import Version
 
 
 class VersionInfo(BaseModel):
-    """A bundle that may be promoted."""
+    """A version of a model that may be promoted."""
 
     version: str
     serving: bool = Field(description="by the process that answers")
@@ -19,7 +25,7 @@ class VersionInfo(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """A bundle and how it is being served; a refused one says why and has no more than its name."""
+    """A model and how it is served; a refused one has only its name and the reason."""
 
     name: str
     state: Literal["ready", "refused", "published"] = Field(description="published: it has versions, none is served")
@@ -28,6 +34,7 @@ class ModelInfo(BaseModel):
     versions: list[VersionInfo] = Field(default=[], description="the newest first, the one that ships last")
     version: str | None = None
     provider: str | None = Field(default=None, description="ONNX Runtime's execution provider in use")
+    fallback: str | None = Field(default=None, description="why a model that was to use the GPU runs on the CPU")
     max_batch: int | None = None
     title: str | None = None
     task: Task | None = None
@@ -40,10 +47,104 @@ class ModelInfo(BaseModel):
 
 
 class ModelList(BaseModel):
+    """All models."""
+
     defaults: dict[str, str] = Field(description="by kind of task, the model of requests that name none")
     models: list[ModelInfo]
 
 
-def expected_error(meta: BundleMeta) -> list[dict[str, Any]]:
-    """What a model was off on its test recordings, as an answer has it."""
-    return [measurement.model_dump(mode="json") for measurement in meta.measurements if measurement.split == "test"]
+def describe_all(served: ServedModels) -> list[ModelInfo]:
+    """Describe the served models, then the refused ones, then those of which no version was promoted yet.
+
+    This may wait for the store of versions, and belongs in a thread.
+    """
+    snapshot, catalogue = served.snapshot, served.catalogue
+    infos = [_of_model(model) for model in snapshot.models.values()]
+    infos += [_of_refusal(name, refusal) for name, refusal in snapshot.refused.items()]
+    known = {info.name for info in infos}
+    published = catalogue.published()
+    infos += [ModelInfo(name=name, state="published") for name in published if name not in known]
+    return [_with_versions(info, snapshot, catalogue, published.get(info.name, [])) for info in infos]
+
+
+def describe(served: ServedModels, name: str) -> ModelInfo:
+    """Describe one model; raise the problem unknown-model. This may wait for the store of versions."""
+    snapshot, catalogue = served.snapshot, served.catalogue
+    published = catalogue.published()
+    if name in snapshot.models:
+        info = _of_model(snapshot.models[name])
+    elif name in snapshot.refused:
+        info = _of_refusal(name, snapshot.refused[name])
+    elif name in published:
+        info = ModelInfo(name=name, state="published")
+    else:
+        names = dict.fromkeys([*snapshot.models, *snapshot.refused, *published])
+        raise Problem("unknown-model", f"no model {name!r}; there are {', '.join(names) or 'none'}")
+    return _with_versions(info, snapshot, catalogue, published.get(name, []))
+
+
+def states(snapshot: Snapshot) -> dict[str, str]:
+    """Map each model to "ready", or to why it was refused."""
+    refused = {name: f"refused: {refusal.reason}" for name, refusal in snapshot.refused.items()}
+    return dict.fromkeys(snapshot.models, "ready") | refused
+
+
+def limitations(snapshot: Snapshot) -> dict[str, str]:
+    """Map each model that serves, but not as it should, to the reason: another version, or the CPU in place of a GPU."""
+    fallbacks = {
+        name: f"it runs on the CPU: {model.predictor.fallback}"
+        for name, model in snapshot.models.items()
+        if model.predictor.fallback is not None
+    }
+    return fallbacks | {name: _stuck(refusal) for name, refusal in snapshot.stuck.items()}
+
+
+def _of_model(model: Model) -> ModelInfo:
+    meta = model.bundle.meta
+    return ModelInfo(
+        name=meta.name,
+        state="ready",
+        version=meta.version,
+        provider=model.predictor.provider,
+        fallback=model.predictor.fallback,
+        max_batch=model.batcher.max_batch,
+        title=meta.title,
+        task=meta.task,
+        symmetries=list(meta.symmetries),
+        network=meta.network,
+        parameters=meta.parameters,
+        licence=meta.licence,
+        trained_on=list(meta.trained_on),
+        measurements=list(meta.measurements),
+    )
+
+
+def _of_refusal(name: str, refusal: Refusal) -> ModelInfo:
+    return ModelInfo(name=name, state="refused", reason=refusal.reason)
+
+
+def _stuck(refusal: Refusal) -> str:
+    return f"the current version was refused: {refusal.reason}"
+
+
+def _with_versions(info: ModelInfo, snapshot: Snapshot, catalogue: Catalogue, published: list[Version]) -> ModelInfo:
+    versions = [
+        VersionInfo(
+            version=one.version,
+            serving=info.version == one.version,
+            git_commit=one.meta.git_commit,
+            measurements=list(one.meta.measurements),
+            lineage=one.lineage.model_dump() if one.lineage else None,
+        )
+        for one in catalogue.with_shipped(info.name, published)
+        if one.meta is not None
+    ]
+    reason = info.reason
+    if info.name in snapshot.stuck:
+        reason = _stuck(snapshot.stuck[info.name])
+    elif catalogue.away is not None and reason is None:
+        reason = f"the trained versions cannot be reached: {catalogue.away}"
+    if reason is not None and info.name in snapshot.retries:
+        reason += f"; next attempt in {max(0.0, snapshot.retries[info.name].at - time.monotonic()):.0f} s"
+    current = catalogue.chosen.get(info.name, info.version)
+    return info.model_copy(update={"versions": versions, "current": current, "reason": reason})

@@ -1,32 +1,32 @@
-"""service.inference.model."""
+"""A bundle in memory, ready to answer: verified, its example repeated, warmed up and calibrated."""
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from models.contract.body_task import ActionRecognition, PoseForecast
-from models.contract.bundle import BadBundle, Bundle
+from models.contract.bundle import BadBundle, Bundle, BundleMeta, read_bundle, repeat_example
+from models.contract.cpus import usable_cpus
 from models.contract.task import Task
 from models.skeletons.body import get_body_order
 from service.inference.batcher import Batcher
-from service.inference.describe import ModelInfo, expected_error
-from service.inference.predictor import (
-    Predictor,
-)
+from service.inference.predictor import CPU, Calibration, Predictor, calibrate, seconds_of
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
 
 GPU_BATCHES = (1, 2, 4, 8, 16, 32)
-
-
 GPU_SLOTS = 2  # one call copies while the other computes
 
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle that answers."""
+    """A bundle that answers requests."""
 
     bundle: Bundle
     predictor: Predictor
     batcher: Batcher
+    calibration: Calibration
 
     @property
     def name(self) -> str:
@@ -42,33 +42,49 @@ class Model:
 
     @cached_property
     def expected_error(self) -> list[dict[str, Any]]:
-        """What it was off on its test recordings."""
+        """The model's errors on its test recordings, as an answer states them."""
         return expected_error(self.bundle.meta)
 
-    def info(self) -> ModelInfo:
-        meta = self.bundle.meta
-        return ModelInfo(
-            name=meta.name,
-            state="ready",
-            version=meta.version,
-            provider=self.predictor.provider,
-            max_batch=self.batcher.max_batch,
-            title=meta.title,
-            task=meta.task,
-            symmetries=list(meta.symmetries),
-            network=meta.network,
-            parameters=meta.parameters,
-            licence=meta.licence,
-            trained_on=list(meta.trained_on),
-            measurements=list(meta.measurements),
-        )
+
+def expected_error(meta: BundleMeta) -> list[dict[str, Any]]:
+    """Return a model's errors on its test recordings, as an answer states them."""
+    return [measurement.model_dump(mode="json") for measurement in meta.measurements if measurement.split == "test"]
+
+
+def load_model(folder: Path, name: str, settings: Settings, metrics: Metrics) -> Model:
+    """Verify the bundle at `folder`, repeat its example, warm it up and time it; raise BadBundle or ProviderUnavailable."""
+    bundle = read_bundle(folder)
+    if bundle.meta.name != name:
+        raise BadBundle(f"expected a bundle named {name}, got {bundle.meta.name}; rename the folder to match")
+    check_servable(bundle.meta.task)
+    predictor = Predictor(bundle, settings.device)
+    repeat_example(bundle, predictor.run)
+    calibration = _calibrate(predictor, settings)
+    batcher = Batcher(
+        predictor.run,
+        slots=settings.slots or (usable_cpus() if predictor.provider == CPU else GPU_SLOTS),
+        max_batch=calibration.max_batch,
+        max_queue=settings.max_queue,
+        deadline_s=settings.deadline_s,
+        item_s=calibration.seconds_an_item,
+        observer=metrics.observer(name, bundle.meta.version),
+    )
+    return Model(bundle, predictor, batcher, calibration)
 
 
 def check_servable(task: Task) -> None:
-    """Raises BadBundle for models that are for the record: whoever asks cannot know what they want to be shown."""
+    """Raise BadBundle for a model whose input a caller cannot know, which exists only to reproduce published figures."""
     if isinstance(task, PoseForecast) and (task.fps is None or task.box == "clip"):
         raise BadBundle(
-            "it forecasts from samples spread over a clip, or in the box round the whole of it: for the record"
+            "it forecasts from frames spread over a whole clip, or normalised by the box of the whole clip: it reproduces "
+            "published figures and is not served"
         )
     if isinstance(task, ActionRecognition) and task.dims == 3 and "pelvis" not in get_body_order(task.order).joints:
-        raise BadBundle(f"it sees people from where their pelvis is, and {task.order} bodies have none")
+        raise BadBundle(f"it centres 3D bodies on the pelvis, and the joint order {task.order} has none")
+
+
+def _calibrate(predictor: Predictor, settings: Settings) -> Calibration:
+    """Warm up and time every shape; a CPU gains nothing from batches of these networks, so its default is 1."""
+    chosen = settings.max_batch or (1 if predictor.provider == CPU else None)
+    sizes = (chosen,) if chosen else GPU_BATCHES
+    return calibrate(lambda batch: seconds_of(predictor, batch), sizes, settings.deadline_s)

@@ -1,9 +1,13 @@
 """One bundle's graph in one ONNX Runtime session: tensors in, tensors out, checked against the bundle's task."""
 
+import io
 import itertools
+import logging
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -13,42 +17,50 @@ from models.contract.runtime import onnxruntime
 from models.contract.symmetry import Tensors
 from models.contract.task import Task, check_inputs, check_outputs, tried_sizes
 
-PROVIDERS: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "cpu": [("CPUExecutionProvider", {})],
+log = logging.getLogger("chiron.predictor")
+
+Device = Literal["auto", "cpu", "cuda"]
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+OPTIONS: dict[str, dict[str, Any]] = {
+    CPU: {},
     # TF32 keeps ten bits of a coordinate: a turned request would no longer give the turned answer
-    "cuda": [("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})],
+    CUDA: {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"},
 }
 
 
 class ProviderUnavailable(RuntimeError):
-    """The device that was asked for is not there; the message lists what is."""
+    """The requested device cannot be used; the message says why."""
 
 
 class Predictor:
-    """A session with one thread that does not spin: on a CPU, calls beside each other beat threads inside one call."""
+    """A session with one thread that does not spin: on a CPU, concurrent calls are faster than threads inside one call."""
 
-    def __init__(self, bundle: Bundle, device: Literal["auto", "cpu", "cuda"] = "auto") -> None:
-        """Raises ProviderUnavailable if `device` is cuda and ONNX Runtime cannot use it."""
+    def __init__(self, bundle: Bundle, device: Device = "auto") -> None:
+        """Open a session on `device`; auto takes CUDA and falls back to the CPU. Raise ProviderUnavailable for cuda.
+
+        `fallback` says why a session that was to use CUDA runs on the CPU.
+        """
+        self.fallback: str | None = None
         available = onnxruntime.get_available_providers()
-        if device == "auto":
-            device = "cuda" if "CUDAExecutionProvider" in available else "cpu"
-        wanted = PROVIDERS[device]
-        if wanted[0][0] not in available:
-            raise ProviderUnavailable(f"{wanted[0][0]} is not in this ONNX Runtime, which has {', '.join(available)}")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(bundle.model, options, providers=wanted)
-        self.provider: str = self._session.get_providers()[0]  # not always the one asked for: a driver may be too old
-        if self.provider != wanted[0][0]:
-            raise ProviderUnavailable(f"{wanted[0][0]} was asked for and ONNX Runtime fell back to {self.provider}")
+        if device == "cuda" and CUDA not in available:
+            raise ProviderUnavailable(f"{CUDA} is not in this ONNX Runtime, which has {', '.join(available)}")
+        if device == "cpu" or CUDA not in available:
+            self._session = _open_session(bundle, CPU)
+        else:
+            try:
+                self._session = _open_session(bundle, CUDA)
+            except ProviderUnavailable as error:
+                if device == "cuda":
+                    raise
+                self.fallback = str(error)
+                self._session = _open_session(bundle, CPU)
+        self.provider: str = self._session.get_providers()[0]
         self.task: Task = bundle.meta.task
         self.name = bundle.meta.name
         self._outputs = list(self.task.outputs)
 
     def run(self, tensors: Tensors) -> dict[str, np.ndarray]:
-        """The task's outputs for a batch of its inputs. Safe from many threads. Raises WrongShape."""
+        """Compute the task's outputs for a batch of its inputs, from any thread; raise WrongShape."""
         check_inputs(self.task, tensors, self.name)
         outputs = map(np.asarray, self._session.run(self._outputs, dict(tensors)))
         answer = dict(zip(self._outputs, outputs, strict=True))
@@ -56,33 +68,79 @@ class Predictor:
         return answer
 
     def inputs(self, batch: int) -> list[dict[str, np.ndarray]]:
-        """Inputs of every shape that the task allows, `batch` items each, to warm up and to time with: small numbers,
-        and indices that are all 0, which is legal in any cloud."""
+        """Make inputs of every shape that the task allows, `batch` items each, to warm up and to time with.
+
+        Coordinates are small random numbers. Indices are 0, which is valid in any cloud.
+        """
         rng = np.random.default_rng(0)
 
         def tensors(**sizes: int) -> dict[str, np.ndarray]:
-            found = {}
+            made = {}
             for name, spec in self.task.inputs.items():
                 shape = [axis if isinstance(axis, int) else sizes.get(axis, batch) for axis in spec.shape]
                 numbers = np.zeros(shape) if spec.dtype == "int64" else rng.normal(scale=0.1, size=shape)
-                found[name] = numbers.astype(spec.dtype)
-            return found
+                made[name] = numbers.astype(spec.dtype)
+            return made
 
-        tried = tried_sizes(self.task)
-        return [tensors(**dict(zip(tried, sizes, strict=True))) for sizes in itertools.product(*tried.values())]
+        axes = tried_sizes(self.task)
+        return [tensors(**dict(zip(axes, sizes, strict=True))) for sizes in itertools.product(*axes.values())]
+
+
+def _open_session(bundle: Bundle, provider: str) -> onnxruntime.InferenceSession:
+    """Open a session on `provider` and no other; raise ProviderUnavailable if CUDA cannot be used."""
+    messages = _preload_cuda() if provider == CUDA else ""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(bundle.model, options, providers=[(provider, OPTIONS[provider])])
+    except Exception as error:  # the runtime's errors have no common type
+        if provider != CUDA:
+            raise
+        raise ProviderUnavailable(f"{provider} cannot be used: {_first_line(error)}{messages}") from error
+    used = session.get_providers()[0]
+    if used != provider:
+        raise ProviderUnavailable(f"expected {provider}, and ONNX Runtime fell back to {used}{messages}")
+    session.disable_fallback()
+    return session
+
+
+@cache
+def _preload_cuda() -> str:
+    """Load the CUDA and cuDNN libraries that pip installed; return what failed, for an error message."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):  # the command line's standard output is for answers
+        onnxruntime.preload_dlls()
+    text = " ".join(printed.getvalue().split())[:300]
+    if text:
+        log.warning("CUDA libraries: %s", text)
+    return f" ({text})" if text else ""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A batch of b takes fixed_s + b * item_s seconds, of which fixed_s is what batching saves."""
+    """The cost of batches: a batch of b items takes fixed_s + b * item_s seconds, and batching saves fixed_s."""
 
     max_batch: int
     fixed_s: float
     item_s: float
 
+    @property
+    def seconds_an_item(self) -> float:
+        """The seconds of an item in a full batch."""
+        return self.fixed_s / self.max_batch + self.item_s
+
 
 def calibrate(seconds_of: Callable[[int], float], sizes: tuple[int, ...], deadline_s: float) -> Calibration:
-    """Time batches of `sizes`; take the smallest in time whose seconds an item are within a tenth of the best."""
+    """Time batches of `sizes` and fit their cost.
+
+    The chosen size is the smallest that meets the deadline and whose seconds an item are within a tenth of the best.
+    """
     seconds = {size: seconds_of(size) for size in sizes}
     timely = [size for size in sizes if seconds[size] <= deadline_s] or sizes[:1]
     best = min(seconds[size] / size for size in timely)
@@ -94,7 +152,7 @@ def calibrate(seconds_of: Callable[[int], float], sizes: tuple[int, ...], deadli
 
 
 def seconds_of(predictor: Predictor, batch: int, repeats: int = 3) -> float:
-    """Seconds for a batch of the largest inputs: the least of some, after one to warm up for every shape."""
+    """Warm up with every shape, then return the least seconds of `repeats` batches of the largest inputs."""
     inputs = predictor.inputs(batch)
     for tensors in inputs:
         predictor.run(tensors)

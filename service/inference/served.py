@@ -1,274 +1,246 @@
-"""The models being served: a folder of bundles, each verified, repeated and warmed up before it answers.
+"""The models being served: each bundle verified, repeated and warmed up before it answers, and swapped without a gap.
 
-What is served under a name is one entry of a dict: a new version can be loaded beside the old one and then take its
-place, while requests that hold the old one finish on it.
+A new version is loaded beside the old one and then takes its place in a mapping that is replaced as a whole. Requests
+that hold the old version finish on it.
 """
 
 import asyncio
 import json
 import logging
-import os
-from collections.abc import Hashable
-from dataclasses import dataclass
+import time
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from models.contract.bundle import META, BadBundle, Bundle, read_bundle, repeat_example
+from models.contract.bundle import META, BadBundle
 from service.http.problems import Problem
-from service.inference.batcher import Batcher
-from service.inference.describe import ModelInfo, VersionInfo
-from service.inference.model import GPU_BATCHES, GPU_SLOTS, Model, check_servable
-from service.inference.predictor import (
-    Calibration,
-    Predictor,
-    calibrate,
-    seconds_of,
-)
-from service.registry.catalogue import Shelf
+from service.inference.model import Model, load_model
+from service.registry.catalogue import Catalogue
 from service.registry.local import StoreAway
-from service.registry.versions import Current, UnknownVersion, Version
+from service.registry.versions import Current, UnknownVersion
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
-log = logging.getLogger("chiron.registry")
+log = logging.getLogger("chiron.models")
+
+MAX_PAUSE_S = 60.0  # longest time between attempts at a bundle that could not be read
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A bundle that is not served: why, and for what kind of task it was, if it says so."""
+class Refusal:
+    """A bundle that is not served: the reason, and its kind of task if that is known."""
 
     reason: str
     kind: str | None
 
 
+@dataclass(frozen=True)
+class Retry:
+    """The next attempt at a model whose bundle could not be read, on the clock of time.monotonic()."""
+
+    at: float
+    pause_s: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The models at one moment. It never changes, so that any thread may read it."""
+
+    models: Mapping[str, Model] = field(default_factory=dict)
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    stuck: Mapping[str, Refusal] = field(default_factory=dict)  # models that serve another version than the current one
+    retries: Mapping[str, Retry] = field(default_factory=dict)
+
+
 class ServedModels:
-    """Models by name, and why the other folders are not among them."""
+    """Models by name, and the reason why other bundles are not served."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        """Raise ValueError or ImportError for a registry that cannot be opened; read nothing yet."""
         self._settings, self._metrics = settings, metrics
-        self._models: dict[str, Model] = {}
-        self._refused: dict[str, Refused] = {}
-        self.stuck: dict[str, Refused] = {}  # models that serve, but not the version that they should
-        self.shelf = Shelf(settings)
-        self._seen: dict[str, Hashable] = {}  # of each model, the choice of a version that was acted on
+        self.catalogue = Catalogue(settings)
+        self.snapshot = Snapshot()
+        self._seen: dict[str, Hashable] = {}  # by model, the choice of a version that was acted on
         self._changing = asyncio.Lock()
 
     async def load(self) -> None:
-        """Load the current version of every model; one that cannot be served is remembered and logged with the reason.
+        """Load the current version of every model; remember and log the reason for each that cannot be served.
 
-        While the versions cannot be reached those are served that were chosen when they last could.
+        While the versions cannot be reached, the choices that were last seen hold.
         """
         if not self._settings.bundles.is_dir():
             log.error("no folder %s: no model is served from it", self._settings.bundles)
-        choices = await asyncio.to_thread(self.shelf.choices)
-        for name in await asyncio.to_thread(self.shelf.names):
-            if await self._follow(name, chosen=name in choices):
-                self._seen[name] = choices.get(name)
+        choices = await asyncio.to_thread(self.catalogue.choices)
+        for name in await asyncio.to_thread(self.catalogue.names):
+            await self._update(name, choices)
 
     async def follow(self) -> None:
-        """Serve what has become current since, for ever: each model is swapped when its new version is warm."""
+        """Swap each model when its current version changes, and try again those that could not be read; never return."""
         while True:
             await asyncio.sleep(self._settings.reconcile_s)
-            for name, choice in (await asyncio.to_thread(self.shelf.choices)).items():
-                if choice != self._seen.get(name) and await self._follow(name):
-                    self._seen[name] = choice
+            choices = await asyncio.to_thread(self.catalogue.choices)
+            changed = [name for name, choice in choices.items() if choice != self._seen.get(name)]
+            due = [name for name, retry in self.snapshot.retries.items() if retry.at <= time.monotonic()]
+            for name in dict.fromkeys([*changed, *due]):
+                await self._update(name, choices)
 
     async def promote(self, name: str, version: str) -> Current:
-        """Make a version the current one, here at once and in the other processes when they see it.
+        """Make a version the current one, here at once and in other processes when they notice.
 
-        Raises UnknownVersion, StoreAway, BadBundle, and the problem bundle-refused; then nothing has changed.
+        Raise UnknownVersion, StoreAway, BadBundle or the problem bundle-refused; nothing has changed then.
         """
         async with self._changing:
-            await self._try(name, version)
-            serving = self._models.get(name)
+            model = await self._load_for_promotion(name, version)
+            serving = self.snapshot.models.get(name)
             before = serving.version if serving else None
-            current = await asyncio.to_thread(self.shelf.versions.promote, name, version, before)
-        await self._follow(name)
+            current = await asyncio.to_thread(self.catalogue.versions.promote, name, version, before)
+            self._serve(model, current)
         return current
 
     async def roll_back(self, name: str, version: str) -> Current:
-        """Take back the current version for the one before it. Raises NotCurrent, and as `promote`."""
+        """Replace the current version by the one before it. Raise NotCurrent, and the errors of `promote`."""
         async with self._changing:
-            await self._try(name, await asyncio.to_thread(self.shelf.versions.before, name, version))
-            current = await asyncio.to_thread(self.shelf.versions.roll_back, name, version)
-        await self._follow(name)
+            before = await asyncio.to_thread(self.catalogue.versions.before, name, version)
+            model = await self._load_for_promotion(name, before)
+            current = await asyncio.to_thread(self.catalogue.versions.roll_back, name, version)
+            self._serve(model, current)
         return current
 
-    async def _try(self, name: str, version: str) -> None:
-        """Load a version and let it go again. Raises UnknownVersion, StoreAway, and the problem bundle-refused."""
-        folder = None
-        try:
-            folder = await asyncio.to_thread(self.shelf.folder, name, version)
-            await asyncio.to_thread(self._open, folder, name)
-        except (UnknownVersion, StoreAway):
-            raise
-        except Exception as error:  # whatever is wrong with it, what serves goes on
-            raise Problem("bundle-refused", f"{name} {version}: {_reason(error, folder)}") from error
-
-    async def _follow(self, name: str, chosen: bool = True) -> bool:
-        """Serve the current version of a model, once it is warm; if it cannot be served what was served still is.
-
-        `chosen` is false where nobody has chosen a version, or nobody can tell. False: to be tried again.
-        """
-        async with self._changing:
-            folder = None
-            try:
-                folder = await asyncio.to_thread(self.shelf.wanted, name, chosen)
-                if folder is None:
-                    return True  # it has versions, and none was promoted yet
-                if name in self._models and self._models[name].bundle.folder == folder:
-                    self.stuck.pop(name, None)
-                    return True
-                model = await asyncio.to_thread(self._load, folder, name)
-            except Exception as error:  # whatever is wrong with one bundle, the others serve
-                kept = name in self._models
-                refused, now = self.stuck if kept else self._refused, Refused(_reason(error, folder), _kind_of(folder))
-                if refused.get(name) != now:  # once, not at every look
-                    log.error("refused %s%s", name, ", and go on with what was served" if kept else "", exc_info=error)
-                refused[name] = now
-                return not isinstance(error, StoreAway)
-            before = self._models.get(name)
-            models = self._models | {name: model}
-            self._models = {key: models[key] for key in sorted(models)}
-            for refused in (self._refused, self.stuck):
-                refused.pop(name, None)
-            if before is not None and before.version != model.version:
-                # requests that hold it finish on it; with the last of them it goes
-                self._metrics.forget(before.name, before.version, before.predictor.provider)
-            log.info("serving %s version %s on %s", model.name, model.version, model.predictor.provider)
-            return True
-
-    def _open(self, folder: Path, name: str) -> tuple[Bundle, Predictor]:
-        bundle = read_bundle(folder)
-        if bundle.meta.name != name:
-            raise BadBundle(f"it is called {bundle.meta.name}: a bundle's folder carries its name")
-        check_servable(bundle.meta.task)
-        predictor = Predictor(bundle, self._settings.device)
-        repeat_example(bundle, predictor.run)
-        return bundle, predictor
-
-    def _load(self, folder: Path, name: str) -> Model:
-        bundle, predictor = self._open(folder, name)
-        calibration = self._calibrate(predictor)
-        metrics = self._metrics.model(
-            bundle.meta.name, bundle.meta.version, predictor.provider, calibration.fixed_s, calibration.item_s
-        )
-        on_cpu = predictor.provider == "CPUExecutionProvider"
-        batcher = Batcher(
-            predictor.run,
-            slots=self._settings.slots or (os.cpu_count() or 1 if on_cpu else GPU_SLOTS),
-            max_batch=calibration.max_batch,
-            max_queue=self._settings.max_queue,
-            deadline_s=self._settings.deadline_s,
-            item_s=calibration.fixed_s / calibration.max_batch + calibration.item_s,
-            observer=metrics,
-        )
-        metrics.watch_queue(lambda: batcher.queued)
-        return Model(bundle, predictor, batcher)
-
-    def _calibrate(self, predictor: Predictor) -> Calibration:
-        """Warm up and time every shape. A CPU gains nothing from batches of these networks: 1, if nobody chose."""
-        chosen = self._settings.max_batch or (1 if predictor.provider == "CPUExecutionProvider" else None)
-        sizes = (chosen,) if chosen else GPU_BATCHES
-        return calibrate(lambda batch: seconds_of(predictor, batch), sizes, self._settings.deadline_s)
-
     async def close(self) -> None:
-        """Finish what is queued and stop."""
-        for model in self._models.values():
+        """Finish what is queued, then stop."""
+        for model in self.snapshot.models.values():
             await model.batcher.close()
 
+    # --- questions of a request ---
+
     def default(self, kind: str) -> str | None:
-        """The model for requests that name none: the settings' choice, if it is of that kind, else the first by name."""
+        """Return the model for requests that name none: the settings' choice if it is of that kind, else the first by name."""
         chosen = self._settings.default_model
         if chosen is not None and self._kind(chosen) in (kind, None):
             return chosen
         return next(iter(self._names(kind)), None)
 
     def defaults(self) -> dict[str, str]:
-        """The default of every kind that is served."""
-        kinds = dict.fromkeys(model.kind for model in self._models.values())
+        """Map every kind of task that is served to its default model."""
+        kinds = dict.fromkeys(model.kind for model in self.snapshot.models.values())
         return {kind: name for kind in kinds if (name := self.default(kind)) is not None}
 
     def get(self, name: str | None, kind: str, pointer: str) -> Model:
-        """The model of that name and kind of task, or the default. Raises the problems unknown-model and not-ready."""
+        """Return the model of that name and kind of task, or the default; raise the problems unknown-model and not-ready."""
         name = name if name is not None else self.default(kind)
         if name is None:
             raise Problem("not-ready", f"no {kind} model is being served", headers={"retry-after": "5"})
-        if name in self._refused or name in self._names(kind):
+        if name in self.snapshot.refused or name in self._names(kind):
             return self.serving(name)
         detail = f"no {kind} model {name!r}; there are {', '.join(self._names(kind)) or 'none'}"
         raise Problem("unknown-model", detail, errors=[(pointer, detail)] if pointer else ())
 
     def serving(self, name: str) -> Model:
-        """The model of that name, of any kind. Raises the problems unknown-model and not-ready."""
-        if name in self._refused:
-            raise Problem(
-                "not-ready", f"{name} was refused: {self._refused[name].reason}", headers={"retry-after": "60"}
-            )
-        if name not in self._models:
-            raise Problem("unknown-model", f"no model {name!r}; there are {', '.join(self._models) or 'none'}")
-        return self._models[name]
+        """Return the model of that name, of any kind; raise the problems unknown-model and not-ready."""
+        models, refused = self.snapshot.models, self.snapshot.refused
+        if name in refused:
+            raise Problem("not-ready", f"{name} was refused: {refused[name].reason}", headers={"retry-after": "60"})
+        if name not in models:
+            raise Problem("unknown-model", f"no model {name!r}; there are {', '.join(models) or 'none'}")
+        return models[name]
 
     def _names(self, kind: str) -> list[str]:
-        return [name for name, model in self._models.items() if model.kind == kind]
+        return [name for name, model in self.snapshot.models.items() if model.kind == kind]
 
     def _kind(self, name: str) -> str | None:
-        """Of a model or of a bundle that was refused; None where nobody knows."""
-        known = self._models.get(name) or self._refused.get(name)
+        known = self.snapshot.models.get(name) or self.snapshot.refused.get(name)
         return known.kind if known else None
 
-    def infos(self) -> list[ModelInfo]:
-        """What /models says: those that serve, then those refused, then those of which no version was promoted yet."""
-        infos = [model.info() for model in self._models.values()]
-        infos += [ModelInfo(name=name, state="refused", reason=no.reason) for name, no in self._refused.items()]
-        known = {info.name for info in infos}
-        published = self.shelf.published()
-        infos += [ModelInfo(name=name, state="published") for name in published if name not in known]
-        return [info.model_copy(update=self._versions_of(info, published.get(info.name, []))) for info in infos]
+    # --- changes ---
 
-    def _versions_of(self, info: ModelInfo, published: list[Version]) -> dict[str, Any]:
-        versions = [
-            VersionInfo(
-                version=one.version,
-                serving=info.version == one.version,
-                git_commit=one.meta.git_commit,
-                measurements=list(one.meta.measurements),
-                lineage=one.lineage.model_dump() if one.lineage else None,
-            )
-            for one in self.shelf.with_own(info.name, published)
-            if one.meta is not None
-        ]
-        reason, stuck = info.reason, self.stuck.get(info.name)
-        if stuck is not None:
-            reason = f"the current version was refused: {stuck.reason}"
-        elif self.shelf.away is not None and reason is None:
-            reason = f"the trained versions cannot be reached: {self.shelf.away}"
-        return {"versions": versions, "current": self.shelf.chosen.get(info.name, info.version), "reason": reason}
+    async def _update(self, name: str, choices: Mapping[str, Hashable]) -> None:
+        """Serve the current version of a model once it is warm; if that fails, keep what was served."""
+        async with self._changing:
+            folder = None
+            try:
+                folder = await asyncio.to_thread(self.catalogue.wanted, name, name in choices)
+                serving = self.snapshot.models.get(name)
+                if folder is not None and (serving is None or serving.bundle.folder != folder):
+                    self._install(await asyncio.to_thread(load_model, folder, name, self._settings, self._metrics))
+                else:  # it is served already, or none of its versions was promoted
+                    self._forget_failure(name)
+            except Exception as error:  # whatever is wrong with one bundle, the others serve
+                self._refuse(name, error, folder)
+            self._seen[name] = choices.get(name)
 
-    def named(self, name: str) -> ModelInfo:
-        """What /models says of one model. Raises the problem unknown-model."""
-        infos = {info.name: info for info in self.infos()}
-        if name not in infos:
-            raise Problem("unknown-model", f"no model {name!r}; there are {', '.join(infos) or 'none'}")
-        return infos[name]
+    async def _load_for_promotion(self, name: str, version: str) -> Model:
+        """Load a version, or return it if it is served already; raise as `promote` does."""
+        folder = None
+        try:
+            folder = await asyncio.to_thread(self.catalogue.folder, name, version)
+            serving = self.snapshot.models.get(name)
+            if serving is not None and serving.bundle.folder == folder:
+                return serving
+            return await asyncio.to_thread(load_model, folder, name, self._settings, self._metrics)
+        except (UnknownVersion, StoreAway):
+            raise
+        except Exception as error:  # whatever is wrong with it, the serving version stays
+            raise Problem("bundle-refused", f"{name} {version}: {_reason(error, folder)}") from error
 
-    def states(self) -> dict[str, str]:
-        """ready, or why not, by name."""
-        return dict.fromkeys(self._models, "ready") | {
-            name: f"refused: {no.reason}" for name, no in self._refused.items()
-        }
+    def _serve(self, model: Model, current: Current) -> None:
+        """Serve a version that this process promoted, without waiting to see the new choice."""
+        self.catalogue.chosen[model.name] = current.version
+        if model is self.snapshot.models.get(model.name):
+            self._forget_failure(model.name)
+        else:
+            self._install(model)
+
+    def _install(self, model: Model) -> None:
+        """Put a model in the place of the version before; requests that hold that one finish on it, then it is freed."""
+        before = self.snapshot.models.get(model.name)
+        models = {**self.snapshot.models, model.name: model}
+        self.snapshot = replace(self.snapshot, models={name: models[name] for name in sorted(models)})
+        self._forget_failure(model.name)
+        if before is not None:
+            self._metrics.forget(before.name, before.version, before.predictor.provider)
+        predictor = model.predictor
+        self._metrics.serve(
+            model.name, model.version, predictor.provider, model.calibration.fixed_s, model.calibration.item_s,
+            queued=lambda: model.batcher.queued, fallback=predictor.fallback is not None,
+        )  # fmt: skip
+        log.info("serving %s version %s on %s", model.name, model.version, predictor.provider)
+        if predictor.fallback is not None:
+            log.warning("%s runs on the CPU: %s", model.name, predictor.fallback)
+
+    def _refuse(self, name: str, error: Exception, folder: Path | None) -> None:
+        """Remember why a model cannot be served, and when to try again if the reason may pass."""
+        serves = name in self.snapshot.models
+        known = self.snapshot.stuck if serves else self.snapshot.refused
+        refusal = Refusal(_reason(error, folder), _kind_of(folder))
+        if known.get(name) != refusal:  # once, not at every attempt
+            log.error("refused %s%s", name, ", which serves the version before" if serves else "", exc_info=error)
+        failures = {**known, name: refusal}
+        self.snapshot = replace(self.snapshot, **{"stuck" if serves else "refused": failures})
+        retries = dict(self.snapshot.retries)
+        last = retries.pop(name, None)
+        if isinstance(error, OSError | StoreAway | MemoryError):
+            pause = self._settings.reconcile_s if last is None else min(2 * last.pause_s, MAX_PAUSE_S)
+            retries[name] = Retry(time.monotonic() + pause, pause)
+        self.snapshot = replace(self.snapshot, retries=retries)
+
+    def _forget_failure(self, name: str) -> None:
+        refused, stuck, retries = (
+            {key: value for key, value in failures.items() if key != name}
+            for failures in (self.snapshot.refused, self.snapshot.stuck, self.snapshot.retries)
+        )
+        self.snapshot = replace(self.snapshot, refused=refused, stuck=stuck, retries=retries)
 
 
 def _reason(error: Exception, folder: Path | None) -> str:
-    """The error's first line, without the path of the server's folder."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    text = (said.splitlines() or [""])[0]
+    """Return the error's first line, without the path of the server's folder."""
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = (message.splitlines() or [""])[0]
     text = text if folder is None else text.replace(str(folder), folder.name)
     return text if isinstance(error, BadBundle | StoreAway) else f"{type(error).__name__}: {text}"
 
 
 def _kind_of(folder: Path | None) -> str | None:
-    """The kind of task in a folder's bundle.json, whatever else is wrong with it."""
+    """Return the kind of task in a folder's bundle.json, however broken the rest of the bundle is; None if it has none."""
     if folder is None:
         return None
     try:

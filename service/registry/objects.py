@@ -1,11 +1,11 @@
-"""Versions of models in an object store, which API machines and workers share that share no disk.
+"""The object store of model versions, for API machines and workers that share no disk.
 
-    <URL>/files/<sha256>                      the content of a file, whichever versions have it
-    <URL>/versions/<model>.<version>.json     its files with their sha256 and size: written last, it makes the version
-    <URL>/choices/<model>.<number>.json       which version is served: the highest number says it, and none is written twice
+    <URL>/files/<sha256>                      the content of a file, shared by all versions that have it
+    <URL>/versions/<model>.<version>.json     the version's files with their sha256 and size: written last, it makes the version
+    <URL>/choices/<model>.<number>.json       the version to serve: the highest number holds, and none is written twice
 
-An object store has neither renames nor locks. What S3, GCS and Azure have is that of two who create the same object one is told
-that it was there: so each choice is a new object, and who loses the race for a number looks again and takes the next.
+An object store has neither renames nor locks. S3, GCS and Azure offer conditional creation: of two writers of one object,
+the second fails. Each choice is therefore a new object, and a writer that loses the race for a number takes the next one.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,16 +25,16 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, 
 from models.contract.bundle import BadBundle, FileEntry, read_bundle
 from service.registry.local import Change, LocalStore, StoreAway
 
-ANSWER_S, TRANSFER_S = 5.0, 120.0  # longest wait for a small answer, and for a file or a piece of one
+ANSWER_S, TRANSFER_S = 5.0, 120.0  # timeouts: of a small request, and of a file or a piece of one
 PIECE_BYTES = 8 << 20
-MAX_SMALL_BYTES = 1 << 20  # of what is read at once: lists of files, choices, bundle.json
+MAX_SMALL_BYTES = 1 << 20  # of an object that is read at once: a list of files, a choice, bundle.json
 MAX_VERSION_BYTES = 4 << 30
-OBJECT = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)\.([A-Za-z0-9_-]+)\.json")  # of a model: a version, or a number
-RACES = 20  # lost one after the other: then something else is wrong
+OBJECT = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)\.([A-Za-z0-9_-]+)\.json")  # <model>.<version or number>.json
+RACES = 20  # lost races in a row after which something else must be wrong
 
 
 class _Absent(StoreAway):
-    """There is no such object, or nothing below the path."""
+    """A missing object, or a path with nothing below it."""
 
 
 class Manifest(BaseModel):
@@ -47,19 +47,19 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _bounded(self) -> "Manifest":
         if (total := sum(entry.bytes for entry in self.files.values())) > MAX_VERSION_BYTES:
-            raise ValueError(f"{total} bytes are more than {MAX_VERSION_BYTES}")
+            raise ValueError(f"expected at most {MAX_VERSION_BYTES} bytes, got {total}")
         return self
 
 
 class ObjectStore:
-    """An object store. `cache` is a folder of this machine with whole and checked copies of versions, which are read from there."""
+    """A store at an fsspec URL; versions are read from complete, verified copies in the local folder `cache`."""
 
     def __init__(self, url: str, cache: Path) -> None:
-        """Raises ValueError for a URL of no known kind, ImportError for one whose file system is not installed."""
+        """Raise ValueError for a URL of an unknown kind, ImportError for one whose file system is not installed."""
         fsspec.get_filesystem_class(split_protocol(url)[0])
         self._url = url
         self._cache = LocalStore(cache / hashlib.sha256(url.encode()).hexdigest()[:12])
-        self._manifests: dict[tuple[str, str], Manifest] = {}  # what was read once: it is never changed
+        self._manifests: dict[tuple[str, str], Manifest] = {}  # immutable, and read once
         self._small: dict[str, bytes] = {}
 
     def stage(self, name: str) -> Path:
@@ -79,10 +79,10 @@ class ObjectStore:
         return staging.parent / version
 
     def published(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+        versions: dict[str, list[str]] = {}
         for name, version in self._list("versions"):
-            found.setdefault(name, []).append(version)
-        return found
+            versions.setdefault(name, []).append(version)
+        return versions
 
     def read(self, name: str, version: str, file: str) -> bytes:
         entry = self._manifest(name, version).files.get(file)
@@ -91,18 +91,18 @@ class ObjectStore:
         if entry.sha256 not in self._small:
             content = self._read(self._at("files", entry.sha256))
             if hashlib.sha256(content).hexdigest() != entry.sha256:
-                raise BadBundle(f"{file} of {name} {version} is not what was published: its checksum differs")
+                raise BadBundle(f"{file} of {name} {version} is not the published content: its checksum differs")
             self._small[entry.sha256] = content
         return self._small[entry.sha256]
 
     def folder(self, name: str, version: str) -> Path | None:
-        held = self._cache.folder(name, version)
-        if held is not None:
+        copy = self._cache.folder(name, version)
+        if copy is not None:
             try:
-                return read_bundle(held).folder
-            except BadBundle:  # a copy that was changed since; there is a good one where it came from
-                os.rename(held, spoilt := self._cache.stage(name))
-                shutil.rmtree(spoilt)
+                return read_bundle(copy).folder
+            except BadBundle:  # the copy was changed; the store has the original
+                os.rename(copy, discarded := self._cache.stage(name))
+                shutil.rmtree(discarded)
         if version not in self.published().get(name, ()):
             return None
         manifest = self._manifest(name, version)
@@ -112,7 +112,7 @@ class ObjectStore:
                 self._fetch(entry, staging / file)
             self._cache.keep(staging)
             return self._cache.publish(staging, version)
-        except BaseException:  # and raised again: nothing half is left
+        except BaseException:  # re-raised: no partial copy is left
             shutil.rmtree(staging, ignore_errors=True)
             raise
 
@@ -123,28 +123,35 @@ class ObjectStore:
         number = self._last().get(name)
         if number is None:
             return None
-        chosen = self._read(self._choice(name, number))
-        self._cache.choose(name, lambda held: None if held == chosen else chosen)
-        return chosen
+        return self._remember(name, self._read(self._choice(name, number)))
 
     def choose(self, name: str, change: Change) -> None:
         for _ in range(RACES):
             number = self._last().get(name, 0)
             chosen = change(self._read(self._choice(name, number)) if number else None)
-            if chosen is None or self._create(self._choice(name, number + 1), chosen):
+            if chosen is None:
                 return
-        raise StoreAway(f"{name}: others chose {RACES} times in between")
+            if self._create(self._choice(name, number + 1), chosen):
+                self._remember(name, chosen)
+                return
+        raise StoreAway(f"{name}: other processes promoted a version {RACES} times meanwhile; try again")
+
+    def _remember(self, name: str, choice: bytes) -> bytes:
+        """Keep a local copy of the choice, for use while the store is away."""
+        with suppress(StoreAway):  # a full local disk makes no promotion fail
+            self._cache.choose(name, lambda present: None if present == choice else choice)
+        return choice
 
     def remembered(self) -> dict[str, bytes]:
-        held = {name: self._cache.choice(name) for name in self._cache.choices()}
-        return {name: choice for name, choice in held.items() if choice is not None}
+        choices = {name: self._cache.choice(name) for name in self._cache.choices()}
+        return {name: choice for name, choice in choices.items() if choice is not None}
 
     # --- objects ---
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
-        """The file system and the path of the URL in it. Some look for credentials here already."""
-        with _answering():
+        """Open the file system; return it and the path of the URL in it. Some file systems look for credentials here."""
+        with _store_errors():
             return url_to_fs(self._url, skip_instance_cache=True, use_listings_cache=False)
 
     def _at(self, folder: str, name: str = "") -> str:
@@ -154,7 +161,7 @@ class ObjectStore:
         return self._at("choices", f"{name}.{number:08}.json")
 
     def _last(self) -> dict[str, int]:
-        """The number of the last choice of each model."""
+        """Map each model to the number of its last choice."""
         last: dict[str, int] = {}
         for name, number in self._list("choices"):
             if number.isdecimal():
@@ -166,8 +173,7 @@ class ObjectStore:
             try:
                 manifest = Manifest.model_validate_json(self._read(self._at("versions", f"{name}.{version}.json")))
             except ValidationError as error:
-                said = error.errors()[0]["msg"]
-                raise BadBundle(f"the list of files of {name} {version} is not one: {said}") from error
+                raise BadBundle(f"the manifest of {name} {version} is invalid: {error.errors()[0]['msg']}") from error
             self._manifests[name, version] = manifest
         return self._manifests[name, version]
 
@@ -180,16 +186,17 @@ class ObjectStore:
         return [(match[1], match[2]) for match in matches if match]
 
     def _read(self, place: str) -> bytes:
-        """A small object, whole."""
+        """Read a small object; raise BadBundle if it is empty or too large."""
         size = self._size(place)
         if not 0 < size <= MAX_SMALL_BYTES:
-            raise BadBundle(f"{_last_part(place)} has {size} bytes, not 1 to {MAX_SMALL_BYTES}")
+            raise BadBundle(f"{_last_part(place)}: expected 1 to {MAX_SMALL_BYTES} bytes, got {size}")
         return self._ask("cat_file", place, start=0, end=size)
 
     def _fetch(self, entry: FileEntry, target: Path) -> None:
+        """Download a file; raise BadBundle if its size or checksum differs."""
         place, digest = self._at("files", entry.sha256), hashlib.sha256()
         if (size := self._size(place)) != entry.bytes:
-            raise BadBundle(f"{target.name} has {size} bytes in the store, not {entry.bytes}")
+            raise BadBundle(f"{target.name}: expected {entry.bytes} bytes in the store, got {size}")
         with target.open("xb") as file:
             for start in range(0, entry.bytes, PIECE_BYTES):
                 end = min(start + PIECE_BYTES, entry.bytes)
@@ -197,7 +204,7 @@ class ObjectStore:
                 digest.update(piece)
                 file.write(piece)
         if digest.hexdigest() != entry.sha256:
-            raise BadBundle(f"{target.name} is not what was published: its checksum differs")
+            raise BadBundle(f"{target.name} is not the published content: its checksum differs")
 
     def _size(self, place: str) -> int:
         try:
@@ -206,10 +213,10 @@ class ObjectStore:
             raise BadBundle(f"there is no {_last_part(place)} in the store") from error
 
     def _create(self, place: str, content: bytes) -> bool:
-        """Write an object that is not there yet; False: another is."""
+        """Create an object; return False if another exists in its place."""
         try:
             self._ask("pipe_file", place, content, mode="create")
-        except StoreAway as error:  # one that is there, as some stores say it; or it was written, and the answer lost
+        except StoreAway as error:  # it exists already, or it was written and the answer was lost
             try:
                 return self._read(place) == content
             except (StoreAway, BadBundle):
@@ -219,7 +226,7 @@ class ObjectStore:
     def _ask(self, method: str, *args: object, within: float | None = None, **options: object) -> Any:
         files = self._opened[0]
         limit = {"timeout": within or ANSWER_S} if files.async_impl else {}
-        with _answering():
+        with _store_errors():
             return getattr(files, method)(*args, **options, **limit)
 
 
@@ -236,12 +243,13 @@ def _last_part(place: str) -> str:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def _store_errors() -> Iterator[None]:
+    """Turn every error into StoreAway, since each file system has its own."""
     try:
         yield
     except StoreAway:
         raise
-    except Exception as error:  # every file system has errors of its own
-        said = (str(error).splitlines() or [""])[0][:200] or "no answer in time"
+    except Exception as error:  # each file system has its own
+        message = (str(error).splitlines() or [""])[0][:200] or "no answer in time"
         away = _Absent if isinstance(error, FileNotFoundError) else StoreAway
-        raise away(f"{type(error).__name__}: {said}") from error
+        raise away(f"{type(error).__name__}: {message}") from error

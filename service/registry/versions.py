@@ -1,7 +1,7 @@
-"""The versions of a model: each a bundle that is never changed, published whole or not at all, and one of them current.
+"""The versions of a model: each a bundle that never changes, published whole or not at all, and one of them current.
 
-A version is a bundle's files and lineage.json: which job made it, from what. Where versions are, and how to publish or to
-choose is done in one step there, is in version_stores.py and version_objects.py.
+A version is a bundle's files and lineage.json, which states the job and the data that made it. The modules local and
+objects know where versions are stored, and how to publish or choose one in one step there.
 """
 
 import json
@@ -27,15 +27,15 @@ Value = TypeVar("Value", bound=BaseModel)
 
 
 class UnknownVersion(LookupError):
-    """No such version; the message lists those there are."""
+    """A version that does not exist; the message lists those that do."""
 
 
 class NotCurrent(ValueError):
-    """A version that is not the current one, or that none came before."""
+    """A version that is not the current one, or that has no predecessor."""
 
 
 class Lineage(BaseModel):
-    """Where a version comes from."""
+    """The job and the data that made a version."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,14 +50,14 @@ class Lineage(BaseModel):
 
 
 class Step(BaseModel):
-    """A version that became current, and when."""
+    """A version, and the time at which it became current."""
 
     version: str
     at: float
 
 
 class Current(BaseModel):
-    """Which version is served; `history` is what was before, the newest last."""
+    """The version to serve; `history` lists its predecessors, the newest last."""
 
     version: str
     at: float
@@ -75,26 +75,27 @@ class Version:
 
 
 class Versions:
-    """All published versions in a folder, or at an fsspec URL. Every method raises StoreAway if they cannot be reached."""
+    """The published versions in a folder or at an fsspec URL. Every method raises StoreAway if they cannot be reached."""
 
     def __init__(self, where: Path | str, cache: Path = Path("state/cache")) -> None:
-        """`cache`: the folder of this machine with copies of what is at a URL.
+        """Open the store at `where`; `cache` is a local folder for copies of versions at a URL.
 
-        Raises ValueError for a URL of no known kind, ImportError for one whose file system is not installed.
+        Raise ValueError for a URL of an unknown kind, ImportError for one whose file system is not installed.
         """
         protocol, path = split_protocol(str(where))
         local = protocol in (None, "file", "local")
         self.store: Store = LocalStore(Path(path)) if local else ObjectStore(str(where), cache)
+        self._read: dict[tuple[str, str], Version] = {}  # a version never changes, and is read once
 
     @classmethod
     def of(cls, settings: Settings) -> "Versions":
-        """Those that the settings name. Raises as the constructor."""
+        """Open the store that the settings name; raise the errors of the constructor."""
         return cls(settings.registry or settings.versions, settings.versions_cache)
 
     # --- publishing ---
 
     def stage(self, bundle: Bundle, lineage: Lineage) -> Path:
-        """A copy of a bundle where it is going to be, which `publish` makes a version; what it returns is of this machine."""
+        """Copy a bundle to the store, for `publish` to make a version of; return a local folder that stands for the copy."""
         staging = self.store.stage(bundle.meta.name)
         try:
             for file in sorted(bundle.folder.iterdir()):
@@ -102,75 +103,83 @@ class Versions:
             (staging / LINEAGE).write_text(lineage.model_dump_json(indent=2) + "\n")
             read_bundle(staging)
             self.store.keep(staging)
-        except BaseException:  # and raised again: nothing half is left
+        except BaseException:  # re-raised: no partial copy is left
             shutil.rmtree(staging, ignore_errors=True)
             raise
         return staging
 
     def publish(self, staging: Path, version: str) -> Path:
-        """Make a staged bundle a version, in one step. One that is there already stays as it is."""
+        """Make a staged bundle a version, in one step; an existing version stays as it is."""
         return self.store.publish(staging, version)
 
     # --- reading ---
 
     def published(self) -> dict[str, list[Version]]:
-        """The published versions of each model, the newest first."""
-        found = {
-            name: [self._version(name, version) for version in versions]
-            for name, versions in sorted(self.store.published().items())
-        }
-        for versions in found.values():
-            versions.sort(key=lambda version: version.lineage.created_at if version.lineage else 0, reverse=True)
-        return found
+        """Map each model to its published versions, the newest first."""
+        listed = self.store.published()
+        read = list(self._read.items())  # in one step: another thread may add to it
+        self._read = {key: one for key, one in read if key[1] in listed.get(key[0], ())}
+        return {name: self._newest_first(name, versions) for name, versions in sorted(listed.items())}
 
     def versions(self, name: str) -> list[Version]:
-        """The published versions of a model, the newest first."""
-        return self.published().get(name, [])
+        """List the published versions of a model, the newest first."""
+        return self._newest_first(name, self.store.published().get(name, []))
 
     def folder(self, name: str, version: str) -> Path | None:
-        """A folder on this machine with a published version. Raises BadBundle if it is not what was published."""
+        """Return a local folder with a published version, or None; raise BadBundle if its content has changed."""
         return self.store.folder(name, version)
 
     def choices(self) -> dict[str, Hashable]:
-        """Of each model of which somebody has chosen a version, what changes whenever the choice does."""
+        """Map each promoted model to a token that changes with every promotion."""
         return self.store.choices()
 
     def current(self, name: str) -> Current | None:
-        """Which version is served; None: nobody has chosen. Raises BadBundle."""
+        """Return the version to serve, or None if none was promoted; raise BadBundle."""
         return _current(name, self.store.choice(name))
 
     def remembered(self) -> dict[str, Current]:
-        """The choices as they were last seen from this machine, for when the versions cannot be reached."""
-        found = {}
+        """Return the choices that this machine saw last, for use while the versions cannot be reached."""
+        choices = {}
         for name, choice in self.store.remembered().items():
             with suppress(BadBundle):
                 if (current := _current(name, choice)) is not None:
-                    found[name] = current
-        return found
+                    choices[name] = current
+        return choices
+
+    def _newest_first(self, name: str, versions: list[str]) -> list[Version]:
+        read = [self._version(name, version) for version in versions]
+        return sorted(read, key=lambda one: one.lineage.created_at if one.lineage else 0, reverse=True)
 
     def _version(self, name: str, version: str) -> Version:
+        """Read a version's metadata and lineage; remember them if both could be read."""
+        if (known := self._read.get((name, version))) is not None:
+            return known
+
         def read(file: str, value: type[Value]) -> Value | None:
             try:
                 return value.model_validate_json(self.store.read(name, version, file))
             except (OSError, BadBundle, ValidationError):
                 return None
 
-        return Version(name, version, read(META, BundleMeta), read(LINEAGE, Lineage))
+        found = Version(name, version, read(META, BundleMeta), read(LINEAGE, Lineage))
+        if found.meta is not None and found.lineage is not None:
+            self._read[name, version] = found
+        return found
 
     # --- choosing ---
 
     def promote(self, name: str, version: str, before: str | None) -> Current:
-        """Make a version the current one; `before` is what was served where nobody had chosen yet. Again: no change.
+        """Make a version the current one; this is idempotent. Raise BadBundle if the present choice cannot be read.
 
-        Raises BadBundle if the choice that holds cannot be read.
+        `before` is the version that was served until now, in case none was promoted yet.
         """
 
-        def promoted(held: Current | None) -> Current:
-            if held is not None and held.version == version:
-                return held
-            history = held.history if held else []
-            if held is not None:
-                history = [*history, Step(version=held.version, at=held.at)]
+        def promoted(present: Current | None) -> Current:
+            if present is not None and present.version == version:
+                return present
+            history = present.history if present else []
+            if present is not None:
+                history = [*history, Step(version=present.version, at=present.at)]
             elif before is not None and before != version:
                 history = [Step(version=before, at=0.0)]
             return Current(version=version, at=time.time(), history=history[-KEEP_HISTORY:])
@@ -178,37 +187,37 @@ class Versions:
         return self._choose(name, promoted)
 
     def before(self, name: str, version: str) -> str:
-        """What was served before `version`, which is the current one. Raises NotCurrent, BadBundle."""
-        return _back(name, version, self.current(name)).version
+        """Return the predecessor of `version`, the current version; raise NotCurrent or BadBundle."""
+        return _predecessor(name, version, self.current(name)).version
 
     def roll_back(self, name: str, version: str) -> Current:
-        """Take back `version`, the current one: what was served before it is again. Raises NotCurrent, BadBundle."""
-        return self._choose(name, lambda held: _back(name, version, held))
+        """Replace `version`, the current version, by its predecessor; raise NotCurrent or BadBundle."""
+        return self._choose(name, lambda present: _predecessor(name, version, present))
 
     def _choose(self, name: str, change: Callable[[Current | None], Current]) -> Current:
         chosen: list[Current] = []
 
         def next_of(choice: bytes | None) -> bytes | None:
-            held = _current(name, choice)
-            chosen.append(change(held))
-            return None if chosen[-1] is held else json.dumps(chosen[-1].model_dump(), indent=2).encode() + b"\n"
+            present = _current(name, choice)
+            chosen.append(change(present))
+            return None if chosen[-1] is present else json.dumps(chosen[-1].model_dump(), indent=2).encode() + b"\n"
 
         self.store.choose(name, next_of)
         return chosen[-1]
 
 
-def _back(name: str, version: str, held: Current | None) -> Current:
-    """The choice after `version` was taken back. Raises NotCurrent."""
-    if held is None or held.version != version:
-        raise NotCurrent(f"{name} {version} is not the current version{'' if held is None else f', {held.version} is'}")
-    if not held.history:
+def _predecessor(name: str, version: str, present: Current | None) -> Current:
+    """Return the choice that follows a rollback of `version`; raise NotCurrent."""
+    if present is None or present.version != version:
+        current = "" if present is None else f", {present.version} is"
+        raise NotCurrent(f"{name} {version} is not the current version{current}")
+    if not present.history:
         raise NotCurrent(f"no version of {name} was served before {version}")
-    return Current(version=held.history[-1].version, at=time.time(), history=held.history[:-1])
+    return Current(version=present.history[-1].version, at=time.time(), history=present.history[:-1])
 
 
 def _current(name: str, choice: bytes | None) -> Current | None:
     try:
         return None if choice is None else Current.model_validate_json(choice)
     except ValidationError as error:
-        said = error.errors()[0]["msg"]
-        raise BadBundle(f"the choice of a version of {name} is not what was written: {said}") from error
+        raise BadBundle(f"the choice of a version of {name} cannot be read: {error.errors()[0]['msg']}") from error

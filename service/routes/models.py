@@ -15,7 +15,7 @@ from models.skeletons.hand import HANDS, carried_joints
 from models.skeletons.skeleton import Skeleton
 from service.http.openapi import BINARY
 from service.http.problems import documented
-from service.inference.describe import ModelInfo, ModelList
+from service.inference.describe import ModelInfo, ModelList, describe, describe_all
 from service.inference.served import ServedModels
 from service.tasks.endpoint import Example
 
@@ -47,12 +47,12 @@ def router(models: ServedModels, examples: Mapping[str, Example]) -> APIRouter:
     @routes.get("/models", response_model=ModelList)
     async def list_models() -> ModelList:
         """List every model with its versions, and the bundles that were refused with the reason."""
-        return ModelList(defaults=models.defaults(), models=await asyncio.to_thread(models.infos))
+        return ModelList(defaults=models.defaults(), models=await asyncio.to_thread(describe_all, models))
 
     @routes.get("/models/{name}", response_model=ModelInfo, responses=documented("unknown-model"))
     async def model(name: str) -> ModelInfo:
         """Describe one model: task, symmetries, licence, sources, measured errors, versions and execution provider."""
-        return await asyncio.to_thread(models.named, name)
+        return await asyncio.to_thread(describe, models, name)
 
     schemas = [example.schema for example in examples.values() if example.schema is not None]
     binary = {example.media_type: BINARY for example in examples.values() if example.schema is None}

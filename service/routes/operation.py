@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from service.http.problems import KINDS, Problem, documented
 from service.http.server import Shutdown
+from service.inference.describe import limitations, states
 from service.inference.served import ServedModels
 from service.jobs.service import JobService
 from service.telemetry.metrics import Metrics
@@ -23,8 +24,13 @@ class Health(BaseModel):
 class Readiness(BaseModel):
     """The state of every model."""
 
-    status: Literal["ready", "degraded"] = Field(description="degraded: a bundle was refused, and the others serve")
+    status: Literal["ready", "degraded"] = Field(
+        description="degraded: a bundle was refused or is limited, and the others serve"
+    )
     models: dict[str, str] = Field(description="by name: ready, or why the model was refused")
+    limitations: dict[str, str] = Field(
+        description="by name, why a ready model is not served as it should be: not its current version, or not on the GPU"
+    )
 
 
 def router(models: ServedModels, jobs: JobService, metrics: Metrics, shutdown: Shutdown) -> APIRouter:
@@ -39,14 +45,14 @@ def router(models: ServedModels, jobs: JobService, metrics: Metrics, shutdown: S
     @routes.get("/readyz", response_model=Readiness, responses=documented("not-ready"))
     async def readyz() -> Readiness:
         """Answer 200 while at least one model is ready and the process is not stopping."""
-        states = models.states()
         if shutdown.begun:
             raise Problem("not-ready", "the service is stopping", headers={"retry-after": "5"})
-        if "ready" not in states.values():
-            reasons = "; ".join(f"{name}: {state}" for name, state in states.items()) or "no bundles"
+        state, limited = states(models.snapshot), limitations(models.snapshot)
+        if "ready" not in state.values():
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in state.items()) or "no bundles"
             raise Problem("not-ready", f"no model is ready ({reasons})", headers={"retry-after": "5"})
-        healthy = set(states.values()) == {"ready"} and not models.stuck
-        return Readiness(status="ready" if healthy else "degraded", models=states)
+        degraded = limited or set(state.values()) != {"ready"}
+        return Readiness(status="degraded" if degraded else "ready", models=state, limitations=limited)
 
     @routes.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:

@@ -1,4 +1,4 @@
-"""service.telemetry.logs."""
+"""Logs: an id and a line of JSON for each request, and every other record as a line of JSON too."""
 
 import logging
 import re
@@ -9,19 +9,19 @@ import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.telemetry.metrics import Metrics, log
+from service.telemetry.metrics import Metrics
+
+log = logging.getLogger("chiron.access")
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Observe:
-    """Pure ASGI middleware: gives each request an id, counts and times it, and logs it.
+    """Pure ASGI middleware that gives each request an id, counts and times it, and logs it.
 
-    A caller's X-Request-ID is kept if it is 1 to 64 letters, digits, dots, dashes or underscores. Paths are logged
-    without their query.
+    It keeps a caller's X-Request-ID of 1 to 64 letters, digits, dots, dashes and underscores. It logs paths without
+    their query.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -34,7 +34,7 @@ class Observe:
         request_id = scope["request_id"] = sent_id if REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex
         status, size, start = 500, 0, time.perf_counter()
 
-        async def send_and_look(message: Message) -> None:
+        async def send_and_measure(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -44,11 +44,13 @@ class Observe:
             await send(message)
 
         try:
-            await self.app(scope, receive, send_and_look)
+            await self.app(scope, receive, send_and_measure)
         finally:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"] if scope["method"] in METHODS else "other"  # made-up ones make no time series
+            method = (
+                scope["method"] if scope["method"] in METHODS else "other"
+            )  # an invented method makes no time series
             self.metrics.request(method, route, status, seconds)
             if log.isEnabledFor(logging.INFO):
                 log.info("request", extra={"fields": {
@@ -63,7 +65,7 @@ class Observe:
 
 
 class JsonLines(logging.Formatter):
-    """A log record as one line of JSON: time (UTC), level, logger, message, and the record's `fields`."""
+    """A formatter of log records as one line of JSON: time (UTC), level, logger, message, and the record's `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))

@@ -1,6 +1,5 @@
-"""What the service tells about itself: Prometheus metrics, and one line of JSON in the log for each request."""
+"""Prometheus metrics of one application."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,13 +14,12 @@ from prometheus_client import (
     generate_latest,
 )
 
-log = logging.getLogger("chiron.access")
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """Counters and histograms of one app. Queueing, computing and converting are told apart: one is the model's."""
+    """Counters, histograms and gauges; queueing, computing and converting are measured apart."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -61,15 +59,20 @@ class Metrics:
         self._model = Gauge(
             "chiron_model_info", "1 for a model being served", [*per_model, "provider"], registry=self.registry
         )
+        self._fallback = Gauge(
+            "chiron_model_on_cpu_fallback",
+            "1 for a model that was to use a GPU and runs on the CPU",
+            per_model,
+            registry=self.registry,
+        )
         self._cost = Gauge(
             "chiron_batch_cost_seconds", "As timed at start", [*per_model, "part"], registry=self.registry
         )
-
         self._jobs = Gauge("chiron_jobs", "Jobs in the table", ["state", "queue"], registry=self.registry)
         self._workers = Gauge("chiron_workers", "Workers connected", ["queue"], registry=self.registry)
 
     def jobs(self, jobs: dict[tuple[str, str], int], workers: dict[str, int]) -> None:
-        """How many jobs there are by state and queue, and workers by queue."""
+        """Set the number of jobs by state and queue, and of workers by queue."""
         self._jobs.clear()
         self._workers.clear()
         for (state, queue), count in jobs.items():
@@ -79,51 +82,58 @@ class Metrics:
 
     @contextmanager
     def stage(self, route: str, name: str) -> Iterator[None]:
-        """Time a part of a request: decode, read, prepare, encode."""
+        """Time a part of a request: decode, read, prepare or encode."""
         start = time.perf_counter()
         yield
         self._stage.labels(route, name).observe(time.perf_counter() - start)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count and time an answered request."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def model(self, name: str, version: str, provider: str, fixed_s: float, item_s: float) -> "ModelMetrics":
-        """The metrics of one loaded model."""
-        self._model.labels(name, version, provider).set(1)
-        self._cost.labels(name, version, "fixed").set(fixed_s)
-        self._cost.labels(name, version, "item").set(item_s)
+    def observer(self, name: str, version: str) -> "ModelMetrics":
+        """Return the observer of a model's batcher."""
         return ModelMetrics(self, name, version)
 
+    def serve(
+        self, name: str, version: str, provider: str, fixed_s: float, item_s: float, *,
+        queued: Callable[[], int], fallback: bool,
+    ) -> None:  # fmt: skip
+        """Show a model that is served from now on; `queued` is called whenever the metrics are read."""
+        self._model.labels(name, version, provider).set(1)
+        self._fallback.labels(name, version).set(fallback)
+        self._cost.labels(name, version, "fixed").set(fixed_s)
+        self._cost.labels(name, version, "item").set(item_s)
+        self._waiting.labels(name, version).set_function(queued)
+
     def forget(self, name: str, version: str, provider: str) -> None:
-        """A model is no longer served; what it has counted stays."""
+        """Hide a model that is no longer served, and release its batcher; its counters stay."""
         self._model.remove(name, version, provider)
-        self._waiting.remove(name, version)  # with it goes the last hold on the batcher
+        self._fallback.remove(name, version)
+        self._waiting.remove(name, version)
 
     def exposition(self) -> bytes:
-        """Everything in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 class ModelMetrics:
-    """A batcher's observer."""
+    """The observer of one model's batcher."""
 
     def __init__(self, metrics: Metrics, name: str, version: str) -> None:
         self._queue = metrics._queue.labels(name, version)
         self._compute = metrics._compute.labels(name, version)
         self._items = metrics._batch.labels(name, version)
         self._rejected = metrics._rejected.labels(name, version)
-        self._waiting = metrics._waiting.labels(name, version)
-
-    def watch_queue(self, length: Callable[[], int]) -> None:
-        """Read the queue's length whenever the metrics are read."""
-        self._waiting.set_function(length)
 
     def batch(self, items: int, queue_s: list[float], compute_s: float) -> None:
+        """Record a batch: its size, each item's seconds in the queue, and the seconds in the model."""
         self._items.observe(items)
         self._compute.observe(compute_s)
         for seconds in queue_s:
             self._queue.observe(seconds)
 
     def rejected(self) -> None:
+        """Count a rejected item."""
         self._rejected.inc()

@@ -343,6 +343,6 @@ def test_models_that_are_for_the_record_are_refused_and_say_why(tmp_path):
     make_recogniser(tmp_path, "actions-without-pelvis", task)
     with TestClient(create_app(Settings(bundles=tmp_path))) as client:
         states = {model["name"]: model["reason"] for model in client.get("/models").json()["models"]}
-    assert "for the record" in states["poses-penn"]
-    assert "for the record" in states["poses-spread"]
+    assert "reproduces published figures" in states["poses-penn"]
+    assert "reproduces published figures" in states["poses-spread"]
     assert "pelvis" in states["actions-without-pelvis"]

@@ -64,7 +64,7 @@ def test_a_bundle_that_answers_its_example_differently_is_refused(copied, monkey
 def test_a_bundle_in_a_folder_of_another_name_is_refused(copied):
     (copied / "hands-modes").rename(copied / "hands-renamed")
     with serving(copied) as client:
-        assert "it is called hands-modes" in client.get("/readyz").json()["models"]["hands-renamed"]
+        assert "got hands-modes" in client.get("/readyz").json()["models"]["hands-renamed"]
 
 
 def test_a_folder_without_bundle_json_is_refused_and_hidden_ones_are_passed_over(copied):

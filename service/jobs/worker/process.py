@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from celery.signals import worker_shutting_down
 
+from models.contract.cpus import usable_cpus
 from models.contract.spec import MAX_DEVICES
 from service.jobs.database import StoreUnavailable, open_database
 from service.jobs.queue.celery_app import celery_app
@@ -77,4 +78,4 @@ def _devices(device: str) -> tuple[str, int]:
             return "gpu", min(int(said), MAX_DEVICES)
         if device == "cuda":
             raise LookupError("there is no CUDA device that torch can use; --device cpu works without")
-    return "cpu", min(os.cpu_count() or 1, MAX_DEVICES)
+    return "cpu", min(usable_cpus(), MAX_DEVICES)

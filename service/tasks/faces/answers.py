@@ -15,7 +15,7 @@ from models.scans.cloud import (
 )
 from models.scans.levels import Face
 from models.skeletons.face import FACE68, FACE_REGIONS
-from service.inference.describe import expected_error
+from service.inference.model import expected_error
 from service.tasks.faces.prepare import CHUNK, ROUND_HEAT, ROUND_M, Question, landmarks_of, sampled_of, task_of
 from service.tasks.faces.schemas import Heatmaps
 

@@ -14,7 +14,7 @@ from models.contract.bundle import Bundle
 from models.contract.task import HandForecast
 from models.pictures import hands as hand_pictures
 from service.http import negotiation
-from service.inference.describe import expected_error
+from service.inference.model import expected_error
 from service.inference.predictor import Predictor
 from service.tasks.files import Refused
 from service.tasks.hands import prepare as hands
