@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.contract.symmetry import Tensors
+from models.contract.symmetry import Tensors, largest_difference
 from models.contract.task import Task, check_inputs, check_outputs
 
 MODEL, EXAMPLE, META = "model.onnx", "example.npz", "bundle.json"
@@ -172,16 +172,18 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def repeat_example(bundle: Bundle, run: Callable[[Tensors], Tensors]) -> float:
-    """Run the example again; the largest difference from the answer it carries, in the unit of the output where it is.
+    """Run the example's inputs through `run` and return the largest difference from the stored answer, in the unit of the outputs.
 
-    Raises BadBundle above EXAMPLE_TOLERANCE: then `run` is not the network that was exported.
+    Raises BadBundle unless every difference is a number of at most EXAMPLE_TOLERANCE. A NaN in any output, on either side, is a difference.
     """
-    inputs, wanted = bundle.example()
-    got = run(inputs)
-    worst = max(float(np.abs(got[name] - wanted[name]).max()) for name in wanted)
-    if not worst <= EXAMPLE_TOLERANCE:
-        raise BadBundle(f"{bundle.meta.name} answers its example {worst:.2e} away from what it should")
-    return worst
+    inputs, expected = bundle.example()
+    difference = largest_difference(run(inputs), expected)
+    if not difference <= EXAMPLE_TOLERANCE:  # also true of NaN
+        raise BadBundle(
+            f"{bundle.meta.name} does not repeat its example: expected a difference of at most {EXAMPLE_TOLERANCE:g}, "
+            f"got {difference:.2e}; export the bundle again"
+        )
+    return difference
 
 
 def model_card(meta: BundleMeta) -> str:

@@ -99,6 +99,20 @@ def acted_on(tensor: np.ndarray, act: Action, symmetry: str, moves: Moves | Mirr
     return tensor if stays else act(tensor)
 
 
+def largest_difference(actual: Tensors, expected: Tensors) -> float:
+    """Return the largest |actual - expected| over all tensors of `expected`, in their unit; NaN if any difference is not a number.
+
+    A tensor that is absent from `actual`, or has another shape there, counts as NaN: a difference that no tolerance admits.
+    """
+    worst = 0.0
+    for name, tensor in expected.items():
+        if name not in actual or actual[name].shape != tensor.shape:
+            return float("nan")
+        difference = float(np.abs(actual[name] - tensor).max(initial=0))
+        worst = float(np.maximum(worst, difference))  # unlike max, np.maximum keeps a NaN
+    return worst
+
+
 def violation(
     function: Callable[[Tensors], Tensors],
     symmetry: str,
@@ -120,7 +134,6 @@ def violation(
     for _ in range(1 if symmetry == "chirality" else trials):
         act = SYMMETRIES[symmetry](rng)
         turned = function({k: acted_on(x, act, symmetry, how.get(k, "points")) for k, x in inputs.items()})
-        for name, output in straight.items():
-            wanted = acted_on(output, act, symmetry, how.get(name, "points"))
-            worst = float(np.maximum(worst, np.abs(turned[name] - wanted).max()))  # which, unlike max, keeps a NaN
+        expected = {k: acted_on(x, act, symmetry, how.get(k, "points")) for k, x in straight.items()}
+        worst = float(np.maximum(worst, largest_difference(turned, expected)))
     return worst

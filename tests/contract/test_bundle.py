@@ -23,7 +23,7 @@ from models.contract.bundle import (
     repeat_example,
     write_bundle,
 )
-from models.contract.task import HandForecast
+from models.contract.task import FaceLandmarks, HandForecast
 from models.contract.tensor import WrongShape
 
 TASK = HandForecast(past=4, future=2, fps=30)
@@ -170,10 +170,50 @@ def test_whoever_answers_the_example_rightly_is_accepted_and_others_are_not(bund
     def nan(inputs: Any) -> dict[str, np.ndarray]:
         return {"future": np.full_like(hold(inputs)["future"], np.nan)}
 
-    with pytest.raises(BadBundle, match=r"hands-made-up answers its example 1\.0.*e-04 away"):
+    with pytest.raises(BadBundle, match=r"hands-made-up does not repeat its example: .* got 1\.0.*e-04"):
         repeat_example(bundle, nearly)
-    with pytest.raises(BadBundle, match="nan away"):
+    with pytest.raises(BadBundle, match="got nan"):
         repeat_example(bundle, nan)
+
+
+FACE = FaceLandmarks(levels=(12, 6), neighbours=3, parents=2)
+SCAN = {
+    "points": np.random.default_rng(1).normal(size=(1, 12, 3)),
+    "neighbours": np.zeros((1, 18, 3), np.int64),
+    "parents": np.zeros((1, 12, 2), np.int64),
+}
+
+
+def answer(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    outputs = {
+        "heatmaps": np.zeros((1, 68, 12), np.float32),
+        "landmarks": np.zeros((1, 68, 3)),
+        "confidence": np.zeros((1, 68), np.float32),
+    }
+    return {**outputs, **changes}
+
+
+@pytest.mark.parametrize("name", ["heatmaps", "landmarks", "confidence"])
+def test_a_nan_in_any_of_several_outputs_is_a_difference(tmp_path: Path, name: str):
+    bundle = write_bundle(tmp_path / "faces", meta(task=FACE), b"a graph", SCAN, answer())
+    assert repeat_example(bundle, lambda _: answer()) == 0
+    spoilt = answer()[name]
+    spoilt.flat[7] = np.nan
+    with pytest.raises(BadBundle, match="got nan"):
+        repeat_example(bundle, lambda _: answer(**{name: spoilt}))
+    promised_nan = write_bundle(tmp_path / "nan", meta(task=FACE), b"a graph", SCAN, answer(**{name: spoilt}))
+    for repeated in (answer(), answer(**{name: spoilt})):
+        with pytest.raises(BadBundle, match="got nan"):
+            repeat_example(promised_nan, lambda _, repeated=repeated: repeated)
+
+
+def test_an_output_that_is_absent_or_of_another_shape_is_a_difference(tmp_path: Path):
+    bundle = write_bundle(tmp_path / "faces", meta(task=FACE), b"a graph", SCAN, answer())
+    without = answer()
+    del without["confidence"]
+    for repeated in (without, answer(landmarks=np.zeros((1, 1, 3)))):
+        with pytest.raises(BadBundle, match="got nan"):
+            repeat_example(bundle, lambda _, repeated=repeated: repeated)
 
 
 def test_the_model_card_says_what_the_metadata_says(bundle: Bundle):

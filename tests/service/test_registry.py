@@ -58,7 +58,7 @@ def test_a_bundle_with_a_wrong_checksum_is_refused_while_the_others_serve(copied
 def test_a_bundle_that_answers_its_example_differently_is_refused(copied, monkeypatch):
     monkeypatch.setattr("models.contract.bundle.EXAMPLE_TOLERANCE", -1.0)
     with serving(copied) as client:
-        assert "answers its example" in problem_of(client.get("/readyz"), "not-ready")["detail"]
+        assert "does not repeat its example" in problem_of(client.get("/readyz"), "not-ready")["detail"]
 
 
 def test_a_bundle_in_a_folder_of_another_name_is_refused(copied):
