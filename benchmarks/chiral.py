@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import cpu_ms, machine
-from models.contract.body_task import PoseLift
+from models.contract.task import PoseLift
 from models.contract.tensor import TensorSpec
 from models.layers.chiral_recurrent import ChiralLSTM
 from models.layers.chiral_spec import Spec

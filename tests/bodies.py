@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
+from models.contract.task import ActionRecognition, PoseForecast, PoseLift
 from models.pose.ends import pairs
 from models.pose.forecaster import ForecasterConfig
 from models.pose.lifter import LifterConfig

@@ -17,9 +17,8 @@ from clouds import SMALL
 from torch import nn
 
 import models
-from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
 from models.contract.symmetry import Tensors
-from models.contract.task import HandForecast, Task
+from models.contract.task import ActionRecognition, HandForecast, PoseForecast, PoseLift, Task
 from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
 from models.landmarks.pointnet2 import PointNet2Config

@@ -1,10 +1,11 @@
-"""A bundle: the folder that carries a trained model from training to serving, and nothing else does.
+"""A bundle: the folder that carries a trained model from training to serving.
 
-    bundle.json    what the model is: task, symmetries, training data and licence, measured errors, checksum of every other file
-    model.onnx     the graph; takes and gives the task's tensors
-    example.npz    one input and the answer the network gave to it, so that whoever loads the graph can repeat it
+    bundle.json    the metadata: task, symmetries, training data and licences, measured errors, a checksum of every other file
+    model.onnx     the graph, from the task's inputs to its outputs
+    example.npz    one input and the network's answer to it, so that whoever loads the graph can check it
+    README.md      the model card, made from bundle.json
 
-A written bundle is never changed; its version is a hash of its files' hashes. The model card is written from bundle.json.
+Nothing else crosses from training to serving. A bundle is never changed after it is written; its version is a hash of its files' hashes.
 """
 
 import hashlib
@@ -15,21 +16,27 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from models.contract.symmetry import Tensors, largest_difference
+from models.contract.symmetry import SYMMETRIES, Tensors, largest_difference
 from models.contract.task import Task, check_inputs, check_outputs
 
 MODEL, EXAMPLE, META = "model.onnx", "example.npz", "bundle.json"
 MAX_META_BYTES = 1 << 20
-EXAMPLE_TOLERANCE = 1e-5  # in m a hundredth of a millimetre: far below every tracker, far above float32 rounding
+EXAMPLE_TOLERANCE = 1e-5  # of metres, 0.01 mm: far below every tracker's noise, far above float32 rounding
 
 
 class BadBundle(ValueError):
-    """A folder that is not a bundle, or not the one that was written."""
+    """A folder that is not a bundle, or whose files differ from those that were written."""
+
+
+def _known_symmetry(name: str) -> str:
+    if name not in SYMMETRIES:
+        raise ValueError(f"expected a symmetry, one of {', '.join(SYMMETRIES)}, got {name!r}")
+    return name
 
 
 class _Value(BaseModel):
@@ -37,12 +44,14 @@ class _Value(BaseModel):
 
 
 class FileEntry(_Value):
+    """The checksum and size of one file of a bundle."""
+
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(ge=0)
 
 
 class TrainingSource(_Value):
-    """A data set the weights were fitted on, and under which licence."""
+    """A data set that the weights were fitted on, and its licence."""
 
     name: str
     licence: str
@@ -51,9 +60,9 @@ class TrainingSource(_Value):
 
 
 class Measurement(_Value):
-    """One figure: what was measured, on what, and what a model without weights reaches there.
+    """One measured figure of a model, beside the figure of a baseline without weights.
 
-    Of hands, `windows` of `recordings`; of faces, scans of people; of bodies, samples of clips.
+    `windows` counts the samples that were measured and `recordings` their independent sources; `Task.counted` names both.
     """
 
     metric: str
@@ -69,42 +78,45 @@ class Measurement(_Value):
 
 
 class BundleMeta(_Value):
+    """The metadata of a bundle, as stored in bundle.json."""
+
     format: Literal[1] = 1
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)
     title: str
     task: Task
-    symmetries: tuple[Literal["translation", "rotation", "mirror-swap", "chirality"], ...]
+    symmetries: tuple[Annotated[str, AfterValidator(_known_symmetry)], ...]
     network: str = Field(description="the network and its size, in words")
     parameters: int
     opset: int
     licence: str = Field(description="the licence of the weights")
     trained_on: tuple[TrainingSource, ...]
     measurements: tuple[Measurement, ...] = ()
-    command: str = Field(description="what makes this bundle again")
+    command: str = Field(description="the command that makes this bundle")
     git_commit: str
     made_with: dict[str, str] = Field(description="library versions")
     files: dict[str, FileEntry] = {}
 
     @property
     def version(self) -> str:
-        """Twelve hex digits that change with any file of the bundle."""
+        """The version: twelve hex digits that change with any file of the bundle."""
         text = "".join(f"{name}:{entry.sha256}\n" for name, entry in sorted(self.files.items()))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose checksums were right when it was read."""
+    """A bundle whose checksums matched when it was read or written."""
 
     folder: Path
     meta: BundleMeta
 
     @property
     def model(self) -> Path:
+        """The path of the ONNX graph."""
         return self.folder / MODEL
 
     def example(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """The example's inputs and outputs, by name."""
+        """Return the example's inputs and outputs by name. Raises BadBundle if the file is malformed or does not fit the task."""
         with np.load(self.folder / EXAMPLE, allow_pickle=False) as arrays:
             inputs = {key.removeprefix("in_"): arrays[key] for key in arrays.files if key.startswith("in_")}
             outputs = {key.removeprefix("out_"): arrays[key] for key in arrays.files if key.startswith("out_")}
@@ -121,14 +133,16 @@ def write_bundle(
     outputs: Tensors,
     extra: dict[str, bytes] | None = None,
 ) -> Bundle:
-    """Write a bundle at `folder` in one step: it is there whole or not at all. `extra` are further files (a TorchScript twin, plots).
+    """Write a bundle at `folder` atomically and return it; `extra` are further files (a TorchScript copy, plots).
 
-    Raises FileExistsError if there is a bundle at `folder` already, WrongShape if the example is not of the task.
+    Raises FileExistsError if `folder` exists, and WrongShape if the example does not fit the task.
     """
     check_inputs(meta.task, inputs, f"the example of {meta.name}")
     check_outputs(meta.task, outputs, f"the example of {meta.name}")
     if folder.exists():
-        raise FileExistsError(f"there is a bundle at {folder} already, and a bundle is never changed")
+        raise FileExistsError(
+            f"expected a new folder, but {folder} exists, and a bundle is never changed; choose another"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -142,19 +156,19 @@ def write_bundle(
         (staging / "README.md").write_text(model_card(meta))
         staging.chmod(0o755)
         os.rename(staging, folder)
-    except BaseException:  # and raised again: nothing half is left
+    except BaseException:  # raised again, after the incomplete folder is removed
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return Bundle(folder, meta)
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """The bundle at `folder`. Raises BadBundle if a file is missing, bundle.json is not valid or a checksum is wrong."""
+    """Read the bundle at `folder`. Raises BadBundle if a file is missing, bundle.json is not valid or a checksum differs."""
     path = folder / META
     if not path.is_file():
-        raise BadBundle(f"{folder} has no {META}")
-    if path.stat().st_size > MAX_META_BYTES:
-        raise BadBundle(f"{path} has {path.stat().st_size} bytes, more than {MAX_META_BYTES}")
+        raise BadBundle(f"expected a bundle at {folder}, but it has no {META}")
+    if (size := path.stat().st_size) > MAX_META_BYTES:
+        raise BadBundle(f"expected {path} of at most {MAX_META_BYTES} bytes, got {size}")
     try:
         meta = BundleMeta.model_validate_json(path.read_bytes())
     except ValidationError as error:
@@ -187,11 +201,8 @@ def repeat_example(bundle: Bundle, run: Callable[[Tensors], Tensors]) -> float:
 
 
 def model_card(meta: BundleMeta) -> str:
-    """The model card, in Markdown."""
-    task = meta.task
-    many, of = {"hand-forecast": ("windows", "recordings"), "face-landmarks": ("scans", "people")}.get(
-        task.kind, ("samples", "clips")
-    )
+    """Return the model card in Markdown."""
+    task, (samples, recordings) = meta.task, meta.task.counted
     lines = [
         f"# {meta.title}",
         "",
@@ -205,21 +216,21 @@ def model_card(meta: BundleMeta) -> str:
         "",
         "## Trained on",
         "",
-        f"| source | {of} | licence | attribution |",
+        f"| source | {recordings} | licence | attribution |",
         "|---|---|---|---|",
         *(f"| {s.name} | {s.recordings} | {s.licence} | {s.attribution} |" for s in meta.trained_on),
         "",
         "## Measured",
         "",
-        f"| metric | split | source | value | without weights | {many} | {of} | 95 % interval |",
+        f"| metric | split | source | value | without weights | {samples} | {recordings} | 95 % interval |",
         "|---|---|---|---|---|---|---|---|",
-        *(_measured(m) for m in meta.measurements),
+        *(_measurement_row(m) for m in meta.measurements),
         "",
     ]
     return "\n".join(lines)
 
 
-def _measured(m: Measurement) -> str:
+def _measurement_row(m: Measurement) -> str:
     baseline = "" if m.baseline_value is None else f"{m.baseline_value:.1f} {m.unit} ({m.baseline})"
     interval = "" if m.interval is None else f"{m.interval[0]:.1f} to {m.interval[1]:.1f}"
     value = f"{m.value:.1f} {m.unit}"

@@ -1,7 +1,7 @@
-"""ONNX Runtime as it is used here, whence everybody imports it: without its reports.
+"""ONNX Runtime with its telemetry disabled; import it from here only.
 
-From 1.29 on its builds for Linux keep an id of the device in the home and send out how they are used, unless the environment says no
-before it is loaded.
+From 1.29 on, its Linux builds store a device id in the home folder and send usage reports unless this environment variable is set before
+the import.
 """
 
 import os

@@ -1,10 +1,10 @@
-"""What a piece of training work is, as a value: the command line makes one, and so may a request."""
+"""Specifications of training work as values: what to train, evaluate, measure or check, from the command line or from a request."""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-MAX_DEVICES = 16  # of one machine
+MAX_DEVICES = 16  # in one machine
 DATASET_NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
 
 
@@ -13,7 +13,7 @@ class _Spec(BaseModel):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dataset: str | None = Field(
-        default=None, max_length=64, pattern=DATASET_NAME, description="a registered one; default: the data folder"
+        default=None, max_length=64, pattern=DATASET_NAME, description="a registered data set; default: the data folder"
     )
 
 
@@ -21,27 +21,29 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class _OfRun(_Spec):
-    run: str = Field(min_length=1, max_length=64, description="the name of a run in training/runs")
+    run: str = Field(min_length=1, max_length=64, description="the name of a run")
     seeds: tuple[Seed, ...] = Field(
-        default=(0,), min_length=1, max_length=16, description="each once, one after another"
+        default=(0,), min_length=1, max_length=16, description="each once, one after the other"
     )
 
     @field_validator("seeds")
     @classmethod
     def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("wanted every seed once")
+            raise ValueError(f"expected each seed once, got {seeds}")
         return seeds
 
 
 class TrainSpec(_OfRun):
-    """Train a run with each seed; what was begun is continued from its last checkpoint."""
+    """The specification of a training: a run with each seed; an interrupted training continues from its last checkpoint."""
 
     kind: Literal["train"] = "train"
-    devices: int = Field(default=1, ge=1, le=MAX_DEVICES, description="processes, one a device (DDP) where more than 1")
+    devices: int = Field(
+        default=1, ge=1, le=MAX_DEVICES, description="processes, one for each device (DDP) if more than 1"
+    )
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     steps: int | None = Field(
-        default=None, ge=1, le=10**8, description="fewer or more optimiser steps than the run says"
+        default=None, ge=1, le=10**8, description="optimiser steps, instead of the run's own number"
     )
     validate_every: int | None = Field(default=None, ge=1, le=10**8, description="steps, instead of the run's own")
     checkpoint_every: int | None = Field(default=None, ge=1, le=10**8, description="steps, instead of the run's own")
@@ -52,27 +54,29 @@ class TrainSpec(_OfRun):
 
 
 class EvaluateSpec(_OfRun):
-    """Measure a trained run on a split, with each seed, next to what is reached without weights."""
+    """The specification of an evaluation: a trained run on a split, with each seed, beside the baselines without weights."""
 
     kind: Literal["evaluate"] = "evaluate"
     split: Literal["validation", "test"] = "test"
     job: str | None = Field(
-        default=None, max_length=64, description="the training job whose weights; default: the run's last with the seed"
+        default=None,
+        max_length=64,
+        description="the training job that made the weights; default: the run's last training with the seed",
     )
 
 
 class BenchmarkSpec(_Spec):
-    """Print a table of `python -m training benchmark`, training what it lacks."""
+    """The specification of a table of `python -m training benchmark`; models that it lacks are trained."""
 
     kind: Literal["benchmark"] = "benchmark"
     table: str = Field(min_length=1, max_length=64)
 
 
 class CheckSpec(_Spec):
-    """Have the loader read a registered data set, every recording of it, before anything is trained on it."""
+    """The specification of a check: the loader reads every recording of a registered data set."""
 
     kind: Literal["check"] = "check"
-    dataset: str = Field(max_length=64, pattern=DATASET_NAME)  # pyright: ignore[reportIncompatibleVariableOverride] - here it must be given
+    dataset: str = Field(max_length=64, pattern=DATASET_NAME)  # pyright: ignore[reportIncompatibleVariableOverride] - required here
 
 
 AnySpec = TrainSpec | EvaluateSpec | BenchmarkSpec | CheckSpec

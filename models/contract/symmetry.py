@@ -1,7 +1,7 @@
-"""The symmetries a model may claim, as actions on its tensors, and how far a function is from obeying one.
+"""The symmetries that a model may claim, as actions on its tensors, and a measure of how far a function is from equivariance.
 
-A function f obeys g when f(g x) = g f(x). The measure here serves the exporter, which refuses a graph that breaks what it claims, and the
-tests, which hold every network, graph and endpoint to it.
+A function f is equivariant if f(g x) = g f(x) for every element g of the group. The exporter uses the measure to refuse a graph that breaks
+a claimed symmetry; the tests apply it to every network, graph and endpoint.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,16 +16,14 @@ from models.skeletons.hand import HAND_PAIR
 Tensors = Mapping[str, np.ndarray]
 Points = Float[np.ndarray, "*batch nodes 3"]
 Action = Callable[[Points], Points]
-Moves = Literal[
-    "points", "vectors", "invariant", "indices"
-]  # vectors turn and are not shifted; the last two stay as they are
+Moves = Literal["points", "vectors", "invariant", "indices"]  # vectors rotate but do not translate; the last two stay
 
 
 class Mirror(BaseModel):
-    """What the chirality transform does to a tensor of bodies: entry i goes to where mirror[i] is.
+    """The action of the chirality transform on a tensor of bodies: entry i of the image is entry mirror[i].
 
-    Entries are joints with their coordinates, of which the first is negated: (..., joints, numbers); or, where nothing is `negated`,
-    classes, a number each: (..., classes). Nothing else moves such a tensor.
+    If `negated`, entries are joints, (..., joints, numbers), and the first number of each is negated. Otherwise entries are classes with
+    one number each, (..., classes). No other symmetry moves such a tensor.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,7 +32,7 @@ class Mirror(BaseModel):
     negated: bool = True
 
     def of(self, tensor: np.ndarray) -> np.ndarray:
-        """The mirror image of a tensor."""
+        """Return the mirror image of a tensor."""
         if not self.negated:
             return tensor[..., list(self.mirror)]
         image = tensor[..., list(self.mirror), :]
@@ -43,7 +41,7 @@ class Mirror(BaseModel):
 
 
 def random_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
-    """A proper rotation, uniform over SO(3): a normal 4-vector is a uniform unit quaternion."""
+    """Return a rotation matrix drawn uniformly from SO(3): a normalised normal 4-vector is a uniform unit quaternion."""
     w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
     return np.array(
         [
@@ -55,19 +53,19 @@ def random_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
 
 
 def rotation(rng: np.random.Generator) -> Action:
-    """x -> R x, R uniform over SO(3)."""
+    """Return the action x -> R x, with R uniform over SO(3)."""
     matrix = random_rotation(rng)
     return lambda points: (points @ matrix.T).astype(points.dtype)
 
 
 def translation(rng: np.random.Generator, reach_m: float = 10.0) -> Action:
-    """x -> x + t, each coordinate of t uniform within +-reach_m metres."""
+    """Return the action x -> x + t, with each coordinate of t uniform within +-reach_m metres."""
     offset = rng.uniform(-reach_m, reach_m, size=3)
     return lambda points: (points + offset).astype(points.dtype)
 
 
 def mirror_swap(rng: np.random.Generator) -> Action:
-    """Reflection in a random plane through the origin, which makes left hands right ones: two hands also change places."""
+    """Return the reflection in a random plane through the origin; it turns left hands into right ones, so two hands change places."""
     normal = random_rotation(rng)[0]
     matrix = np.eye(3) - 2 * np.outer(normal, normal)
 
@@ -79,7 +77,7 @@ def mirror_swap(rng: np.random.Generator) -> Action:
 
 
 def chirality(_: np.random.Generator) -> Action:
-    """What the chirality transform, one of a kind, does to what is not of a body: nothing. How it acts on a body a `Mirror` says."""
+    """Return the action of the chirality transform on a tensor that is not of a body: the identity; `Mirror` acts on bodies."""
     return lambda points: points
 
 
@@ -92,7 +90,7 @@ SYMMETRIES: dict[str, Callable[[np.random.Generator], Action]] = {
 
 
 def acted_on(tensor: np.ndarray, act: Action, symmetry: str, moves: Moves | Mirror) -> np.ndarray:
-    """What becomes of a tensor, (..., nodes, 3) where it moves at all and is not of a body."""
+    """Return the image of a tensor under an element `act` of `symmetry`; points and vectors have shape (..., nodes, 3)."""
     if isinstance(moves, Mirror):
         return moves.of(tensor) if symmetry == "chirality" else tensor
     stays = moves in ("invariant", "indices") or (moves == "vectors" and symmetry == "translation")
@@ -108,7 +106,8 @@ def largest_difference(actual: Tensors, expected: Tensors) -> float:
     for name, tensor in expected.items():
         if name not in actual or actual[name].shape != tensor.shape:
             return float("nan")
-        difference = float(np.abs(actual[name] - tensor).max(initial=0))
+        with np.errstate(invalid="ignore"):  # infinity minus infinity is NaN: a difference too
+            difference = float(np.abs(actual[name] - tensor).max(initial=0))
         worst = float(np.maximum(worst, difference))  # unlike max, np.maximum keeps a NaN
     return worst
 
@@ -122,18 +121,18 @@ def violation(
     trials: int = 8,
     seed: int = 0,
 ) -> float:
-    """The largest |f(g x) - g f(x)| over `trials` random elements g of `symmetry`, in the unit of the outputs.
+    """Return the largest |f(g x) - g f(x)| over `trials` random elements g of `symmetry`, in the unit of the outputs; NaN if one is NaN.
 
-    `moves` says by name how tensors move; one that it does not name is taken as points, (..., nodes, 3). Raises KeyError for a symmetry
-    that is not in SYMMETRIES.
+    `moves` says by name how tensors move; a tensor that it does not name is taken as points, (..., nodes, 3). Raises KeyError for a
+    symmetry that is not in SYMMETRIES.
     """
-    how = moves or {}
+    moves = moves or {}
     rng = np.random.default_rng(seed)
-    straight = function(inputs)
+    outputs = function(inputs)
     worst = 0.0
     for _ in range(1 if symmetry == "chirality" else trials):
         act = SYMMETRIES[symmetry](rng)
-        turned = function({k: acted_on(x, act, symmetry, how.get(k, "points")) for k, x in inputs.items()})
-        expected = {k: acted_on(x, act, symmetry, how.get(k, "points")) for k, x in straight.items()}
-        worst = float(np.maximum(worst, largest_difference(turned, expected)))
+        moved = function({k: acted_on(x, act, symmetry, moves.get(k, "points")) for k, x in inputs.items()})
+        expected = {k: acted_on(x, act, symmetry, moves.get(k, "points")) for k, x in outputs.items()}
+        worst = float(np.maximum(worst, largest_difference(moved, expected)))
     return worst

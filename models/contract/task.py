@@ -1,32 +1,55 @@
-"""What a model is asked, as one value: the tensors in, the tensors out, and what their axes may be.
+"""A task as one value: the tensors that go into a model, the tensors that come out, and the legal sizes of their axes.
 
-A data set has a task, a network is built for one, a bundle names one, the service checks shapes against it. Everything that runs a model
-(training loop, exporter, predictor) goes by `inputs` and `outputs` and never by the kind of task.
+A data set has a task, a network is built for one, a bundle names one, and the service checks shapes against it. The code that runs a model
+(training loop, exporter, predictor) uses `inputs` and `outputs` and has no branch on the kind of task. A new task is a class here and a
+name in `Task`.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
 from models.contract.symmetry import Mirror, Moves
-from models.contract.tensor import TensorSpec, WrongShape
+from models.contract.tensor import TensorSpec, check_tensors
+from models.skeletons.body import get_body_order
 from models.skeletons.face import FACE68
 from models.skeletons.hand import HAND_PAIR, HANDS
 
+MAX_FRAMES = 10_000  # of one clip: over two minutes at 60 Hz
 
-class HandForecast(BaseModel):
-    """Past hand poses to future ones: one hand (21 nodes) or two (42: left then right), Assembly101 joint order.
 
-    `past` is (batch, past, nodes, 3) and `future` is (batch, modes, future, nodes, 3), both in metres, in any one right-handed frame;
-    frames are 1/fps seconds apart and the first future frame is 1/fps after the last past one. Mode 0 is the forecast; further modes,
-    where a network has them, are alternatives to it.
-    """
+class Counted(NamedTuple):
+    """The words for what a task's data are counted in: the samples of a measurement, and the recordings they come from."""
+
+    samples: str
+    recordings: str
+
+
+class _Task(BaseModel):
+    """The fields of every task: frozen, without unknown names, and with no restricted axis unless it says so."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    counted: ClassVar[Counted]
+
+    @property
+    def axes(self) -> Mapping[str, Sequence[int]]:
+        """The sizes that a named axis may have; an axis that is not listed is free."""
+        return {}
+
+
+class HandForecast(_Task):
+    """Past hand poses to future ones: one hand (21 nodes) or two (42: left, then right) in Assembly101 joint order.
+
+    `past` is (batch, past, nodes, 3) and `future` is (batch, modes, future, nodes, 3), both in metres, in any right-handed frame. Frames
+    are 1/fps seconds apart, and the first future frame is 1/fps after the last past one. Mode 0 is the forecast; further modes are
+    alternatives to it.
+    """
+
+    counted: ClassVar[Counted] = Counted("windows", "recordings")
 
     kind: Literal["hand-forecast"] = "hand-forecast"
     past: int = Field(ge=2, le=1000)
@@ -37,37 +60,39 @@ class HandForecast(BaseModel):
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
+        """The observed poses."""
         return {"past": TensorSpec(shape=("batch", self.past, "nodes", 3), unit="m")}
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
+        """The forecast poses, a mode after another."""
         return {"future": TensorSpec(shape=("batch", self.modes, self.future, "nodes", 3), unit="m")}
 
     @property
-    def axes(self) -> dict[str, tuple[int, ...]]:
-        """The sizes a named axis may have; an axis that is not listed is free."""
+    def axes(self) -> Mapping[str, Sequence[int]]:
+        """One hand or two."""
         return {"nodes": (len(HANDS[self.order].joints), len(HAND_PAIR.joints))}
 
     @property
     def horizon_s(self) -> float:
-        """Seconds from the last past frame to the last future one."""
+        """The seconds from the last past frame to the last future one."""
         return self.future / self.fps
 
 
-class FaceLandmarks(BaseModel):
-    """A scan of a face to its 68 landmarks and, for each, a heatmap over the points of the scan.
+class FaceLandmarks(_Task):
+    """A face scan to its 68 landmarks and, for each landmark, a heatmap over the points of the scan.
 
-    `points` (batch, levels[0], 3), in metres, in any right-handed frame, and in float64, since neighbours differ by little, are a farthest
-    point sample of the scan in the order of the sampling, so that the first levels[1] of them are one as well: those are the points of the
-    next level, and so on. What depends on positions alone comes with them, as indices of points in the same cloud, level after level:
-    `neighbours` (batch, sum of levels, neighbours), for each point of a level the nearest others of that level, and `parents` (batch, sum
-    of levels but the last, parents), the nearest of the next level, which for a point that is in it begin with itself.
+    `points` (batch, levels[0], 3) are in metres, in any right-handed frame, and in float64, because neighbours differ by little. They are a
+    farthest point sample of the scan in the order of sampling. The first levels[1] of them are therefore a farthest point sample too and
+    form the next level, and so on. Everything that depends on positions alone is given as indices of points in the same cloud, level after
+    level: `neighbours` (batch, sum of levels, neighbours) are the nearest other points of the same level; `parents` (batch, sum of levels
+    but the last, parents) are the nearest points of the next level, which begin with the point itself if it belongs to that level.
 
-    `heatmaps` (batch, 68, levels[0]) is 1 at a landmark and exp(-d^2 / 2 sigma^2) at a distance d from it; `landmarks` (batch, 68, 3) are
-    points, in the frame of the scan; `confidence` (batch, 68) is the probability that a landmark is within `confident_m` of the true one.
+    `heatmaps` (batch, 68, levels[0]) is 1 at a landmark and exp(-d^2 / 2 sigma^2) at a distance d from it. `landmarks` (batch, 68, 3) are
+    points in the frame of the scan. `confidence` (batch, 68) is the probability that a landmark is within `confident_m` of the true one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    counted: ClassVar[Counted] = Counted("scans", "people")
 
     kind: Literal["face-landmarks"] = "face-landmarks"
     levels: tuple[int, ...] = Field(default=(1024, 256, 64), min_length=2, max_length=8)
@@ -80,16 +105,16 @@ class FaceLandmarks(BaseModel):
     @model_validator(mode="after")
     def _levels_shrink(self) -> Self:
         if any(coarse >= fine for fine, coarse in pairwise(self.levels)):
-            raise ValueError(f"levels are fewer points each, not {self.levels}")
-        if self.levels[-1] <= max(self.neighbours, self.parents):
-            wanted = max(self.neighbours, self.parents) + 1
+            raise ValueError(f"expected levels of decreasing size, got {self.levels}")
+        if self.levels[-1] <= (most := max(self.neighbours, self.parents)):
             raise ValueError(
-                f"the last of levels {self.levels} has at least {wanted} points: itself and its neighbours"
+                f"expected at least {most + 1} points in the last level, a point and its {most} neighbours, got {self.levels[-1]}"
             )
         return self
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
+        """The sampled points, and who is near whom."""
         neighbours = ("batch", sum(self.levels), self.neighbours)
         parents = ("batch", sum(self.levels[:-1]), self.parents)
         return {
@@ -100,6 +125,7 @@ class FaceLandmarks(BaseModel):
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
+        """Heatmaps, landmarks and confidences."""
         landmarks = len(FACE68.joints)
         return {
             "heatmaps": TensorSpec(shape=("batch", landmarks, self.levels[0]), unit="", moves="invariant"),
@@ -107,10 +133,150 @@ class FaceLandmarks(BaseModel):
             "confidence": TensorSpec(shape=("batch", landmarks), unit="", moves="invariant"),
         }
 
+
+def mirror_of(order: str) -> Mirror:
+    """Return how the chirality transform acts on bodies in this joint order."""
+    return Mirror(mirror=get_body_order(order).mirror)
+
+
+class _BodyTask(_Task):
+    """The fields of the three tasks of Chirality Nets (Yeh et al. 2019, arXiv:1911.00029).
+
+    Keypoints are x right, y down, in the unit that the task names, with x measured from the mirror plane x = 0. A missing keypoint is 0 in
+    every number, so that the mirror leaves it in place. If the task has a `confidence`, it is the last number.
+    """
+
+    counted: ClassVar[Counted] = Counted("samples", "clips")
+
+    order: str = Field(description="the joint order of the output, and of the input unless another field names it")
+
+    @field_validator("order", "seen_order", check_fields=False)
+    @classmethod
+    def _known(cls, order: str) -> str:
+        get_body_order(order)
+        return order
+
+
+class PoseLift(_BodyTask):
+    """2D keypoints of a clip to the 3D poses behind them.
+
+    `keypoints` is (batch, frames, seen joints, 2, or 3 with confidence), x and y from -1 to 1 across the image's width
+    (`models.motion.bodies.normalise`), 1/fps seconds apart. `poses` is (batch, frames - receptive + 1, joints, 3) in metres from the
+    pelvis, in the camera's axes (x right, y down, z forward): one for each frame that has receptive // 2 frames on both sides.
+    """
+
+    kind: Literal["pose-lift"] = "pose-lift"
+    order: str = "h36m-17"
+    seen_order: str = "h36m-17"
+    receptive: int = Field(default=27, ge=1, le=729)
+    fps: float = Field(default=30, gt=0, le=1000)
+    confidence: bool = False
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if self.receptive % 2 == 0:
+            raise ValueError(
+                f"expected a receptive field of an odd number of frames, with one in its middle, got {self.receptive}"
+            )
+        return self
+
     @property
-    def axes(self) -> dict[str, tuple[int, ...]]:
-        """No named axis but the batch."""
-        return {}
+    def inputs(self) -> dict[str, TensorSpec]:
+        """The keypoints of a clip."""
+        shape = ("batch", "frames", len(get_body_order(self.seen_order).joints), 3 if self.confidence else 2)
+        return {"keypoints": TensorSpec(shape=shape, unit="half widths", moves=mirror_of(self.seen_order))}
+
+    @property
+    def outputs(self) -> dict[str, TensorSpec]:
+        """The poses of the clip's inner frames."""
+        shape = ("batch", "poses", len(get_body_order(self.order).joints), 3)
+        return {"poses": TensorSpec(shape=shape, unit="m", moves=mirror_of(self.order))}
+
+    @property
+    def axes(self) -> Mapping[str, Sequence[int]]:
+        """The number of frames that a clip may have."""
+        return {"frames": range(self.receptive, MAX_FRAMES + self.receptive)}
+
+
+class PoseForecast(_BodyTask):
+    """Past 2D poses to future ones, in units of a box: from -1 to 1 along its longer side (`models.motion.bodies.boxed`).
+
+    `past` is (batch, past, joints, 2, or 3 with confidence) and `future` is (batch, future, joints, 2). The box is that of the `past` poses
+    or, as published for Penn Action, that of the whole `clip`, which is unknown at the time of a real forecast. Frames are 1/fps seconds
+    apart. Without `fps` they are spread over a clip of any length (`models.motion.bodies.penn_sample`); such a model only reproduces
+    published figures.
+    """
+
+    kind: Literal["pose-forecast"] = "pose-forecast"
+    order: str = "h36m-17"
+    past: int = Field(ge=1, le=1000)
+    future: int = Field(ge=1, le=1000)
+    fps: float | None = Field(default=None, gt=0, le=1000)
+    box: Literal["clip", "past"] = "past"
+    confidence: bool = False
+
+    @property
+    def inputs(self) -> dict[str, TensorSpec]:
+        """The observed poses."""
+        shape = ("batch", self.past, len(get_body_order(self.order).joints), 3 if self.confidence else 2)
+        return {"past": TensorSpec(shape=shape, unit="half boxes", moves=mirror_of(self.order))}
+
+    @property
+    def outputs(self) -> dict[str, TensorSpec]:
+        """The forecast poses."""
+        shape = ("batch", self.future, len(get_body_order(self.order).joints), 2)
+        return {"future": TensorSpec(shape=shape, unit="half boxes", moves=mirror_of(self.order))}
+
+
+class ActionRecognition(_BodyTask):
+    """A clip of one or several people to the class of their action.
+
+    `clips` is (batch, persons, frames, joints, dims + 1), the confidence last. Two dimensions are in units of the box around everything
+    visible. Three dimensions are metres from the pelvis in the first frame, y up, x to the left of a person seen from the front; `turned`
+    clips are rotated about y to face that way. With `tempo` spread, `frames` frames are chosen evenly from the clip. With `tempo` crop,
+    they are consecutive frames from its middle, and 0 where the clip has none.
+
+    `logits` is (batch, classes). Classes that `mirrored` declares to be mirror images of each other exchange their logits under the
+    chirality transform; all other logits are unchanged.
+    """
+
+    kind: Literal["action-recognition"] = "action-recognition"
+    order: str
+    classes: tuple[str, ...] = Field(min_length=2, max_length=1000)
+    dims: Literal[2, 3] = 2
+    persons: int = Field(default=1, ge=1, le=8)
+    frames: int = Field(default=64, ge=1, le=1000)
+    tempo: Literal["spread", "crop"] = "spread"
+    turned: bool = False
+    mirrored: tuple[int, ...] | None = Field(default=None, description="the class of a mirrored clip, for each class")
+
+    @model_validator(mode="after")
+    def _legal(self) -> Self:
+        mirror, classes = self.class_mirror, len(self.classes)
+        if sorted(mirror) != list(range(classes)) or any(mirror[image] != i for i, image in enumerate(mirror)):
+            raise ValueError(f"expected a permutation of {classes} classes that is its own inverse, got {mirror}")
+        if self.turned and self.dims == 2:
+            raise ValueError("expected three dimensions for turned clips, got two")
+        return self
+
+    @property
+    def class_mirror(self) -> tuple[int, ...]:
+        """The class of a mirrored clip, for each class: `mirrored`, or each class itself."""
+        return self.mirrored or tuple(range(len(self.classes)))
+
+    @property
+    def inputs(self) -> dict[str, TensorSpec]:
+        """The clips."""
+        joints = len(get_body_order(self.order).joints)
+        shape = ("batch", self.persons, self.frames, joints, self.dims + 1)
+        unit = "half boxes" if self.dims == 2 else "m"
+        return {"clips": TensorSpec(shape=shape, unit=unit, moves=mirror_of(self.order))}
+
+    @property
+    def outputs(self) -> dict[str, TensorSpec]:
+        """A logit for each class."""
+        moves = Mirror(mirror=self.class_mirror, negated=False)
+        return {"logits": TensorSpec(shape=("batch", len(self.classes)), unit="", moves=moves)}
 
 
 Task = Annotated[
@@ -119,45 +285,22 @@ Task = Annotated[
 
 
 def moves(task: Task) -> dict[str, Moves | Mirror]:
-    """How each tensor of the task, in or out, is moved: what `violation` asks."""
+    """Return how a symmetry acts on each tensor of the task, in or out, for `violation`."""
     return {name: spec.moves for name, spec in (task.inputs | task.outputs).items()}
 
 
 def tried_sizes(task: Task) -> dict[str, Sequence[int]]:
-    """For each named axis that is not free some sizes to try a model at: all legal ones, of a range the least and one a little larger."""
+    """Return sizes to check a model at for each restricted axis: all legal ones or, of a range, the least and one a little larger."""
     return {
         axis: (legal.start, legal.start + 3) if isinstance(legal, range) else legal for axis, legal in task.axes.items()
     }
 
 
 def check_inputs(task: Task, tensors: Mapping[str, np.ndarray], who: str) -> None:
-    """Raise WrongShape unless `tensors` are the task's inputs: names, shapes and types."""
-    _check(task, task.inputs, tensors, f"{who} takes")
+    """Raise WrongShape unless `tensors` have the names, shapes and types of the task's inputs; `who` is the model's name."""
+    check_tensors(task.inputs, task.axes, tensors, f"the input of {who}")
 
 
 def check_outputs(task: Task, tensors: Mapping[str, np.ndarray], who: str) -> None:
-    """Raise WrongShape unless `tensors` are the task's outputs: names, shapes and types."""
-    _check(task, task.outputs, tensors, f"{who} gives")
-
-
-def _check(task: Task, specs: dict[str, TensorSpec], tensors: Mapping[str, np.ndarray], who: str) -> None:
-    if set(tensors) != set(specs):
-        raise WrongShape(f"{who} {sorted(specs)}, not {sorted(tensors)}")
-    sizes: dict[str, int] = {}
-    for name, spec in specs.items():
-        tensor = tensors[name]
-        wanted = f"{who} {name} of shape {spec.describe()}"
-        if tensor.dtype != spec.dtype:
-            raise WrongShape(f"{wanted} in {spec.dtype}, not {tensor.dtype}")
-        if tensor.ndim != len(spec.shape):
-            raise WrongShape(f"{wanted}, not {tensor.shape}")
-        for axis, size in zip(spec.shape, tensor.shape, strict=True):
-            if isinstance(axis, int):
-                if size != axis:
-                    raise WrongShape(f"{wanted}, not {tensor.shape}")
-            elif size != sizes.setdefault(axis, size):
-                raise WrongShape(f"{wanted}: {axis} is {sizes[axis]} elsewhere and {size} here")
-            elif axis in task.axes and size not in task.axes[axis]:
-                legal = task.axes[axis]
-                said = f"{legal[0]} to {legal[-1]}" if isinstance(legal, range) else " or ".join(map(str, legal))
-                raise WrongShape(f"{wanted} with {said} {axis}, not {size}")
+    """Raise WrongShape unless `tensors` have the names, shapes and types of the task's outputs; `who` is the model's name."""
+    check_tensors(task.outputs, task.axes, tensors, f"the output of {who}")

@@ -1,18 +1,19 @@
-"""One tensor of a task: its shape, its unit, and what becomes of it when the world is turned, moved or mirrored."""
+"""One tensor of a task: its shape, its unit, its type, and how it moves under a symmetry."""
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from models.contract.symmetry import Mirror, Moves
+from models.contract.symmetry import Mirror, Moves, Tensors
 
 
 class WrongShape(ValueError):
-    """Tensors that are not what the task takes; the message says what was wanted and what came."""
+    """Tensors that do not fit their task; the message gives the expected and the actual names, shapes or types."""
 
 
 class TensorSpec(BaseModel):
-    """One tensor: an integer fixes an axis, a name leaves it free; `moves` is what becomes of it when the world is turned or moved."""
+    """The specification of one tensor: an integer fixes an axis, a name leaves it free; `moves` says how a symmetry acts on it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,4 +23,37 @@ class TensorSpec(BaseModel):
     dtype: Literal["float32", "float64", "int64"] = "float32"
 
     def describe(self) -> str:
+        """Return the shape as text: "(batch, 10, nodes, 3)"."""
         return "(" + ", ".join(str(axis) for axis in self.shape) + ")"
+
+
+def check_tensors(
+    specs: Mapping[str, TensorSpec], axes: Mapping[str, Sequence[int]], tensors: Tensors, what: str
+) -> None:
+    """Raise WrongShape unless `tensors` have the names, shapes and types of `specs`.
+
+    A named axis has one size throughout and, if it is listed in `axes`, one of the sizes there. `what` begins the message, as in "the input
+    of hands-eqmotion".
+    """
+    if set(tensors) != set(specs):
+        raise WrongShape(f"{what}: expected tensors {sorted(specs)}, got {sorted(tensors)}")
+    sizes: dict[str, int] = {}
+    for name, spec in specs.items():
+        tensor = tensors[name]
+        expected = f"{what}: expected {name} of shape {spec.describe()}"
+        if tensor.dtype != spec.dtype:
+            raise WrongShape(f"{expected} in {spec.dtype}, got {tensor.dtype}")
+        if tensor.ndim != len(spec.shape):
+            raise WrongShape(f"{expected}, got {tensor.shape}")
+        for axis, size in zip(spec.shape, tensor.shape, strict=True):
+            if isinstance(axis, int):
+                if size != axis:
+                    raise WrongShape(f"{expected}, got {tensor.shape}")
+            elif size != sizes.setdefault(axis, size):
+                raise WrongShape(f"{expected} with one size of {axis} throughout, got {sizes[axis]} and {size}")
+            elif axis in axes and size not in axes[axis]:
+                raise WrongShape(f"{expected} with {_legal(axes[axis])} {axis}, got {size}")
+
+
+def _legal(sizes: Sequence[int]) -> str:
+    return f"{sizes[0]} to {sizes[-1]}" if isinstance(sizes, range) else " or ".join(map(str, sizes))

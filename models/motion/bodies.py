@@ -1,7 +1,7 @@
-"""What networks on bodies are shown: keypoints of windows for lifting, of samples for forecasting, of clips for recognition.
+"""Body clips as the arrays that networks take: windows for lifting, samples for forecasting, clips for recognition.
 
-All functions keep the chirality symmetry: what they make of a mirrored clip is the mirror image of what they make of the clip. In a clip a
-missing point is NaN; in what a network is shown it is 0, after centring, so that the mirror leaves it where it is.
+All functions commute with the chirality transform: the result for a mirrored clip is the mirror image of the result. A missing point is NaN
+in a clip and, after centring, 0 in the input of a network, so that the mirror leaves it in place.
 """
 
 import numpy as np
@@ -14,28 +14,28 @@ from models.skeletons.skeleton import Skeleton
 def resampled(
     points: Float[np.ndarray, "frames joints dims"], fps: float, to: float
 ) -> Float[np.ndarray, "new joints dims"]:
-    """The motion at `to` frames a second, from its first frame on, points of new frames on the line between their neighbours."""
+    """Resample a motion from `fps` to `to` frames per second, from its first frame on, by linear interpolation."""
     if fps == to:
         return points
     times = np.round(np.arange(int((len(points) - 1) * to / fps + 1e-6) + 1) * fps / to, 6)
     before = np.minimum(times.astype(int), len(points) - 1)
     after = np.minimum(before + 1, len(points) - 1)
     share = (times - before)[:, None, None]
-    exact = share == 0  # a missing neighbour does not spoil a frame that falls on another
+    exact = share == 0  # a frame that coincides with an old one does not depend on the next, which may be missing
     return np.where(exact, points[before], points[before] * (1 - share) + points[after] * share).astype(points.dtype)
 
 
 def edge_padded(keypoints: Float[np.ndarray, " frames *rest"], receptive: int) -> Float[np.ndarray, " padded *rest"]:
-    """The clip with its first and last frame repeated, receptive // 2 times each, so that every frame is in the middle of a window.
+    """Repeat the first and the last frame receptive // 2 times each, so that every frame is in the middle of a window.
 
-    Frame t of the clip is the middle of padded[t : t + receptive]; `receptive` is odd, such as 1, 27, 81 or 243.
+    Frame t of the clip is the middle of padded[t : t + receptive]. `receptive` is odd, such as 1, 27, 81 or 243.
     """
     half = receptive // 2
     return np.concatenate([keypoints[:1].repeat(half, axis=0), keypoints, keypoints[-1:].repeat(half, axis=0)])
 
 
 def box_of(points: Float[np.ndarray, "frames joints dims"]) -> tuple[Float[np.ndarray, " dims"], float]:
-    """The middle of the axis-parallel box round all points that are not missing, and half its longer side; (0, 1) where there are none."""
+    """Return the centre of the axis-parallel box around all visible points, and half its longer side; (0, 1) if none is visible."""
     known = points[np.isfinite(points).all(axis=-1)].astype(np.float64)
     if len(known) == 0:
         return np.zeros(points.shape[-1]), 1.0
@@ -46,43 +46,44 @@ def box_of(points: Float[np.ndarray, "frames joints dims"]) -> tuple[Float[np.nd
 def boxed(
     points: Float[np.ndarray, "*batch dims"], box: tuple[Float[np.ndarray, " dims"], float]
 ) -> Float[np.ndarray, "*batch dims"]:
-    """The points in units of the box: from -1 to 1 along its longer side. PCK@0.05 is a distance of 0.1 here."""
+    """Return the points in units of the box, from -1 to 1 along its longer side; PCK@0.05 is a distance of 0.1 in this unit."""
     middle, half = box
     return ((points - middle) / half).astype(np.float32)
 
 
 def penn_sample(frames: int, past: int = 1, future: int = 16) -> Int[np.ndarray, "frames {past}+{future}"]:
-    """The frames of the sample that begins at each frame of a clip (TP-RNN's, after 3D-PFNet).
+    """Return the frame numbers of the sample that begins at each frame of a clip, as TP-RNN does after 3D-PFNet.
 
-    They are (frames - 1) // (past + future) frames apart, so that the first sample spans the clip; where a sample runs out of it, the last
-    frame is repeated. A clip too short for that is taken frame by frame.
+    The frames of a sample are (frames - 1) // (past + future) apart, so that the first sample spans the clip, and at least 1 apart. A
+    sample that reaches beyond the clip repeats the last frame.
     """
     step = max(1, (frames - 1) // (past + future))
     return np.minimum(np.arange(frames)[:, None] + step * np.arange(past + future), frames - 1)
 
 
 def steady_sample(frames: int, past: int, future: int) -> Int[np.ndarray, "samples {past}+{future}"]:
-    """The frames of every sample of past + future consecutive frames that lies within a clip."""
+    """Return the frame numbers of every sample of past + future consecutive frames within a clip."""
     return np.arange(max(0, frames - past - future + 1))[:, None] + np.arange(past + future)
 
 
-def evenly(frames: int, wanted: int) -> Int[np.ndarray, " {wanted}"]:
-    """`wanted` frame numbers spread evenly from the first to the last of a clip, repeating where it is shorter."""
-    return np.linspace(0, frames - 1, wanted).round().astype(int)
+def evenly(frames: int, count: int) -> Int[np.ndarray, " {count}"]:
+    """Return `count` frame numbers spread evenly from the first to the last frame of a clip, with repeats if it is shorter."""
+    return np.linspace(0, frames - 1, count).round().astype(int)
 
 
 def cropped(
-    points: Float[np.ndarray, "persons frames joints channels"], start: int, wanted: int
-) -> Float[np.ndarray, "persons {wanted} joints channels"]:
-    """`wanted` frames from `start` on; after the clip's end everything is missing: 0, confidence included."""
-    piece = points[:, start : start + wanted]
-    return np.pad(piece, ((0, 0), (0, wanted - piece.shape[1]), (0, 0), (0, 0)))
+    points: Float[np.ndarray, "persons frames joints channels"], start: int, count: int
+) -> Float[np.ndarray, "persons {count} joints channels"]:
+    """Return `count` frames from `start` on; every number after the clip's end is 0, the confidence included."""
+    piece = points[:, start : start + count]
+    return np.pad(piece, ((0, 0), (0, count - piece.shape[1]), (0, 0), (0, 0)))
 
 
 def facing(points: Float[np.ndarray, "frames joints 3"], skeleton: Skeleton) -> Float[np.ndarray, "frames joints 3"]:
-    """The motion turned about y, as a whole, so that the person's left is along +x on average: what cameras at different places saw alike.
+    """Rotate a motion about y so that the person's left is along +x on average, which removes the camera's direction.
 
-    y is up. Left is told from all mirror pairs in all frames, so that a tracker's confusing the legs at times does little.
+    y is up. The direction is a sum over all mirror pairs in all frames, so that a tracker that exchanges the legs now and then has little
+    influence.
     """
     pairs = sides(skeleton)
     x, _, z = (points[:, list(pairs.left)] - points[:, list(pairs.right)]).reshape(-1, 3).T
@@ -91,7 +92,7 @@ def facing(points: Float[np.ndarray, "frames joints 3"], skeleton: Skeleton) -> 
 
 
 def about_y(points: Float[np.ndarray, "*batch 3"], angle: float) -> Float[np.ndarray, "*batch 3"]:
-    """The points turned about the y axis so that (cos angle, 0, sin angle) comes to lie on +x."""
+    """Rotate the points about the y axis so that (cos angle, 0, sin angle) maps to +x."""
     cos, sin = np.cos(angle), np.sin(angle)
     return (points @ np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]]).T).astype(points.dtype)
 
@@ -99,7 +100,7 @@ def about_y(points: Float[np.ndarray, "*batch 3"], angle: float) -> Float[np.nda
 def shown(
     points: Float[np.ndarray, "*batch joints dims"], confidence: Float[np.ndarray, "*batch joints"]
 ) -> Float[np.ndarray, "*batch joints dims+1"]:
-    """Coordinates, then the confidence; what is missing or has confidence 0 is 0 in all of them."""
+    """Append the confidence to the coordinates; a point that is missing or has confidence 0 becomes 0 in every number."""
     missing = ~np.isfinite(points).all(axis=-1) | (confidence <= 0)
     together = np.concatenate([points, confidence[..., None]], axis=-1, dtype=np.float32)
     together[missing] = 0
@@ -107,12 +108,12 @@ def shown(
 
 
 def normalise(pixels: Float[np.ndarray, "*batch 2"], size: tuple[int, int]) -> Float[np.ndarray, "*batch 2"]:
-    """x in -1..1 across the width, y in the same unit from the middle of the height: x/w*2 - 1, y/w*2 - h/w (VideoPose3D's)."""
+    """Map pixels to x in -1..1 across the width and y in the same unit from the middle: x/w*2 - 1, y/w*2 - h/w, as VideoPose3D does."""
     width, height = size
     return (pixels / width * 2 - np.array([1, height / width])).astype(pixels.dtype)
 
 
 def denormalise(keypoints: Float[np.ndarray, "*batch 2"], size: tuple[int, int]) -> Float[np.ndarray, "*batch 2"]:
-    """The inverse of `normalise`."""
+    """Map normalised keypoints back to pixels; the inverse of `normalise`."""
     width, height = size
     return ((keypoints + np.array([1, height / width])) * width / 2).astype(keypoints.dtype)

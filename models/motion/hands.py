@@ -1,6 +1,7 @@
-"""Motion clips: timed hand poses with gaps, their units, and resampling to the rate a model wants.
- Everything that computes a pose here is a weighted mean of two poses with weights that depend on time alone, so that it
-commutes exactly with rotation, translation, scaling and mirror.
+"""Hand clips: timed poses with gaps, and resampling to the rate of a model.
+
+Every computed pose is a weighted mean of two poses, and the weights depend on time alone. It therefore commutes exactly with rotation,
+translation, scaling and mirroring.
 """
 
 from collections.abc import Sequence
@@ -13,73 +14,71 @@ from jaxtyping import Bool, Float
 from models.skeletons.hand import ASSEMBLY101
 from models.skeletons.skeleton import LEFT_RIGHT
 
-UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}  # in metres
-SNAP_S = 1e-6  # times nearer than this are the same instant: a hand at 10 m/s moves 10 micrometres in it
-
-
-class UnknownUnit(ValueError):
-    """No unit of that name; the message lists those there are."""
+SNAP_S = 1e-6  # times closer than this are the same instant: a hand at 10 m/s moves 10 micrometres in it
 
 
 class WrongClip(ValueError):
-    """Arrays that do not make a clip; the message says what was wanted and what came."""
+    """Arrays that do not form a clip; the message gives the expected and the actual shapes or values."""
 
 
 class TooFewFrames(ValueError):
-    """A clip shorter than the window asked of it."""
+    """A clip that is shorter than the requested window."""
 
 
 class GapTooLong(ValueError):
-    """A hand that is missing for longer than may be bridged; the message says which and where."""
-
-
-def to_metres(unit: str) -> float:
-    """The factor that takes lengths in `unit` to metres. Raises UnknownUnit."""
-    if unit not in UNITS:
-        raise UnknownUnit(f"no unit {unit!r}; known are {', '.join(UNITS)}")
-    return UNITS[unit]
+    """A hand that is missing for longer than the longest gap that may be filled; the message says which hand and where."""
 
 
 @dataclass(frozen=True)
 class HandClip:
     """One or two hands (left, then right) over time: metres, Assembly101 joint order, any right-handed frame.
 
-    `joints` are NaN where `valid` is False: an absent hand has no position. `times` are seconds, increasing, not
-    necessarily regular. Raises WrongClip if the arrays do not fit together. Values are not looked at, so that a clip
-    may be a view of a file.
+    `joints` (frames, hands, 21, 3) are NaN where `valid` (frames, hands) is False: a hand that was not seen has no position. `times`
+    (frames,) are increasing seconds, not necessarily regular. Raises WrongClip if the shapes do not match. The values of `joints` are not
+    read, so that a clip may be a memory-mapped view of a file.
     """
 
-    joints: Float[np.ndarray, "..."]  # (frames, hands, 21, 3); shapes are checked below, in production too
-    valid: Bool[np.ndarray, "..."]  # (frames, hands)
-    times: Float[np.ndarray, "..."]  # (frames,)
+    joints: Float[
+        np.ndarray, "..."
+    ]  # jaxtyping checks shapes in tests only; __post_init__ checks them in production too
+    valid: Bool[np.ndarray, "..."]
+    times: Float[np.ndarray, "..."]
 
     def __post_init__(self) -> None:
         shape, per_hand = self.joints.shape, len(ASSEMBLY101.joints)
         if len(shape) != 4 or shape[0] == 0 or shape[1] not in (1, 2) or shape[2:] != (per_hand, 3):
-            raise WrongClip(f"a clip's joints are (frames, 1 or 2 hands, {per_hand}, 3), not {shape}")
+            raise WrongClip(f"expected joints of shape (frames, 1 or 2 hands, {per_hand}, 3), got {shape}")
         if self.valid.shape != shape[:2]:
-            raise WrongClip(f"a clip of joints {shape} has valid {shape[:2]}, not {self.valid.shape}")
+            raise WrongClip(f"expected valid of shape {shape[:2]} for joints {shape}, got {self.valid.shape}")
         if self.times.shape != shape[:1]:
-            raise WrongClip(f"a clip of joints {shape} has times {shape[:1]}, not {self.times.shape}")
-        if not (np.isfinite(self.times).all() and (np.diff(self.times) > 0).all()):
-            raise WrongClip("a clip's times are finite and increase from frame to frame; these do not")
+            raise WrongClip(f"expected times of shape {shape[:1]} for joints {shape}, got {self.times.shape}")
+        if not np.isfinite(self.times).all():
+            raise WrongClip(f"expected finite times, got {np.count_nonzero(~np.isfinite(self.times))} that are not")
+        if (steps := np.diff(self.times)).size and steps.min() <= 0:
+            frame = int(np.argmax(steps <= 0)) + 1
+            raise WrongClip(
+                f"expected times that increase from frame to frame, got {self.times[frame]:g} s in frame {frame} after "
+                f"{self.times[frame - 1]:g} s"
+            )
 
     def __len__(self) -> int:
+        """The number of frames."""
         return len(self.times)
 
     @property
     def hands(self) -> int:
+        """The number of hands."""
         return self.joints.shape[1]
 
     @property
     def fps(self) -> float:
-        """Frames a second by the median step, which pauses do not move. Raises TooFewFrames for a single frame."""
+        """The frames per second, from the median time step, which pauses do not affect. Raises TooFewFrames for a single frame."""
         if len(self) < 2:
-            raise TooFewFrames("a rate takes at least 2 frames; the clip has 1")
+            raise TooFewFrames("expected at least 2 frames to measure a frame rate, got 1")
         return float(1 / np.median(np.diff(self.times)))
 
     def between(self, start: int, stop: int) -> "HandClip":
-        """Frames start to stop - 1, as views."""
+        """Return frames start to stop - 1 as views."""
         return HandClip(self.joints[start:stop], self.valid[start:stop], self.times[start:stop])
 
 
@@ -88,38 +87,39 @@ def clip_of(
     times: Float[np.ndarray, "..."],
     valid: Bool[np.ndarray, "..."] | None = None,
 ) -> HandClip:
-    """A clip whose hands are valid where `valid` says so or, without it, where all coordinates are finite.
+    """Build a clip whose hands are valid as `valid` says or, without it, wherever all coordinates are finite.
 
     Shapes are HandClip's. Raises WrongClip.
     """
     if joints.ndim != 4 or (valid is not None and valid.shape != joints.shape[:2]):
-        came = f"{joints.shape}" if valid is None else f"{joints.shape} and {valid.shape}"
-        raise WrongClip(f"joints are (frames, hands, joints, 3) and valid is (frames, hands); came {came}")
-    shown = np.asarray(np.isfinite(joints).all(axis=(2, 3)) if valid is None else valid)
-    return HandClip(np.where(shown[:, :, None, None], joints, np.nan).astype(joints.dtype), shown, times)
+        shapes = f"{joints.shape}" if valid is None else f"{joints.shape} and {valid.shape}"
+        raise WrongClip(f"expected joints (frames, hands, joints, 3) and valid (frames, hands), got {shapes}")
+    mask = np.asarray(np.isfinite(joints).all(axis=(2, 3)) if valid is None else valid)
+    return HandClip(np.where(mask[:, :, None, None], joints, np.nan).astype(joints.dtype), mask, times)
 
 
 def sample(clip: HandClip, times: Float[np.ndarray, " samples"], max_gap: float) -> HandClip:
-    """The clip at `times` (seconds): the frame of that instant, else linear between the nearest valid ones around it.
+    """Sample the clip at `times` (seconds).
 
-    A hand is invalid where those are more than `max_gap` seconds apart, or where one of them is missing.
+    A sample is the frame at that instant if there is one, otherwise the linear interpolation of the nearest valid frames around it. A hand
+    is invalid if these frames are more than `max_gap` seconds apart, or if one of them does not exist.
     """
     joints = np.full((len(times), *clip.joints.shape[1:]), np.nan, dtype=clip.joints.dtype)
     valid = np.zeros((len(times), clip.hands), dtype=bool)
     for hand in range(clip.hands):
-        seen = np.flatnonzero(clip.valid[:, hand])
-        if len(seen) == 0:
+        frames = np.flatnonzero(clip.valid[:, hand])
+        if len(frames) == 0:
             continue
-        when = clip.times[seen]
-        next_ = np.searchsorted(when, times - SNAP_S)  # the first frame that is not before the instant
-        right = np.minimum(next_, len(seen) - 1)
-        exact = np.abs(when[right] - times) <= SNAP_S
+        known = clip.times[frames]
+        next_ = np.searchsorted(known, times - SNAP_S)  # the first frame that is not before the instant
+        right = np.minimum(next_, len(frames) - 1)
+        exact = np.abs(known[right] - times) <= SNAP_S
         left = np.where(exact, right, np.maximum(next_ - 1, 0))
-        gap = when[right] - when[left]
+        gap = known[right] - known[left]
         good = exact | ((left < right) & (gap <= max_gap + SNAP_S))
         left, right, gap = left[good], right[good], np.where(exact, 1.0, gap)[good]
-        weight = np.where(exact[good], 0.0, (times[good] - when[left]) / gap)[:, None, None]
-        joints[good, hand] = (1 - weight) * clip.joints[seen[left], hand] + weight * clip.joints[seen[right], hand]
+        weight = np.where(exact[good], 0.0, (times[good] - known[left]) / gap)[:, None, None]
+        joints[good, hand] = (1 - weight) * clip.joints[frames[left], hand] + weight * clip.joints[frames[right], hand]
         valid[good, hand] = True
     return HandClip(joints, valid, times)
 
@@ -127,23 +127,24 @@ def sample(clip: HandClip, times: Float[np.ndarray, " samples"], max_gap: float)
 def resample(
     clip: HandClip, fps: float, *, max_gap: float, anchor: Literal["start", "end"] | float = "start"
 ) -> HandClip:
-    """The clip at a regular `fps`, by `sample`. Frames of the clip that fall on the new grid are kept to the last bit.
+    """Resample the clip to a regular `fps` with `sample`. A frame of the clip that falls on the new grid is kept bit for bit.
 
-    The grid holds the clip's first frame ("start"), its last ("end"), or begins `anchor` seconds after the first.
-    Raises TooFewFrames if no grid frame falls inside the clip.
+    The grid contains the clip's first frame ("start"), its last frame ("end"), or begins `anchor` seconds after the first. Raises
+    TooFewFrames if no grid frame falls inside the clip.
     """
     first, last = clip.times[0], clip.times[-1]
     start = first + anchor if isinstance(anchor, (int, float)) else first
     count = int(np.floor((last - start + SNAP_S) * fps)) + 1
     if count < 1:
-        raise TooFewFrames(f"a grid from {start - first:g} s on wants a longer clip than {last - first:g} s")
+        raise TooFewFrames(
+            f"expected a clip longer than {start - first:g} s, where the grid begins, got {last - first:g} s"
+        )
     steps = np.arange(count) / fps
     return sample(clip, last - steps[::-1] if anchor == "end" else start + steps, max_gap)
 
 
 class Past(NamedTuple):
-    """What a forecast starts from: the hands in view, how many of their poses were bridged, and which of the clip's
-    hands they are."""
+    """The input of a forecast: the poses of the visible hands, the number of filled poses, and which of the clip's hands these are."""
 
     joints: Float[np.ndarray, "frames hands joints 3"]
     filled: int
@@ -151,22 +152,22 @@ class Past(NamedTuple):
 
 
 def past_window(clip: HandClip, frames: int, fps: float, max_gap: float) -> Past:
-    """The last `frames` of the clip at `fps`, ending at its last frame, in the clip's dtype.
+    """Return the last `frames` of the clip at `fps`, ending at its last frame, in the clip's dtype.
 
-    `filled` counts the absent poses bridged. A hand that is absent from all of these frames is left out. Raises
-    TooFewFrames if the clip is shorter, GapTooLong if no hand is in view, or if one is missing at the end or for longer
-    than `max_gap` seconds.
+    `filled` counts the missing poses that were interpolated. A hand that is missing from all of these frames is left out. Raises
+    TooFewFrames if the clip is shorter, and GapTooLong if no hand is visible, or if one is missing at the end or for longer than `max_gap`
+    seconds.
     """
     span = (frames - 1) / fps
     if clip.times[-1] - clip.times[0] < span - SNAP_S:
         raise TooFewFrames(
-            f"{frames} frames at {fps:g} fps want {span:.3f} s of past; came {len(clip)} frames over "
-            f"{clip.times[-1] - clip.times[0]:.3f} s"
+            f"expected {span:.3f} s of past, {frames} frames at {fps:g} fps, got {len(clip)} frames over "
+            f"{clip.times[-1] - clip.times[0]:.3f} s; send a longer clip"
         )
     recent = clip.times >= clip.times[-1] - span - SNAP_S
     hands = tuple(int(hand) for hand in np.flatnonzero(clip.valid[recent].any(axis=0)))
     if not hands:
-        raise GapTooLong(f"no hand is in view in the last {span:.3f} s")
+        raise GapTooLong(f"expected a visible hand in the last {span:.3f} s, got none")
     window = sample(clip, clip.times[-1] - np.arange(frames)[::-1] / fps, max_gap)
     for hand in hands:
         if not window.valid[:, hand].all():
@@ -175,31 +176,34 @@ def past_window(clip: HandClip, frames: int, fps: float, max_gap: float) -> Past
 
 
 def _describe_gap(clip: HandClip, hand: int, uncovered: Float[np.ndarray, " instants"], max_gap: float) -> str:
-    """Which frames of the clip are missing around the last instant that could not be had."""
-    seen = clip.times[clip.valid[:, hand]]
-    before, after = seen[seen < uncovered[-1]], seen[seen > uncovered[-1]]
-    who = f"the {LEFT_RIGHT[hand]} hand" if clip.hands == 2 else "the hand"
+    """Describe which frames of the clip are missing around the last instant that could not be interpolated."""
+    known = clip.times[clip.valid[:, hand]]
+    before, after = known[known < uncovered[-1]], known[known > uncovered[-1]]
+    name = f"the {LEFT_RIGHT[hand]} hand" if clip.hands == 2 else "the hand"
     if len(after) == 0:
-        return f"{who} is missing at the last frame; it was last seen in frame {_frame(clip, before)} of {len(clip)}"
+        return (
+            f"{name} is missing in the last frame; it was last visible in frame {_frame(clip, before)} of {len(clip)}"
+        )
     if len(before) == 0:
-        return f"{who} comes into view only at frame {_frame(clip, after[:1])} of {len(clip)}"
+        return f"{name} is missing until frame {_frame(clip, after[:1])} of {len(clip)}"
     return (
-        f"{who} is missing between frames {_frame(clip, before)} and {_frame(clip, after[:1])}: "
-        f"{after[0] - before[-1]:.3f} s from pose to pose, and at most {max_gap:.3f} s are bridged"
+        f"{name} is missing between frames {_frame(clip, before)} and {_frame(clip, after[:1])}: expected a gap of at most {max_gap:.3f} s "
+        f"from pose to pose, got {after[0] - before[-1]:.3f} s"
     )
 
 
 def _frame(clip: HandClip, instants: Sequence[float] | Float[np.ndarray, " instants"]) -> int:
+    """Return the frame at the last of the instants."""
     return int(np.searchsorted(clip.times, instants[-1]))
 
 
 def future_to_fps(
     last: Float[np.ndarray, "*pose"], future: Float[np.ndarray, " frames *pose"], fps: float, out_fps: float
 ) -> tuple[Float[np.ndarray, " out_frames *pose"], Float[np.ndarray, " out_frames"]]:
-    """A forecast at another rate: poses linear in time from the last observed one (t = 0), and their times.
+    """Resample a forecast to another rate, linearly in time from the last observed pose (t = 0); return the poses and their times.
 
-    `future` has frames 1/fps apart, the first at 1/fps. Times, in seconds, run from 1/out_fps to the last one within
-    the horizon. Frames on both grids are kept to the last bit.
+    The frames of `future` are 1/fps apart, the first at 1/fps. Times, in seconds, run from 1/out_fps to the last one within the horizon. A
+    frame on both grids is kept bit for bit.
     """
     known = np.concatenate([last[None], future])
     count = int(np.floor((len(future) / fps + SNAP_S) * out_fps))

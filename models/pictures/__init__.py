@@ -1,0 +1,1 @@
+"""Pictures of hands, faces and bodies, drawn with matplotlib."""

@@ -1,4 +1,4 @@
-"""models.pictures.hands."""
+"""Pictures of hand motion: a row of moments, observed, true and forecast poses by colour."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +12,13 @@ from models.pictures.page import (
     GREY,
     INK,
     SHADOW,
-    _headline,
-    _panel,
-    _scale_bar,
     blank,
     check_drawable,
+    headline,
     legend,
+    panel,
     save,
+    scale_bar,
 )
 from models.skeletons.hand import ASSEMBLY101
 
@@ -29,11 +29,11 @@ else:
     Axes = Figure = object
 
 
-HAND_INCHES = np.array([1.7, 1.9])
-CAPTION_INCHES = 1.15  # the least that a panel with a caption is wide
+HAND_INCHES = np.array([1.7, 1.9])  # the largest width and height of a drawn hand
+CAPTION_INCHES = 1.15  # the smallest width of a panel with a caption
 
 
-def strip(
+def draw_hands(
     past: Float[np.ndarray, "past nodes 3"],
     true: Float[np.ndarray, "future nodes 3"] | None,
     forecast: Float[np.ndarray, "future nodes 3"],
@@ -41,10 +41,11 @@ def strip(
     path: Path,
     title: str = "",
 ) -> None:
-    """A clip as a row of moments: the past, then the forecast beside what came, where that is known.
+    """Draw a clip as a row of moments at `path`: the past, then the forecast beside the true future if that is known.
 
-    One hand or two in Assembly101 order, fingers up, seen along the direction in which they spread least. All moments have one scale, and
-    the eye follows the hands; the last pose of the past stays where it was, as a shadow.
+    Positions are metres, of one hand or two in Assembly101 order. Fingers point up, and the view is along the direction of least spread.
+    All moments have one scale, and each panel is centred on its hands. The last past pose stays in the panels of the future as a shadow.
+    Raises NoMatplotlib, UnknownFormat.
     """
     check_drawable(path)
     drawn = {GREEN: true, BLUE: forecast} if true is not None else {BLUE: forecast}
@@ -54,16 +55,16 @@ def strip(
     history, *futures = (1000 * (poses @ plane.T) for poses in (past, *drawn.values()))
     moments = [{GREY: history[i]} for i in before]
     moments += [dict(zip(drawn, (poses[i] for poses in futures), strict=True)) for i in after]
-    shown = [np.concatenate(list(moment.values())) for moment in moments]
-    middles = [(points.min(axis=0) + points.max(axis=0)) / 2 for points in shown]
-    size = np.max([np.ptp(points, axis=0) for points in shown], axis=0) + 12
-    inch = float((HAND_INCHES / size).min())  # of a millimetre
-    width, height = (float(inches) for inches in np.maximum(size * inch, CAPTION_INCHES))
+    outlines = [np.concatenate(list(moment.values())) for moment in moments]
+    middles = [(points.min(axis=0) + points.max(axis=0)) / 2 for points in outlines]
+    size = np.max([np.ptp(points, axis=0) for points in outlines], axis=0) + 12
+    inches_per_mm = float((HAND_INCHES / size).min())
+    width, height = (float(inches) for inches in np.maximum(size * inches_per_mm, CAPTION_INCHES))
+    half = np.array([width, height]) / inches_per_mm / 2
     left, gap, below, above = 0.15, 0.1, 0.45, 0.55 if title else 0.35
     figure = blank(2 * left + len(moments) * (width + gap) - gap, below + height + above)
     for i, (moment, middle) in enumerate(zip(moments, middles, strict=True)):
-        half = np.array([width, height]) / inch / 2
-        panel = _panel(figure, (left + i * (width + gap), below, width, height), middle - half, middle + half)
+        axes = panel(figure, (left + i * (width + gap), below, width, height), middle - half, middle + half)
         if i < len(before):
             caption = f"{1000 * (before[i] - len(past) + 1) / fps:.0f} ms"
         else:
@@ -71,33 +72,34 @@ def strip(
             caption = f"{1000 * (frame + 1) / fps:+.0f} ms"
             if true is not None:
                 caption += f": {1000 * np.linalg.norm(true[frame] - forecast[frame], axis=-1).mean():.0f} mm"
-            _draw_hands(panel, history[-1], SHADOW)
+            _draw_skeletons(axes, history[-1], SHADOW)
         for colour, poses in moment.items():
-            _draw_hands(panel, poses, colour)
-        panel.set_title(caption, fontsize=8, color=INK, pad=3)
-    names = {"past": GREY, "what came": GREEN, "forecast": BLUE}
+            _draw_skeletons(axes, poses, colour)
+        axes.set_title(caption, fontsize=8, color=INK, pad=3)
+    names = {"past": GREY, "true future": GREEN, "forecast": BLUE}
     legend(figure, {name: (c, "-") for name, c in names.items() if c == GREY or c in drawn})
-    _scale_bar(figure, left, inch)
-    _headline(figure, left, title)
+    scale_bar(figure, left, inches_per_mm)
+    headline(figure, left, title)
     save(figure, path)
 
 
 def _plane(poses: Float[np.ndarray, "frames nodes 3"], last: Float[np.ndarray, "nodes 3"]) -> Float[np.ndarray, "2 3"]:
-    """Right and up of someone who looks along the direction of least spread and sees fingers up, a left hand on the left."""
+    """Return the axes right and up of a view along the direction of least spread, fingers up and a left hand on the left."""
     spread = poses.reshape(-1, 3) - poses.mean(axis=(0, 1))
     towards = np.linalg.svd(spread, full_matrices=False)[2][2]
     hands = last.reshape(-1, len(ASSEMBLY101.joints), 3)
-    wrist, knuckle = ASSEMBLY101.indices(("wrist", "middle_mcp"))
+    wrist, knuckle, thumb = ASSEMBLY101.indices(("wrist", "middle_mcp", "thumb_tip"))
     up = (hands[:, knuckle] - hands[:, wrist]).sum(axis=0)
     up -= (up @ towards) * towards
     up /= max(float(np.linalg.norm(up)), 1e-12)
     right = np.cross(up, towards)
-    aside = hands[-1].mean(axis=0) - hands[0].mean(axis=0) if len(hands) == 2 else hands[0, 0] - hands[0, wrist]
+    aside = hands[-1].mean(axis=0) - hands[0].mean(axis=0) if len(hands) == 2 else hands[0, thumb] - hands[0, wrist]
     return np.stack([right if right @ aside >= 0 else -right, up])
 
 
-def _draw_hands(panel: Axes, points: Float[np.ndarray, "nodes 2"], colour: str) -> None:
+def _draw_skeletons(axes: Axes, points: Float[np.ndarray, "nodes 2"], colour: str) -> None:
+    """Draw the bones and joints of one hand or two."""
     for joints in np.split(points, len(points) // len(ASSEMBLY101.joints)):
         for a, b in ASSEMBLY101.bones:
-            panel.plot(*joints[[a, b]].T, color=colour, linewidth=1.3, solid_capstyle="round")
-        panel.plot(*joints.T, ".", color=colour, markersize=2.5)
+            axes.plot(*joints[[a, b]].T, color=colour, linewidth=1.3, solid_capstyle="round")
+        axes.plot(*joints.T, ".", color=colour, markersize=2.5)

@@ -1,7 +1,7 @@
-"""Pictures: a face scan with its landmarks, and a strip of hand skeletons with what was forecast.
+"""The page of a picture: colours, panels, legend, scale bar, title and file formats.
 
-matplotlib is imported when something is drawn, and not before: serving needs none. Lengths come in metres; inside a picture they are
-millimetres, and where things are on the page is in inches.
+matplotlib is imported when something is drawn and not before, because serving does not need it. Positions on the page are in inches;
+lengths inside a panel are in millimetres.
 """
 
 from collections.abc import Mapping
@@ -27,37 +27,39 @@ Corner = tuple[float, float] | Float[np.ndarray, "2"]
 
 
 class NoMatplotlib(ImportError):
-    """Pictures were asked for where matplotlib is not installed."""
+    """A picture was requested, but matplotlib is not installed."""
 
 
 class UnknownFormat(ValueError):
-    """A picture's suffix that is none of FORMATS."""
+    """A suffix of a picture file that is not in FORMATS."""
 
 
 def check_drawable(path: Path) -> None:
-    """Raises NoMatplotlib or UnknownFormat if no picture can be drawn at `path`: to be asked before a long computation."""
+    """Raise NoMatplotlib or UnknownFormat if no picture can be drawn at `path`; call this before a long computation."""
     if path.suffix.lower() not in FORMATS:
-        raise UnknownFormat(f"pictures are {', '.join(FORMATS)}; came {path.name}")
+        raise UnknownFormat(f"expected a picture file, one of {', '.join(FORMATS)}, got {path.name}")
     try:
-        import matplotlib  # noqa: F401 - whether it is installed is asked
+        import matplotlib  # noqa: F401 - imported to find out whether it is installed
     except ImportError as error:
-        raise NoMatplotlib("pictures want matplotlib, which is not installed: pip install 'chiron[plot]'") from error
+        raise NoMatplotlib(
+            "pictures need matplotlib, which is not installed; run: pip install 'chiron[plot]'"
+        ) from error
 
 
 def blank(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, of which no window and no global state knows."""
+    """Return an empty figure of this size in inches, without a window and outside matplotlib's global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), facecolor="white")
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure in the format of the suffix."""
+    """Write the figure to `path` in the format of its suffix."""
     figure.savefig(path, dpi=DPI)
 
 
 def legend(figure: Figure, entries: Mapping[str, tuple[str, Line]]) -> None:
-    """One legend for the whole figure, at its foot: colour and line style by name."""
+    """Draw one legend for the whole figure at its foot, with a colour and line style for each name."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=c, linestyle=line, linewidth=2, label=name) for name, (c, line) in entries.items()]
@@ -67,28 +69,29 @@ def legend(figure: Figure, entries: Mapping[str, tuple[str, Line]]) -> None:
     )  # fmt: skip
 
 
-def _share(figure: Figure, inches: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """Left, bottom, width and height as shares of the figure."""
+def fractions(figure: Figure, inches: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """Convert left, bottom, width and height in inches to fractions of the figure."""
     (left, bottom, width, height), (w, h) = inches, figure.get_size_inches()
     return left / w, bottom / h, width / w, height / h
 
 
-def _panel(figure: Figure, inches: tuple[float, float, float, float], low: Corner, high: Corner) -> Axes:
-    """Axes without any line, over a rectangle of millimetres."""
-    panel = figure.add_axes(_share(figure, inches), xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-    panel.set_axis_off()
-    return panel
+def panel(figure: Figure, inches: tuple[float, float, float, float], low: Corner, high: Corner) -> Axes:
+    """Add axes without lines at `inches` (left, bottom, width, height) that show a rectangle of millimetres."""
+    axes = figure.add_axes(fractions(figure, inches), xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    axes.set_axis_off()
+    return axes
 
 
-def _scale_bar(figure: Figure, left: float, inch: float) -> None:
-    """A bar at the foot, on the left: the roundest length of at most an inch."""
-    length = max((n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n * inch <= 0.9), default=1)
-    panel = figure.add_axes(_share(figure, (left, 0.12, max(length * inch, 0.01), 0.2)))
-    panel.set_axis_off()
-    panel.plot([0, 1], [0.5, 0.5], color=INK, linewidth=2, solid_capstyle="butt", clip_on=False)
-    panel.text(1.0, 0.5, f"  {length} mm", fontsize=8, color=INK, va="center", transform=panel.transAxes)
+def scale_bar(figure: Figure, left: float, inches_per_mm: float) -> None:
+    """Draw a scale bar at the foot on the left, of a round length of at most 0.9 inches."""
+    length = max((n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n * inches_per_mm <= 0.9), default=1)
+    axes = figure.add_axes(fractions(figure, (left, 0.12, max(length * inches_per_mm, 0.01), 0.2)))
+    axes.set_axis_off()
+    axes.plot([0, 1], [0.5, 0.5], color=INK, linewidth=2, solid_capstyle="butt", clip_on=False)
+    axes.text(1.0, 0.5, f"  {length} mm", fontsize=8, color=INK, va="center", transform=axes.transAxes)
 
 
-def _headline(figure: Figure, left: float, title: str) -> None:
+def headline(figure: Figure, left: float, title: str) -> None:
+    """Write the title at the top, `left` inches from the edge."""
     width, height = figure.get_size_inches()
     figure.text(left / width, 1 - 0.1 / height, title, fontsize=10, color=INK, va="top", weight="bold")

@@ -1,6 +1,6 @@
-"""A face upright, in any pose that it was scanned in: its own axes, from its landmarks, and views of it with hidden surfaces.
+"""A face turned upright from any pose: its own axes, computed from its landmarks, and rendered views of it.
 
-Lengths come in metres; upright they are millimetres about the middle of the landmarks.
+Scans are in metres; an upright face is in millimetres from the mean of its landmarks.
 """
 
 from dataclasses import dataclass
@@ -19,20 +19,23 @@ from models.scans.cloud import interpolate, interpolation
 from models.scans.sampling import sample_surface, thinned
 from models.skeletons.face import FACE68, FACE_REGIONS
 
-SPLATS = 40_000  # points that a face is drawn with: 1.5 mm apart
-MARGIN_MM = np.array([[-30.0, -30.0, -70.0], [30.0, 70.0, 20.0]])  # of scan around the landmarks, in the face's axes
-LEAST_MM = np.array([80.0, 95.0, 60.0])  # half of what is shown at least, however close together landmarks are
-LEAST_POINTS = 100  # in that box; with fewer the landmarks are nowhere near the scan, and all of it is drawn
-WIDEST = 1.6  # how many times as wide as high a view is at most, whatever there is to see
-FINE = 10  # pixels of a point's radius at most: more only take time
+SPLATS = 40_000  # points of a drawn face: 1.5 mm apart
+MARGIN_MM = np.array(
+    [[-30.0, -30.0, -70.0], [30.0, 70.0, 20.0]]
+)  # of the scan to show around the landmarks, in the face's axes
+LEAST_MM = np.array([80.0, 95.0, 60.0])  # half the smallest size to show, however close together the landmarks are
+LEAST_POINTS = 100  # in that box; with fewer, the landmarks are far from the scan, and all of it is drawn
+WIDEST = 1.6  # the largest ratio of width to height of a view
+FINE = 10  # the largest radius of a point in pixels: more would only cost time
 
 Landmarks = Float[np.ndarray, "landmarks 3"]
 
 
 def frontal(landmarks: Landmarks) -> Float[np.ndarray, "3 3"]:
-    """The face's own axes, as rows: to the subject's left, up, and out of the face. As the scan's for landmarks that span no face.
+    """Return the face's own axes as rows: to the subject's left, up, and out of the face.
 
-    Should left and right be swapped, the face is still seen from its front: the nose decides.
+    If left and right landmarks are exchanged, the nose still decides which side is the front. Landmarks that span no face give the axes of
+    the scan.
     """
     pairs = [(i, j) for i, j in enumerate(FACE68.mirror) if FACE68.joints[i].startswith("left_")]
     left, right = (landmarks[list(side)] for side in zip(*pairs, strict=True))
@@ -49,7 +52,7 @@ def frontal(landmarks: Landmarks) -> Float[np.ndarray, "3 3"]:
 
 @dataclass(frozen=True)
 class Upright:
-    """A face upright and in millimetres about its landmarks, cut out of the rest of the scan, ready to be seen."""
+    """An upright face in millimetres from the mean of its landmarks, cut out of the rest of the scan, ready to render."""
 
     cloud: Surfels
     landmarks: Landmarks
@@ -68,13 +71,14 @@ class Upright:
         landmarks: Landmarks,
         true: Landmarks | None,
     ) -> "Upright":
+        """Turn a scan in metres upright, with its landmarks and, if they are known, the true ones."""
         axes, origin = frontal(landmarks), landmarks.mean(axis=0)
 
         def upright(metres: Float[np.ndarray, "some 3"]) -> Float[np.ndarray, "some 3"]:
             return 1000 * ((metres - origin) @ axes.T)
 
-        found, scan = upright(landmarks), upright(points)
-        box = np.stack([found.min(axis=0), found.max(axis=0)]) + MARGIN_MM
+        turned, scan = upright(landmarks), upright(points)
+        box = np.stack([turned.min(axis=0), turned.max(axis=0)]) + MARGIN_MM
         low, high = np.minimum(box[0], -LEAST_MM), np.maximum(box[1], LEAST_MM)
         inside = np.all((scan >= low) & (scan <= high), axis=1)
         if np.count_nonzero(inside) < LEAST_POINTS:
@@ -86,21 +90,21 @@ class Upright:
         else:
             drawn = scan[inside]
             drawn = drawn[thinned(len(drawn), SPLATS)]
-        cloud, everything = surfels(drawn), np.concatenate([drawn, found])
+        cloud, everything = surfels(drawn), np.concatenate([drawn, turned])
         right = np.count_nonzero(drawn[:, 0] < 0) > 0.6 * len(drawn)
         low, high = everything.min(axis=0) - cloud.radius - 1, everything.max(axis=0) + cloud.radius + 1
         short = np.hypot(*(high - low)[[0, 2]]) / WIDEST - (high - low)[1]
         if short > 0:
             low[1], high[1] = low[1] - short / 2, high[1] + short / 2
-        return cls(cloud, found, None if true is None else upright(true), axes, origin, low, high, -1 if right else 1)
+        return cls(cloud, turned, None if true is None else upright(true), axes, origin, low, high, -1 if right else 1)
 
     def turn(self, degrees: float) -> Float[np.ndarray, "3 3"]:
-        """The axes of someone before whom the head is turned by so much about its own vertical."""
+        """Return the axes of a view in which the head is turned by `degrees` about its own vertical."""
         angle = np.radians(self.side * degrees)
         return np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
 
     def seen(self, degrees: float, rows: int, values: Float[np.ndarray, "points channels"] | None = None) -> View:
-        """The face turned, as wide as it then is, in at most so many rows of pixels: fewer where points are far apart."""
+        """Render the face turned by `degrees`, in at most `rows` rows of pixels, and fewer if points are far apart."""
         turned = self.cloud.turned(self.turn(degrees))
         across = np.concatenate([turned.points[:, 0], (self.landmarks @ self.turn(degrees).T)[:, 0]])
         frame = Frame(
@@ -113,6 +117,6 @@ class Upright:
     def spread(
         self, values: Float[np.ndarray, "samples channels"], samples: Float[np.ndarray, "samples 3"]
     ) -> Float[np.ndarray, "points channels"]:
-        """Values at points of the scan, interpolated at every point that is drawn."""
+        """Interpolate values at points of the scan to every point that is drawn."""
         index, weights = interpolation(1000 * ((samples - self.origin) @ self.axes.T), self.cloud.points)
         return interpolate(values, index, weights)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.contract.body_task import PoseForecast
+from models.contract.task import PoseForecast
 from models.layers.chiral import ChiralLinear
 from models.layers.chiral_recurrent import ChiralLSTM
 from models.layers.chiral_spec import Spec

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.contract.body_task import PoseLift
+from models.contract.task import PoseLift
 from models.layers.chiral import TANH, ChiralBatchNorm, fold_norm
 from models.layers.chiral_spec import Spec
 from models.layers.chiral_time import ChiralTaps, Rows
 from models.pose.ends import RELU, Activation, Enter, Leave, activation, joints_as, pairs, twin
-from models.skeletons.body import body_indices, get_body_order
+from models.skeletons.body import get_body_order
 
 TAPS = 3
 HIDDEN = pairs(256)
@@ -73,9 +73,7 @@ class Lifter(nn.Module):
             for k in taps[1:]
         )
         self.shrink = ChiralTaps(hidden, out.spec, paper_exact=exact, gain=0.1)  # poses of a metre, and small at first
-        self.register_buffer(
-            "pelvis", torch.tensor(body_indices(get_body_order(task.order), ("pelvis",))), persistent=False
-        )
+        self.register_buffer("pelvis", torch.tensor(get_body_order(task.order).indices(("pelvis",))), persistent=False)
 
     def forward(self, keypoints: Float[Tensor, "batch frames seen numbers"]) -> Float[Tensor, "batch poses joints 3"]:
         strided = self.training and keypoints.shape[1] == self.task.receptive

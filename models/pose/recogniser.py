@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.contract.body_task import ActionRecognition
+from models.contract.task import ActionRecognition
 from models.layers.chiral import ChiralBatchNorm, ChiralLogits, fold_norm, invariant
 from models.layers.chiral_spec import Spec
 from models.layers.chiral_time import ChiralTaps, Rows

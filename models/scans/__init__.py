@@ -1,0 +1,1 @@
+"""Scans: file formats, point sampling, and the tensors of a landmark network."""

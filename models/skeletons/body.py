@@ -1,25 +1,24 @@
-"""Skeletons of bodies as values: joints, bones and mirror pairs of every joint order, and conversion between the orders.
+"""Joint orders of bodies, their mirror images, and conversion between orders.
 
-All orders share one vocabulary of joints, so that converting is picking by name. Left and right are the person's own. Along the middle,
-from below: `pelvis` (between the hips), `lower_spine`, `spine` (the middle of the back), `thorax` (the base of the neck, between the
-shoulders), `neck`, `head_base` (where the skull turns: Human3.6M's "neck/nose", MPII's "upper neck"), `head_top` (the crown: Human3.6M's
-"head") and `head` (its middle). Data sets do not agree to the centimetre on where these are; the joints of the limbs differ less.
+All orders share one vocabulary of joints, so that conversion is selection by name. Left and right are the person's own. The joints of the
+trunk and head, from below, are: `pelvis` (between the hips), `lower_spine`, `spine` (the middle of the back), `thorax` (the base of the
+neck, between the shoulders), `neck`, `head_base` (where the skull turns: Human3.6M's "neck/nose", MPII's "upper neck"), `head_top` (the
+crown: Human3.6M's "head") and `head` (its middle). Data sets differ by centimetres on where these are, and by less on the limbs.
 
-Penn Action's own names call the viewer's left "left": its `left_shoulder` is the right one here, and so are all its pairs.
+Penn Action's published names call the viewer's left "left": its `left_shoulder` is `right_shoulder` here, and so are all its pairs.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
 
-from models.skeletons.skeleton import Skeleton, UndefinedJoint, UnknownOrder, WrongJoints
+from models.skeletons.skeleton import Skeleton, UndefinedJoint, WrongJoints, unknown_order
 
 _OTHER = {"left": "right", "right": "left"}
 _ARM, _LEG = "shoulder elbow wrist", "hip knee ankle"
-_MIDPOINTS = {  # half-way between two joints by definition in OpenPose and nearly so in Human3.6M; motion capture puts them up to 11 cm off
+_MIDPOINTS = {  # exact midpoints in OpenPose, nearly so in Human3.6M, up to 11 cm off in motion capture
     "pelvis": (("left_hip", "right_hip"),),
     "thorax": (("left_shoulder", "right_shoulder"),),
     "neck": (("left_shoulder", "right_shoulder"),),
@@ -29,7 +28,7 @@ _MIDPOINTS = {  # half-way between two joints by definition in OpenPose and near
 
 @dataclass(frozen=True)
 class Sides:
-    """The joints of a body by side: left[k] and right[k] are each other's mirror image, those in `centre` their own."""
+    """The joint indices of a body by side: left[k] and right[k] mirror each other; those in `centre` are their own mirror image."""
 
     left: tuple[int, ...]
     right: tuple[int, ...]
@@ -37,22 +36,23 @@ class Sides:
 
 
 def _sided(side: str, parts: str) -> tuple[str, ...]:
+    """Return the joints of one side for space-separated `parts`."""
     return tuple(f"{side}_{part}" for part in parts.split())
 
 
 def _pairs(parts: str) -> tuple[str, ...]:
-    """Left, right of each part in turn."""
+    """Return left, then right, for each of the space-separated `parts`."""
     return tuple(f"{side}_{part}" for part in parts.split() for side in ("left", "right"))
 
 
 def _image(joint: str) -> str:
-    """The joint that becomes of this one in a mirror."""
+    """Return the joint that is the mirror image of `joint`."""
     side, _, part = joint.partition("_")
     return f"{_OTHER[side]}_{part}" if side in _OTHER else joint
 
 
 def _body(name: str, joints: tuple[str, ...], *chains: str) -> Skeleton:
-    """A body from its joints and the chains its bones make; a chain with *parts is one on the left and one on the right."""
+    """Build a body from its joints and chains of bones; a chain with *parts stands for one on the left and one on the right."""
     both = [chain.replace("*", f"{side}_").split() for side in _OTHER for chain in chains]
     bones = dict.fromkeys((joints.index(a), joints.index(b)) for chain in both for a, b in pairwise(chain))
     return Skeleton(name, joints, tuple(bones), tuple(joints.index(_image(joint)) for joint in joints))
@@ -84,7 +84,7 @@ BODIES: dict[str, Skeleton] = {
             *("nose *eye *ear *shoulder *elbow *wrist", "*shoulder *hip *knee *ankle"),
             *("left_shoulder right_shoulder", "left_hip right_hip"),
         ),
-        _body(  # OpenPose's neck is half-way between the shoulders
+        _body(  # OpenPose's neck is the midpoint of the shoulders
             "openpose-18",
             (
                 "nose",
@@ -100,7 +100,7 @@ BODIES: dict[str, Skeleton] = {
             ),
             *("neck nose *eye *ear", "neck *shoulder *elbow *wrist", "neck *hip *knee *ankle"),
         ),
-        _body(  # what Penn Action calls left comes first in each pair, and is the person's right
+        _body(  # in each pair the person's right, which Penn Action calls left, comes first
             "penn-13",
             ("head", *(_image(joint) for joint in _pairs(f"{_ARM} {_LEG}"))),
             *("head *shoulder *elbow *wrist", "*shoulder *hip *knee *ankle"),
@@ -217,41 +217,35 @@ BODIES: dict[str, Skeleton] = {
 
 
 def get_body_order(name: str) -> Skeleton:
-    """The joint order called `name`. Raises UnknownOrder."""
+    """Return the joint order called `name`. Raises UnknownOrder."""
     if name not in BODIES:
-        raise UnknownOrder(f"no joint order {name!r}; known are {', '.join(BODIES)}")
+        raise unknown_order(name, tuple(BODIES))
     return BODIES[name]
 
 
 def sides(body: Skeleton) -> Sides:
-    """The mirror pairs of a body, in the order of the left joints, and the joints that have none."""
+    """Return the mirror pairs of a body, in the order of its left joints, and the joints that are their own mirror image."""
     left = tuple(i for i, joint in enumerate(body.joints) if joint.startswith("left_"))
     centre = tuple(i for i, image in enumerate(body.mirror) if i == image)
     return Sides(left, tuple(body.mirror[i] for i in left), centre)
 
 
-def body_indices(body: Skeleton, joints: Sequence[str]) -> list[int]:
-    """Where the named joints are. Raises UndefinedJoint for one that this order has not."""
-    if missing := [joint for joint in joints if joint not in body.joints]:
-        raise UndefinedJoint(f"{body.name} bodies have no {', '.join(missing)}")
-    return [body.joints.index(joint) for joint in joints]
-
-
 def mirrored(
     points: Float[np.ndarray, "*batch joints channels"], body: Skeleton
 ) -> Float[np.ndarray, "*batch joints channels"]:
-    """The chirality transform: the first coordinate is negated and left and right change places; T applied twice is the identity.
+    """Apply the chirality transform: negate the first coordinate and exchange left and right joints.
 
-    Coordinates are x first, from the mirror plane; what follows (y, z, a confidence) stays. Raises WrongJoints.
+    Coordinates are x first, measured from the mirror plane; the channels after it (y, z, a confidence) stay. Applying the transform twice
+    is the identity. Raises WrongJoints.
     """
-    _check_joints(points, body)
+    body.check_points(points)
     swapped = points[..., list(body.mirror), :]
     swapped[..., 0] *= -1
     return swapped
 
 
 def undefined_joints(source: Skeleton, target: Skeleton) -> tuple[str, ...]:
-    """The joints of `target` that `source` has not and that cannot be computed from those it has."""
+    """Return the joints of `target` that `source` lacks and that cannot be computed from its joints."""
     return tuple(joint for joint, parts in zip(target.joints, _parts(source, target), strict=True) if not parts)
 
 
@@ -262,19 +256,19 @@ def convert_body(
     *,
     partial: bool = False,
 ) -> Float[np.ndarray, "*batch target_joints dims"]:
-    """The same bodies in another joint order, in the same unit, in any number of dimensions.
+    """Convert bodies to another joint order, in the same unit and in any number of dimensions.
 
-    A pelvis, thorax, neck or head that `source` has not is half-way between two joints it has. Other joints that it has not raise
-    UndefinedJoint, or are NaN with `partial`. Missing points are NaN and stay so. Raises WrongJoints.
+    A pelvis, thorax, neck or head that `source` lacks is the midpoint of two joints that it has. Any other joint that `source` lacks raises
+    UndefinedJoint or, with `partial`, is NaN. A missing point is NaN and stays NaN. Raises WrongJoints.
     """
-    _check_joints(points, source)
+    source.check_points(points)
     if not partial and (missing := undefined_joints(source, target)):
-        raise UndefinedJoint(f"{source.name} bodies have no {', '.join(missing)}, which {target.name} bodies want")
+        raise UndefinedJoint(f"{target.name} bodies need {', '.join(missing)}, which {source.name} bodies do not have")
     parts = _parts(source, target)
     first, second = ([each[end] if each else 0 for each in parts] for end in (0, -1))
     converted = points[..., first, :]
     if first != second:
-        converted = (converted + points[..., second, :]) / 2  # of a joint and itself: exactly that joint
+        converted = (converted + points[..., second, :]) / 2  # the mean of a joint and itself is exactly that joint
     converted[..., [not each for each in parts], :] = np.nan
     return converted
 
@@ -282,9 +276,14 @@ def convert_body(
 def convert_confidence(
     confidence: Float[np.ndarray, "*batch source_joints"], source: Skeleton, target: Skeleton
 ) -> Float[np.ndarray, "*batch target_joints"]:
-    """The confidence of what `convert_body` gives: of a computed joint the least of its parts', of one that cannot be had 0."""
+    """Return the confidences that belong to the points of `convert_body`.
+
+    A computed joint has the lowest confidence of its parts; a joint that cannot be computed has confidence 0. Raises WrongJoints.
+    """
     if confidence.shape[-1] != len(source.joints):
-        raise WrongJoints(f"{source.name} bodies want {len(source.joints)} confidences, not {confidence.shape}")
+        raise WrongJoints(
+            f"expected {len(source.joints)} confidences per {source.name} body, got an array of shape {confidence.shape}"
+        )
     converted = np.zeros((*confidence.shape[:-1], len(target.joints)), dtype=confidence.dtype)
     for joint, parts in enumerate(_parts(source, target)):
         if parts:
@@ -293,12 +292,7 @@ def convert_confidence(
 
 
 def _parts(source: Skeleton, target: Skeleton) -> list[list[int]]:
-    """For each joint of `target` those of `source` whose mean it is: itself, two, or none."""
+    """Return, for each joint of `target`, the joints of `source` whose mean it is: one, two, or none."""
     ways = [((joint,), *_MIDPOINTS.get(joint, ())) for joint in target.joints]
     possible = [next((way for way in each if set(way) <= set(source.joints)), ()) for each in ways]
     return [[source.joints.index(joint) for joint in way] for way in possible]
-
-
-def _check_joints(points: np.ndarray, body: Skeleton) -> None:
-    if points.ndim < 2 or points.shape[-2] != len(body.joints):
-        raise WrongJoints(f"{body.name} bodies are points (..., {len(body.joints)}, dims), not {points.shape}")

@@ -1,10 +1,10 @@
-"""Skeletons of hands as values: joints, bones and mirror pairs of every joint order, and conversion between the orders.
- All orders share one vocabulary of joints, so that converting is picking by name: `thumb_cmc`, `thumb_mcp`, `thumb_ip`,
-`thumb_tip`; for each finger `index_metacarpal` (the base of that bone, near the wrist), `index_mcp`, `index_pip`,
-`index_dip`, `index_tip`; `wrist`; `palm_centre`. OpenXR's palm is another point (the middle of the middle metacarpal)
-and has its own name, `openxr_palm`.
+"""Joint orders of hands, and conversion between them.
 
-Inside, a hand is in Assembly101 order. It has no thumb CMC and no metacarpal bases; `carry` says where those went.
+All orders share one vocabulary of joints, so that conversion is selection by name: `thumb_cmc`, `thumb_mcp`, `thumb_ip`, `thumb_tip`; for
+each finger `index_metacarpal` (the base of that bone, near the wrist), `index_mcp`, `index_pip`, `index_dip`, `index_tip`; `wrist`;
+`palm_centre`. OpenXR's palm is another point, the middle of the middle metacarpal, and has its own name: `openxr_palm`.
+
+Networks use Assembly101 order. It lacks the thumb CMC and the metacarpal bases; `carry` moves these rigidly with the palm.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UndefinedJoint, UnknownOrder, WrongJoints
+from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UndefinedJoint, unknown_order
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
-_OUTWARDS = ("cmc", "metacarpal", "mcp", "pip", "ip", "dip", "tip")  # the joints of a finger from the wrist on
+_OUTWARDS = ("cmc", "metacarpal", "mcp", "pip", "ip", "dip", "tip")  # a finger's joints from the wrist outwards
 
 
 def _hand(name: str, joints: tuple[str, ...]) -> Skeleton:
-    """One hand: each finger is a chain from the wrist outwards, and the palm hangs on the wrist."""
+    """Build a hand in which each finger is a chain of bones from the wrist outwards and the palm is joined to the wrist."""
     chains = [
         ["wrist", *(joint for part in _OUTWARDS if (joint := f"{finger}_{part}") in joints)] for finger in FINGERS
     ]
@@ -30,7 +30,7 @@ def _hand(name: str, joints: tuple[str, ...]) -> Skeleton:
 
 
 def _fingers(thumb: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
-    """The joints finger by finger: `thumb` parts, then `others` parts of the four fingers."""
+    """Return joint names finger by finger: the `thumb` parts, then the `others` parts of each of the four fingers."""
     return tuple(f"{finger}_{part}" for finger in FINGERS for part in (thumb if finger == "thumb" else others))
 
 
@@ -66,6 +66,7 @@ HANDS: dict[str, Skeleton] = {
 
 
 def _pair(hand: Skeleton) -> Skeleton:
+    """Build the skeleton of two hands, left then right, in which each joint mirrors to the same joint of the other hand."""
     n = len(hand.joints)
     return Skeleton(
         name=f"{hand.name}-pair",
@@ -77,13 +78,13 @@ def _pair(hand: Skeleton) -> Skeleton:
 
 ASSEMBLY101 = HANDS["assembly101"]
 HAND_PAIR = _pair(ASSEMBLY101)  # nodes 0-20 left, 21-41 right
-PALM = ("wrist", "index_mcp", "middle_mcp", "ring_mcp", "pinky_mcp")  # joints of the rigid palm, in every order
+PALM = ("wrist", "index_mcp", "middle_mcp", "ring_mcp", "pinky_mcp")  # the rigid palm; every order has these joints
 
 
 def get_hand_order(name: str) -> Skeleton:
-    """The joint order called `name`. Raises UnknownOrder."""
+    """Return the joint order called `name`. Raises UnknownOrder."""
     if name not in HANDS:
-        raise UnknownOrder(f"no joint order {name!r}; known are {', '.join(HANDS)}")
+        raise unknown_order(name, tuple(HANDS))
     return HANDS[name]
 
 
@@ -93,11 +94,11 @@ def palm_centre(
     pinky_mcp: Float[np.ndarray, "*batch 3"],
     hand: Hand,
 ) -> Float[np.ndarray, "*batch 3"]:
-    """Assembly101's palm centre from three joints of the palm, in their unit; right-handed coordinates.
+    """Compute Assembly101's palm centre from three joints of the palm, in their unit; coordinates are right-handed.
 
-    wrist + 0.5984 a + 0.3205 b + 0.1110 |a| n with a = index MCP - wrist, b = pinky MCP - wrist and n the unit normal
-    out of the palm: along a x b for a right hand, against it for a left one. Fitted on 1272 frames of Assembly101;
-    within 0.7 mm of it on average.
+    The result is wrist + 0.5984 a + 0.3205 b + 0.1110 |a| n, with a = index MCP - wrist, b = pinky MCP - wrist and n the unit normal out of
+    the palm: along a x b for a right hand, against it for a left one. The coefficients were fitted on 1272 frames of Assembly101, where the
+    mean error is below 0.7 mm.
     """
     a, b = index_mcp - wrist, pinky_mcp - wrist
     normal = np.cross(a, b) if hand == "right" else np.cross(b, a)
@@ -108,63 +109,57 @@ def palm_centre(
 def convert(
     points: Float[np.ndarray, "*batch source_joints 3"], source: Skeleton, target: Skeleton, hand: Hand
 ) -> Float[np.ndarray, "*batch target_joints 3"]:
-    """The same hand in another joint order, in the same unit; a palm centre that `source` has not is computed.
+    """Convert a hand to another joint order, in the same unit; compute the palm centre if `source` lacks it.
 
-    Raises WrongJoints if `points` are not `source`'s, UndefinedJoint if `target` has a joint that `source` cannot give:
+    Raises WrongJoints if the shape of `points` does not fit `source`, and UndefinedJoint if `target` has a joint that `source` cannot give:
     Assembly101 has neither the thumb CMC nor the metacarpal bases.
     """
-    _check_joints(points, source)
+    source.check_points(points, 3)
     missing = [joint for joint in target.joints if joint not in source.joints and joint != "palm_centre"]
     if missing:
-        raise UndefinedJoint(f"{source.name} hands have no {', '.join(missing)}, which {target.name} hands want")
-    if "palm_centre" in target.joints and "palm_centre" not in source.joints:
+        raise UndefinedJoint(f"{target.name} hands need {', '.join(missing)}, which {source.name} hands do not have")
+    joints = source.joints
+    if "palm_centre" in target.joints and "palm_centre" not in joints:
         wrist, index_mcp, pinky_mcp = (points[..., i, :] for i in source.indices(("wrist", "index_mcp", "pinky_mcp")))
         centre = palm_centre(wrist, index_mcp, pinky_mcp, hand)
         points = np.concatenate([points, centre[..., None, :]], axis=-2)
-        joints = (*source.joints, "palm_centre")
-    else:
-        joints = source.joints
+        joints = (*joints, "palm_centre")
     return points[..., [joints.index(joint) for joint in target.joints], :]
 
 
 def carried_joints(target: Skeleton) -> tuple[str, ...]:
-    """The joints of `target` that Assembly101 has not, which `carry` moves rigidly with the palm."""
+    """Return the joints of `target` that Assembly101 lacks, which `carry` moves rigidly with the palm."""
     return tuple(joint for joint in target.joints if joint not in ASSEMBLY101.joints)
 
 
 def carry(
     reference: Float[np.ndarray, "target_joints 3"], moved: Float[np.ndarray, "*batch joints 3"], target: Skeleton
 ) -> Float[np.ndarray, "*batch target_joints 3"]:
-    """Hands in Assembly101 order as `target` hands, the joints in `carried_joints(target)` riding on the palm.
+    """Convert hands in Assembly101 order to `target` order, moving `carried_joints(target)` rigidly with the palm.
 
-    `reference` is one frame of the same hand in `target` order, `moved` any number of later (or forecast) frames, both
-    in one unit. The palm's motion is the proper rotation and translation that best takes the reference's wrist and four
-    finger MCPs to the moved ones (Kabsch). Raises WrongJoints.
+    `reference` is one frame of the same hand in `target` order; `moved` is any number of later or forecast frames, in the same unit. The
+    palm's motion is the proper rotation and translation that best maps the wrist and the four finger MCPs of the reference to the moved
+    ones (Kabsch 1976). Raises WrongJoints.
     """
-    _check_joints(reference, target)
-    _check_joints(moved, ASSEMBLY101)
+    target.check_points(reference, 3)
+    ASSEMBLY101.check_points(moved, 3)
     before = reference[target.indices(PALM)]
     after = moved[..., ASSEMBLY101.indices(PALM), :]
     origin_before, origin_after = before.mean(axis=-2), after.mean(axis=-2, keepdims=True)
     rotation = _best_rotation(before - origin_before, after - origin_after)
-    riders = carried_joints(target)
-    ridden = (reference[target.indices(riders)] - origin_before) @ np.swapaxes(rotation, -1, -2) + origin_after
+    carried = carried_joints(target)
+    copied = [joint for joint in target.joints if joint not in carried]
+    offsets = reference[target.indices(carried)] - origin_before
     out = np.empty((*moved.shape[:-2], len(target.joints), 3), dtype=moved.dtype)
-    kept = [joint for joint in target.joints if joint not in riders]
-    out[..., target.indices(kept), :] = moved[..., ASSEMBLY101.indices(kept), :]
-    out[..., target.indices(riders), :] = ridden
+    out[..., target.indices(copied), :] = moved[..., ASSEMBLY101.indices(copied), :]
+    out[..., target.indices(carried), :] = offsets @ np.swapaxes(rotation, -1, -2) + origin_after
     return out
 
 
 def _best_rotation(
     before: Float[np.ndarray, "points 3"], after: Float[np.ndarray, "*batch points 3"]
 ) -> Float[np.ndarray, "*batch 3 3"]:
-    """The R of determinant +1 with the least sum of |R before_i - after_i|^2 (Kabsch 1976); both are centred."""
+    """Return the proper rotation R that minimises the sum of |R before_i - after_i|^2 (Kabsch 1976); both inputs are centred."""
     u, _, vt = np.linalg.svd(np.swapaxes(after, -1, -2) @ before)
     u[..., :, 2] *= np.linalg.det(u @ vt)[..., None]
     return u @ vt
-
-
-def _check_joints(points: np.ndarray, skeleton: Skeleton) -> None:
-    if points.shape[-2:] != (len(skeleton.joints), 3):
-        raise WrongJoints(f"{skeleton.name} hands are points (..., {len(skeleton.joints)}, 3), not {points.shape}")

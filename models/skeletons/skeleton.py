@@ -1,33 +1,33 @@
-"""models.skeletons.skeleton."""
+"""A joint order as a value, and the errors of functions that take joint orders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 Hand = Literal["left", "right"]
-
-
 LEFT_RIGHT: tuple[Hand, Hand] = ("left", "right")  # the order of hands along every axis of hands
 
 
 class UnknownOrder(ValueError):
-    """No joint order of that name; the message lists those there are."""
+    """A joint order that does not exist; the message lists the known ones."""
 
 
 class UndefinedJoint(ValueError):
-    """A joint that the source does not have and that cannot be computed from those it has."""
+    """A joint that the source order lacks and that cannot be computed from its joints."""
 
 
 class WrongJoints(ValueError):
-    """Points that are not (..., joints, 3) for the skeleton they are said to be of."""
+    """Points whose shape does not fit their skeleton."""
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A joint order. `bones` are pairs of joint indices, nearer the wrist first; `mirror[i]` is what joint i becomes.
+    """A joint order: names, bones and mirror images of its joints.
 
-    For one hand `mirror` is the identity: the mirror image of a left thumb is a right thumb, the same joint of the
-    other hand.
+    `bones` are pairs of joint indices, the one nearer the root first. `mirror[i]` is the joint that the mirror image of joint i is. For a
+    single hand `mirror` is the identity: the mirror image of a left thumb is a right thumb, the same joint of the other hand.
     """
 
     name: str
@@ -36,7 +36,21 @@ class Skeleton:
     mirror: tuple[int, ...]
 
     def indices(self, joints: Sequence[str]) -> list[int]:
-        """Where the named joints are. Raises UndefinedJoint for one that this order has not."""
+        """Return the indices of the named joints. Raises UndefinedJoint if the order lacks one."""
         if missing := [joint for joint in joints if joint not in self.joints]:
-            raise UndefinedJoint(f"{self.name} hands have no {', '.join(missing)}")
+            raise UndefinedJoint(f"the joint order {self.name} has no {', '.join(missing)}")
         return [self.joints.index(joint) for joint in joints]
+
+    def check_points(self, points: np.ndarray, dims: int | None = None) -> None:
+        """Raise WrongJoints unless `points` has shape (..., joints, dims), with any last axis if `dims` is None."""
+        expected = (len(self.joints), dims)
+        if points.ndim < 2 or points.shape[-2] != expected[0] or (dims is not None and points.shape[-1] != dims):
+            last = "dims" if dims is None else dims
+            raise WrongJoints(
+                f"expected {self.name} points of shape (..., {len(self.joints)}, {last}), got {points.shape}"
+            )
+
+
+def unknown_order(name: str, known: Sequence[str]) -> UnknownOrder:
+    """Return the error for a joint order that is not among the `known` ones."""
+    return UnknownOrder(f"expected a joint order, one of {', '.join(known)}, got {name!r}")

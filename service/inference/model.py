@@ -5,10 +5,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from models.contract.body_task import ActionRecognition, PoseForecast
 from models.contract.bundle import BadBundle, Bundle, BundleMeta, read_bundle, repeat_example
 from models.contract.cpus import usable_cpus
-from models.contract.task import Task
+from models.contract.task import ActionRecognition, PoseForecast, Task
 from models.skeletons.body import get_body_order
 from service.inference.batcher import Batcher
 from service.inference.predictor import CPU, Calibration, Predictor, calibrate, seconds_of

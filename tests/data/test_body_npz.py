@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.skeletons.body import body_indices, mirrored
+from models.skeletons.body import mirrored
 from training.data.splits import Split
 from training.data.untrusted import UntrustedFile
 from training.tasks.bodies.clips import (
@@ -108,9 +108,7 @@ def test_the_folds_of_jhmdb_are_the_official_ones(bodies: Path):
 def test_motion_is_in_metres_with_y_up_and_sides_the_persons_own(bodies: Path, source: str):
     clips = read_bodies(bodies, source)
     points, body = np.concatenate([clip.points for clip in clips]), clips[0].skeleton
-    hip, knee, ankle, head = (
-        points[:, i] for i in body_indices(body, ("left_hip", "left_knee", "left_ankle", "head_base"))
-    )
+    hip, knee, ankle, head = (points[:, i] for i in body.indices(("left_hip", "left_knee", "left_ankle", "head_base")))
     assert 0.3 < np.median(np.linalg.norm(hip - knee, axis=-1)) < 0.5
     assert np.median((head - ankle)[:, 1]) > 1.1
     assert handedness(points, body, UP) > 0.98
@@ -165,7 +163,7 @@ def test_classes_that_name_a_side_change_places_in_the_mirror(bodies: Path):
 
 
 def test_named_arms_move_in_the_clips_named_after_them(bodies: Path):
-    left, right = body_indices(SOURCES["bandai_namco"].skeleton, ("left_wrist", "right_wrist"))
+    left, right = SOURCES["bandai_namco"].skeleton.indices(("left_wrist", "right_wrist"))
     busier = {"wave-left-hand": left, "wave-right-hand": right}
     agreed = []
     for clip in read_bodies(bodies, "bandai_namco"):

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from models.motion.bodies import denormalise, normalise
-from models.skeletons.body import BODIES, body_indices, mirrored
+from models.skeletons.body import BODIES, mirrored
 from training.tasks.bodies.readers.cameras import (
     Camera,
     MalformedRig,
@@ -89,8 +89,8 @@ def test_the_virtual_rig_sees_people_the_right_way_round(data_folder: Path, rig_
     inside, left_to_the_right = [], []
     for clip in read_bodies(data_folder / "body", "hdm05_11"):
         body = clip.skeleton
-        pelvis, left, right, *feet = body_indices(
-            body, ("pelvis", "left_shoulder", "right_shoulder", "left_ankle", "right_ankle", "left_toe", "right_toe")
+        pelvis, left, right, *feet = body.indices(
+            ("pelvis", "left_shoulder", "right_shoulder", "left_ankle", "right_ankle", "left_toe", "right_toe")
         )
         points = on_the_spot(clip.points[::4].astype(np.float64), pelvis)
         for camera in rig:

@@ -5,7 +5,7 @@ import torch
 from chirality import BODY, BODY_3D, ENDS, FREE, H36M
 from torch import Tensor, nn
 
-from models.contract.body_task import ActionRecognition, PoseLift
+from models.contract.task import ActionRecognition, PoseLift
 from models.layers.chiral import ChiralBatchNorm, ChiralConv1d
 from models.layers.chiral_spec import Spec, transform
 from models.layers.chiral_time import ChiralTaps, side_by_side, tap_by_tap

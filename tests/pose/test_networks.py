@@ -8,9 +8,8 @@ import torch
 from laws import ACTION, BODY_LAWS, CHIRAL, FLAT, LIFT, SIDED, Law, shaken
 from torch import nn
 
-from models.contract.body_task import PoseForecast, PoseLift
 from models.contract.symmetry import violation
-from models.contract.task import Task, check_inputs, check_outputs, moves
+from models.contract.task import PoseForecast, PoseLift, Task, check_inputs, check_outputs, moves
 from models.layers.chiral import ChiralBatchNorm
 from models.layers.chiral_spec import Spec
 from models.layers.degrees import frozen

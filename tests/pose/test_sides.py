@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.contract.body_task import ActionRecognition, of_joints
+from models.contract.task import ActionRecognition, mirror_of
 from models.pose.ends import pairs
 from models.pose.recogniser import Recogniser, RecogniserConfig
 from training.tasks.bodies.action_data import ActionBatches, ActionData
@@ -93,7 +93,7 @@ def test_a_recogniser_that_is_told_so_tells_left_from_right_in_clips_it_has_not_
 
 def test_a_mirrored_clip_has_the_exchanged_logits(batches: ActionBatches, trained: dict[str, Recogniser]):
     clips, _ = unseen(batches)
-    images = of_joints("bandai-21").of(clips)
+    images = mirror_of("bandai-21").of(clips)
     straight, image = answers(trained["sided"], clips), answers(trained["sided"], images)
     np.testing.assert_allclose(image, straight[:, [1, 0, 3, 2]], atol=1e-5)
     double: Any = nn.Module.double(trained["sided"])
@@ -109,7 +109,7 @@ def test_one_that_is_not_told_cannot_tell_a_clip_from_its_mirror_image(
     batches: ActionBatches, trained: dict[str, Recogniser]
 ):
     clips, labels = unseen(batches)
-    images, swapped = of_joints("bandai-21").of(clips), np.array(batches.clips.class_mirror)[labels]
+    images, swapped = mirror_of("bandai-21").of(clips), np.array(batches.clips.class_mirror)[labels]
     network = trained["invariant"]
     straight, image = answers(network, clips), answers(network, images)
     np.testing.assert_allclose(image, straight, atol=1e-5)
@@ -124,7 +124,7 @@ def test_a_clip_and_its_image_are_both_known_to_one_that_is_told(
     batches: ActionBatches, trained: dict[str, Recogniser]
 ):
     clips, labels = unseen(batches)
-    images, swapped = of_joints("bandai-21").of(clips), np.array(batches.clips.class_mirror)[labels]
+    images, swapped = mirror_of("bandai-21").of(clips), np.array(batches.clips.class_mirror)[labels]
     found, of_images = (answers(trained["sided"], x).argmax(axis=1) for x in (clips, images))
     np.testing.assert_array_equal(found == labels, of_images == swapped)
     assert ((found % 2 == labels % 2) & (of_images % 2 == swapped % 2)).mean() > 0.9

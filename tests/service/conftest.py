@@ -14,10 +14,9 @@ from clouds import bumpy_cloud, inputs_of
 from fastapi.testclient import TestClient
 from onnx import TensorProto, helper, numpy_helper
 
-from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
 from models.contract.bundle import BundleMeta, Measurement, TrainingSource, write_bundle
 from models.contract.runtime import onnxruntime
-from models.contract.task import FaceLandmarks, HandForecast, Task
+from models.contract.task import ActionRecognition, FaceLandmarks, HandForecast, PoseForecast, PoseLift, Task
 from models.skeletons.body import get_body_order
 from models.skeletons.face import FACE68
 from service.app import create_app

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from models.contract.body_task import ActionRecognition, PoseForecast
+from models.contract.task import ActionRecognition, PoseForecast
 from models.motion.bodies import about_y
 from models.skeletons.body import BODIES, get_body_order, mirrored
 from service.app import create_app

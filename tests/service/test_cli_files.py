@@ -206,7 +206,7 @@ CLIPS: dict[str, tuple[dict[str, object], list[object], str]] = {  # arrays, opt
     "objects": ({"past": np.array([None]), "fps": 30}, [], "cannot be read"),
     "two axes": ({"past": PAST[0], "fps": 30}, [], "(frames, joints, 3); came (42, 3)"),
     "two lengths": ({"left": PAST[:, :21], "right": PAST[1:, 21:], "fps": 30}, [], "one shape"),
-    "an unknown order": ({"past": PAST, "fps": 30}, ["--joints", "octopus"], "no joint order 'octopus'"),
+    "an unknown order": ({"past": PAST, "fps": 30}, ["--joints", "octopus"], "got 'octopus'"),
     "a unit that is none": ({"past": PAST, "fps": 30, "units": "km"}, [], "/units"),
     "too short": ({"past": PAST[:5], "fps": 30}, [], "at least 30 frames"),
     "an infinity": ({"past": np.where(PAST[5, 5, 0] == PAST, np.inf, PAST), "fps": 30}, [], "not a finite number"),

@@ -78,7 +78,7 @@ JSON_ERRORS: dict[str, tuple[object, str, str]] = {  # the body, the kind of pro
     "gone": ({**BASE, "past": [*GOOD[:-1], None]}, "gap-too-long", "missing at the last frame"),
     "left gone": ({**BASE, "left": [*GOOD[:-1], None], "right": GOOD}, "gap-too-long", "left hand"),
     "long gap": ({**BASE, "left": GOOD, "right": gap(9, 18)}, "gap-too-long", "between frames 8 and 18"),
-    "never there": ({**BASE, "past": [None] * 30}, "gap-too-long", "no hand is in view"),
+    "never there": ({**BASE, "past": [None] * 30}, "gap-too-long", "expected a visible hand"),
     "joints": ({**BASE, "past": GOOD, "joints": "kinect"}, "unknown-joints", "assembly101, mano, mediapipe"),
     "model": ({**BASE, "past": GOOD, "model": "gpt"}, "unknown-model", "hands-modes, hands-thirty"),
     "no side": ({**BASE, "past": GOOD, "joints": "mano"}, "invalid-request", "hand left or right"),

@@ -9,7 +9,7 @@ from clouds import bumpy_cloud
 
 from models.contract.bundle import read_bundle
 from models.contract.symmetry import random_rotation
-from models.motion.hands import UNITS
+from models.contract.units import UNITS
 from models.scans.cloud import Degenerate, Scan, TooBig
 from models.scans.files import read_scan
 from models.scans.levels import Face, find

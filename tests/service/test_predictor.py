@@ -19,7 +19,7 @@ def test_it_says_what_it_runs_on(predictor):
 
 
 def test_tensors_of_another_shape_are_refused_before_they_reach_the_graph(predictor):
-    with pytest.raises(WrongShape, match=r"hands-thirty takes past of shape \(batch, 30, nodes, 3\)"):
+    with pytest.raises(WrongShape, match=r"hands-thirty: expected past of shape \(batch, 30, nodes, 3\)"):
         predictor.run({"past": np.zeros((1, 29, 21, 3), np.float32)})
 
 

@@ -10,8 +10,8 @@ import httpx2
 import numpy as np
 import pytest
 
-from models.contract.body_task import ActionRecognition
 from models.contract.bundle import META, read_bundle
+from models.contract.task import ActionRecognition
 from models.skeletons.body import get_body_order, mirrored
 
 from .test_bodies import ACTIONS, FORECAST, LIFT, mirror_of

@@ -12,8 +12,8 @@ import torch
 from bodies import ACTIONS, LIFT, of_kind
 from torch import Tensor, nn
 
-from models.contract.body_task import ActionRecognition, PoseForecast
 from models.contract.symmetry import Mirror
+from models.contract.task import ActionRecognition, PoseForecast
 from training.__main__ import main
 from training.catalogue import all_runs, get_run
 from training.engine.benchmark import REPORT, measured

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 import training.tasks.hands.benchmark
-from models.contract.body_task import PoseForecast, PoseLift
 from models.contract.bundle import read_bundle, repeat_example
-from models.contract.task import FaceLandmarks, HandForecast
+from models.contract.task import FaceLandmarks, HandForecast, PoseForecast, PoseLift
 from models.forecast.eqmotion import EqMotionConfig
 from training.__main__ import main
 from training.catalogue import UnknownRun, all_runs, get_run

@@ -8,8 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
-from models.contract.task import FaceLandmarks, HandForecast
+from models.contract.task import ActionRecognition, FaceLandmarks, HandForecast, PoseForecast, PoseLift
 from training.tasks.bodies.action_data import ActionData
 from training.tasks.bodies.forecast_data import PoseForecastData
 from training.tasks.bodies.lift_data import LiftData

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from models.contract.body_task import ActionRecognition
 from models.contract.symmetry import Tensors
+from models.contract.task import ActionRecognition
+from models.contract.units import to_metres
 from models.motion.bodies import (
     box_of,
     boxed,
@@ -16,8 +17,7 @@ from models.motion.bodies import (
     facing,
     shown,
 )
-from models.motion.hands import to_metres
-from models.skeletons.body import body_indices, get_body_order, undefined_joints
+from models.skeletons.body import get_body_order, undefined_joints
 from models.skeletons.skeleton import Skeleton
 from service.http.problems import Problem
 from service.tasks.bodies.keypoints import (
@@ -119,7 +119,7 @@ def _checked(
 
 def _pelvis(person: Keypoints, wanted: Skeleton, who: str) -> Float[np.ndarray, "3"]:
     """Where the person's pelvis is at first. Raises gap-too-long."""
-    track = person.points[:, body_indices(wanted, ("pelvis",))[0]]
+    track = person.points[:, wanted.indices(("pelvis",))[0]]
     known = np.flatnonzero(np.isfinite(track).all(axis=-1))
     if not len(known):
         detail = f"{who} sees people from where their pelvis is at first, and neither it nor both hips are ever seen"

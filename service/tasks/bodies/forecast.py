@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from models.contract.body_task import PoseForecast
 from models.contract.symmetry import Tensors
+from models.contract.task import PoseForecast
 from models.motion.bodies import box_of, boxed, shown
 from models.motion.hands import future_to_fps
 from models.skeletons.body import (

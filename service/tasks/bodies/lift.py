@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from models.contract.body_task import PoseLift
 from models.contract.symmetry import Tensors
+from models.contract.task import PoseLift
 from models.motion.bodies import (
     edge_padded,
     normalise,

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from jaxtyping import Float, Int
 
-from models.contract.body_task import MOST_FRAMES
+from models.contract.task import MAX_FRAMES
 from service.http.negotiation import JSON, MSGPACK, NPY, typed
 from service.http.problems import Problem
 from service.tasks.arrays import Shape, msgpack_bytes, npy_bytes, read_npy, refuse_parameters, shaped
@@ -133,8 +133,8 @@ def encode(answer: dict[str, Any], media: str, dtype: str) -> tuple[bytes, dict[
 
 def _limited(asked: BodiesAsked[Options]) -> BodiesAsked[Options]:
     frames = sum(len(clip.values) for clip in asked.clips)
-    if frames > MOST_FRAMES:
-        raise Problem("too-many-frames", f"at most {MOST_FRAMES} frames are taken in a request; {frames} came")
+    if frames > MAX_FRAMES:
+        raise Problem("too-many-frames", f"at most {MAX_FRAMES} frames are taken in a request; {frames} came")
     return asked
 
 

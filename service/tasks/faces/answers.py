@@ -8,7 +8,7 @@ import orjson
 from jaxtyping import Float
 
 from models.contract.bundle import Bundle, BundleMeta
-from models.motion.hands import to_metres
+from models.contract.units import to_metres
 from models.scans.cloud import (
     interpolate,
     interpolation,

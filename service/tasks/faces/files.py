@@ -10,8 +10,8 @@ from typing import Literal
 
 from models.contract.bundle import Bundle
 from models.contract.task import FaceLandmarks
-from models.motion.hands import to_metres
-from models.pictures import face as face_pictures
+from models.contract.units import to_metres
+from models.pictures.faces import draw_face
 from models.scans.cloud import Scan
 from models.scans.files import read_scan
 from models.scans.levels import Face, find
@@ -141,7 +141,7 @@ def csv_bytes(question: faces.Question, face: Face) -> bytes:
 
 def draw(path: Path, scan: Scan, question: faces.Question, face: Face, task: FaceLandmarks, title: str) -> None:
     """The picture of what was found."""
-    face_pictures.face(
+    draw_face(
         scan.points * to_metres(question.unit),
         face.landmarks,
         path,

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from models.contract.bundle import BundleMeta
 from models.contract.task import FaceLandmarks
-from models.motion.hands import UNITS, to_metres
+from models.contract.units import UNITS, to_metres
 from models.scans.cloud import (
     Scan,
     TooBig,

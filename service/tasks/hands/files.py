@@ -12,7 +12,7 @@ import orjson
 
 from models.contract.bundle import Bundle
 from models.contract.task import HandForecast
-from models.pictures import hands as hand_pictures
+from models.pictures.hands import draw_hands
 from service.http import negotiation
 from service.inference.model import expected_error
 from service.inference.predictor import Predictor
@@ -109,9 +109,7 @@ def forecast(
     }
     if picture is not None:
         past = question.past.joints
-        hand_pictures.strip(
-            past.reshape(len(past), -1, 3), None, future[0].astype(float), meta.task.fps, picture, title
-        )
+        draw_hands(past.reshape(len(past), -1, 3), None, future[0].astype(float), meta.task.fps, picture, title)
     return answer
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from models.contract.task import HandForecast
+from models.contract.units import to_metres
 from models.motion.hands import (
     SNAP_S,
     HandClip,
     Past,
     future_to_fps,
     past_window,
-    to_metres,
 )
 from models.skeletons.hand import ASSEMBLY101, carried_joints, carry, convert, get_hand_order
 from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UnknownOrder

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from models.motion.bodies import box_of, boxed, facing
-from models.skeletons.body import body_indices
 from models.skeletons.skeleton import Skeleton
 from training.data.splits import Split
 from training.tasks.bodies.clips import BodyClip, class_mirror, seen_points
@@ -57,7 +56,7 @@ def actions_of(clips: Sequence[BodyClip], *, turned: bool = False) -> ActionSet:
         if points.shape[-1] == 2:
             points = boxed(points, box_of(points))
         else:
-            pelvis = body_indices(clips[i].skeleton, ("pelvis",))[0]
+            pelvis = clips[i].skeleton.indices(("pelvis",))[0]
             points = points - points[0, pelvis]
             points = facing(points, clips[i].skeleton) if turned else points
         return points[None], clips[i].confidence[None]

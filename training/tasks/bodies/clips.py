@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.skeletons.body import body_indices
 from models.skeletons.skeleton import Skeleton
 from training.data.reading import MAX_BYTES
 from training.data.splits import Split
@@ -73,7 +72,7 @@ def handedness(
     """
     end = "toe" if "left_toe" in skeleton.joints else "foot"
     names = ("left_hip", "right_hip", "left_ankle", "right_ankle", f"left_{end}", f"right_{end}")
-    left_hip, right_hip, *feet = (points[:, i] for i in body_indices(skeleton, names))
+    left_hip, right_hip, *feet = (points[:, i] for i in skeleton.indices(names))
     forward = feet[2] - feet[0] + feet[3] - feet[1]
     agreement = ((left_hip - right_hip) * np.cross(np.array(up, dtype=points.dtype), forward)).sum(axis=-1)
     known = np.isfinite(agreement)

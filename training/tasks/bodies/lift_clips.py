@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from models.motion.bodies import normalise, resampled
-from models.skeletons.body import body_indices, convert_body, convert_confidence
+from models.skeletons.body import convert_body, convert_confidence
 from models.skeletons.skeleton import Skeleton
 from training.data.splits import Split
 from training.tasks.bodies.clips import BodyClip, confidence_of
@@ -50,7 +50,7 @@ def projected(clip: BodyClip, camera: Camera, seen: Skeleton, skeleton: Skeleton
 
     Joints that the motion's own order cannot give are missing, on either side.
     """
-    pelvis = body_indices(clip.skeleton, ("pelvis",))[0]
+    pelvis = clip.skeleton.indices(("pelvis",))[0]
     points = on_the_spot(clip.points.astype(np.float64), pelvis)
     points = to_camera(resampled(points, clip.fps, fps or clip.fps), camera)
     visible = convert_body(points, clip.skeleton, seen, partial=True)
@@ -118,5 +118,5 @@ def in_order(clip: LiftClip, seen: Skeleton, skeleton: Skeleton) -> LiftClip:
 
 def from_pelvis(points: Float[np.ndarray, "frames joints 3"], skeleton: Skeleton) -> Targets:
     """Positions relative to the pelvis, float32."""
-    pelvis = body_indices(skeleton, ("pelvis",))[0]
+    pelvis = skeleton.indices(("pelvis",))[0]
     return (points - points[:, pelvis : pelvis + 1]).astype(np.float32)

@@ -12,7 +12,7 @@ from models.pictures.bodies import (
     FRONT,
     SIDE,
     View,
-    bodies,
+    draw_bodies,
     moments,
 )
 from training.data.licences import source_of
@@ -129,7 +129,7 @@ def _draw_lifted(network: nn.Module, batches: LiftBatches, folder: Path, split: 
             views.append(View(name, {layer: (clip.skeleton, x[..., axes]) for layer, x in both.items()}))
         wrong = 1000 * np.nanmean(np.linalg.norm(poses[at] - clip.targets[at], axis=-1), axis=-1)
         captions = [f"{t / clip.fps:.1f} s: {error:.0f} mm" for t, error in zip(at, wrong, strict=True)]
-        bodies(
+        draw_bodies(
             views, captions, folder / f"{split}-{source}.png", f"{source}, {clip.subject} {clip.label}, {clip.camera}"
         )
 
@@ -152,7 +152,9 @@ def _draw_forecast(
         found, at_frames = answers(network, inputs["past"])[0], moments(task_steps)
         true = np.where(future[0, :, :, 2:] > 0, future[0, :, :, :2], np.nan)
         layers = {"true": (batches.skeleton, true[at_frames]), "network": (batches.skeleton, found[at_frames])}
-        bodies([View("seen", layers)], [f"step {t + 1}" for t in at_frames], folder / f"{split}-{source}.png", source)
+        draw_bodies(
+            [View("seen", layers)], [f"step {t + 1}" for t in at_frames], folder / f"{split}-{source}.png", source
+        )
 
 
 STUDY = Study(show, facts)

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.motion.hands import to_metres
+from models.contract.units import to_metres
 from models.scans.cloud import BadCloud
 from models.scans.files import read_scan
 from models.skeletons.face import FACE68

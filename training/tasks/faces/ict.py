@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from models.motion.hands import to_metres
+from models.contract.units import to_metres
 
 Split = Literal["train", "validation", "test"]
 SEEDS: dict[Split, range] = {  # of identities: no identity is in two splits

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from models.motion.hands import to_metres
+from models.contract.units import to_metres
 from models.scans.files import read_scan
 from models.skeletons.face import FACE68
 

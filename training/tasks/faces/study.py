@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from models.pictures.face import face
+from models.pictures.faces import draw_face
 from training.engine.export import Facts
 from training.engine.run import Run
 from training.engine.study import MeasuredSplit, Study
@@ -54,7 +54,7 @@ def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path
     report.write(folder / f"{split}-errors.json")
     for source, faces in faces_of.items():
         shown = median_face(faces)
-        face(
+        draw_face(
             shown.points,
             shown.found.landmarks,
             folder / f"{split}-{source.replace(', ', '-')}.png",

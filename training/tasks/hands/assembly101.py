@@ -23,7 +23,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from models.motion.hands import HandClip, to_metres
+from models.contract.units import to_metres
+from models.motion.hands import HandClip
 from models.skeletons.hand import ASSEMBLY101
 from models.skeletons.skeleton import LEFT_RIGHT
 from training.data.recordings import Recording

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.motion.hands import clip_of, to_metres
+from models.contract.units import to_metres
+from models.motion.hands import clip_of
 from training.data.recordings import Recording
 
 KEYS = ("joints", "valid", "timestamp", "seq_start", "seq_name", "label")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from models.pictures.hands import strip
+from models.pictures.hands import draw_hands
 from training.data.licences import source_of
 from training.engine.export import Facts
 from training.engine.run import Run
@@ -34,7 +34,7 @@ def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path
     for source, hands in report.groups():
         past, true = _middle_window(batches, split, hands, (source,))
         picture = folder / f"{split}-{source}-{hands}.png"
-        strip(past[0], true[0], forecast(network, past)[0], run.task.fps, picture)
+        draw_hands(past[0], true[0], forecast(network, past)[0], run.task.fps, picture)
     return f"{table(report, [*BASELINES, run.name])}\n\n{detail(report, run.name)}"
 
 

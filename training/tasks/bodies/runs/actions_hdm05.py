@@ -5,7 +5,7 @@
 Some classes name a side, but none its opposite: HDM05's subset has no mirror pairs, and a mirrored clip is of the same class.
 """
 
-from models.contract.body_task import ActionRecognition
+from models.contract.task import ActionRecognition
 from models.pose.ends import pairs
 from models.pose.recogniser import RecogniserConfig
 from training.tasks.bodies.action_data import ActionData

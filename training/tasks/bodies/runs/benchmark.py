@@ -10,7 +10,7 @@ licence that allows weights to ship, so none of these does.
 from dataclasses import dataclass
 from typing import Any
 
-from models.contract.body_task import ActionRecognition, PoseForecast, PoseLift
+from models.contract.task import ActionRecognition, PoseForecast, PoseLift
 from models.pose.ends import pairs
 from models.pose.forecaster import ForecasterConfig
 from models.pose.lifter import LifterConfig

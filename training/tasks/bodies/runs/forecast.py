@@ -3,7 +3,7 @@
 python -m training run poses-forecast && python -m training export poses-forecast        about 10 minutes of one CPU core
 """
 
-from models.contract.body_task import PoseForecast
+from models.contract.task import PoseForecast
 from models.pose.ends import pairs
 from models.pose.forecaster import ForecasterConfig
 from training.tasks.bodies.batches import BodyAugmentation

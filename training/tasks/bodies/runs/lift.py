@@ -6,7 +6,7 @@ Keypoints are seen as Human3.6M, COCO and OpenPose orders have them, with noise,
 a camera in use are not the virtual ones of the training data.
 """
 
-from models.contract.body_task import PoseLift
+from models.contract.task import PoseLift
 from models.pose.ends import pairs
 from models.pose.lifter import LifterConfig
 from training.tasks.bodies.batches import BodyAugmentation

@@ -9,7 +9,7 @@ frames.
 
 from typing import Any
 
-from models.contract.body_task import ActionRecognition, PoseLift
+from models.contract.task import ActionRecognition, PoseLift
 from models.layers.chiral_spec import Spec
 from models.pose.ends import pairs
 from models.pose.lifter import LifterConfig

@@ -30,25 +30,28 @@ def test_one_hand_and_two_in_any_batch_are_taken(batch: int, nodes: int):
 
 
 @pytest.mark.parametrize(
-    ("tensors", "said"),
+    ("tensors", "message"),
     [
-        (past(1, 9, 42, 3), r"it takes past of shape \(batch, 10, nodes, 3\), not \(1, 9, 42, 3\)"),
-        (past(1, 10, 42, 2), r"not \(1, 10, 42, 2\)"),
-        (past(10, 42, 3), r"\(batch, 10, nodes, 3\), not \(10, 42, 3\)"),
-        (past(1, 10, 26, 3), "with 21 or 42 nodes, not 26"),
-        (past(1, 10, 42, 3, dtype=np.float64), "in float32, not float64"),
-        ({"present": np.zeros(1, np.float32)}, r"it takes \['past'\], not \['present'\]"),
-        ({}, r"it takes \['past'\], not \[\]"),
-        (past(1, 10, 42, 3) | {"more": np.zeros(1, np.float32)}, r"not \['more', 'past'\]"),
+        (past(1, 9, 42, 3), r"the input of it: expected past of shape \(batch, 10, nodes, 3\), got \(1, 9, 42, 3\)"),
+        (past(1, 10, 42, 2), r"got \(1, 10, 42, 2\)"),
+        (past(10, 42, 3), r"\(batch, 10, nodes, 3\), got \(10, 42, 3\)"),
+        (past(1, 10, 26, 3), "with 21 or 42 nodes, got 26"),
+        (past(1, 10, 42, 3, dtype=np.float64), "in float32, got float64"),
+        ({"present": np.zeros(1, np.float32)}, r"expected tensors \['past'\], got \['present'\]"),
+        ({}, r"expected tensors \['past'\], got \[\]"),
+        (past(1, 10, 42, 3) | {"more": np.zeros(1, np.float32)}, r"got \['more', 'past'\]"),
     ],
 )
-def test_anything_else_is_refused_with_what_was_wanted_and_what_came(tensors: dict[str, np.ndarray], said: str):
-    with pytest.raises(WrongShape, match=said):
+def test_anything_else_is_refused_with_what_was_wanted_and_what_came(tensors: dict[str, np.ndarray], message: str):
+    with pytest.raises(WrongShape, match=message):
         check_inputs(TASK, tensors, "it")
 
 
 def test_outputs_are_held_to_their_own_shapes():
-    with pytest.raises(WrongShape, match=r"it gives future of shape \(batch, 2, 5, nodes, 3\), not \(1, 1, 5, 42, 3\)"):
+    with pytest.raises(
+        WrongShape,
+        match=r"the output of it: expected future of shape \(batch, 2, 5, nodes, 3\), got \(1, 1, 5, 42, 3\)",
+    ):
         check_outputs(TASK, {"future": np.zeros((1, 1, 5, 42, 3), np.float32)}, "it")
 
 

@@ -49,11 +49,11 @@ def test_a_task_says_its_tensors_and_how_they_move():
 
 def test_indices_are_whole_numbers_and_points_are_not():
     check_inputs(TASK, inputs(), "it")
-    with pytest.raises(WrongShape, match=r"neighbours of shape \(batch, 130, 8\) in int64, not int32"):
+    with pytest.raises(WrongShape, match=r"neighbours of shape \(batch, 130, 8\) in int64, got int32"):
         check_inputs(TASK, inputs(neighbours=np.zeros((2, 130, 8), np.int32)), "it")
-    with pytest.raises(WrongShape, match=r"points of shape .* in float64, not float32"):
+    with pytest.raises(WrongShape, match=r"points of shape .* in float64, got float32"):
         check_inputs(TASK, inputs(points=np.zeros((2, 100, 3), np.float32)), "it")
-    with pytest.raises(WrongShape, match="batch is 2 elsewhere and 1 here"):
+    with pytest.raises(WrongShape, match="with one size of batch throughout, got 2 and 1"):
         check_inputs(TASK, inputs(parents=np.zeros((1, 100, 3), np.int64)), "it")
 
 

@@ -15,7 +15,7 @@ from models.pictures.bodies import (
     MOMENTS,
     SIDE,
     View,
-    bodies,
+    draw_bodies,
     moments,
 )
 from models.pictures.page import UnknownFormat
@@ -65,7 +65,7 @@ def picture_at(path: Path) -> np.ndarray:
 
 def test_a_row_a_view_and_a_column_a_moment_with_one_legend(tmp_path: Path, drawn: list[Any]):
     views = [View("seen", {"keypoints": (COCO, keypoints())}), *both(standing())]
-    bodies(views, ["0 s", "1 s", "2 s"], tmp_path / "b.png", "somebody")
+    draw_bodies(views, ["0 s", "1 s", "2 s"], tmp_path / "b.png", "somebody")
     (figure,) = drawn
     panels = figure.axes
     assert len(panels) == 9
@@ -84,7 +84,7 @@ def test_a_row_a_view_and_a_column_a_moment_with_one_legend(tmp_path: Path, draw
 
 
 def test_heads_are_above_feet_and_all_joints_are_in_their_panel(tmp_path: Path, drawn: list[Any]):
-    bodies(both(standing()), ["a", "b", "c"], tmp_path / "b.png")
+    draw_bodies(both(standing()), ["a", "b", "c"], tmp_path / "b.png")
     for panel in drawn[0].axes:
         (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
         assert left < right
@@ -97,7 +97,7 @@ def test_heads_are_above_feet_and_all_joints_are_in_their_panel(tmp_path: Path, 
 def test_a_pose_that_is_far_off_is_on_the_page_too(tmp_path: Path, drawn: list[Any]):
     poses = standing(2)[..., FRONT]
     layers = {"true": (H36M, poses), "network": (H36M, poses + np.array([3.0, 0]))}
-    bodies([View("front", layers)], ["a", "b"], tmp_path / "b.png")
+    draw_bodies([View("front", layers)], ["a", "b"], tmp_path / "b.png")
     for panel in drawn[0].axes:
         left, right = panel.get_xlim()
         assert all(left <= line.get_xdata().min() <= line.get_xdata().max() <= right for line in panel.lines)
@@ -105,7 +105,7 @@ def test_a_pose_that_is_far_off_is_on_the_page_too(tmp_path: Path, drawn: list[A
 
 def test_a_row_has_one_scale_and_another_its_own(tmp_path: Path, drawn: list[Any]):
     small = keypoints() * np.array([[[0.1]], [[1.0]], [[0.3]]])
-    bodies([View("seen", {"past": (COCO, small)}), *both(standing())], ["a", "b", "c"], tmp_path / "b.png")
+    draw_bodies([View("seen", {"past": (COCO, small)}), *both(standing())], ["a", "b", "c"], tmp_path / "b.png")
     spans = np.array([[np.ptp(panel.get_xlim()), np.ptp(panel.get_ylim())] for panel in drawn[0].axes])
     rows = spans.reshape(3, 3, 2)
     np.testing.assert_allclose(rows, rows[:, :1, :1].repeat(3, axis=1).repeat(2, axis=2))  # x and y alike
@@ -113,7 +113,7 @@ def test_a_row_has_one_scale_and_another_its_own(tmp_path: Path, drawn: list[Any
 
 
 def test_the_right_side_of_a_body_is_dashed(tmp_path: Path, drawn: list[Any]):
-    bodies([View("front", {"true": (H36M, standing(1)[..., FRONT])})], ["a"], tmp_path / "b.png")
+    draw_bodies([View("front", {"true": (H36M, standing(1)[..., FRONT])})], ["a"], tmp_path / "b.png")
     (panel,) = drawn[0].axes
     x = np.array([line.get_xdata().mean() for line in panel.lines])
     dashed = np.array([line.get_linestyle() == "--" for line in panel.lines])
@@ -125,7 +125,7 @@ def test_the_right_side_of_a_body_is_dashed(tmp_path: Path, drawn: list[Any]):
 def test_a_joint_that_is_missing_leaves_a_gap(tmp_path: Path, drawn: list[Any]):
     poses = standing(2)[..., FRONT]
     poses[0, H36M.joints.index("left_wrist")] = np.nan
-    bodies([View("front", {"true": (H36M, poses)})], ["a", "b"], tmp_path / "b.png")
+    draw_bodies([View("front", {"true": (H36M, poses)})], ["a", "b"], tmp_path / "b.png")
     gaps = [sum(bool(np.isnan(line.get_xdata()).any()) for line in panel.lines) for panel in drawn[0].axes]
     assert gaps == [1, 0]
 
@@ -135,7 +135,7 @@ def test_a_moment_at_which_nothing_is_seen_is_drawn_without(tmp_path: Path, draw
     poses = standing(3)[..., FRONT]
     layers = {"network": (H36M, poses.copy())} if other else {}
     poses[1] = np.nan
-    bodies([View("front", {"true": (H36M, poses), **layers})], ["a", "b", "c"], tmp_path / "b.png")
+    draw_bodies([View("front", {"true": (H36M, poses), **layers})], ["a", "b", "c"], tmp_path / "b.png")
     widths = [np.ptp(panel.get_xlim()) for panel in drawn[0].axes]
     assert np.isfinite(widths).all()
     assert widths == pytest.approx([widths[0]] * 3)
@@ -146,21 +146,21 @@ def test_a_moment_at_which_nothing_is_seen_is_drawn_without(tmp_path: Path, draw
 
 def test_nothing_at_all_makes_a_picture_all_the_same(tmp_path: Path):
     nothing = np.full((2, 17, 2), np.nan)
-    bodies([View("front", {"true": (H36M, nothing)})], ["a", "b"], tmp_path / "b.png")
+    draw_bodies([View("front", {"true": (H36M, nothing)})], ["a", "b"], tmp_path / "b.png")
     assert (tmp_path / "b.png").stat().st_size > 1000
-    bodies([View("front", {"true": (H36M, np.zeros((2, 17, 2)))})], ["a", "b"], tmp_path / "point.png")
+    draw_bodies([View("front", {"true": (H36M, np.zeros((2, 17, 2)))})], ["a", "b"], tmp_path / "point.png")
     assert (tmp_path / "point.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("suffix", [".pdf", ".svg"])
 def test_pictures_come_in_every_format(tmp_path: Path, suffix: str):
-    bodies(both(standing(1)), ["a"], tmp_path / f"b{suffix}")
+    draw_bodies(both(standing(1)), ["a"], tmp_path / f"b{suffix}")
     assert (tmp_path / f"b{suffix}").stat().st_size > 2000
 
 
 def test_another_format_is_refused_before_anything_is_drawn(tmp_path: Path):
     with pytest.raises(UnknownFormat, match=r"\.png.*b\.gif"):
-        bodies([], [], tmp_path / "b.gif")
+        draw_bodies([], [], tmp_path / "b.gif")
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5, 6, 7, 100, 971])

@@ -101,9 +101,9 @@ def test_a_bundle_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_example_that_is_not_of_the_task_is_not_written(tmp_path: Path):
-    with pytest.raises(WrongShape, match="the example of hands-made-up takes past"):
+    with pytest.raises(WrongShape, match="the input of the example of hands-made-up: expected past"):
         write_bundle(tmp_path / "b", meta(), b"", {"past": INPUTS["past"][:, 1:]}, OUTPUTS)
-    with pytest.raises(WrongShape, match="the example of hands-made-up gives future"):
+    with pytest.raises(WrongShape, match="the output of the example of hands-made-up: expected future"):
         write_bundle(tmp_path / "b", meta(), b"", INPUTS, {"future": OUTPUTS["future"].astype(np.float64)})
     assert list(tmp_path.iterdir()) == []
 
@@ -133,7 +133,7 @@ def tampered(bundle: Bundle, change: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda c: c["files"].pop(MODEL), f"lists no {MODEL}"),
         (lambda c: c["files"].pop(EXAMPLE), f"lists no {EXAMPLE}"),
@@ -145,8 +145,8 @@ def tampered(bundle: Bundle, change: Any) -> Path:
         (lambda c: c["files"][MODEL].update(sha256="0" * 64), "its checksum differs"),
     ],
 )
-def test_metadata_that_does_not_describe_the_folder_is_refused(bundle: Bundle, change: Any, said: str):
-    with pytest.raises(BadBundle, match=said):
+def test_metadata_that_does_not_describe_the_folder_is_refused(bundle: Bundle, change: Any, message: str):
+    with pytest.raises(BadBundle, match=message):
         read_bundle(tampered(bundle, change))
 
 
@@ -157,7 +157,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path):
     with pytest.raises(BadBundle, match="not a bundle of format 1"):
         read_bundle(tmp_path)
     (tmp_path / META).write_bytes(b" " * (MAX_META_BYTES + 1))
-    with pytest.raises(BadBundle, match=f"more than {MAX_META_BYTES}"):
+    with pytest.raises(BadBundle, match=f"at most {MAX_META_BYTES} bytes, got {MAX_META_BYTES + 1}"):
         read_bundle(tmp_path)
 
 

@@ -78,7 +78,7 @@ def test_a_mirror_turns_each_joint_of_the_pair_into_the_same_joint_of_the_other_
 
 def test_an_unknown_order_is_answered_with_those_there_are():
     assert get_hand_order("openxr") is HANDS["openxr"]
-    with pytest.raises(UnknownOrder, match=r"'manus'.*assembly101, mano, mediapipe, openxr, leap"):
+    with pytest.raises(UnknownOrder, match=r"one of assembly101, mano, mediapipe, openxr, leap, got 'manus'"):
         get_hand_order("manus")
 
 
@@ -121,12 +121,12 @@ def test_every_tracker_becomes_assembly101_joint_by_joint(source: Skeleton, hand
     ],
 )
 def test_a_joint_that_cannot_be_had_is_named(source: str, target: str, missing: str):
-    with pytest.raises(UndefinedJoint, match=f"{source} hands have no {missing}"):
+    with pytest.raises(UndefinedJoint, match=f"{target} hands need {missing}.*, which {source} hands do not have"):
         convert(some_hand(HANDS[source]), HANDS[source], HANDS[target], "left")
 
 
 def test_points_of_another_order_are_refused():
-    with pytest.raises(WrongJoints, match=r"mano hands are points \(\.\.\., 21, 3\), not \(3, 26, 3\)"):
+    with pytest.raises(WrongJoints, match=r"expected mano points of shape \(\.\.\., 21, 3\), got \(3, 26, 3\)"):
         convert(some_hand(HANDS["openxr"]), MANO, ASSEMBLY101, "left")
     with pytest.raises(WrongJoints, match="leap"):
         carry(some_hand(MANO)[0], some_hand(ASSEMBLY101), HANDS["leap"])

@@ -1,0 +1,44 @@
+"""Tests of pictures of hand motion."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawings import must_fit, must_show_something, picture_at
+from laws import hand_motion
+
+from models.pictures import hands
+from models.pictures.hands import draw_hands
+from models.pictures.page import SHADOW
+
+
+@pytest.mark.parametrize("nodes", [21, 42])
+@pytest.mark.parametrize("known", [True, False], ids=["with the true future", "forecast alone"])
+def test_a_strip_of_skeletons_is_drawn_for_one_hand_and_for_two(nodes: int, known: bool, tmp_path: Path):
+    clip = hand_motion(20, nodes, batch=1)[0]
+    path = tmp_path / "strip.png"
+    draw_hands(clip[:10], clip[10:] if known else None, np.repeat(clip[9:10], 10, axis=0), 30.0, path, title="a clip")
+    must_show_something(path, colours=10)
+    must_fit(picture_at(path))
+
+
+def test_every_moment_of_a_strip_has_the_same_scale_and_shows_whole_hands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    drawn = []
+    monkeypatch.setattr(hands, "save", lambda figure, path: drawn.append(figure))
+    clip = hand_motion(20, 42, batch=1)[0]
+    clip += np.linspace(0, 1, 20)[:, None, None] * [1.0, 0.5, 0.0]  # a metre away at the end
+    draw_hands(clip[:10], clip[10:], clip[10:] + 0.01, 30.0, tmp_path / "strip.png")
+    moments = [panel for panel in drawn[0].axes if panel.get_title()]
+    assert len(moments) == 8
+    assert [panel.get_title() for panel in moments][:4] == ["-300 ms", "-167 ms", "0 ms", "+33 ms: 17 mm"]
+    spans = np.array([[np.ptp(panel.get_xlim()), np.ptp(panel.get_ylim())] for panel in moments])
+    np.testing.assert_allclose(spans, spans[:1].repeat(8, axis=0))
+    for panel in moments:
+        for line in panel.lines:
+            if line.get_color() == SHADOW:
+                continue
+            (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
+            assert left <= line.get_xdata().min() <= line.get_xdata().max() <= right
+            assert low <= line.get_ydata().min() <= line.get_ydata().max() <= high
