@@ -1,51 +1,50 @@
-"""What jobs leave on disk: <root>/<job>/<attempt>/, a folder an attempt, so that no attempt writes into another's.
+"""Artifacts of jobs: one folder an attempt, <root>/<job>/<attempt>/, so that no attempt writes into another's.
 
-A new attempt begins with a copy of the one before: what that one may still be writing, if it is not as dead as it seems,
-is then nobody's business any more.
+A new attempt starts from a copy of the previous one's checkpoints, so a previous attempt that is still writing cannot disturb it.
 """
 
 import shutil
 from pathlib import Path
 
 LINES = ".jsonl"
-SKIPPED = "events.out.tfevents"  # what TensorBoard reads is drawn anew; the curve is in history.jsonl
-FIRST = (
-    "last.ckpt"  # copied before the others: a best.ckpt newer than it is reached again, an older one would be missed
-)
+SKIPPED = "events.out.tfevents"  # TensorBoard's files; the same values are in history.jsonl
+# Copied before the others: training reaches a best.ckpt that is newer than last.ckpt again, but never one that is older.
+FIRST = "last.ckpt"
 
 
 def folder_of(root: Path, job: str, attempt: int) -> Path:
+    """Return the folder of an attempt, which may not exist."""
     return root / job / str(attempt)
 
 
 def begin(root: Path, job: str, attempt: int) -> Path:
-    """The folder of a new attempt, with what the last one before it left: there whole, or not at all."""
+    """Create the folder of a new attempt with a copy of the previous attempt's runs, completely or not at all."""
     folder = folder_of(root, job, attempt)
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    before = max((number for number in _attempts(root / job) if number < attempt), default=None)
-    if before is not None:
-        _copy(folder_of(root, job, before) / "runs", part / "runs")
+    previous = max((number for number in _attempts(root / job) if number < attempt), default=None)
+    if previous is not None:
+        _copy(folder_of(root, job, previous) / "runs", part / "runs")
     part.rename(folder)
     return folder
 
 
-def forget_before(root: Path, job: str, attempt: int) -> None:
-    """Remove what earlier attempts left."""
+def remove_before(root: Path, job: str, attempt: int) -> None:
+    """Delete the folders of earlier attempts."""
     for number in _attempts(root / job):
         if number < attempt:
             shutil.rmtree(folder_of(root, job, number), ignore_errors=True)
 
 
 def files(root: Path, job: str, attempt: int) -> dict[str, Path]:
-    """What an attempt has made, by name: files that are whole, inside its folder, and no links."""
+    """Return the complete files of an attempt by their relative path, without links and files that are being written."""
     folder = folder_of(root, job, attempt)
-    found = {}
+    files_by_name = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink() and path.suffix != ".part":
-            found[path.relative_to(folder).as_posix()] = path
-    return found
+            files_by_name[path.relative_to(folder).as_posix()] = path
+    return files_by_name
 
 
 def _attempts(folder: Path) -> list[int]:
@@ -57,11 +56,11 @@ def _attempts(folder: Path) -> list[int]:
 def _copy(source: Path, target: Path) -> None:
     if not source.is_dir():
         return
-    wanted = [path for path in source.rglob("*") if path.is_file() and not path.name.startswith(SKIPPED)]
-    for path in sorted(wanted, key=lambda path: (path.parent, path.name != FIRST, path.name)):
+    paths = [path for path in source.rglob("*") if path.is_file() and not path.name.startswith(SKIPPED)]
+    for path in sorted(paths, key=lambda path: (path.parent, path.name != FIRST, path.name)):
         if path.suffix != ".part":
             copy = target / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
-            if path.suffix == LINES:  # a full disk, or a writer that is not dead, may leave half a line at its end
+            if path.suffix == LINES:  # a full disk or a concurrent writer may leave an incomplete last line
                 copy.write_text("".join(line for line in copy.read_text().splitlines(True) if line.endswith("\n")))

@@ -1,7 +1,7 @@
-"""The database behind the jobs: SQLite in WAL mode by default, PostgreSQL by URL, brought up to date when it is opened.
+"""The database behind the jobs: SQLite in WAL mode by default, PostgreSQL by URL. Opening it runs the migrations.
 
-Every writing transaction of SQLite takes the write lock when it begins, so that what it has read is still so when it
-writes. The time is the database's own: hosts whose clocks differ agree on when a lease ends.
+A writing transaction on SQLite takes the write lock when it begins, so that nothing it has read changes before it writes. All times come
+from the database's clock: hosts whose clocks differ agree on when a lease ends.
 """
 
 import fcntl
@@ -21,17 +21,17 @@ from sqlalchemy.sql.functions import FunctionElement
 
 log = logging.getLogger("chiron.database")
 MIGRATIONS = Path(__file__).parent / "migrations"
-MIGRATING = 0x6368  # the advisory lock that PostgreSQL is asked for
-BUSY_S = 30.0  # how long SQLite waits for another writer
-READS = "chiron_reads"
+MIGRATION_LOCK = 0x6368  # PostgreSQL's advisory lock for migrations
+BUSY_TIMEOUT_S = 30.0  # how long SQLite waits for another writer
+READ_ONLY = "chiron_reads"
 
 
 class StoreUnavailable(Exception):
-    """The database did not answer, or refused."""
+    """A database that does not answer or refuses the statement."""
 
 
 class now(FunctionElement[float]):
-    """The database's clock, in seconds since 1970."""
+    """The SQL expression for the database's clock, in seconds since 1970."""
 
     type = Float()
     inherit_cache = True
@@ -48,41 +48,41 @@ def _postgresql_now(*_: Any, **__: Any) -> str:
 
 
 def open_database(url: str) -> Engine:
-    """An engine on the database at `url`, whose tables are those of this version. Raises StoreUnavailable."""
+    """Return an engine for the database at `url`, with its tables migrated to this version. Raises StoreUnavailable."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         file = Path(str(parsed.database))
         file.parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_S})
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-        alone = _file_lock(file.with_suffix(".migrating"))
+        exclusive = _file_lock(file.with_suffix(".migrating"))
     else:
         engine = create_engine(parsed, pool_pre_ping=True)
-        alone = nullcontext()
-    with alone, writing(engine) as connection:
+        exclusive = nullcontext()
+    with exclusive, writing(engine) as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text(f"select pg_advisory_xact_lock({MIGRATING})"))
+            connection.execute(text(f"select pg_advisory_xact_lock({MIGRATION_LOCK})"))
         _migrate(connection)
     return engine
 
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that may write, committed at its end. Raises StoreUnavailable."""
-    with _said(), engine.begin() as connection:
+    """Open a transaction that may write and commit it at the end. Raises StoreUnavailable."""
+    with _store_errors(), engine.begin() as connection:
         yield connection
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A transaction that only reads and holds nobody up. Raises StoreUnavailable."""
-    with _said(), engine.connect() as connection, connection.execution_options(**{READS: True}).begin():
+    """Open a transaction that only reads and blocks no writer. Raises StoreUnavailable."""
+    with _store_errors(), engine.connect() as connection, connection.execution_options(**{READ_ONLY: True}).begin():
         yield connection
 
 
 @contextmanager
-def _said() -> Iterator[None]:
+def _store_errors() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
@@ -92,13 +92,13 @@ def _said() -> Iterator[None]:
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # transactions are begun below, not by the driver before the first write
+    connection.isolation_level = None  # the driver would begin a transaction only at its first write; see _begin_sqlite
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(READS) else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(READ_ONLY) else "BEGIN IMMEDIATE")
 
 
 def _migrate(connection: Connection) -> None:

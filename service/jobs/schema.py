@@ -1,4 +1,4 @@
-"""The tables of jobs as SQLAlchemy knows them; service/jobs/migrations makes them, and a test holds the two equal."""
+"""SQLAlchemy's definitions of the tables. service/jobs/migrations creates them, and a test compares the two."""
 
 from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 

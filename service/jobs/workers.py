@@ -1,4 +1,4 @@
-"""Who works: every worker process keeps a row alive, so that a job that waits can say whether anybody is there for it."""
+"""Worker registration: every worker keeps a row alive, so that a queued job can say whether any worker can run it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,13 +7,13 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from models.contract.spec import AnySpec, TrainSpec
 from service.jobs.database import now, reading, writing
+from service.jobs.records import LEASED, Queue
 from service.jobs.schema import JOBS, WORKERS
-from service.jobs.table import HELD, Queue
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker that was seen lately, and the job it runs, if it runs one."""
+    """A connected worker and the id of the job it runs, if any."""
 
     name: str
     queues: tuple[Queue, ...]
@@ -24,54 +24,54 @@ class Worker:
 
 
 class WorkerTable:
-    """The workers that there are. Raises StoreUnavailable where the database fails."""
+    """The connected workers. Every method raises StoreUnavailable if the database fails."""
 
     def __init__(self, engine: Engine, *, lease_s: float) -> None:
         self._engine, self._lease_s = engine, lease_s
 
-    def seen(self, name: str, queues: tuple[Queue, ...], device: str) -> None:
-        """Say that a worker is there; it counts as gone when this is not said again within a lease."""
-        mine = WORKERS.c.name == name
+    def register(self, name: str, queues: tuple[Queue, ...], device: str) -> None:
+        """Insert a worker or extend its registration, which expires after `lease_s` unless renewed."""
+        own = WORKERS.c.name == name
         with writing(self._engine) as connection:
             until = now() + self._lease_s
-            if not connection.execute(update(WORKERS).where(mine).values(seen_until=until)).rowcount:
+            if not connection.execute(update(WORKERS).where(own).values(seen_until=until)).rowcount:
                 row: dict[str, Any] = {"name": name, "queues": list(queues), "device": device, "stopping": False}
                 connection.execute(insert(WORKERS).values(**row, started_at=now(), seen_until=until))
 
-    def stop(self, name: str) -> None:
-        """Say that a worker shall end: what it runs is to be given back."""
+    def request_stop(self, name: str) -> None:
+        """Mark a worker as shutting down: its job is to be released."""
         with writing(self._engine) as connection:
             connection.execute(update(WORKERS).where(WORKERS.c.name == name).values(stopping=True))
 
-    def stopping(self, name: str) -> bool:
-        """Whether a worker was told to end."""
+    def stop_requested(self, name: str) -> bool:
+        """Return whether a worker is marked as shutting down."""
         with reading(self._engine) as connection:
             return bool(connection.scalar(select(WORKERS.c.stopping).where(WORKERS.c.name == name)))
 
-    def gone(self, name: str) -> None:
-        """Say that a worker has ended."""
+    def unregister(self, name: str) -> None:
+        """Remove a worker that has ended."""
         with writing(self._engine) as connection:
             connection.execute(delete(WORKERS).where(WORKERS.c.name == name))
 
     def workers(self) -> list[Worker]:
-        """Those seen lately, by name."""
-        alive = select(WORKERS).where(WORKERS.c.seen_until >= now()).order_by(WORKERS.c.name)
-        held = select(JOBS.c.worker, JOBS.c.id).where(JOBS.c.state.in_(HELD), JOBS.c.lease_until >= now())
+        """Return the workers whose registration has not expired, by name."""
+        connected = select(WORKERS).where(WORKERS.c.seen_until >= now()).order_by(WORKERS.c.name)
+        leased = select(JOBS.c.worker, JOBS.c.id).where(JOBS.c.state.in_(LEASED), JOBS.c.lease_until >= now())
         with reading(self._engine) as connection:
-            busy = {row.worker: row.id for row in connection.execute(held)}
+            jobs = {row.worker: row.id for row in connection.execute(leased)}
             return [
-                Worker(row.name, tuple(row.queues), row.device, row.started_at, row.stopping, busy.get(row.name))
-                for row in connection.execute(alive)
+                Worker(row.name, tuple(row.queues), row.device, row.started_at, row.stopping, jobs.get(row.name))
+                for row in connection.execute(connected)
             ]
 
 
 def queues_of(kind: str, devices: int) -> tuple[Queue, ...]:
-    """What a worker with so many CPUs or GPUs listens to: jobs that want one of them, two, and so on."""
-    return tuple(_queue(kind, wanted) for wanted in range(1, devices + 1))
+    """Return the queues of a worker with this many CPUs or GPUs: one for jobs on one device, one for jobs on two, and so on."""
+    return tuple(_queue(kind, number) for number in range(1, devices + 1))
 
 
 def queue_of(spec: AnySpec, workers: list[Worker]) -> Queue:
-    """Where a job goes: as its device says, or else to GPUs if a worker has as many as it wants."""
+    """Return the queue for a spec: that of its device; for `auto`, GPUs if a connected worker has enough of them, else CPUs."""
     devices = spec.devices if isinstance(spec, TrainSpec) else 1
     if spec.device == "auto":
         gpu = _queue("gpu", devices)

@@ -1,4 +1,4 @@
-"""/datasets: folders of the server and uploaded archives that jobs may be trained on, once their loader has read them."""
+"""/datasets: register a folder or upload an archive; jobs may use it once a check job has loaded all of it."""
 
 import asyncio
 import re
@@ -35,42 +35,50 @@ ERRORS = (
 
 
 class FolderRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body that registers a folder, by its path under CHIRON_DATA_ROOT."""
+
     name: str
     folder: str
 
 
 class DatasetInfo(BaseModel):
+    """A data set."""
+
     name: str
     source: Literal["folder", "upload"]
-    state: Literal["checking", "ready", "refused"] = Field(description="ready: jobs may be trained on it")
-    reason: str | None = Field(description="why it was refused")
+    state: Literal["checking", "ready", "refused"] = Field(description="ready: jobs may use it")
+    reason: str | None = Field(description="the reason if it was refused")
     counts: dict[str, Any] | None = Field(description="recordings, by part of the data folder, source and split")
-    job: str = Field(description="the job in which its loader read it; GET /jobs/{id}")
+    job: str = Field(description="the job that checks it; GET /jobs/{id}")
     created_at: float
 
 
 class DatasetList(BaseModel):
+    """All data sets, by name."""
+
     datasets: list[DatasetInfo]
 
 
 def router(service: JobService, settings: Settings) -> APIRouter:
-    """The routes, over these data sets."""
+    """Return the routes over the data sets of `service`."""
     routes = APIRouter(tags=["datasets"])
 
-    async def aside(function: Callable[[], T]) -> T:
+    async def in_thread(function: Callable[[], T]) -> T:
+        """Call a function that uses the job table or a disk, which must not block the event loop."""
         return await asyncio.to_thread(function)
 
     @routes.get("/datasets", response_model=DatasetList, responses=documented("jobs-unavailable"))
     async def datasets() -> DatasetList:
-        """Every data set, with how many recordings its loader has read."""
-        return DatasetList(datasets=[_info(one) for one in await aside(lambda: service.datasets.datasets())])
+        """List all data sets with their numbers of recordings."""
+        datasets = await in_thread(lambda: service.datasets.datasets())
+        return DatasetList(datasets=[_info(dataset) for dataset in datasets])
 
     @routes.get(
         "/datasets/{name}", response_model=DatasetInfo, responses=documented("unknown-dataset", "jobs-unavailable")
     )
     async def dataset(name: str) -> DatasetInfo:
-        """One of them; of one that was refused, why."""
-        return _info(await aside(lambda: service.datasets.get(name)))
+        """Describe one data set; for a refused one, give the reason."""
+        return _info(await in_thread(lambda: service.datasets.get(name)))
 
     @routes.post(
         "/datasets",
@@ -80,22 +88,22 @@ def router(service: JobService, settings: Settings) -> APIRouter:
         openapi_extra=_operation(),
     )
     async def register(request: Request, response: Response) -> DatasetInfo:
-        """Register a folder under the server's allowed root, or upload a .zip, laid out as the data folder is.
+        """Register a folder under the server's allowed root, or upload a .zip, with the layout of the data folder.
 
-        An archive may hold plain files only: no links, no paths out of it, no pickles. No job may use a data set before
-        its loader has read all of it, which is a job of its own.
+        An archive may contain only plain files: no links, no absolute paths or `..`, no pickles. A job of its own then loads the whole
+        data set; other jobs may use it once that job has succeeded.
         """
         media = content_type(request, (JSON, ZIP))
         if media == JSON:
-            asked = _folder_request(bytes(await read_body(request, MAX_REQUEST_BYTES)))
-            name = _name(asked.name, "/name")
-            job = await aside(lambda: service.register(name, under_root(asked.folder), "folder"))
+            folder = _folder_request(bytes(await read_body(request, MAX_REQUEST_BYTES)))
+            name = _name(folder.name, "/name")
+            job = await in_thread(lambda: service.register(name, under_root(folder.folder), "folder"))
         else:
             name = _name(request.query_params.get("name", ""), "?name")
             job = await uploaded(request, name)
         response.headers["location"] = f"/datasets/{name}"
         assert job.kind == "check"
-        return _info(await aside(lambda: service.datasets.get(name)))
+        return _info(await in_thread(lambda: service.datasets.get(name)))
 
     @routes.delete(
         "/datasets/{name}",
@@ -104,18 +112,18 @@ def router(service: JobService, settings: Settings) -> APIRouter:
         responses=documented("unknown-dataset", "wrong-state", "jobs-unavailable"),
     )
     async def remove(name: str) -> None:
-        """Remove a data set: an uploaded one with its files, of a registered folder only the registration.
+        """Remove a data set: delete the files of an upload, but only the registration of a folder.
 
-        Not while a job that waits or runs uses it. Jobs that used it keep what they say of it; its name is free again.
+        This is refused while a queued or running job uses it. Finished jobs keep their records, and the name is free again.
         """
-        await aside(lambda: service.remove(name))
+        await in_thread(lambda: service.remove(name))
 
-    def under_root(asked: str) -> Path:
-        return folder_under(settings.data_root, asked, settings.datasets)
+    def under_root(folder: str) -> Path:
+        return folder_under(settings.data_root, folder, settings.datasets)
 
-    def free(name: str) -> None:
+    def check_name_free(name: str) -> None:
         if any(known.name == name for known in service.datasets.datasets()):
-            raise DatasetExists(f"there is a data set {name!r}; a data set is never changed")
+            raise DatasetExists(f"data set {name!r} exists and cannot be changed; choose another name")
 
     async def uploaded(request: Request, name: str) -> Any:
         target = new_folder(settings.datasets, name)
@@ -124,17 +132,17 @@ def router(service: JobService, settings: Settings) -> APIRouter:
             archives.unpack(archive, target, settings.max_dataset_bytes)
             try:
                 return service.register(name, target, "upload")
-            except BaseException:  # and raised again: nothing half is left
+            except BaseException:  # re-raised after the cleanup
                 shutil.rmtree(target, ignore_errors=True)
                 raise
 
-        await aside(lambda: free(name))  # before a gigabyte is sent; and is there a table at all
+        await in_thread(lambda: check_name_free(name))  # before the body is received; also finds out whether the table works
         archive = settings.datasets.absolute() / f".{uuid.uuid4().hex}.zip"
         try:
             await _receive(request, archive, settings.max_dataset_bytes)
-            return await aside(lambda: store(archive))
+            return await in_thread(lambda: store(archive))
         except OSError as error:
-            raise Problem("disk-full", f"the archive could not be kept: {error.strerror}") from error
+            raise Problem("disk-full", f"the archive could not be stored: {error.strerror}") from error
         finally:
             archive.unlink(missing_ok=True)
 
@@ -142,17 +150,17 @@ def router(service: JobService, settings: Settings) -> APIRouter:
 
 
 async def _receive(request: Request, archive: Path, max_bytes: int) -> None:
-    """The body into a file. Raises the problem body-too-large."""
+    """Write the request's body into a file. Raises the problem body-too-large."""
     announced = request.headers.get("content-length", "0")
     if announced.isdigit() and int(announced) > max_bytes:
-        raise Problem("body-too-large", f"wanted at most {max_bytes} bytes; {announced} were announced")
+        raise Problem("body-too-large", f"expected at most {max_bytes} bytes, got a Content-Length of {announced}")
     archive.parent.mkdir(parents=True, exist_ok=True)
     size = 0
     with archive.open("xb") as file:
         async for chunk in request.stream():
             size += len(chunk)
             if size > max_bytes:
-                raise Problem("body-too-large", f"wanted at most {max_bytes} bytes; more came")
+                raise Problem("body-too-large", f"expected at most {max_bytes} bytes, got more")
             await asyncio.to_thread(file.write, chunk)
 
 
@@ -162,13 +170,14 @@ def _folder_request(body: bytes) -> FolderRequest:
     except msgspec.ValidationError as error:
         raise Problem.at("invalid-request", "", str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem("malformed-body", f"the body is no JSON: {str(error)[:200]}") from None
+        raise Problem("malformed-body", f"expected a body of JSON; {str(error)[:200]}") from None
 
 
-def _name(asked: str, pointer: str) -> str:
-    if len(asked) > 64 or not re.fullmatch(DATASET_NAME, asked):
-        raise Problem.at("invalid-request", pointer, "wanted a name of small letters, digits, - and _")
-    return asked
+def _name(name: str, pointer: str) -> str:
+    if len(name) > 64 or not re.fullmatch(DATASET_NAME, name):
+        message = f"expected a name of 1 to 64 lower-case letters, digits, - and _, got {name[:80]!r}"
+        raise Problem.at("invalid-request", pointer, message)
+    return name
 
 
 def _info(dataset: Dataset) -> DatasetInfo:
@@ -176,12 +185,12 @@ def _info(dataset: Dataset) -> DatasetInfo:
 
 
 def _operation() -> dict[str, Any]:
-    """What FastAPI cannot see of a route that reads its own body."""
+    """Return the OpenAPI parts that FastAPI cannot derive, since the route reads its own body."""
     (schema,), definitions = msgspec.json.schema_components([FolderRequest])
     folder = definitions[schema["$ref"].rpartition("/")[2]]
     content = {JSON: {"schema": folder}, ZIP: {"schema": {"type": "string", "format": "binary"}}}
     name = {
         "name": "name", "in": "query", "required": False, "schema": {"type": "string", "maxLength": 64},
-        "description": f"of an upload ({ZIP})",
+        "description": f"name of an uploaded data set ({ZIP})",
     }  # fmt: skip
     return {"requestBody": {"required": True, "content": content}, "parameters": [name]}

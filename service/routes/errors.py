@@ -12,7 +12,7 @@ from models.scans.cloud import (
 from service.jobs.archives import ArchiveRefused
 from service.jobs.database import StoreUnavailable
 from service.jobs.datasets import DatasetExists, FolderRefused, UnknownDataset
-from service.jobs.table import KeyReused, UnknownJob, WrongState
+from service.jobs.records import KeyReused, UnknownJob, WrongState
 from service.registry.local import StoreAway
 from service.registry.versions import NotCurrent, UnknownVersion
 from service.tasks.faces.prepare import NoFace, UnclearUnits

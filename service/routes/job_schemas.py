@@ -1,18 +1,20 @@
-"""What /jobs and /workers say."""
+"""The answers of /jobs and /workers."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from models.contract.spec import JobSpec
-from service.jobs.table import Job, State
+from service.jobs.records import Job, State
 from service.jobs.workers import Worker
 
 
 class JobError(BaseModel):
+    """The error that ended a job."""
+
     type: str
     detail: str
-    lines: list[str] = Field(default=[], description="the last lines of where it came from")
+    lines: list[str] = Field(default=[], description="the last lines of the traceback")
 
 
 class JobInfo(BaseModel):
@@ -21,69 +23,79 @@ class JobInfo(BaseModel):
     id: str
     kind: Literal["train", "evaluate", "benchmark", "check"]
     state: State
-    detail: str = Field(description="the state in a sentence; of a job that waits, what for")
-    spec: JobSpec | Any = Field(description="as it was asked for")
-    queue: str = Field(description="cpu or gpu; cpu.2 or gpu.2 of a job that wants two")
+    detail: str = Field(description="the state as a sentence; for a queued job, what it waits for")
+    spec: JobSpec | Any = Field(description="the spec as submitted")
+    queue: str = Field(description="cpu or gpu; cpu.2 or gpu.2 for a job on two devices")
     created_at: float
     started_at: float | None
     finished_at: float | None
-    attempt: int = Field(description="how often it was begun; it goes on from its last checkpoint")
+    attempt: int = Field(description="number of attempts so far; each resumes from the last checkpoint")
     worker: str | None
     progress: dict[str, Any] | None = Field(
-        description="of training: stage, seed, step, steps, and eta_s, seconds to go"
+        description="of a training: stage, seed, step, steps, and eta_s, the estimated seconds to the end"
     )
     metrics: dict[str, Any] | None = Field(description="the last validation: step, loss, score")
     error: JobError | None
-    result: dict[str, Any] | None = Field(description="of training: model and version to promote; else the table")
+    result: dict[str, Any] | None = Field(description="of a training: model and version to promote; else the table")
 
 
 class JobPage(BaseModel):
+    """A page of jobs, newest first."""
+
     jobs: list[JobInfo]
-    next: str | None = Field(description="`after` of the next page; null: there is none")
+    next: str | None = Field(description="the value of `after` for the next page; null on the last page")
 
 
 class Artifact(BaseModel):
+    """A file of a job."""
+
     name: str
     bytes: int
     url: str
 
 
 class ArtifactList(BaseModel):
+    """The files of a job's latest attempt."""
+
     attempt: int
     artifacts: list[Artifact]
 
 
 class WorkerInfo(BaseModel):
+    """A connected worker."""
+
     name: str
     queues: list[str]
     device: str
     started_at: float
     stopping: bool
-    job: str | None = Field(description="what it runs; null: it is free")
+    job: str | None = Field(description="the job that it runs; null if it is free")
 
 
 class WorkerList(BaseModel):
+    """The connected workers, by name."""
+
     workers: list[WorkerInfo]
 
 
 def job_info(job: Job, workers: list[Worker]) -> JobInfo:
-    """A job as it is shown."""
-    shown = {name: value for name, value in vars(job).items() if name in JobInfo.model_fields}
-    return JobInfo.model_validate({**shown, "detail": _sentence(job, workers)})
+    """Return a job as the API shows it."""
+    fields = {name: value for name, value in vars(job).items() if name in JobInfo.model_fields}
+    return JobInfo.model_validate({**fields, "detail": _detail(job, workers)})
 
 
-def _sentence(job: Job, workers: list[Worker]) -> str:
+def _detail(job: Job, workers: list[Worker]) -> str:
     if job.state == "queued":
         listening = [worker for worker in workers if job.queue in worker.queues and not worker.stopping]
         if not listening:
-            return f"no worker of queue {job.queue} is connected: `make worker` starts one"
+            return f"no worker of queue {job.queue} is connected; start one with `chiron worker`"
         if all(worker.job for worker in listening):
             return f"waits for one of {len(listening)} busy workers of queue {job.queue}"
-        return "about to be run" if job.sent_at is not None else "the broker has not been told yet"
+        return "sent to the broker, about to start" if job.sent_at is not None else "not yet sent to the broker"
     if job.state == "running":
         return f"attempt {job.attempt} runs on {job.worker}"
     if job.state == "cancelling":
-        return "was told to stop, and will have stopped within seconds"
+        return "cancel requested; the job is stopping"
     if job.state == "failed" and job.error:
         return f"{job.error['type']}: {job.error['detail']}"
     return job.state

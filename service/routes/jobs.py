@@ -1,4 +1,4 @@
-"""/jobs and /workers: what training, measuring and benchmarks are asked for, watched and stopped through."""
+"""/jobs and /workers: submit, watch, cancel and retry training, evaluation, benchmark and check jobs."""
 
 import asyncio
 import json
@@ -8,17 +8,17 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from models.contract.spec import JOB_SPEC
+from models.contract.spec import JOB_SPEC, AnySpec
 from service.http.limits import Concurrency, LimitedStream
 from service.http.negotiation import content_type, read_body
 from service.http.problems import Problem, documented
 from service.http.server import Shutdown
 from service.jobs import artifacts
 from service.jobs.database import StoreUnavailable
+from service.jobs.records import FINISHED, Event, State
 from service.jobs.service import JobService
-from service.jobs.table import OVER, Event, State
 from service.jobs.workers import queue_of
 from service.routes.job_schemas import (
     Artifact,
@@ -36,10 +36,10 @@ T = TypeVar("T")
 
 MAX_SPEC_BYTES = 64 << 10
 KEY = re.compile(r"[\x21-\x7e]{1,250}")
-POLL_S = 0.3  # how often a stream looks for events
-SAY_SOMETHING_S = 15.0  # a proxy closes what is silent for long
+POLL_S = 0.3  # between looks of a stream for new events
+KEEP_ALIVE_S = 15.0  # proxies close connections that are silent for long
 MAX_STREAMS = 64
-END = "retry: 1000\nevent: shutdown\ndata: {}\n\n"
+SHUTDOWN_EVENT = "retry: 1000\nevent: shutdown\ndata: {}\n\n"
 ERRORS = (
     "malformed-body", "body-too-large", "unsupported-media-type", "invalid-request", "key-reused", "unknown-dataset",
     "dataset-not-ready", "jobs-unavailable",
@@ -47,15 +47,15 @@ ERRORS = (
 
 
 def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRouter:
-    """The routes, over these jobs."""
+    """Return the routes over the jobs of `service`."""
     routes = APIRouter(tags=["jobs"])
     streams = Concurrency(MAX_STREAMS, "streams of events")
 
-    async def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The job table is on a disk or behind a network: it is asked in a thread."""
+    async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function that uses the job table: its disk or network must not block the event loop."""
         return await asyncio.to_thread(function, *args, **kwargs)
 
-    def shown(job_id: str) -> JobInfo:
+    def info_of(job_id: str) -> JobInfo:
         return job_info(service.table.get(job_id), service.workers.workers())
 
     @routes.post(
@@ -66,31 +66,28 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         openapi_extra=_operation(),
     )
     async def submit(request: Request, response: Response) -> JobInfo:
-        """Ask for a job. It is kept before this answers, and runs when a worker is free; `Location` is where it is watched.
+        """Submit a job. It is stored before this answers and runs when a worker is free; `Location` is its address.
 
-        With an `Idempotency-Key` the same request may be sent again, for a day: it is answered with the same job.
+        With an `Idempotency-Key` the same request can be repeated for a day: the answer is the same job.
         """
         content_type(request, ("application/json",))
         key = request.headers.get("idempotency-key")
         if key is not None and not KEY.fullmatch(key):
-            raise Problem("invalid-request", "Idempotency-Key: wanted 1 to 250 visible characters; others came")
+            raise Problem("invalid-request", "Idempotency-Key: expected 1 to 250 visible ASCII characters, got others")
         spec = spec_of(bytes(await read_body(request, MAX_SPEC_BYTES)))
 
-        def keep() -> JobInfo:
-            if spec.dataset is not None and spec.kind != "check":
-                data = service.datasets.get(spec.dataset)
-                if data.state != "ready":
-                    raise Problem(
-                        "dataset-not-ready", f"{data.name} is {data.state}: {data.reason or 'in job ' + data.job}"
-                    )
-            elif spec.dataset is not None:
-                service.datasets.get(spec.dataset)
+        def insert() -> JobInfo:
+            if spec.dataset is not None:
+                dataset = service.datasets.get(spec.dataset)
+                if spec.kind != "check" and dataset.state != "ready":
+                    reason = dataset.reason or f"see job {dataset.job}"
+                    raise Problem("dataset-not-ready", f"{dataset.name} is {dataset.state}: {reason}")
             job, new = service.table.submit(spec, queue_of(spec, service.workers.workers()), key and f"sent:{key}")
             if new:
-                service.tell(job)
-            return shown(job.id)
+                service.send(job)
+            return info_of(job.id)
 
-        info = await aside(keep)
+        info = await in_thread(insert)
         response.headers["location"] = f"/jobs/{info.id}"
         return info
 
@@ -98,27 +95,27 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         "/jobs", response_model=JobPage, responses=documented("invalid-request", "unknown-job", "jobs-unavailable")
     )
     async def jobs(
-        state: Annotated[State | None, Query(description="only those in it")] = None,
+        state: Annotated[State | None, Query(description="only jobs in this state")] = None,
         kind: Annotated[
-            Literal["train", "evaluate", "benchmark", "check"] | None, Query(description="only of it")
+            Literal["train", "evaluate", "benchmark", "check"] | None, Query(description="only jobs of this kind")
         ] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        after: Annotated[str | None, Query(max_length=64, description="the last job of the page before")] = None,
+        after: Annotated[str | None, Query(max_length=64, description="the last job of the previous page")] = None,
     ) -> JobPage:
-        """Jobs, the newest first."""
+        """List jobs, newest first."""
 
         def page() -> JobPage:
-            found = service.table.jobs(state=state, kind=kind, limit=limit, after=after)
+            rows = service.table.jobs(state=state, kind=kind, limit=limit, after=after)
             workers = service.workers.workers()
-            following = found[-1].id if len(found) == limit else None
-            return JobPage(jobs=[job_info(job, workers) for job in found], next=following)
+            following = rows[-1].id if len(rows) == limit else None
+            return JobPage(jobs=[job_info(job, workers) for job in rows], next=following)
 
-        return await aside(page)
+        return await in_thread(page)
 
     @routes.get("/jobs/{id}", response_model=JobInfo, responses=documented("unknown-job", "jobs-unavailable"))
     async def job(id: str) -> JobInfo:
-        """One job: state, progress, last metrics, seconds to go, worker; of a failed one the error with its last lines."""
-        return await aside(shown, id)
+        """Describe one job: state, progress with ETA, last metrics, worker, and the error of a failed one."""
+        return await in_thread(info_of, id)
 
     @routes.post(
         "/jobs/{id}/cancel",
@@ -126,9 +123,9 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         responses=documented("unknown-job", "wrong-state", "jobs-unavailable"),
     )
     async def cancel(id: str) -> JobInfo:
-        """Cancel a job. One that runs stops within five seconds and keeps its checkpoint."""
-        await aside(service.table.cancel, id)
-        return await aside(shown, id)
+        """Cancel a job. A running one stops within seconds and keeps its last checkpoint."""
+        await in_thread(service.table.cancel, id)
+        return await in_thread(info_of, id)
 
     @routes.post(
         "/jobs/{id}/retry",
@@ -136,13 +133,13 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         responses=documented("unknown-job", "wrong-state", "jobs-unavailable"),
     )
     async def retry(id: str) -> JobInfo:
-        """Run a job again that failed or was cancelled. It goes on from its last checkpoint."""
+        """Run a failed or cancelled job again, from its last checkpoint."""
 
-        def again() -> JobInfo:
-            service.tell(service.table.retry(id))
-            return shown(id)
+        def requeue() -> JobInfo:
+            service.send(service.table.retry(id))
+            return info_of(id)
 
-        return await aside(again)
+        return await in_thread(requeue)
 
     @routes.get(
         "/jobs/{id}/events",
@@ -153,59 +150,62 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         },
     )
     async def events(id: str, request: Request) -> LimitedStream:
-        """What happens to a job, as server-sent events, from the beginning or after `Last-Event-ID`, until it is over.
+        """Stream the events of a job as server-sent events, from the first or after `Last-Event-ID`, until the job ends.
 
-        `state`, `progress`, `metrics` and `log`, each with JSON; `shutdown` when this server stops: connect again.
+        The events are `state`, `progress`, `metrics` and `log`, each with JSON. `shutdown` means that this server stops: connect again.
         """
         last = request.headers.get("last-event-id", "0")
         if not last.isascii() or not last.isdigit() or len(last) > 12:
-            raise Problem("invalid-request", f"Last-Event-ID: wanted the id of an event, a number; {last[:20]!r} came")
-        await aside(service.table.get, id)
+            raise Problem("invalid-request", f"Last-Event-ID: expected the number of an event, got {last[:20]!r}")
+        await in_thread(service.table.get, id)
 
-        async def events_or_end() -> AsyncIterator[str]:
+        async def events_or_shutdown() -> AsyncIterator[str]:
             try:
                 async for text in stream(id, int(last)):
                     yield text
             except StoreUnavailable:
-                yield END
+                yield SHUTDOWN_EVENT
 
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return LimitedStream(events_or_end(), streams, media_type="text/event-stream", headers=headers)
+        return LimitedStream(events_or_shutdown(), streams, media_type="text/event-stream", headers=headers)
 
     async def stream(id: str, last: int) -> AsyncIterator[str]:
-        silent = 0.0
+        silent_s = 0.0
         while not shutdown.begun:
-            over = (await aside(service.table.get, id)).state in OVER  # asked first: the last event is there by then
-            found = await aside(service.table.events, id, last)
-            for event in found:
-                yield _sent(event)
+            # the state is read before the events: if it is final, the last event is among them
+            finished = (await in_thread(service.table.get, id)).state in FINISHED
+            new = await in_thread(service.table.events, id, last)
+            for event in new:
+                yield _server_sent(event)
                 last = event.number
-            if over and not found:
+            if finished and not new:
                 return
-            silent = 0.0 if found else silent + POLL_S
-            if silent >= SAY_SOMETHING_S:
-                silent = 0.0
-                yield ": still here\n\n"
-            if not found:
+            silent_s = 0.0 if new else silent_s + POLL_S
+            if silent_s >= KEEP_ALIVE_S:
+                silent_s = 0.0
+                yield ": keep-alive\n\n"
+            if not new:
                 await asyncio.sleep(POLL_S)
-        yield END
+        yield SHUTDOWN_EVENT
 
     @routes.get(
         "/jobs/{id}/artifacts", response_model=ArtifactList, responses=documented("unknown-job", "jobs-unavailable")
     )
     async def list_artifacts(id: str) -> ArtifactList:
-        """What a job has made so far: checkpoints, history, tables, pictures, the bundle."""
+        """List the files of a job so far: checkpoints, history, tables, pictures, the bundle."""
 
         def listed() -> ArtifactList:
-            held = service.table.get(id)
-            found = artifacts.files(settings.jobs, held.id, held.attempt)
-            urls = {name: f"/jobs/{held.id}/artifacts/{name}" for name in found}
+            job = service.table.get(id)
+            files = artifacts.files(settings.jobs, job.id, job.attempt)
             return ArtifactList(
-                attempt=held.attempt,
-                artifacts=[Artifact(name=n, bytes=p.stat().st_size, url=urls[n]) for n, p in found.items()],
+                attempt=job.attempt,
+                artifacts=[
+                    Artifact(name=name, bytes=path.stat().st_size, url=f"/jobs/{job.id}/artifacts/{name}")
+                    for name, path in files.items()
+                ],
             )
 
-        return await aside(listed)
+        return await in_thread(listed)
 
     @routes.get(
         "/jobs/{id}/artifacts/{name:path}",
@@ -216,40 +216,39 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         },
     )
     async def artifact(id: str, name: str) -> FileResponse:
-        """One of them."""
-        held = await aside(service.table.get, id)
-        found = await aside(artifacts.files, settings.jobs, held.id, held.attempt)
-        if name not in found:
-            raise Problem("unknown-artifact", f"job {id} has no {name[:200]!r}; there are {', '.join(found) or 'none'}")
-        return FileResponse(found[name], media_type="application/octet-stream", filename=found[name].name)
+        """Download one file of a job."""
+        job = await in_thread(service.table.get, id)
+        files = await in_thread(artifacts.files, settings.jobs, job.id, job.attempt)
+        if name not in files:
+            raise Problem("unknown-artifact", f"job {id} has no {name[:200]!r}; there are {', '.join(files) or 'none'}")
+        return FileResponse(files[name], media_type="application/octet-stream", filename=files[name].name)
 
     @routes.get("/workers", response_model=WorkerList, responses=documented("jobs-unavailable"))
     async def workers() -> WorkerList:
-        """The workers that are connected: queues, device, and what each runs."""
-        return WorkerList(workers=[WorkerInfo(**vars(worker)) for worker in await aside(service.workers.workers)])
+        """List the connected workers with their queues, device and current job."""
+        return WorkerList(workers=[WorkerInfo(**vars(worker)) for worker in await in_thread(service.workers.workers)])
 
     return routes
 
 
-def spec_of(body: bytes) -> Any:
-    """The spec in a body. Raises the problems malformed-body and invalid-request."""
+def spec_of(body: bytes) -> AnySpec:
+    """Return the spec in a request body. Raises the problems malformed-body and invalid-request."""
     try:
-        value = TypeAdapter(Any).validate_json(body)
-        spec = JOB_SPEC.validate_json(json.dumps(value), strict=True)
+        return JOB_SPEC.validate_json(body, strict=True)
     except ValidationError as error:
-        if error.errors()[0]["type"] == "json_invalid":
-            raise Problem("malformed-body", f"the body is no JSON: {error.errors()[0]['msg'][:200]}") from None
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise Problem("malformed-body", f"expected a body of JSON; {first['msg'][:200]}") from None
         raise Problem.of_fields(error.errors(), lambda at: "".join(f"/{part}" for part in at[1:])) from None
-    return spec
 
 
-def _sent(event: Event) -> str:
+def _server_sent(event: Event) -> str:
     data = json.dumps({"at": round(event.at, 3), **event.data})
     return f"id: {event.number}\nevent: {event.kind}\ndata: {data}\n\n"
 
 
 def _operation() -> dict[str, Any]:
-    """What FastAPI cannot see of a route that reads its own body."""
+    """Return the OpenAPI parts that FastAPI cannot derive, since the route reads its own body."""
     schema = JOB_SPEC.json_schema(ref_template="#/components/schemas/{model}")
     definitions = schema.pop("$defs")
     inline = [definitions[reference["$ref"].rpartition("/")[2]] for reference in schema["oneOf"]]

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs migrations on the connection that service/jobs/database.py hands over, in its transaction."""
+"""Alembic's entry point: runs the migrations in the transaction that service/jobs/database.py has opened."""
 
 from alembic import context
 

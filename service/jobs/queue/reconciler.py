@@ -1,7 +1,7 @@
-"""What makes the job table and the broker agree again, whatever either has forgotten.
+"""The reconciler: makes the job table and the broker agree again after either has lost something.
 
-Jobs whose worker is lost are queued again; jobs that wait and that the broker does not know, because it was down when they
-came, or was emptied since, are sent again. A job that is sent twice is run once.
+It queues jobs again whose worker was lost. It resends queued jobs that the broker does not have because it was down or was emptied. A job
+that is sent twice runs once.
 """
 
 import logging
@@ -15,35 +15,35 @@ log = logging.getLogger("chiron.reconciler")
 
 
 class Reconciler:
-    """`look` puts right what is wrong; every process that serves does so, and they do not hinder each other."""
+    """Repairs table and broker, one round at a time. Every API process runs one; they do not disturb each other."""
 
     def __init__(
         self, table: JobTable, sender: Sender, *, resend_s: float, broker: EmbeddedBroker | None = None
     ) -> None:
         self._table, self._sender, self._resend_s, self._broker = table, sender, resend_s, broker
 
-    def look(self) -> None:
-        """One round. What fails is logged and tried again in the next."""
+    def run_once(self) -> None:
+        """Run one round. Errors are logged, and the next round tries again."""
         try:
             if self._broker is not None:
-                self._broker.keep()
+                self._broker.ensure_running()
             for job in self._table.expire():
                 log.warning("job %s lost its worker", job)
-            self._send()
+            self._resend()
         except (StoreUnavailable, NoBroker) as error:
             log.error("%s", error)
-        except Exception as error:  # whatever it is, the next round comes
-            log.error("a round failed", exc_info=error)
+        except Exception as error:  # an unexpected error must not end the thread
+            log.error("a round of the reconciler failed", exc_info=error)
 
-    def _send(self) -> None:
-        waiting: dict[str, set[str] | None] = {}
+    def _resend(self) -> None:
+        queued: dict[str, set[str] | None] = {}
         for job in self._table.unsent(self._resend_s):
             if job.sent_at is not None:
-                if job.queue not in waiting:
-                    waiting[job.queue] = self._sender.waiting(job.queue)
-                known = waiting[job.queue]
+                if job.queue not in queued:
+                    queued[job.queue] = self._sender.queued(job.queue)
+                known = queued[job.queue]
                 if known is None or job.id in known:
                     continue
             if not self._sender.send(job):
-                return  # the broker is away: so will it be for the others
-            self._table.sent(job.id)
+                return  # the broker does not answer, so the other jobs would fail too
+            self._table.mark_sent(job.id)

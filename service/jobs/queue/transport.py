@@ -1,12 +1,11 @@
-"""Kombu's Redis transport, mended in two places, in which it stops a worker or ends it.
+"""A Redis transport for Kombu with two defects fixed that block or end a worker.
 
-A message that could not be acknowledged keeps its worker from the next one. With one message at a time, a worker that runs a
-job listens to nothing, so that it does not see the broker die. If the broker is still away when the job ends, the
-acknowledgement fails, the message stays counted as being worked on, and the worker waits for ever, connected to nobody. Here
-its place is given back; the worker then listens, sees that the connection is gone, and makes another. The message itself may
-come again: a job that is over is not run twice (service/jobs/table.py).
+A failed acknowledgement blocks the worker for ever. With a prefetch count of one, a worker that runs a job does not listen, so it does not
+notice that the broker has died. If the broker is still down when the job ends, the acknowledgement fails, the message still counts as
+unacknowledged, and the worker waits without a connection. Here the message stops counting; the worker then listens, notices the broken
+connection and reconnects. The message may be redelivered: a finished job does not run twice (service/jobs/table.py).
 
-What is in a queue and is no message at all ends the worker. Here it is dropped.
+An entry of the queue that is not a message ends the worker. Here it is dropped.
 """
 
 import logging
@@ -19,17 +18,17 @@ log = logging.getLogger("chiron.transport")
 
 
 class QoS(redis.QoS):
-    """What is being worked on, and has not been acknowledged."""
+    """The unacknowledged messages of a channel."""
 
     def ack(self, delivery_tag: str) -> None:
-        """Raises the connection's errors, and then the broker has not heard of it."""
+        """Acknowledge a message. Raises the connection's errors; the message stops counting as unacknowledged even then."""
         try:
             super().ack(delivery_tag)
         finally:
             virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Raises the connection's errors, and then the broker has not heard of it."""
+        """Reject a message. Raises the connection's errors; the message stops counting as unacknowledged even then."""
         try:
             super().reject(delivery_tag, requeue)
         finally:
@@ -37,28 +36,28 @@ class QoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """With what is worked on counted as above, and with nothing but messages."""
+    """A channel with the QoS above that drops entries that are not messages."""
 
     QoS = QoS
 
     def _brpop_read(self, **options: Any) -> Any:
-        held: Any = self.qos._delivered
-        before = set(held)
+        delivered: Any = self.qos._delivered
+        before = set(delivered)
         try:
             return super()._brpop_read(**options)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            log.error("dropped what is no message: %s", error)
-            for tag in set(held) - before:
+            log.error("dropped an entry of the queue that is not a message: %s", error)
+            for tag in set(delivered) - before:
                 self.qos.reject(tag)
             raise Empty from error
 
 
 class Transport(redis.Transport):
-    """With channels as above."""
+    """The Redis transport with the channel above."""
 
     Channel = Channel
 
 
-def mend() -> None:
-    """Have redis:// and rediss:// URLs mean this transport. Call it before anything is connected."""
+def register_transport() -> None:
+    """Use this transport for redis:// and rediss:// URLs. Call it before the first connection."""
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{__name__}:Transport"))

@@ -1,51 +1,28 @@
-"""The Celery worker: takes a job's lease and runs it. The one module of the service that imports training, in its functions.
-
-Each attempt writes into a folder of its own and begins with what the attempt before had checkpointed, so that a worker that
-was thought dead disturbs nobody; what it makes counts only if its lease still holds when it is done.
-"""
+"""The kinds of job: train, evaluate, benchmark and check. The only module of the service that imports training, inside functions."""
 
 import hashlib
-import logging
-import os
 import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from celery import shared_task
-
 from models.contract.bundle import Bundle
 from models.contract.spec import JOB_SPEC, BenchmarkSpec, CheckSpec, EvaluateSpec, TrainSpec
 from service.jobs import artifacts
-from service.jobs.queue.celery_app import TASK
-from service.jobs.worker.attempt import NAME, Attempt, Done, attempt_job
-from service.jobs.worker.progress import Pace
+from service.jobs.records import Job
+from service.jobs.worker.attempt import Attempt, Outcome
+from service.jobs.worker.progress import ProgressReporter
 from service.registry.versions import Lineage, Versions
-from service.settings import Settings
-
-log = logging.getLogger("chiron.worker")
 
 
-@shared_task(name=TASK, bind=True, acks_late=True, retry_on_worker_lost=True, max_retries=2)
-def job(_: Any, job_id: str) -> None:
-    """A message came: there may be a job to run."""
-    settings = Settings()
-    run_job(settings, job_id, os.environ.get(NAME, "worker"))
-
-
-def run_job(settings: Settings, job_id: str, worker: str) -> None:
-    """Run one attempt at a job, of any kind."""
-    attempt_job(settings, job_id, worker, _run)
-
-
-def _run(attempt: Attempt) -> Done:
-    """By kind of job. Raises whatever goes wrong."""
+def run_kind(attempt: Attempt) -> Outcome:
+    """Run a job of any kind. Raises whatever the job raises."""
     import torch
 
     torch.set_num_threads(attempt.settings.training_threads)
     spec = JOB_SPEC.validate_python(attempt.lease.spec, strict=False)
-    attempt.say(f"attempt {attempt.lease.attempt} on {attempt.lease.worker}")
+    attempt.log(f"attempt {attempt.lease.attempt} on {attempt.lease.worker}")
     if isinstance(spec, TrainSpec):
         return _train(attempt, spec)
     if isinstance(spec, EvaluateSpec):
@@ -53,34 +30,35 @@ def _run(attempt: Attempt) -> Done:
     return _benchmark(attempt, spec) if isinstance(spec, BenchmarkSpec) else _check(attempt, spec)
 
 
-def _train(attempt: Attempt, spec: TrainSpec) -> Done:
+def _train(attempt: Attempt, spec: TrainSpec) -> Outcome:
+    """Train every stage with every seed, and export the bundle of the best seed if it is to be published."""
     from training.engine.folders import folder_of
     from training.engine.loop import BEST, LAST, train
     from training.engine.watch import Watch
 
     run, data = configured(spec), attempt.data(spec.dataset)
     plan = [(stage, seed) for seed in spec.seeds for stage in run.stages]
-    pace = Pace(attempt.heart, [(stage.name, seed, stage.optimisation.steps) for stage, seed in plan])
-    watch = Watch(pace.told, attempt.heart.stop, bar=False)
+    steps = [(stage.name, seed, stage.optimisation.steps) for stage, seed in plan]
+    watch = Watch(ProgressReporter(attempt.heartbeat, steps).report, attempt.heartbeat.should_stop, bar=False)
     for stage, seed in plan:
         folder = folder_of(attempt.runs, stage, seed)
-        attempt.say(f"{stage.name}, seed {seed}: {stage.optimisation.steps} steps, from step {_step_of(folder / LAST)}")
+        attempt.log(f"{stage.name}, seed {seed}: {stage.optimisation.steps} steps, from step {_step_of(folder / LAST)}")
         train(
             stage, seed, data, folder, accelerator=spec.device, devices=spec.devices, precision=spec.precision,
             watch=watch,
         )  # fmt: skip
-        if attempt.heart.stop():
-            return Done({})
-    attempt.draw(run, spec.seeds)
-    found = {seed: _best_of(folder_of(attempt.runs, run, seed) / BEST) for seed in spec.seeds}
-    seed = min(spec.seeds, key=lambda seed: found[seed]["score"])
-    result = {"run": run.name, "fingerprint": run.fingerprint, "seed": seed, "best": found[seed]}
-    result["seeds"] = {str(seed): best for seed, best in found.items()}
-    return _exported(attempt, spec, run, seed, data, result) if spec.publish else Done(result)
+        if attempt.heartbeat.should_stop():
+            return Outcome({})
+    attempt.draw_curves(run, spec.seeds)
+    best = {seed: _validation_of(folder_of(attempt.runs, run, seed) / BEST) for seed in spec.seeds}
+    seed = min(spec.seeds, key=lambda seed: best[seed]["score"])
+    result = {"run": run.name, "fingerprint": run.fingerprint, "seed": seed, "best": best[seed]}
+    result["seeds"] = {str(seed): validation for seed, validation in best.items()}
+    return _export(attempt, spec, run, seed, data, result) if spec.publish else Outcome(result)
 
 
-def _exported(attempt: Attempt, spec: TrainSpec, run: Any, seed: int, data: Path, result: dict[str, Any]) -> Done:
-    """The bundle of a trained run and seed, measured on the test split and ready to be published."""
+def _export(attempt: Attempt, spec: TrainSpec, run: Any, seed: int, data: Path, result: dict[str, Any]) -> Outcome:
+    """Measure a trained network on the test split, export its bundle, and stage the bundle as a version."""
     from training.data.parts import parts_of
     from training.engine.export import export
     from training.engine.folders import folder_of
@@ -89,10 +67,10 @@ def _exported(attempt: Attempt, spec: TrainSpec, run: Any, seed: int, data: Path
 
     folder = folder_of(attempt.runs, run, seed)
     network = load_best(run, folder / BEST)
-    attempt.say(f"measuring seed {seed} on the test split")
+    attempt.log(f"measuring seed {seed} on the test split")
     facts, table = STUDIES[run.task.kind].facts(run, network, data)
     (folder / "test.md").write_text(table + "\n")
-    attempt.say("exporting the bundle, checked against the network and its symmetries")
+    attempt.log("exporting the bundle and checking it against the network and its symmetries")
     bundle = export(
         network, attempt.folder / "bundle", facts, name=run.name, title=run.title, licence=run.licence,
         command=_command(spec, seed),
@@ -107,86 +85,97 @@ def _exported(attempt: Attempt, spec: TrainSpec, run: Any, seed: int, data: Path
         git_commit=bundle.meta.git_commit,
         created_at=time.time(),
     )
-    return _published(attempt, bundle, lineage, result)
+    return _staged(attempt, bundle, lineage, result)
 
 
-def _published(attempt: Attempt, bundle: Bundle, lineage: Lineage, result: dict[str, Any]) -> Done:
+def _staged(attempt: Attempt, bundle: Bundle, lineage: Lineage, result: dict[str, Any]) -> Outcome:
+    """Stage a bundle; the outcome publishes it as a version or discards the staged files."""
     versions, version = Versions.of(attempt.settings), bundle.meta.version
-    attempt.say(f"{bundle.meta.name} {version} is ready")
+    attempt.log(f"{bundle.meta.name} {version} is ready")
     staging = versions.stage(bundle, lineage)
 
     def publish() -> None:
         versions.publish(staging, version)
 
-    made = {"model": bundle.meta.name, "version": version}
-    return Done(result | made, publish, lambda: shutil.rmtree(staging, ignore_errors=True))
+    published = {"model": bundle.meta.name, "version": version}
+    return Outcome(result | published, publish, lambda: shutil.rmtree(staging, ignore_errors=True))
 
 
-def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Done:
+def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Outcome:
+    """Measure the weights of a training job, or of the latest training of each seed, on a split."""
     from training.engine.folders import folder_of
     from training.engine.loop import BEST, load_best
     from training.studies import STUDIES
 
     tables: dict[str, str] = {}
-    trained_by: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for seed in spec.seeds:
-        of = attempt.table.get(spec.job) if spec.job else next(iter(attempt.table.trained(spec.run, seed)), None)
-        if of is None or of.kind != "train" or of.state != "succeeded":
-            raise FileNotFoundError(f"no job has trained {spec.run} with seed {seed}")
-        trained = TrainSpec.model_validate(of.spec)
-        if trained.run != spec.run or seed not in trained.seeds:
-            raise FileNotFoundError(f"job {of.id} has trained {trained.run} with seeds {trained.seeds}")
+        source = _training_job(attempt, spec, seed)
+        trained = TrainSpec.model_validate(source.spec)
         run = configured(trained)
-        weights = folder_of(artifacts.folder_of(attempt.settings.jobs, of.id, of.attempt) / "runs", run, seed)
-        network = load_best(run, weights / BEST)
-        data = attempt.data(spec.dataset) if spec.dataset else attempt.data(trained.dataset, of)
-        attempt.say(f"measuring seed {seed} of job {of.id} on the {spec.split} split")
+        runs = artifacts.folder_of(attempt.settings.jobs, source.id, source.attempt) / "runs"
+        network = load_best(run, folder_of(runs, run, seed) / BEST)
+        data = attempt.data(spec.dataset) if spec.dataset else attempt.data(trained.dataset, source)
+        attempt.log(f"measuring seed {seed} of job {source.id} on the {spec.split} split")
         folder = attempt.folder / f"seed{seed}"
         folder.mkdir(exist_ok=True)
         tables[str(seed)] = STUDIES[run.task.kind].show(run, network, data, folder, spec.split)
         (folder / f"{spec.split}.md").write_text(tables[str(seed)] + "\n")
-        trained_by[str(seed)] = of.id
-        if attempt.heart.stop():
-            return Done({})
-    return Done({"run": spec.run, "split": spec.split, "of": trained_by, "tables": tables})
+        sources[str(seed)] = source.id
+        if attempt.heartbeat.should_stop():
+            return Outcome({})
+    return Outcome({"run": spec.run, "split": spec.split, "of": sources, "tables": tables})
 
 
-def _benchmark(attempt: Attempt, spec: BenchmarkSpec) -> Done:
+def _training_job(attempt: Attempt, spec: EvaluateSpec, seed: int) -> Job:
+    """Return the job that trained the weights to evaluate. Raises UnknownJob, FileNotFoundError."""
+    job = attempt.table.get(spec.job) if spec.job else next(iter(attempt.table.trained(spec.run, seed)), None)
+    if job is None or job.kind != "train" or job.state != "succeeded":
+        raise FileNotFoundError(f"no job has trained {spec.run} with seed {seed}; submit a train job first")
+    trained = TrainSpec.model_validate(job.spec)
+    if trained.run != spec.run or seed not in trained.seeds:
+        actual = f"job {job.id} has trained {trained.run} with seeds {trained.seeds}"
+        raise FileNotFoundError(f"expected a job that has trained {spec.run} with seed {seed}; {actual}")
+    return job
+
+
+def _benchmark(attempt: Attempt, spec: BenchmarkSpec) -> Outcome:
+    """Make a table of `python -m training benchmark`, training what it lacks."""
     from training.engine.watch import Stopped, Watch
     from training.studies import BENCHMARKS
 
     if spec.table not in BENCHMARKS:
         raise LookupError(f"no table {spec.table!r}; there are {', '.join(sorted(BENCHMARKS))}")
-    watch = Watch(Pace(attempt.heart).told, attempt.heart.stop, bar=False)
+    watch = Watch(ProgressReporter(attempt.heartbeat).report, attempt.heartbeat.should_stop, bar=False)
     try:
         table = BENCHMARKS[spec.table](attempt.data(spec.dataset), attempt.runs, watch)
     except Stopped:
-        return Done({})
+        return Outcome({})
     (attempt.folder / f"{spec.table}.md").write_text(table + "\n")
-    return Done({"table": table})
+    return Outcome({"table": table})
 
 
-def _check(attempt: Attempt, spec: CheckSpec) -> Done:
-    """Read every recording of a data set, of every part, source and split, as training would."""
+def _check(attempt: Attempt, spec: CheckSpec) -> Outcome:
+    """Load every recording of a data set, of every part, source and split, as training would."""
     from training.check import check
 
     folder = attempt.datasets.get(spec.dataset).path
-    counts = check(folder, attempt.heart.stop)
-    return Done({"counts": counts, "sha256": data_sha256(folder, tuple(counts))})
+    counts = check(folder, attempt.heartbeat.should_stop)
+    return Outcome({"counts": counts, "sha256": data_sha256(folder, tuple(counts))})
 
 
 def configured(spec: TrainSpec) -> Any:
-    """The run of a spec. Raises UnknownRun."""
+    """Return the run of a spec with the spec's step counts. Raises UnknownRun."""
     from training.catalogue import get_run
 
     run = get_run(spec.run)
-    own = {"steps": spec.steps, "validate_every": spec.validate_every, "checkpoint_every": spec.checkpoint_every}
-    given = {name: value for name, value in own.items() if value is not None}
-    return replace(run, optimisation=replace(run.optimisation, **given)) if given else run
+    counts = {"steps": spec.steps, "validate_every": spec.validate_every, "checkpoint_every": spec.checkpoint_every}
+    overrides = {name: value for name, value in counts.items() if value is not None}
+    return replace(run, optimisation=replace(run.optimisation, **overrides)) if overrides else run
 
 
 def data_sha256(data: Path, parts: tuple[str, ...]) -> str:
-    """A hash of the names and contents of the files in these parts of a data folder."""
+    """Return the SHA-256 over the names and contents of all files in these parts of a data folder."""
     total = hashlib.sha256()
     for file in sorted(path for part in parts for path in (data / part).rglob("*") if path.is_file()):
         with file.open("rb") as content:
@@ -196,13 +185,14 @@ def data_sha256(data: Path, parts: tuple[str, ...]) -> str:
 
 
 def _step_of(checkpoint: Path) -> int:
-    """The step of a checkpoint, 0 where there is none."""
+    """Return the step of a checkpoint, or 0 if there is none."""
     import torch
 
     return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["step"]) if checkpoint.is_file() else 0
 
 
-def _best_of(checkpoint: Path) -> dict[str, float]:
+def _validation_of(checkpoint: Path) -> dict[str, float]:
+    """Return step, loss and score of the validation at which a checkpoint was written."""
     import torch
 
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -210,6 +200,7 @@ def _best_of(checkpoint: Path) -> dict[str, float]:
 
 
 def _command(spec: TrainSpec, seed: int) -> str:
+    """Return the command lines that repeat a training outside the service."""
     steps = f" --steps {spec.steps}" if spec.steps else ""
-    which = f"{spec.run} --seed {seed}{steps}"
-    return f"python -m training run {which} && python -m training export {which}"
+    arguments = f"{spec.run} --seed {seed}{steps}"
+    return f"python -m training run {arguments} && python -m training export {arguments}"

@@ -1,4 +1,4 @@
-"""The process of a worker: says that it is there, and has Celery run jobs in children of its own, one after another."""
+"""The main process of a worker: registers the worker, and has Celery run jobs one after another in child processes."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from models.contract.cpus import usable_cpus
 from models.contract.spec import MAX_DEVICES
 from service.jobs.database import StoreUnavailable, open_database
 from service.jobs.queue.celery_app import celery_app
-from service.jobs.worker.kinds import NAME
+from service.jobs.worker.task import WORKER_NAME
 from service.jobs.workers import WorkerTable, queues_of
 from service.settings import Settings
 
@@ -23,34 +23,33 @@ log = logging.getLogger("chiron.worker")
 
 
 def serve_jobs(settings: Settings, device: str, gpus: Sequence[int] = ()) -> None:
-    """Be a worker until told to stop: on GPUs where there is CUDA and it may be used, on `gpus` if some are chosen, else on the CPU.
+    """Run jobs until told to stop: on `gpus`, on all GPUs if the device allows and CUDA has any, or else on the CPU.
 
-    Raises LookupError if CUDA is asked for and there is none.
+    Raises LookupError if the device is cuda and there is none, NoBroker, and StoreUnavailable.
     """
     os.environ |= {"CHIRON_STATE": str(settings.state.absolute()), "CHIRON_DATA": str(settings.data.absolute())}
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
     kind, devices = _devices(device)
     if kind == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # jobs take a GPU where they see one
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a job with device "auto" uses any GPU that it sees
     queues, name = queues_of(kind, devices), f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
-    shown = "cuda" if kind == "gpu" else "cpu"
-    os.environ[NAME] = name
+    device_name = "cuda" if kind == "gpu" else "cpu"
+    os.environ[WORKER_NAME] = name
     workers = WorkerTable(open_database(settings.database), lease_s=settings.lease_s)
-    app, ended = celery_app(settings), threading.Event()
-    told_to_stop = threading.Event()
-    worker_shutting_down.connect(lambda **_: told_to_stop.set(), weak=False)
+    app, ended, stopping = celery_app(settings), threading.Event(), threading.Event()
+    worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
 
-    def present() -> None:
+    def keep_registered() -> None:
         while not ended.wait(min(1.0, settings.lease_s / 5)):
-            _ignore_down(lambda: workers.seen(name, queues, shown))
-            if told_to_stop.is_set():
-                _ignore_down(lambda: workers.stop(name))
+            _log_unavailable(lambda: workers.register(name, queues, device_name))
+            if stopping.is_set():
+                _log_unavailable(lambda: workers.request_stop(name))
 
-    workers.seen(name, queues, shown)
-    thread = threading.Thread(target=present, name="present", daemon=True)
+    workers.register(name, queues, device_name)
+    thread = threading.Thread(target=keep_registered, name="registration", daemon=True)
     thread.start()
-    log.info("worker %s of queues %s", name, ", ".join(queues))
+    log.info("worker %s listens to the queues %s", name, ", ".join(queues))
     try:
         app.worker_main(
             ["--quiet", "worker", "--queues", ",".join(queues), "--hostname", f"chiron-{os.getpid()}@%h",
@@ -59,10 +58,10 @@ def serve_jobs(settings: Settings, device: str, gpus: Sequence[int] = ()) -> Non
     finally:
         ended.set()
         thread.join()
-        _ignore_down(lambda: workers.gone(name))
+        _log_unavailable(lambda: workers.unregister(name))
 
 
-def _ignore_down(call: Callable[[], None]) -> None:
+def _log_unavailable(call: Callable[[], None]) -> None:
     try:
         call()
     except StoreUnavailable as error:
@@ -70,12 +69,12 @@ def _ignore_down(call: Callable[[], None]) -> None:
 
 
 def _devices(device: str) -> tuple[str, int]:
-    """gpu or cpu, and how many there are for one job. Raises LookupError."""
+    """Return gpu or cpu, and the number of devices that one job may use. Raises LookupError."""
     if device != "cpu":
-        asked = "import torch; print(torch.cuda.device_count())"  # CUDA stays out of this process
-        said = subprocess.run([sys.executable, "-c", asked], check=False, capture_output=True, text=True).stdout
-        if said.strip().isdigit() and int(said) > 0:
-            return "gpu", min(int(said), MAX_DEVICES)
+        code = "import torch; print(torch.cuda.device_count())"  # a child process, so that CUDA stays out of this one
+        output = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True).stdout
+        if output.strip().isdigit() and int(output) > 0:
+            return "gpu", min(int(output), MAX_DEVICES)
         if device == "cuda":
-            raise LookupError("there is no CUDA device that torch can use; --device cpu works without")
+            raise LookupError("torch finds no CUDA device; install its driver or run `chiron worker --device cpu`")
     return "cpu", min(usable_cpus(), MAX_DEVICES)

@@ -1,33 +1,35 @@
-"""How far a job is: what its trainings say, and the seconds to go for all of them, as its heart carries it to the job table."""
+"""Job progress: turns the reports of training steps into progress with an ETA, for the heartbeat."""
 
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from service.jobs.worker.heartbeat import Heart
+from service.jobs.worker.heartbeat import Heartbeat
 
 
-class Pace:
-    """Told after every step which stage and seed it is of; `plan` has (stage, seed, steps) of every training to come, in order."""
+class ProgressReporter:
+    """Reports the steps of all trainings of a job; `plan` lists (stage, seed, steps) of each training in order."""
 
-    def __init__(self, heart: Heart, plan: Sequence[tuple[str, int, int]] = ()) -> None:
-        self._heart, self._plan = heart, list(plan)
-        self._began, self._taken = 0.0, 0
+    def __init__(self, heartbeat: Heartbeat, plan: Sequence[tuple[str, int, int]] = ()) -> None:
+        self._heartbeat, self._plan = heartbeat, list(plan)
+        self._started_at, self._steps_taken = 0.0, 0
 
-    def told(self, said: dict[str, Any]) -> None:
-        """After a step: stage, seed, step, steps, and after a validation what was measured too."""
-        if "score" in said:
-            self._heart.metrics(said)
-        progress = {name: said[name] for name in ("stage", "seed", "step", "steps")}
-        if self._taken == 0:
-            self._began = time.monotonic()
+    def report(self, step: dict[str, Any]) -> None:
+        """Take the report of a step: stage, seed, step, steps, and after a validation also loss and score."""
+        if "score" in step:
+            self._heartbeat.report_metrics(step)
+        progress = {name: step[name] for name in ("stage", "seed", "step", "steps")}
+        if self._steps_taken == 0:
+            self._started_at = time.monotonic()
         else:
-            left = said["steps"] - said["step"] + self._after(said["stage"], said["seed"])
-            progress["eta_s"] = round((time.monotonic() - self._began) / self._taken * left, 1)
-        self._taken += 1
-        self._heart.progress(progress)
+            remaining = step["steps"] - step["step"] + self._steps_after(step["stage"], step["seed"])
+            step_s = (time.monotonic() - self._started_at) / self._steps_taken
+            progress["eta_s"] = round(step_s * remaining, 1)
+        self._steps_taken += 1
+        self._heartbeat.report_progress(progress)
 
-    def _after(self, stage: str, seed: int) -> int:
-        """The steps of what comes after a training."""
-        at = next((at for at, (name, its, _) in enumerate(self._plan) if (name, its) == (stage, seed)), len(self._plan))
+    def _steps_after(self, stage: str, seed: int) -> int:
+        """Return the number of steps of the trainings that follow this one in the plan."""
+        trainings = [(name, its_seed) for name, its_seed, _ in self._plan]
+        at = trainings.index((stage, seed)) if (stage, seed) in trainings else len(trainings)
         return sum(steps for _, _, steps in self._plan[at + 1 :])

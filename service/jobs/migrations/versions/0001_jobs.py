@@ -1,4 +1,4 @@
-"""Jobs, their events, the keys they were submitted with, and workers."""
+"""The tables of jobs, their events, their idempotency keys, and workers."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Data sets: a name for a folder, and the job that has its loader read it."""
+"""The table of data sets: a name, a folder, and the job that checks it."""
 
 import sqlalchemy as sa
 from alembic import op
