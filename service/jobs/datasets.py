@@ -116,7 +116,11 @@ def _used(connection: Connection, kind: str, spec: dict[str, Any]) -> set[str | 
     trained = select(JOBS.c.spec).where(JOBS.c.kind == "train", JOBS.c.state == "succeeded")
     if (job := spec.get("job")) is not None:
         return {(connection.scalar(trained.where(JOBS.c.id == job)) or {}).get("dataset")}
-    specs = [other for other in connection.scalars(trained.order_by(JOBS.c.finished_at.desc())) if other["run"] == spec["run"]]
+    specs = [
+        other
+        for other in connection.scalars(trained.order_by(JOBS.c.finished_at.desc()))
+        if other["run"] == spec["run"]
+    ]
     latest = (next((other["dataset"] for other in specs if seed in other["seeds"]), None) for seed in spec["seeds"])
     return set(latest)
 
@@ -172,7 +176,9 @@ def folder_under(root: Path | None, relative: str, uploads: Path) -> Path:
             raise FolderRefused(f"{relative[:200]!r} overlaps the folder of uploads; register a folder outside it")
         for number, path in enumerate(folder.rglob("*")):
             if path.is_symlink():
-                raise FolderRefused(f"{path.relative_to(folder).as_posix()[:200]!r} is a symbolic link; use plain files")
+                raise FolderRefused(
+                    f"{path.relative_to(folder).as_posix()[:200]!r} is a symbolic link; use plain files"
+                )
             if number >= MAX_FILES:
                 raise FolderRefused(f"expected at most {MAX_FILES} files; the folder has more")
     except (OSError, ValueError) as error:

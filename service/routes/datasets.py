@@ -136,7 +136,9 @@ def router(service: JobService, settings: Settings) -> APIRouter:
                 shutil.rmtree(target, ignore_errors=True)
                 raise
 
-        await in_thread(lambda: check_name_free(name))  # before the body is received; also finds out whether the table works
+        await in_thread(
+            lambda: check_name_free(name)
+        )  # before the body is received; also finds out whether the table works
         archive = settings.datasets.absolute() / f".{uuid.uuid4().hex}.zip"
         try:
             await _receive(request, archive, settings.max_dataset_bytes)

@@ -60,36 +60,36 @@ def client(settings: Settings) -> Redis:
 
 def test_it_is_started_by_one_and_joined_by_others(settings, broker):
     other = EmbeddedBroker(settings)
-    assert broker.keep()
-    assert broker.keep()
-    assert not other.keep()
+    assert broker.ensure_running()
+    assert broker.ensure_running()
+    assert not other.ensure_running()
     assert other.answers()
     other.stop()
     assert broker.answers(), "it is not theirs to stop"
     broker.stop()
     assert not other.answers()
-    assert other.keep(), "who is left takes over"
+    assert other.ensure_running(), "who is left takes over"
     other.stop()
 
 
 def test_what_was_queued_is_there_again_after_a_kill_and_after_a_stop(settings, broker):
-    broker.keep()
+    broker.ensure_running()
     with client(settings) as redis:
         redis.lpush("cpu", "message")
         os.kill(redis.info("server")["process_id"], signal.SIGKILL)
     assert broker._process is not None
     broker._process.wait()
-    broker.keep()
+    broker.ensure_running()
     broker.stop()
     again = EmbeddedBroker(settings)
-    again.keep()
+    again.ensure_running()
     with client(settings) as redis:
         assert redis.lrange("cpu", 0, -1) == [b"message"]
     again.stop()
 
 
 def test_it_listens_to_this_user_alone_and_on_no_port(settings, broker):
-    broker.keep()
+    broker.ensure_running()
     assert socket_of(settings).stat().st_mode & 0o077 == 0
     assert socket_of(settings).parent.stat().st_mode & 0o077 == 0
     with client(settings) as redis:
@@ -115,7 +115,7 @@ def test_a_redis_on_the_path_will_do_and_none_is_said(monkeypatch, tmp_path):
 
 
 def test_a_message_that_cannot_be_acknowledged_does_not_keep_the_next_one_away(settings, broker, sender):
-    broker.keep()
+    broker.ensure_running()
     connection = celery_app(settings).connection_for_read()
     channel = connection.default_channel
     channel.basic_qos(prefetch_count=1)
@@ -140,35 +140,35 @@ def test_a_message_that_cannot_be_acknowledged_does_not_keep_the_next_one_away(s
 def test_a_job_that_came_while_the_broker_was_away_is_sent_when_it_is_back(
     settings, broker, table, sender, monkeypatch
 ):
-    monkeypatch.setattr("service.jobs.table.JUST_MADE_S", -1)
+    monkeypatch.setattr("service.jobs.table.SUBMIT_GRACE_S", -1)
     job, _ = table.submit(SPEC, "cpu")
     assert not sender.send(job)
-    assert sender.waiting("cpu") is None
+    assert sender.queued("cpu") is None
     reconciler = Reconciler(table, sender, resend_s=60)
-    reconciler.look()
+    reconciler.run_once()
     assert table.get(job.id).sent_at is None
-    broker.keep()
-    reconciler.look()
+    broker.ensure_running()
+    reconciler.run_once()
     assert table.get(job.id).sent_at is not None
-    assert sender.waiting("cpu") == {job.id}
+    assert sender.queued("cpu") == {job.id}
 
 
 def test_what_the_broker_forgot_is_sent_again_and_what_it_has_is_not(settings, broker, table, sender):
-    broker.keep()
+    broker.ensure_running()
     jobs = [table.submit(SPEC, "cpu")[0] for _ in range(3)]
     for job in jobs:
         assert sender.send(job)
-        table.sent(job.id)
+        table.mark_sent(job.id)
     table.cancel(jobs[2].id)
     reconciler = Reconciler(table, sender, resend_s=-1)
-    reconciler.look()
+    reconciler.run_once()
     with client(settings) as redis:
         assert redis.llen("cpu") == 3, "nothing was lost and nothing doubled"
         redis.flushall()
         redis.lpush("cpu", b"this is no message")
-        reconciler.look()
+        reconciler.run_once()
         assert redis.llen("cpu") == 3
-    assert sender.waiting("cpu") == {jobs[0].id, jobs[1].id, ""}, "and not the one that is cancelled"
+    assert sender.queued("cpu") == {jobs[0].id, jobs[1].id, ""}, "and not the one that is cancelled"
 
 
 def test_a_round_that_fails_is_followed_by_the_next(table, sender, monkeypatch):
@@ -176,8 +176,8 @@ def test_a_round_that_fails_is_followed_by_the_next(table, sender, monkeypatch):
         raise OperationalError("away")
 
     monkeypatch.setattr(sender._app, "send_task", fail)
-    monkeypatch.setattr("service.jobs.table.JUST_MADE_S", -1)
+    monkeypatch.setattr("service.jobs.table.SUBMIT_GRACE_S", -1)
     table.submit(SPEC, "cpu")
-    Reconciler(table, sender, resend_s=0).look()
+    Reconciler(table, sender, resend_s=0).run_once()
     monkeypatch.setattr(table, "expire", fail)
-    Reconciler(table, sender, resend_s=0).look()
+    Reconciler(table, sender, resend_s=0).run_once()

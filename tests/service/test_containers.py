@@ -88,11 +88,11 @@ def test_a_worker_is_healthy_while_it_is_among_those_seen_lately(tmp_path):
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode == 0
 
-    workers.seen("another:1:abc", queues, "cpu")
+    workers.register("another:1:abc", queues, "cpu")
     assert not healthy()
-    workers.seen(mine, queues, "cpu")
+    workers.register(mine, queues, "cpu")
     assert healthy()
-    workers.gone(mine)
+    workers.unregister(mine)
     assert not healthy()
 
 

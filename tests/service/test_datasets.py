@@ -22,7 +22,8 @@ from service.jobs import archives
 from service.jobs.database import open_database
 from service.jobs.datasets import DatasetTable, UnknownDataset
 from service.jobs.table import JobTable
-from service.jobs.worker import kinds as worker
+from service.jobs.worker.attempt import attempt_job
+from service.jobs.worker.kinds import run_kind
 from service.settings import Settings
 
 from .test_errors import problem_of
@@ -78,7 +79,7 @@ def uploads(settings: Settings) -> list[Path]:
 
 def checked(client: TestClient, settings: Settings, name: str) -> Any:
     """The data set, after a worker has had it."""
-    worker.run_job(settings, client.get(f"/datasets/{name}").json()["job"], "me")
+    attempt_job(settings, client.get(f"/datasets/{name}").json()["job"], "me", run_kind)
     return client.get(f"/datasets/{name}").json()
 
 
@@ -162,21 +163,21 @@ def test_what_the_loader_cannot_read_is_refused_and_says_why(client, settings, d
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no whole .zip"),
-        (b"PK\x03\x04", "no whole .zip"),
-        (zipped({}), "no files"),
-        (zipped({"../evil.txt": b"x"}), "no plain path"),
-        (zipped({"/etc/evil.txt": b"x"}), "no plain path"),
-        (zipped({"a\\..\\evil.txt": b"x"}), "no plain path"),
-        (zipped({"C:evil.txt": b"x"}), "no plain path"),
-        (zipped({"a\nb.txt": b"x"}), "no plain path"),
+        (b"", "not a complete .zip"),
+        (b"PK\x03\x04", "not a complete .zip"),
+        (zipped({}), "at least one file"),
+        (zipped({"../evil.txt": b"x"}), "not a plain relative path"),
+        (zipped({"/etc/evil.txt": b"x"}), "not a plain relative path"),
+        (zipped({"a\\..\\evil.txt": b"x"}), "not a plain relative path"),
+        (zipped({"C:evil.txt": b"x"}), "not a plain relative path"),
+        (zipped({"a\nb.txt": b"x"}), "not a plain relative path"),
         (zipped({"link.txt": b"/etc/passwd"}, **{"link.txt": stat.S_IFLNK | 0o777}), "a link"),
-        (zipped({"a.pkl": PICKLE}), "pickles least of all"),
-        (zipped({"body/kinetics/val_label.pkl": PICKLE}), "pickles least of all"),
-        (zipped({"a.txt": b"", "a.txt/b.txt": b"x"}), "inside what is a file"),
-        (zipped({"/".join("a" * 9) + "/b.txt": b"x"}), "too deep"),
-        (zipped({"x" * 300 + ".txt": b"x"}), "too long"),
-        (zipped({"zeros.txt": bytes(2_000_000)}), "out of"),
+        (zipped({"a.pkl": PICKLE}), "pickles are never accepted"),
+        (zipped({"body/kinetics/val_label.pkl": PICKLE}), "pickles are never accepted"),
+        (zipped({"a.txt": b"", "a.txt/b.txt": b"x"}), "inside another file"),
+        (zipped({"/".join("a" * 9) + "/b.txt": b"x"}), "8 levels of folders"),
+        (zipped({"x" * 300 + ".txt": b"x"}), "at most 200 characters"),
+        (zipped({"zeros.txt": bytes(2_000_000)}), "the limit is 500 times"),
         (zipped({"zeros.txt": bytes(4_000_000)}), "at most 3000000"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -317,7 +318,7 @@ def test_a_job_whose_data_set_is_gone_says_so_and_is_not_given_another_of_its_na
     client.post(f"/jobs/{job['id']}/cancel")
     assert client.delete("/datasets/own").status_code == 204
     assert client.post(f"/jobs/{job['id']}/retry").status_code == 200
-    worker.run_job(settings, job["id"], "me")
+    attempt_job(settings, job["id"], "me", run_kind)
     failed = client.get(f"/jobs/{job['id']}").json()
     assert failed["state"] == "failed"
     assert failed["error"]["type"] == "UnknownDataset"
@@ -325,10 +326,10 @@ def test_a_job_whose_data_set_is_gone_says_so_and_is_not_given_another_of_its_na
     assert client.post("/datasets", json={"name": "own", "folder": "mine"}).status_code == 202
     engine = open_database(settings.database)
     table = DatasetTable(engine, JobTable(engine, lease_s=60))
-    asked_at = JobTable(engine, lease_s=60).get(job["id"]).created_at
-    with pytest.raises(UnknownDataset, match="'own' that was meant has been removed"):
-        table.get("own", asked_at=asked_at)
-    assert table.get("mine", asked_at=asked_at).state == "ready"
+    requested_at = JobTable(engine, lease_s=60).get(job["id"]).created_at
+    with pytest.raises(UnknownDataset, match="'own' of this job was removed"):
+        table.get("own", requested_at=requested_at)
+    assert table.get("mine", requested_at=requested_at).state == "ready"
 
 
 def test_a_crash_between_row_and_files_is_in_nobodys_way_and_swept_at_the_next_start(settings, root, data_folder):
@@ -367,7 +368,7 @@ def test_the_folder_of_uploads_is_no_data_set_itself(client, settings, data_fold
     with TestClient(create_app(inside)) as client:
         for folder in (".", "datasets", f"datasets/{upload.name}", f"datasets/{upload.name}/hands"):
             answer = client.post("/datasets", json={"name": "again", "folder": folder})
-            assert "where uploads are kept" in problem_of(answer, "folder-refused")["detail"]
+            assert "overlaps the folder of uploads" in problem_of(answer, "folder-refused")["detail"]
 
 
 def test_removal_asks_for_a_key(settings):

@@ -43,7 +43,7 @@ def test_a_job_is_accepted_and_says_where_it_is_and_that_nobody_is_there_to_run_
     assert answer.headers["location"] == f"/jobs/{job['id']}"
     shown = client.get(answer.headers["location"]).json()
     assert shown["state"] == "queued"
-    assert shown["detail"] == "no worker of queue cpu is connected: `make worker` starts one"
+    assert shown["detail"] == "no worker of queue cpu is connected; start one with `chiron worker`"
     assert TrainSpec.model_validate(shown["spec"]) == TrainSpec.model_validate(SPEC)
     assert client.get("/jobs").json()["jobs"] == [shown]
 
@@ -144,7 +144,7 @@ def test_a_job_is_cancelled_and_retried_where_its_state_allows(client):
 def test_a_job_that_ran_shows_what_it_did_and_what_it_made(client, table, settings):
     job = client.post("/jobs", json=SPEC).json()["id"]
     workers = WorkerTable(table._engine, lease_s=60)
-    workers.seen("w", ("cpu",), "cpu")
+    workers.register("w", ("cpu",), "cpu")
     assert "broker" in client.get(f"/jobs/{job}").json()["detail"], "there is none in this test"
     lease = table.claim(job, "w")
     folder = artifacts.begin(settings.jobs, job, lease.attempt)

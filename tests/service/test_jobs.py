@@ -22,15 +22,9 @@ from service.jobs.database import (
     reading,
     writing,
 )
+from service.jobs.records import KeyReused, LostLease, UnknownJob, WrongState
 from service.jobs.schema import JOBS, METADATA
-from service.jobs.table import (
-    MAX_LOSSES,
-    JobTable,
-    KeyReused,
-    LostLease,
-    UnknownJob,
-    WrongState,
-)
+from service.jobs.table import MAX_LOSSES, JobTable
 from service.jobs.workers import WorkerTable, queue_of, queues_of
 
 SPEC = TrainSpec(run="hands-eqmotion", seeds=(3,))
@@ -170,7 +164,7 @@ def test_what_happened_is_told_from_any_number_on(table):
     assert lease
     table.renew(lease, progress={"step": 1})
     table.renew(lease, metrics={"loss": 2.0})
-    table.say(lease, "hello")
+    table.log(lease, "hello")
     table.finish(lease, "succeeded", result={"bundle": "x"})
     events = table.events(job)
     assert [event.number for event in events] == list(range(1, 7))
@@ -203,7 +197,7 @@ def test_a_job_that_is_over_is_not_cancelled_and_only_one_that_failed_or_was_can
     with pytest.raises(WrongState, match="is queued"):
         table.retry(job)
     table.finish(table.claim(job, "a"), "failed", error={"type": "E", "detail": "d"})
-    with pytest.raises(WrongState, match="has failed"):
+    with pytest.raises(WrongState, match="already failed"):
         table.cancel(job)
     assert table.retry(job).state == "queued"
     assert table.get(job).error is None
@@ -245,7 +239,7 @@ def test_a_stale_attempt_can_change_nothing_and_publish_nothing(table, engine, t
     before, events, published = table.get(job), table.events(job), []
     for write in (
         lambda: table.renew(stale, progress={"step": 9}),
-        lambda: table.say(stale, "still here"),
+        lambda: table.log(stale, "still here"),
         lambda: table.release(stale),
         lambda: table.finish(stale, "succeeded", result={"bundle": "x"}, publish=lambda: published.append(1)),
         lambda: table.finish(stale, "failed", error={"type": "E"}),
@@ -310,10 +304,10 @@ def test_a_job_that_outlives_too_many_workers_fails_and_may_be_retried(table, en
 def test_what_the_broker_was_not_told_or_was_told_long_ago_is_known(table, monkeypatch):
     table.submit(SPEC, "cpu")
     assert table.unsent(older_s=60) == [], "who made it is about to send it"
-    monkeypatch.setattr("service.jobs.table.JUST_MADE_S", -1)
+    monkeypatch.setattr("service.jobs.table.SUBMIT_GRACE_S", -1)
     table.cancel(table.jobs()[0].id)
     one, two = (table.submit(SPEC, "cpu")[0].id for _ in range(2))
-    table.sent(one)
+    table.mark_sent(one)
     assert [job.id for job in table.unsent(older_s=60)] == [two]
     assert [job.id for job in table.unsent(older_s=-1)] == [one, two]
     table.claim(two, "a")
@@ -369,20 +363,20 @@ def test_of_workers_that_race_for_many_jobs_one_runs_each_and_none_a_cancelled_o
 
 def test_workers_are_known_while_they_are_seen_and_by_what_they_run(table, engine):
     workers = WorkerTable(engine, lease_s=60)
-    workers.seen("a", ("cpu",), "cpu")
-    workers.seen("b", ("gpu", "cpu"), "cuda")
-    WorkerTable(engine, lease_s=-1).seen("late", ("cpu",), "cpu")
+    workers.register("a", ("cpu",), "cpu")
+    workers.register("b", ("gpu", "cpu"), "cuda")
+    WorkerTable(engine, lease_s=-1).register("late", ("cpu",), "cpu")
     job = table.submit(SPEC, "cpu")[0].id
     table.claim(job, "a")
     assert [(w.name, w.queues, w.job, w.stopping) for w in workers.workers()] == [
         ("a", ("cpu",), job, False),
         ("b", ("gpu", "cpu"), None, False),
     ]
-    workers.stop("a")
-    workers.seen("a", ("cpu",), "cpu")
-    assert workers.stopping("a")
-    assert not workers.stopping("b")
-    workers.gone("b")
+    workers.request_stop("a")
+    workers.register("a", ("cpu",), "cpu")
+    assert workers.stop_requested("a")
+    assert not workers.stop_requested("b")
+    workers.unregister("b")
     assert [w.name for w in workers.workers()] == ["a"]
 
 
@@ -398,7 +392,7 @@ def test_workers_are_known_while_they_are_seen_and_by_what_they_run(table, engin
 def test_a_job_goes_where_its_devices_are(engine, device, devices, there, wanted):
     workers = WorkerTable(engine, lease_s=60)
     for kind, number in there.items():
-        workers.seen(kind, queues_of(kind, number), kind)
+        workers.register(kind, queues_of(kind, number), kind)
     assert queue_of(TrainSpec(run="a", device=device, devices=devices), workers.workers()) == wanted
 
 

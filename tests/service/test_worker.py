@@ -15,11 +15,13 @@ from models.contract.spec import BenchmarkSpec, EvaluateSpec, TrainSpec
 from models.forecast.eqmotion import STANDARD
 from service.jobs import artifacts
 from service.jobs.database import open_database, writing
+from service.jobs.records import Job, Lease
 from service.jobs.schema import JOBS
-from service.jobs.table import Job, JobTable, Lease
+from service.jobs.table import JobTable
 from service.jobs.worker import kinds as worker
-from service.jobs.worker.heartbeat import GRACE_S, Heart
-from service.jobs.worker.progress import Pace
+from service.jobs.worker.attempt import attempt_job
+from service.jobs.worker.heartbeat import GRACE_S, Heartbeat
+from service.jobs.worker.progress import ProgressReporter
 from service.jobs.workers import WorkerTable
 from service.registry.versions import Versions
 from service.routes.job_schemas import job_info
@@ -66,10 +68,14 @@ def table(settings) -> Any:
     engine.dispose()
 
 
+def run_job(settings: Settings, job: str, name: str) -> None:
+    attempt_job(settings, job, name, worker.run_kind)
+
+
 def ran(table: JobTable, settings: Settings, spec: Any = SPEC, name: str = ME) -> Job:
     """A job of a spec, after a worker has had it."""
     job, _ = table.submit(spec, "cpu")
-    worker.run_job(settings, job.id, name)
+    run_job(settings, job.id, name)
     return table.get(job.id)
 
 
@@ -162,7 +168,7 @@ def test_a_table_is_trained_for_watched_and_stopped(table, settings, monkeypatch
     cancelled = cancelled_at(4, job, table, settings, monkeypatch)
     assert (cancelled.state, cancelled.progress["step"]) == ("cancelled", 4)
     table.retry(job.id)
-    worker.run_job(settings, job.id, ME)
+    run_job(settings, job.id, ME)
     done = table.get(job.id)
     assert (done.state, done.result) == ("succeeded", {"table": "| a table |"})
     assert made(settings, done, "hands.md").read_text() == "| a table |\n"
@@ -189,7 +195,7 @@ def test_what_cannot_be_run_fails_and_says_why(table, settings, spec, kind, said
 
 def test_a_folder_of_data_that_is_not_there_is_said(table, settings, tmp_path):
     job = ran(table, settings.model_copy(update={"data": tmp_path / "none"}))
-    assert "CHIRON_DATA says where it is" in str(job.error)
+    assert "set CHIRON_DATA" in str(job.error)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +205,7 @@ def test_a_spec_that_no_version_of_ours_has_written_fails_by_itself(table, setti
     job, _ = table.submit(SPEC, "cpu")
     with writing(table._engine) as connection:
         connection.execute(JOBS.update().where(JOBS.c.id == job.id).values(spec=poison))
-    worker.run_job(settings, job.id, ME)
+    run_job(settings, job.id, ME)
     failed = table.get(job.id)
     assert failed.state == "failed"
     assert failed.error["type"] == "ValidationError"
@@ -207,9 +213,9 @@ def test_a_spec_that_no_version_of_ours_has_written_fails_by_itself(table, setti
 
 
 def test_a_job_that_is_not_there_or_is_done_is_nothing_to_do(table, settings):
-    worker.run_job(settings, "none", ME)
+    run_job(settings, "none", ME)
     job = ran(table, settings, BenchmarkSpec(table="none"))
-    worker.run_job(settings, job.id, ME)
+    run_job(settings, job.id, ME)
     assert table.get(job.id) == job
 
 
@@ -232,37 +238,37 @@ def test_a_full_disk_fails_the_job_and_a_retry_goes_on_from_what_fitted(table, s
     job = ran(table, settings)
     assert job.state == "failed"
     assert job.error is not None
-    assert "the disk is full; a retry goes on from the last checkpoint" in job.error["detail"]
+    assert "the disk is full; a retry resumes from the last checkpoint" in job.error["detail"]
     assert torch.load(made(settings, job, "last.ckpt"), weights_only=True)["step"] == 2
     table.retry(job.id)
-    worker.run_job(settings, job.id, ME)
+    run_job(settings, job.id, ME)
     again = table.get(job.id)
     assert (again.state, again.attempt) == ("succeeded", 2)
     assert history(settings, again) == undisturbed
 
 
-def at_step(monkeypatch, step: int, act: Callable[[Heart], None]) -> None:
+def at_step(monkeypatch, step: int, act: Callable[[Heartbeat], None]) -> None:
     """Do something when the loop has taken a step."""
-    real = Pace.told
+    real = ProgressReporter.report
 
-    def told(pace: Pace, said: dict[str, Any]) -> None:
+    def told(pace: ProgressReporter, said: dict[str, Any]) -> None:
         real(pace, said)
         if said["step"] == step:
-            monkeypatch.setattr(Pace, "told", real)
-            act(pace._heart)
+            monkeypatch.setattr(ProgressReporter, "report", real)
+            act(pace._heartbeat)
 
-    monkeypatch.setattr(Pace, "told", told)
+    monkeypatch.setattr(ProgressReporter, "report", told)
 
 
 def cancelled_at(step: int, job: Job, table: JobTable, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A job that was cancelled when it had taken a step."""
 
-    def cancel(heart: Heart) -> None:
+    def cancel(heartbeat: Heartbeat) -> None:
         table.cancel(job.id)
-        heart.beat()
+        heartbeat.beat()
 
     at_step(monkeypatch, step, cancel)
-    worker.run_job(settings, job.id, ME)
+    run_job(settings, job.id, ME)
     return table.get(job.id)
 
 
@@ -274,23 +280,23 @@ def test_a_job_that_is_cancelled_stops_and_goes_on_when_it_is_retried(table, set
     assert cancelled.progress["step"] == 4
     assert torch.load(made(settings, cancelled, "last.ckpt"), weights_only=True)["step"] == 4
     table.retry(job.id)
-    worker.run_job(settings, job.id, ME)
+    run_job(settings, job.id, ME)
     assert history(settings, table.get(job.id)) == undisturbed
 
 
 def test_a_worker_that_ends_gives_the_job_back(table, settings, undisturbed, monkeypatch):
     job, _ = table.submit(SPEC, "cpu")
     workers = WorkerTable(table._engine, lease_s=30)
-    workers.seen(ME, ("cpu",), "cpu")
+    workers.register(ME, ("cpu",), "cpu")
 
-    def end(heart: Heart) -> None:
-        workers.stop(ME)
-        heart.beat()
+    def end(heartbeat: Heartbeat) -> None:
+        workers.request_stop(ME)
+        heartbeat.beat()
 
     at_step(monkeypatch, 2, end)
-    worker.run_job(settings, job.id, ME)
+    run_job(settings, job.id, ME)
     assert (table.get(job.id).state, table.get(job.id).losses) == ("queued", 0)
-    worker.run_job(settings, job.id, "another")
+    run_job(settings, job.id, "another")
     assert history(settings, table.get(job.id)) == undisturbed
 
 
@@ -305,7 +311,7 @@ def test_an_attempt_that_was_thought_dead_writes_neither_state_nor_artefact_nor_
     def take_over(_: object = None) -> None:
         with writing(table._engine) as connection:
             connection.execute(JOBS.update().where(JOBS.c.id == job.id).values(lease_until=0.0))
-        worker.run_job(settings, job.id, "another")
+        run_job(settings, job.id, "another")
         other.append(table.get(job.id))
 
     real_stage, real_publish, published = Versions.stage, Versions.publish, []
@@ -326,7 +332,7 @@ def test_an_attempt_that_was_thought_dead_writes_neither_state_nor_artefact_nor_
     monkeypatch.setattr("training.engine.export.export", quick_export)
     monkeypatch.setattr(Versions, "stage", stage)
     monkeypatch.setattr(Versions, "publish", publish)
-    worker.run_job(settings, job.id, ME)
+    run_job(settings, job.id, ME)
     assert (other[0].state, other[0].attempt, other[0].worker) == ("succeeded", 2, "another")
     assert table.get(job.id) == other[0]
     assert len(published) == 1
@@ -336,14 +342,14 @@ def test_an_attempt_that_was_thought_dead_writes_neither_state_nor_artefact_nor_
 
 
 def test_a_job_that_does_not_stop_is_ended_with_its_process(table, settings, monkeypatch):
-    """The heart ends it: here the signal is caught, and the job has ended before it is sent."""
+    """The heartbeat ends it: here the signal is caught, and the job has ended before it is sent."""
     monkeypatch.setitem(GRACE_S, "cancelled", 0.0)
     job, _ = table.submit(SPEC, "cpu")
     lease = table.claim(job.id, ME)
     killed = threading.Event()
     monkeypatch.setattr(os, "kill", lambda pid, number: killed.set())
     assert isinstance(lease, Lease)
-    with Heart(table, WorkerTable(table._engine, lease_s=1), lease, lease_s=0.5):
+    with Heartbeat(table, WorkerTable(table._engine, lease_s=1), lease, lease_s=0.5):
         table.cancel(job.id)
         assert killed.wait(60)
     assert table.get(job.id).state == "cancelled"

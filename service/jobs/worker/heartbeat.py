@@ -1,7 +1,7 @@
 """The heartbeat of a running job: renews its lease, sends its reports to the job table, and learns when it has to stop.
 
-A job is first asked to stop. If it does not stop within the grace period, the heartbeat ends the job and kills its process; checkpoints that
-were written before remain.
+A job is first asked to stop. If it does not stop within the grace period, the heartbeat ends the job and kills its process. Its checkpoints
+remain.
 """
 
 import logging
@@ -93,9 +93,8 @@ class Heartbeat:
                     self._request_stop("lost")
             except Exception as error:  # an unexpected error must not end the thread
                 log.error("a beat failed", exc_info=error)
-            if self.stop_reason is not None:
-                if time.monotonic() - self._stop_requested_at >= GRACE_S[self.stop_reason]:
-                    self._kill(self.stop_reason)
+            if self.stop_reason is not None and time.monotonic() - self._stop_requested_at >= GRACE_S[self.stop_reason]:
+                self._kill(self.stop_reason)
 
     def _kill(self, reason: StopReason) -> None:
         """End a job that has not stopped in time, and kill its process."""
