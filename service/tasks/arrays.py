@@ -6,7 +6,6 @@ many numbers as it has bytes.
 What is not of hands here serves arrays of other points too.
 """
 
-import ast
 import math
 from typing import Any, NamedTuple
 
@@ -14,9 +13,8 @@ import msgspec
 import numpy as np
 from jaxtyping import Float
 
+from models.contract.npy import MAGIC, BadArray, read_header
 from service.http.problems import Problem
-
-NPY_MAGIC, NPY_MAX_HEADER = b"\x93NUMPY", 1024
 
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 
@@ -36,34 +34,24 @@ def refuse_parameters(query: dict[str, str], media: str) -> None:
 
 
 def read_npy(body: bytes, wanted: Shape) -> tuple[Float[np.ndarray, "..."], str]:
-    """The array of a .npy file (version 1.0 to 3.0, float32 or float64, C order, of the shape wanted) and its dtype.
+    """Return the array of a .npy file, little-endian float32 or float64 in C order, as float64, and its dtype.
 
-    The header is parsed as a literal of at most NPY_MAX_HEADER bytes and must account for every byte of the file.
+    Raises the problems malformed-body and wrong-shape.
     """
-    if body[:6] != NPY_MAGIC or len(body) < 12 or body[6] not in (1, 2, 3):
-        raise Problem("malformed-body", "a .npy file begins with \\x93NUMPY and a version of 1 to 3; this does not")
-    size = 2 if body[6] == 1 else 4
-    start = 8 + size
-    end = start + int.from_bytes(body[8:start], "little")
-    if end > min(len(body), start + NPY_MAX_HEADER):
-        raise Problem(
-            "malformed-body", f"the .npy header has {end - start} bytes, more than the file or {NPY_MAX_HEADER}"
-        )
     try:
-        header = ast.literal_eval(body[start:end].decode("latin-1").strip())
-        dtype, fortran, shape = header["descr"], header["fortran_order"], header["shape"]
-    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
-        raise Problem("malformed-body", "the .npy header has no descr, fortran_order and shape") from None
-    if dtype not in ("<f4", "<f8") or fortran is not False:
+        header = read_header(body)
+    except BadArray as error:
+        raise Problem("malformed-body", str(error)) from None
+    if header.descr not in ("<f4", "<f8") or header.fortran_order is not False:
         raise Problem.at("wrong-shape", "", "wanted a .npy array of little-endian float32 or float64 in C order")
-    return shaped(body[end:], shape, dtype, "", wanted), dtype
+    return shaped(body[header.end :], header.shape, header.descr, "", wanted), header.descr
 
 
 def npy_bytes(array: Float[np.ndarray, "..."], dtype: str) -> bytes:
     """The array as a .npy file."""
     header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {array.shape}, }}"
     header += " " * (-(len(header) + 11) % 64) + "\n"
-    start = NPY_MAGIC + b"\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+    start = MAGIC + b"\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
     return start + array.astype(dtype).tobytes()
 
 
