@@ -1,6 +1,7 @@
 """The `chiron` command."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -21,7 +22,7 @@ from service.http.server import Server
 from service.jobs.database import StoreUnavailable
 from service.jobs.queue.broker import EmbeddedBroker, NoBroker
 from service.registry.versions import Versions
-from service.settings import Settings
+from service.settings import Settings, unknown_variables
 from service.tasks.faces import files as scan_files
 from service.tasks.faces.schemas import Heatmaps
 from service.tasks.fields import MAX_FPS, MIN_FPS, Unit
@@ -223,7 +224,9 @@ def _complain(text: str) -> None:
 
 
 def _settings(**given: object) -> Settings:
-    """The environment's settings with those given on the command line over them."""
+    """Read the environment's settings and override them with those of the command line."""
+    for message in unknown_variables(os.environ):
+        _complain(message)
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType] - pydantic checks them
     except ValidationError as error:

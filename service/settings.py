@@ -1,19 +1,26 @@
 """The service's settings: environment variables named CHIRON_*, or a `.env` file; the command line overrides them."""
 
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+PREFIX = "CHIRON_"
+OTHER_VARIABLES = frozenset({"CHIRON_GIT_COMMIT", "CHIRON_METRICS_KEY", "CHIRON_REQUIRE_DATA", "CHIRON_WORKER_NAME"})
+HASHED_KEY = "sha256:"
+
 
 class Settings(BaseSettings):
-    """What an operator may choose. Times are in seconds, sizes in bytes."""
+    """The choices of an operator. Times are in seconds, sizes in bytes."""
 
-    model_config = SettingsConfigDict(env_prefix="CHIRON_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
     host: str = Field(
-        default="127.0.0.1", description="address to listen on; any but this machine's own needs api_keys"
+        default="127.0.0.1", description="address to listen on; any but this machine's own requires api_keys"
     )
     port: int = Field(default=8000, ge=0, le=65535)
     bundles: Path = Field(default=Path("bundles"), description="folder with one bundle a subfolder")
@@ -22,14 +29,16 @@ class Settings(BaseSettings):
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="comma-separated keys, each as it is sent or as sha256:<64 hex digits>; empty: no key is asked",
+        description="comma-separated keys, in clear or as sha256:<64 hex digits>; empty: no key is required",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda refuses to fall back to the CPU")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto falls back to the CPU and reports it; cuda refuses to"
+    )
     slots: int | None = Field(
         default=None,
         ge=1,
         le=64,
-        description="calls of one model at a time, and scans being read; default: cores, or 2 on a GPU",
+        description="concurrent calls of one model, and of scans being read; default: the CPUs that may be used, or 2 on a GPU",
     )
     max_batch: int | None = Field(
         default=None, ge=1, le=256, description="default: 1 on a CPU, measured at start on a GPU"
@@ -37,35 +46,35 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=4 << 20, ge=1024, description="largest request body without a scan")
     max_scan_bytes: int = Field(default=64 << 20, ge=1024, description="largest body that carries a scan")
     max_uploads_bytes: int = Field(
-        default=512 << 20, ge=1024, description="of scans that are being read at a time, all requests together"
+        default=512 << 20, ge=1024, description="scans in memory that are being read, all requests together"
     )
-    max_queue: int = Field(default=1024, ge=1, description="most requests waiting for one model")
+    max_queue: int = Field(default=1024, ge=1, description="most requests that wait for one model")
     deadline_s: float = Field(default=5.0, gt=0, description="longest a request may wait before it is computed")
     max_gap_s: float = Field(
-        default=0.25, gt=0, description="longest time between seen frames of a hand that is interpolated"
+        default=0.25, gt=0, description="longest gap between seen frames of a hand that is interpolated"
     )
-    drain_delay_s: float = Field(default=0.0, ge=0, description="time between being told to stop and closing the port")
+    drain_delay_s: float = Field(default=0.0, ge=0, description="time from SIGTERM until the port is closed")
     state: Path = Field(default=Path("state"), description="folder of jobs, trained versions and the embedded broker")
     registry: str | None = Field(
         default=None,
-        description="of trained versions: a folder, or an fsspec URL (s3://bucket/prefix); default: in the state folder",
+        description="trained versions: a folder, or an fsspec URL (s3://bucket/prefix); default: in the state folder",
     )
-    database_url: str | None = Field(default=None, description="of the job table; default: SQLite in the state folder")
-    redis_url: str | None = Field(default=None, description="of the broker; default: one started in the state folder")
-    data: Path = Field(default=Path("../shared/data"), description="what workers train and measure on")
+    database_url: str | None = Field(default=None, description="the job table; default: SQLite in the state folder")
+    redis_url: str | None = Field(default=None, description="the broker; default: one started in the state folder")
+    data: Path = Field(default=Path("../shared/data"), description="data that workers train and measure on")
     data_root: Path | None = Field(
-        default=None, description="folder under which folders may be registered as data sets; default: none may"
+        default=None, description="folder below which folders may be registered as data sets; default: none may"
     )
     max_dataset_bytes: int = Field(
-        default=1 << 30, ge=1024, description="of an uploaded data set, packed, and again unpacked"
+        default=1 << 30, ge=1024, description="an uploaded data set, packed, and again unpacked"
     )
-    lease_s: float = Field(default=15.0, gt=0, description="time without a sign of life after which a worker is lost")
-    reconcile_s: float = Field(default=1.0, gt=0, description="time between looks for lost jobs and new versions")
+    lease_s: float = Field(default=15.0, gt=0, description="time without a heartbeat after which a worker is lost")
+    reconcile_s: float = Field(default=1.0, gt=0, description="time between checks for lost jobs and new versions")
     resend_s: float = Field(
-        default=30.0, gt=0, description="time after which a waiting job the broker forgot is resent"
+        default=30.0, gt=0, description="time after which a waiting job that the broker lost is sent again"
     )
     job_limit_s: float = Field(default=24 * 3600.0, gt=0, le=5 * 24 * 3600, description="longest a job may run")
-    jobs_a_process: int = Field(default=1, ge=1, description="after so many a worker starts a fresh process")
+    jobs_a_process: int = Field(default=1, ge=1, description="jobs after which a worker starts a fresh process")
     training_threads: int = Field(default=1, ge=1, le=256, description="CPU threads of a job")
 
     @property
@@ -75,25 +84,46 @@ class Settings(BaseSettings):
 
     @property
     def jobs(self) -> Path:
-        """Where jobs keep what they make: <id>/<attempt>/."""
+        """The folder of the jobs' artefacts: <id>/<attempt>/."""
         return self.state / "jobs"
 
     @property
     def datasets(self) -> Path:
-        """Where uploaded data sets are."""
+        """The folder of uploaded data sets."""
         return self.state / "datasets"
 
     @property
     def versions(self) -> Path:
-        """Where trained versions of models are, if `registry` does not say."""
+        """The folder of trained versions, unless `registry` names another place."""
         return self.state / "models"
 
     @property
     def versions_cache(self) -> Path:
-        """Where copies are of versions that are elsewhere."""
+        """The folder of local copies of versions in a remote registry."""
         return self.state / "cache"
 
     @field_validator("api_keys", mode="before")
     @classmethod
-    def _comma_separated(cls, value: object) -> object:
+    def _split_at_commas(cls, value: object) -> object:
         return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _check_hashes(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for number, key in enumerate(keys, start=1):
+            if key.startswith(HASHED_KEY) and not re.fullmatch("[0-9a-fA-F]{64}", key.removeprefix(HASHED_KEY)):
+                raise ValueError(f"key {number} begins with {HASHED_KEY}: expected 64 hexadecimal digits after it")
+        return keys
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """Describe each variable named CHIRON_* that no setting reads, with the setting of the most similar name."""
+    settings = {PREFIX + name.upper() for name in Settings.model_fields}
+    messages = []
+    for variable in sorted(environment):
+        upper = variable.upper()  # pydantic ignores case, too
+        if upper.startswith(PREFIX) and upper not in settings | OTHER_VARIABLES and "_TEST_" not in upper:
+            similar = get_close_matches(upper, settings, n=1)
+            hint = f"; did you mean {similar[0]}?" if similar else ""
+            messages.append(f"no setting reads the variable {variable}{hint}")
+    return messages

@@ -1,4 +1,4 @@
-"""What every request with a body has: a media type, bytes up to a limit, options that are checked, an answer's form."""
+"""The parts that every request with a body shares: its media type, its bytes up to a limit, and the form of the answer."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,22 +9,27 @@ from starlette.requests import Request
 
 from service.http.problems import Problem
 
+JSON, MSGPACK, NPY = "application/json", "application/msgpack", "application/x-npy"
+TYPES = (JSON, MSGPACK, NPY)
+
 
 def content_type(request: Request, types: Sequence[str]) -> str:
-    """The body's media type, one of `types`. Raises the problem unsupported-media-type."""
-    came = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if came not in types:
-        raise Problem("unsupported-media-type", f"wanted {', '.join(types)}; came {came[:80]!r}")
+    """Return the body's media type, one of `types`; raise the problem unsupported-media-type."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media not in types:
+        raise Problem("unsupported-media-type", f"Content-Type: expected {', '.join(types)}; got {media[:80]!r}")
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding != "identity":
-        raise Problem("unsupported-media-type", f"bodies are taken as they are; came Content-Encoding {coding[:80]!r}")
-    return came
+        raise Problem(
+            "unsupported-media-type", f"Content-Encoding: expected identity, got {coding[:80]!r}; do not compress"
+        )
+    return media
 
 
 def accepted(request: Request, types: Sequence[str]) -> str:
-    """The answer's media type: what Accept likes best, the first where it does not care. Raises not-acceptable."""
+    """Return the type in `types` that Accept prefers, the first of equals; raise the problem not-acceptable."""
     header = ",".join(request.headers.getlist("accept")) or "*/*"
-    liking: dict[str, tuple[int, float]] = dict.fromkeys(types, (-1, 0.0))  # how exactly a range names it, and q
+    preference: dict[str, tuple[int, float]] = dict.fromkeys(types, (-1, 0.0))  # how exactly a range names it, and q
     for part in header.split(","):
         range_, *parameters = (piece.strip().lower() for piece in part.split(";"))
         quality = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
@@ -32,25 +37,25 @@ def accepted(request: Request, types: Sequence[str]) -> str:
         for type_ in types:
             exactness = (range_ == "*/*", range_ == f"{type_.partition('/')[0]}/*", range_ == type_)
             if any(exactness):
-                liking[type_] = max(liking[type_], (exactness.index(True), q))
-    best = max(types, key=lambda type_: liking[type_][1])
-    if liking[best][1] <= 0:
-        raise Problem("not-acceptable", f"offered {', '.join(types)}; Accept wants {header[:80]!r}")
+                preference[type_] = max(preference[type_], (exactness.index(True), q))
+    best = max(types, key=lambda type_: preference[type_][1])
+    if preference[best][1] <= 0:
+        raise Problem("not-acceptable", f"Accept: expected {', '.join(types)}; got {header[:80]!r}")
     return best
 
 
 async def read_body(request: Request, limit: int, take: Callable[[int], None] | None = None) -> bytearray:
-    """The whole body. Raises the problem body-too-large once more than `limit` bytes are announced or have come.
+    """Return the whole body; raise the problem body-too-large once more than `limit` bytes are announced or received.
 
-    `take` is told how many bytes more are kept, before they are.
+    `take` is called with the size of each chunk before it is kept.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
-        raise Problem("body-too-large", f"at most {limit} bytes are taken; {announced} are announced")
+        raise Problem("body-too-large", f"expected at most {limit} bytes; Content-Length announces {announced}")
     body = bytearray()
     async for chunk in request.stream():
         if len(body) + len(chunk) > limit:
-            raise Problem("body-too-large", f"at most {limit} bytes are taken; more came")
+            raise Problem("body-too-large", f"expected at most {limit} bytes; got more")
         if take:
             take(len(chunk))
         body += chunk
@@ -58,7 +63,10 @@ async def read_body(request: Request, limit: int, take: Callable[[int], None] | 
 
 
 def typed(decode: Callable[..., Any], value: Any, *, mark: str = "/", **options: Any) -> Any:
-    """decode(value), with msgspec's complaints as problems; `mark` is what pointers begin with, ? for parameters."""
+    """Return decode(value, **options), with msgspec's errors as problems.
+
+    Pointers begin with `mark`: / in a body, ? for parameters of the query.
+    """
     try:
         return decode(value, **options)
     except msgspec.ValidationError as error:
@@ -67,9 +75,3 @@ def typed(decode: Callable[..., Any], value: Any, *, mark: str = "/", **options:
         raise Problem.at("invalid-request", pointer, message[:200]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem("malformed-body", str(error)) from None
-
-
-JSON, MSGPACK, NPY = "application/json", "application/msgpack", "application/x-npy"
-
-
-TYPES = (JSON, MSGPACK, NPY)

@@ -1,4 +1,4 @@
-"""What FastAPI cannot see of a route that reads its own body: the forms that the body may have, and parameters."""
+"""The parts of /openapi.json that FastAPI cannot derive: bodies that a route reads itself, and the problem document."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ BINARY = {"schema": {"type": "string", "format": "binary"}}
 def operation(
     request: type[BaseModel], examples: dict[str, dict[str, Any]], options: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The request as JSON, MessagePack or .npy; with the last `options` stand in the query."""
+    """Describe a request as JSON, MessagePack or .npy; the `options` of .npy are parameters of the query."""
     schema = request.model_json_schema()
     parameters = [
         {"name": name, "in": "query", "required": False, "schema": schema["properties"][name],
-         "description": f"with {negotiation.NPY} only, where it stands for the field of the same name"}
+         "description": f"with {negotiation.NPY} only, in place of the field of the same name"}
         for name in options
     ]  # fmt: skip
     for parameter in parameters:
@@ -35,7 +35,7 @@ def operation(
 
 
 def publish_problems(app: FastAPI) -> None:
-    """Name the problem document, which no route returns by itself, in /openapi.json in place of FastAPI's error."""
+    """Add the problem document to /openapi.json in place of FastAPI's own error."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -47,7 +47,7 @@ def publish_problems(app: FastAPI) -> None:
             schemas |= own.pop("$defs") | {"ProblemDocument": own}
             for operation in (op for path in document["paths"].values() for op in path.values()):
                 if "HTTPValidationError" in str(operation["responses"].get("422")):
-                    del operation["responses"]["422"]  # a path's parts are text: nothing to validate
+                    del operation["responses"]["422"]  # the parameters of a path are text, which is always valid
         return document
 
     app.openapi = openapi

@@ -1,4 +1,4 @@
-"""API keys, and the rule that without one the service is for this machine alone."""
+"""API keys, and the rule that a service without keys listens on this machine only."""
 
 import hashlib
 import hmac
@@ -8,17 +8,17 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.http.problems import Problem, respond
-from service.settings import Settings
+from service.settings import HASHED_KEY, Settings
 
-OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})  # pages, schema and what a balancer asks
+OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})  # pages, schema and health
 
 
 class UnsafeBind(ValueError):
-    """An address that others can reach, and no key to keep them out."""
+    """An address that other machines can reach, without a key that keeps them out."""
 
 
 def check_bind(settings: Settings) -> None:
-    """Raise UnsafeBind unless the service listens on this machine only or asks for keys."""
+    """Raise UnsafeBind unless the service listens on this machine only or requires keys."""
     if settings.api_keys:
         return
     try:
@@ -30,15 +30,14 @@ def check_bind(settings: Settings) -> None:
 
 
 def digest(key: str) -> bytes:
-    """The sha256 of a key, or of the key that `sha256:<hex>` stands for."""
-    prefix, _, hexadecimal = key.partition(":")
-    if prefix == "sha256" and len(hexadecimal) == 64:
-        return bytes.fromhex(hexadecimal)
+    """Return the SHA-256 of a key in clear, or the hash that sha256:<64 hex digits> states."""
+    if key.startswith(HASHED_KEY):
+        return bytes.fromhex(key.removeprefix(HASHED_KEY))
     return hashlib.sha256(key.encode()).digest()
 
 
 class RequireKey:
-    """Pure ASGI middleware that lets a request pass with one of `keys`, or to a path that is open to all."""
+    """Pure ASGI middleware that requires one of `keys` on every path that is not open to all."""
 
     def __init__(self, app: ASGIApp, keys: tuple[str, ...]) -> None:
         self.app = app
@@ -48,7 +47,7 @@ class RequireKey:
         if scope["type"] == "http" and not self._is_open(scope["path"]) and not self._has_key(Headers(scope=scope)):
             problem = Problem(
                 "unauthorized",
-                "this server asks for a key: Authorization: Bearer KEY or X-API-Key: KEY",
+                "this server requires a key: send Authorization: Bearer KEY or X-API-Key: KEY",
                 headers={"www-authenticate": "Bearer"},
             )
             return await respond(problem, scope["request_id"])(scope, receive, send)
@@ -62,5 +61,5 @@ class RequireKey:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         sent = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         candidate = hashlib.sha256(sent.encode()).digest()
-        known = [hmac.compare_digest(candidate, digest) for digest in self.digests]  # all, so that time tells nothing
-        return bool(sent) and any(known)
+        matches = [hmac.compare_digest(candidate, digest) for digest in self.digests]  # all: in constant time
+        return bool(sent) and any(matches)

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from models.contract.spec import JOB_SPEC, AnySpec
 from service.http.limits import Concurrency, LimitedStream
 from service.http.negotiation import content_type, read_body
-from service.http.problems import Problem, documented
+from service.http.problems import FileDownload, Problem, documented
 from service.http.server import Shutdown
 from service.jobs import artifacts
 from service.jobs.database import StoreUnavailable
@@ -209,19 +209,21 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
 
     @routes.get(
         "/jobs/{id}/artifacts/{name:path}",
-        response_class=FileResponse,
+        response_class=FileDownload,
         responses={
             200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
-            **documented("unknown-job", "unknown-artifact", "jobs-unavailable"),
+            **documented(
+                "unknown-job", "unknown-artifact", "invalid-request", "range-not-satisfiable", "jobs-unavailable"
+            ),
         },
     )
-    async def artifact(id: str, name: str) -> FileResponse:
+    async def artifact(id: str, name: str) -> FileDownload:
         """Download one file of a job."""
         job = await in_thread(service.table.get, id)
         files = await in_thread(artifacts.files, settings.jobs, job.id, job.attempt)
         if name not in files:
             raise Problem("unknown-artifact", f"job {id} has no {name[:200]!r}; there are {', '.join(files) or 'none'}")
-        return FileResponse(files[name], media_type="application/octet-stream", filename=files[name].name)
+        return FileDownload(files[name], media_type="application/octet-stream", filename=files[name].name)
 
     @routes.get("/workers", response_model=WorkerList, responses=documented("jobs-unavailable"))
     async def workers() -> WorkerList:

@@ -140,7 +140,7 @@ def test_a_compressed_body_is_refused_rather_than_called_malformed(client):
 @pytest.mark.parametrize("accept", ["text/html", "image/*", "application/json;q=0", "nonsense", "application/json;q=x"])
 def test_an_answer_that_cannot_be_given_is_refused_before_it_is_computed(client, accept):
     response = client.post(URL, json={**BASE, "past": GOOD}, headers={"accept": accept})
-    assert "offered application/json" in problem_of(response, "not-acceptable")["detail"]
+    assert "expected application/json" in problem_of(response, "not-acceptable")["detail"]
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,8 @@ def test_a_compressed_body_is_refused(client):
 def test_an_answer_that_cannot_be_given_is_refused(client, accept):
     response = client.post(URL, content=ply(CLOUD), headers={"content-type": "model/ply", "accept": accept})
     assert (
-        "offered application/json, application/x-npz, model/vnd.ply" in problem_of(response, "not-acceptable")["detail"]
+        "expected application/json, application/x-npz, model/vnd.ply"
+        in problem_of(response, "not-acceptable")["detail"]
     )
 
 

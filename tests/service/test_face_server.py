@@ -76,7 +76,7 @@ def test_a_scan_that_is_announced_too_large_is_refused_before_it_is_sent(server)
     connection.endheaders()
     response = connection.getresponse()
     assert response.status == 413
-    assert json.loads(response.read())["detail"] == f"at most {LIMIT} bytes are taken; {10**12} are announced"
+    assert json.loads(response.read())["detail"] == f"expected at most {LIMIT} bytes; Content-Length announces {10**12}"
     connection.close()
 
 
