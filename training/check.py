@@ -11,9 +11,9 @@ What no run can name, such as a README or a source that hands/splits.json does n
 from collections.abc import Callable
 from pathlib import Path
 
-from training.data.reading import Found, MalformedData, _names, _told
+from training.data.reading import Found, MalformedData, alternatives, contents
 from training.data.splits import SPLITS
-from training.tasks.bodies.check import _body
+from training.tasks.bodies.check import check_bodies
 from training.tasks.faces.check import _faces, _facescape
 from training.tasks.hands.check import _hands
 
@@ -37,7 +37,7 @@ def check(folder: Path, stop: Callable[[], bool] = lambda: False) -> Counts:
 def _check(folder: Path, stop: Callable[[], bool]) -> Counts:
     there = [part for part in PARTS if (folder / part).is_dir()]
     if not there:
-        raise MalformedData(f"wanted a folder with {_told(PARTS)} in it; came {_names(folder)}")
+        raise MalformedData(f"wanted a folder with {alternatives(PARTS)} in it; came {contents(folder)}")
     for path in folder.rglob("*"):
         if path.is_symlink():
             raise MalformedData(f"{path} is a link; files are read")
@@ -57,5 +57,5 @@ PARTS: dict[str, Callable[[Path], Found]] = {
     "hands": _hands,
     "faces": _faces,
     "facescape": _facescape,
-    "body": _body,
+    "body": check_bodies,
 }

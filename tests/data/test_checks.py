@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 import scipy.io
 
-from training import check as checks
 from training.catalogue import all_runs
 from training.check import PARTS, check
-from training.data import parts
+from training.data import parts, reading
 from training.data.parts import parts_of
 from training.data.reading import MalformedData
 from training.tasks.bodies.clips import BodyClip
 from training.tasks.bodies.readers.nw_ucla import read_nw_ucla
 from training.tasks.bodies.readers.penn_action import read_penn
 from training.tasks.faces.facescape import SPLITS, TOPOLOGIES, split_of
+from training.tasks.hands import check as hands_check
 
 from .test_facescape import face_of, write_obj
 from .test_human36m import h36m, motion  # noqa: F401 - fixtures
@@ -221,10 +221,10 @@ SPLITS_JSON = "hands/splits.json"
         (lambda f: changed(f / TZIONAS, "label", objects), rf"^{TZIONAS}: ValueError: Object arrays cannot"),
         (lambda f: changed(f / JHMDB, "xy_norm", objects), rf"^{JHMDB}, array xy_norm\.npy asks for posix\.mkdir"),
         (lambda f: changed(f / ICT, "mean", objects), rf"^{ICT}: ValueError: Object arrays cannot"),
-        (lambda f: changed(f / TZIONAS, "joints", nowhere), rf"^{TZIONAS}: ValueError: .* no finite numbers"),
+        (lambda f: changed(f / TZIONAS, "joints", nowhere), rf"^{TZIONAS}: ValueError: .* expected finite coordinates"),
         (lambda f: changed(f / TZIONAS, "valid", np.zeros_like), rf"^{TZIONAS}: ValueError: .* has no hand"),
         (lambda f: changed(f / TZIONAS, "timestamp", nowhere), rf"^{TZIONAS}: WrongClip: a clip's times"),
-        (lambda f: changed(f / JHMDB, "xy_norm", nowhere), rf"^{JHMDB}: ValueError: nothing is seen in any of its 609"),
+        (lambda f: changed(f / JHMDB, "xy_norm", nowhere), rf"^{JHMDB}: ValueError: expected a visible joint in at least one of its 609"),
         (lambda f: changed(f / JHMDB, "action", lambda a: a + 99), rf"^{JHMDB}: IndexError"),
         (lambda f: changed(f / ICT, "exp_basis", nowhere), rf"^{ICT}: ValueError: exp_basis wants finite"),
         (lambda f: changed(f / ICT, "scan_mask", np.zeros_like), rf"^{ICT}: "),
@@ -233,12 +233,12 @@ SPLITS_JSON = "hands/splits.json"
         (lambda f: (f / ICT).with_name("expression_presets.json").unlink(), "No such file.* 'faces/ict_facekit/expression_"),
         (lambda f: (f / SPLITS_JSON).unlink(), rf"^wanted {SPLITS_JSON} with .* it is not there"),
         (lambda f: (f / SPLITS_JSON).write_text("{"), rf"^{SPLITS_JSON}: JSONDecodeError"),
-        (lambda f: (f / SPLITS_JSON).write_bytes(b" " * 2**24 + b"{}"), rf"^{SPLITS_JSON}: ValueError: it holds 16,777,218 bytes or more"),
+        (lambda f: (f / SPLITS_JSON).write_bytes(b" " * 2**24 + b"{}"), rf"^{SPLITS_JSON}: ValueError: .* got 16,777,218 or more"),
         (lambda f: (f / SPLITS_JSON).write_text("{}"), r"^hands has no recordings"),
         (lambda f: (f / SPLITS_JSON).write_text('{"../tzionas": {}}'), rf"^{SPLITS_JSON}: a source is the name of a folder"),
         (lambda f: (f / SPLITS_JSON).write_text('{"tzionas": {"train": []}}'), "split into train; there is no 'validation'"),
         (lambda f: (f / JHMDB).unlink(), rf"^no file {JHMDB}"),
-        (lambda f: (f / JHMDB).parent.rename(f / "body/own"), r"^wanted body with hdm05_11, .* or kinetics in it; came own$"),
+        (lambda f: (f / JHMDB).parent.rename(f / "body/own"), r"^expected hdm05_11, .* or kinetics in body, got own$"),
         (lambda f: (f / ICT).parent.rename(f / "faces/own"), r"^wanted faces with ict_facekit, .* in it; came own$"),
         (lambda f: (f / "faces/raw_scans").mkdir(), "No such file.* 'faces/raw_scans/humface.ply'"),
         (lambda f: (f / "notes.txt").symlink_to("/etc/passwd"), r"^notes\.txt is a link"),
@@ -270,8 +270,8 @@ def test_a_folder_with_none_of_the_parts_says_what_came(tmp_path: Path):
 
 
 def test_a_bomb_is_not_unpacked(some: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(checks, "MAX_BYTES", 100_000)
-    with pytest.raises(MalformedData, match=rf"^{TZIONAS}: ValueError: it holds .* at most 100,000 are read"):
+    monkeypatch.setattr(reading, "MAX_BYTES", 100_000)
+    with pytest.raises(MalformedData, match=rf"^{TZIONAS}: ValueError: expected at most 100,000 bytes, got"):
         check(some)
 
 
@@ -283,7 +283,8 @@ def test_a_bomb_of_a_mat_file_is_not_unpacked(tmp_path: Path):
         scipy.io.savemat(labels / f"{number:04d}.mat", clip | change, do_compression=True)
     assert (labels / "0001.mat").stat().st_size < 50_000
     with pytest.raises(
-        MalformedData, match=r"^body/penn_action/labels/0001\.mat: ValueError: it holds 16,777,2\d\d bytes or more"
+        MalformedData,
+        match=r"^body/penn_action/labels/0001\.mat: ValueError: expected at most 16,777,216 bytes, got 16,777,2\d\d or more",
     ):
         check(tmp_path)
     (labels / "0001.mat").unlink()
@@ -297,6 +298,6 @@ def test_what_is_no_fault_of_the_data_is_not_called_so(some: Path, monkeypatch: 
     def late(*_: object) -> None:
         raise OutOfTime
 
-    monkeypatch.setattr(checks, "read_hands", late)
+    monkeypatch.setattr(hands_check, "read_hands", late)
     with pytest.raises(OutOfTime):
         check(some)

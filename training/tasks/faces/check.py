@@ -7,7 +7,7 @@ import numpy as np
 
 from models.contract.task import FaceLandmarks
 from models.scans.files import read_scan
-from training.data.reading import Found, MalformedData, _bounded, _names, _reading, _told
+from training.data.reading import Found, MalformedData, alternatives, bounded, contents, reading
 from training.tasks.faces.data import SCANNERS
 from training.tasks.faces.facescape import landmark_indices, read_mesh
 from training.tasks.faces.facescape_data import FaceScapeData
@@ -22,15 +22,15 @@ def _faces(folder: Path) -> Found:
     wanted = ("ict_facekit", "facefuns_composites", "raw_scans")
     model, composites, scans = (folder / name for name in wanted)
     if not any(part.is_dir() for part in (model, composites, scans)):
-        raise MalformedData(f"wanted {folder} with {_told(wanted)} in it; came {_names(folder)}")
+        raise MalformedData(f"wanted {folder} with {alternatives(wanted)} in it; came {contents(folder)}")
     if model.is_dir():
         yield from _face_model(folder)
     if composites.is_dir() or scans.is_dir():  # they are measured on together
         for path in (scans / f"{name}.ply" for name in SCANS):
-            with _reading(path):  # whose errors name no file
+            with reading(path):  # whose errors name no file
                 read_scan(path.read_bytes(), ".ply")
-        with _reading(path := composites / "facefuns_faces.npz"):
-            _bounded(path)
+        with reading(path := composites / "facefuns_faces.npz"):
+            bounded(path)
             faces = real_faces(folder)
             for face in faces:
                 _check_face(face)
@@ -41,16 +41,16 @@ def _faces(folder: Path) -> Found:
 def _face_model(folder: Path) -> Found:
     """Seeds are drawn from while training: here one scan of each split and kind, and the expressions that any could have."""
     path = folder / "ict_facekit" / "ict_facekit_light.npz"
-    with _reading(path):
-        _bounded(path)
-        _bounded(path.with_name("expression_presets.json"))
+    with reading(path):
+        bounded(path)
+        bounded(path.with_name("expression_presets.json"))
         model = read_model.__wrapped__(folder)  # what was read before may have changed
         _check_model(model)
     task = FaceLandmarks()
     for split, seeds in SEEDS.items():
         for how in SCANNERS.values():
             rng = np.random.default_rng(seeds.start)
-            with _reading(path):
+            with reading(path):
                 drawn = (
                     scan(model, model.vertices(model.identity(int(seed)), model.expression(rng)), how, rng)
                     for seed in rng.integers(seeds.start, seeds.stop, DRAWS)
@@ -89,10 +89,10 @@ def _check_face(face: RealFace) -> None:
 
 
 def _facescape(folder: Path) -> Found:
-    with _reading(folder):
+    with reading(folder):
         indices, splits = landmark_indices(folder), FaceScapeData(FaceLandmarks()).load(folder.parent).files
     for split, files in splits.items():
         for file in files:
-            with _reading(file.path):
+            with reading(file.path):
                 read_mesh(file, indices)
             yield "facescape", split, 1
