@@ -1,4 +1,4 @@
-"""Clips with an action each, of one or several persons: what recognition is trained and measured on."""
+"""Clips of one or several people with one action each, for training and measuring recognition."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ Scores = Float[np.ndarray, "persons frames joints"]
 
 @dataclass(frozen=True)
 class ActionSet:
-    """`read(i)` gives the points of clip i, centred on the mirror plane x = 0, NaN where missing, and their confidence.
+    """The clips of one data set.
 
-    `names`, `labels` (indices into `classes`) and `splits` have an entry a clip.
+    `read(i)` returns the points of clip i and their confidence; the mirror plane is x = 0 and missing points are NaN. `names`, `labels`
+    (indices into `classes`) and `splits` have one entry a clip.
     """
 
     source: str
@@ -38,15 +39,15 @@ class ActionSet:
 
     @property
     def class_mirror(self) -> tuple[int, ...]:
-        """The class of a mirrored clip of each class: another one where classes name a side and their opposite is one too."""
+        """Map each class to the class of its mirrored clips (`clips.class_mirror`)."""
         return class_mirror(self.classes)
 
 
 def actions_of(clips: Sequence[BodyClip], *, turned: bool = False) -> ActionSet:
-    """The clips of one source, of one person each; classes are their labels in alphabetical order.
+    """Collect one source's clips of one person each; the classes are their labels in alphabetical order.
 
-    Two dimensions are in units of the box round the clip's seen points. Three are metres from where the pelvis is in the first frame, y up,
-    and with `turned` seen from the front (`body_motion.facing`).
+    2D points are in units of the box around the clip's visible points. 3D points are in metres from the pelvis of the first frame, y up;
+    with `turned` they are seen from the front (`models.motion.bodies.facing`).
     """
     classes = tuple(sorted({clip.label for clip in clips}))
 

@@ -1,43 +1,35 @@
-"""Batches of recognition: clips of persons to what is done in them (body_batches.py says what holds of all)."""
+"""Batches for recognition: clips of people, and the class of each clip (`batches` says what all body batches share)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Int
 
-from models.motion.bodies import (
-    about_y,
-    cropped,
-    evenly,
-    shown,
-)
+from models.motion.bodies import about_y, cropped, evenly, shown
 from models.skeletons.body import mirrored
 from training.data.splits import Split
 from training.engine.batches import Batch
 from training.tasks.bodies.action_clips import ActionSet
-from training.tasks.bodies.batches import (
-    AS_THEY_ARE,
-    BodyAugmentation,
-    Deck,
-    counts_to,
-)
+from training.tasks.bodies.batches import UNCHANGED, BodyAugmentation, Deck, counts_to
 from training.tasks.bodies.readers.nw_ucla import Protocol
 from training.tasks.bodies.sources import action_set
 
 
 @dataclass(frozen=True)
 class ActionData:
-    """Clips of one length and their class.
+    """Clips of one length and their classes.
 
-    `source` is kinetics, penn_action, nw_ucla (with a `protocol`), jhmdb (with a `fold`) or one of motion, in three dimensions and, if
-    `turned`, seen from the front; bodies are in the source's own joint `order` unless another is named. By default a clip is spread evenly
-    over `frames`; with tempo "crop" so many consecutive ones are taken, at random in training and from the middle elsewhere, what a clip
-    lacks being 0. Of clips not trained on it is `test_frames`, if told.
+    `source` is kinetics, penn_action, nw_ucla (with a `protocol`), jhmdb (with a `fold`) or a source of 3D motion; `turned` shows 3D
+    people from the front. Bodies are in the source's own joint order, or in `order`. With tempo "spread" a clip is sampled evenly at
+    `frames` frames. With "crop" it is cut to as many consecutive frames, at random in training and from the middle elsewhere, and padded
+    with 0 if it is shorter. `test_frames` replaces `frames` for clips that are not trained on.
     """
+
+    parts: ClassVar[tuple[str, ...]] = ("body",)
 
     source: str
     frames: int = 64
@@ -49,31 +41,28 @@ class ActionData:
     fold: int = 1
     order: str | None = None
     hold_out: bool = True
-    augmentation: BodyAugmentation = AS_THEY_ARE
+    augmentation: BodyAugmentation = UNCHANGED
 
     def load(self, folder: Path) -> "ActionBatches":
-        """The clips of what is under `folder`. Raises, at first use, what `action_set` raises."""
+        """Return the batches of the data under `folder`. Reading them for the first time raises what `action_set` raises."""
         return ActionBatches(self, folder / "body")
 
 
 class ActionBatches:
-    """The clips of an ActionData, read at first use."""
+    """The clips of an ActionData, read when first used."""
 
     def __init__(self, data: ActionData, folder: Path) -> None:
         self.data, self.folder = data, folder
 
     @cached_property
     def clips(self) -> ActionSet:
-        how = {
-            "turned": self.data.turned,
-            "protocol": self.data.protocol,
-            "fold": self.data.fold,
-            "order": self.data.order,
-        }
-        return action_set(self.folder, self.data.source, **how)
+        data = self.data
+        return action_set(
+            self.folder, data.source, turned=data.turned, protocol=data.protocol, fold=data.fold, order=data.order
+        )
 
     def chosen(self, split: Split) -> Int[np.ndarray, "clips"]:
-        """The numbers of a split's clips."""
+        """Return the numbers of the clips in a split."""
         splits = self.clips.splits
         return np.array([i for i, own in enumerate(splits) if counts_to(own, split, self.data.hold_out)], dtype=int)
 
@@ -86,29 +75,29 @@ class ActionBatches:
         return Deck(len(self.training), self.data.batch)
 
     def training_batch(self, seed: int, step: int, rank: int = 0, ranks: int = 1) -> Batch:
-        """{"clips": (batch, persons, frames, joints, dims + 1)}, the confidence last; classes (batch,) int64."""
+        """Return {"clips": (batch, persons, frames, joints, dims + 1)} with the confidence last, and classes (batch,) int64."""
         numbers = self.training[self.deck.deal(seed, step)][rank::ranks]
         drawn = [self._augmented(int(i), np.random.default_rng([seed, 1, step, int(i)])) for i in numbers]
         return {"clips": np.stack([clip for clip, _ in drawn])}, np.array([label for _, label in drawn], dtype=np.int64)
 
     def _augmented(self, i: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
         points, confidence = self.clips.read(i)
-        how, frames, label = self.data.augmentation, self.data.frames, int(self.clips.labels[i])
-        if how.turn_deg and self.clips.dims == 3:
-            points = about_y(points, np.deg2rad(rng.uniform(-how.turn_deg, how.turn_deg)))
+        changes, frames, label = self.data.augmentation, self.data.frames, int(self.clips.labels[i])
+        if changes.turn_deg and self.clips.dims == 3:
+            points = about_y(points, np.deg2rad(rng.uniform(-changes.turn_deg, changes.turn_deg)))
         clip, length = shown(points, confidence), points.shape[1]
         if self.data.tempo == "crop":
             clip = cropped(clip, int(rng.integers(max(0, length - frames) + 1)), frames)
         else:
-            kept = max(1, round(length * rng.uniform(how.crop, 1)))
+            kept = max(1, round(length * rng.uniform(changes.crop, 1)))
             clip = clip[:, int(rng.integers(length - kept + 1)) + evenly(kept, frames)]
-        if rng.random() < how.mirror:
+        if rng.random() < changes.mirror:
             clip, label = mirrored(clip, self.clips.skeleton), self.clips.class_mirror[label]
-        clip[rng.random(clip.shape[:-1]) < how.drop] = 0
+        clip[rng.random(clip.shape[:-1]) < changes.drop] = 0
         return clip, label
 
     def batches(self, split: Split) -> Iterator[tuple[str, Batch]]:
-        """All clips of a split in order, without augmentation, with their source."""
+        """Yield the source with each batch of a split's clips, all of them, in order and without augmentation."""
         chosen, frames = self.chosen(split), self.data.test_frames or self.data.frames
         for numbers in (chosen[i : i + self.data.batch] for i in range(0, len(chosen), self.data.batch)):
             clips = [shown(*self.clips.read(int(i))) for i in numbers]
@@ -119,5 +108,5 @@ class ActionBatches:
             yield self.data.source, ({"clips": np.stack(clips)}, self.clips.labels[numbers].astype(np.int64))
 
     def validation_batches(self) -> Iterator[tuple[str, Batch]]:
-        """All validation clips."""
+        """Yield the source with each batch of validation clips."""
         return self.batches("validation")

@@ -1,7 +1,7 @@
-"""What batches for the tasks on bodies have in common: changes of samples, an order to deal them in, and which recordings count.
+"""What batches of the three body tasks share: augmentation, the order of samples, and which recordings a split has.
 
-The training batch of step s is a function of the seed and s alone, as for hands. In a batch a missing keypoint is 0, after centring, and
-the confidence that goes with it 0; the mirror plane is x = 0 throughout. Data lie under <folder>/body.
+The training batch of a step is a function of the seed and the step alone. In a batch the mirror plane is x = 0; a missing keypoint is 0
+after centring, and so is its confidence. The data lie in <data folder>/body.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,15 @@ from training.data.splits import Split
 
 @dataclass(frozen=True)
 class BodyAugmentation:
-    """Changes of training samples at random.
+    """Random changes of training samples.
 
-    `mirror` is the share of samples that are mirrored, left for right; `drop` of keypoints that are taken away. Clips of actions that are
-    spread are cut to a piece of at least the share `crop`; those in three dimensions are turned about the vertical by up to `turn_deg`.
+    `mirror` is the share of samples that are mirrored, and `drop` the share of keypoints that are removed. Clips of actions that are
+    spread over a number of frames are cut to a random piece of at least the share `crop`. 3D clips of actions turn about the vertical by
+    up to `turn_deg` degrees.
 
-    For keypoints of any detector and camera: each sample is seen as `seen_as`, one of these joint orders or our own, would have it, what
-    that lacks missing; its keypoints are off by normal `noise`, in their unit; and the whole of it is larger or smaller by up to the
-    factor `zoom` and moved aside by up to `shift`.
+    The other fields stand for other detectors and cameras. Each sample keeps only the joints that one of the orders `seen_as`, or the
+    model's own, would give. Keypoints get normal noise of standard deviation `noise`, in their unit. A whole sample is scaled by up to
+    the factor `zoom`, up or down, and shifted by up to `shift`.
     """
 
     mirror: float = 0.0
@@ -35,15 +36,15 @@ class BodyAugmentation:
     zoom: float = 1.0
     shift: float = 0.0
 
-    def seen(
+    def change_keypoints(
         self, keypoints: Float[np.ndarray, "batch frames joints numbers"], order: str, rng: np.random.Generator
     ) -> None:
-        """Change what is seen, in place; a missing keypoint stays 0. All but `mirror`, which its target shares."""
+        """Change the keypoints in place with every change but `mirror`, which the target shares; a missing keypoint stays 0."""
         if self.seen_as:
-            which = rng.integers(len(self.seen_as) + 1, size=len(keypoints))
+            choice = rng.integers(len(self.seen_as) + 1, size=len(keypoints))
             for number, other in enumerate(self.seen_as):
-                keypoints[which == number] = as_seen(keypoints[which == number], order, other)
-        there = keypoints.any(axis=-1, keepdims=True)
+                keypoints[choice == number] = as_seen(keypoints[choice == number], order, other)
+        present = keypoints.any(axis=-1, keepdims=True)
         one = (len(keypoints), 1, 1, 1)
         if self.noise:
             keypoints[..., :2] += self.noise * rng.normal(size=keypoints[..., :2].shape)
@@ -52,24 +53,27 @@ class BodyAugmentation:
         if self.shift:
             keypoints[..., :2] += rng.uniform(-self.shift, self.shift, size=(*one[:-1], 2))
         if self.noise or self.shift:
-            keypoints *= there
+            keypoints *= present
         keypoints[rng.random(keypoints.shape[:-1]) < self.drop] = 0
 
 
-AS_THEY_ARE = BodyAugmentation()
+UNCHANGED = BodyAugmentation()
 
 
 def as_seen(
     keypoints: Float[np.ndarray, "batch frames joints numbers"], order: str, other: str
 ) -> Float[np.ndarray, "batch frames joints numbers"]:
-    """Bodies in one order as they are had from another: its lacks are missing, 0, and what is computed, such as the pelvis, is half-way."""
-    ours, theirs = get_body_order(order), get_body_order(other)
+    """Convert keypoints from `order` to another order and back.
+
+    Joints that the other order lacks become missing (0). Joints that are computed from others, such as the pelvis, are recomputed.
+    """
+    own, foreign = get_body_order(order), get_body_order(other)
     points = np.where(keypoints.any(axis=-1, keepdims=True), keypoints, np.nan)
-    return np.nan_to_num(convert_body(convert_body(points, ours, theirs, partial=True), theirs, ours, partial=True))
+    return np.nan_to_num(convert_body(convert_body(points, own, foreign, partial=True), foreign, own, partial=True))
 
 
 class Deck:
-    """The numbers 0 to count - 1, dealt in batches, each once an epoch; what does not fill a batch is left out of that epoch."""
+    """The numbers 0 to count - 1, shuffled and dealt in batches once an epoch; a last incomplete batch is left out of its epoch."""
 
     def __init__(self, count: int, batch: int) -> None:
         self.count, self.batch = count, batch
@@ -77,6 +81,7 @@ class Deck:
         self._shuffled: tuple[tuple[int, int], np.ndarray] | None = None
 
     def deal(self, seed: int, step: int) -> Int[np.ndarray, " batch"]:
+        """Return the numbers of batch `step`."""
         epoch, number = divmod(step, self.steps_an_epoch)
         if self._shuffled is None or self._shuffled[0] != (seed, epoch):
             self._shuffled = (seed, epoch), np.random.default_rng([seed, 0, epoch]).permutation(self.count)
@@ -84,11 +89,11 @@ class Deck:
 
 
 def counts_to(own: Split, split: Split, hold_out: bool) -> bool:
-    """Whether a recording counts to a split; what is held out of training counts to both where it is not to be."""
+    """Return whether a recording of split `own` belongs to `split`; without `hold_out`, validation recordings are trained on as well."""
     return own == split or (split == "train" and own == "validation" and not hold_out)
 
 
-def some_of(count: int, limit: int, batch: int) -> Iterator[Int[np.ndarray, " batch"]]:
-    """One number in so many of 0 to count - 1 that about `limit` are left, in batches."""
+def thinned(count: int, limit: int, batch: int) -> Iterator[Int[np.ndarray, " batch"]]:
+    """Deal every n-th number of 0 to count - 1 in batches, with n such that about `limit` are left."""
     chosen = np.arange(0, count, max(1, count // limit))
     return (chosen[i : i + batch] for i in range(0, len(chosen), batch))

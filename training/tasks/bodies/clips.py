@@ -1,18 +1,14 @@
-"""A stretch of one person's motion, in two or three dimensions, and the check that left and right in it are the person's own."""
+"""Clips of one person's motion in two or three dimensions, and the check that left and right are the person's own."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from models.skeletons.skeleton import Skeleton
-from training.data.reading import MAX_BYTES
 from training.data.splits import Split
-from training.data.untrusted import load_numpy
 
 _OTHER = {"left": "right", "right": "left"}
 _SIDE = re.compile(r"(?<![a-z])(left|right)(?![a-z])")
@@ -22,23 +18,24 @@ Confidence = Float[np.ndarray, "frames joints"]
 
 
 class MalformedBodies(ValueError):
-    """A file that is not as its data set publishes it; the message says what was wanted and what came."""
+    """A file that differs from what its data set publishes; the message says what was expected and what was found."""
 
 
 class UnknownBodies(ValueError):
-    """No such data set, split or protocol; the message lists those there are."""
+    """A data set, split or protocol that does not exist; the message lists those that do."""
 
 
 class MirroredMotion(ValueError):
-    """Motion in which left and right are exchanged: a reflection happened on the way."""
+    """Motion in which left and right are exchanged: a reflection was applied somewhere before."""
 
 
 @dataclass(frozen=True)
 class BodyClip:
-    """`points` are in metres (three dimensions, right-handed) or in the data set's own image unit (two, x right, y down), float32.
+    """A clip of one person.
 
-    A joint that is missing is NaN and has confidence 0. Where an annotator guessed, the guess is there, with confidence 0 as well;
-    `seen_points` takes it away. `label` is the action; `subject` is "" where the data set does not tell people apart.
+    `points` are float32: metres in right-handed axes (3D), or the data set's own image unit with x right and y down (2D). A missing joint
+    is NaN with confidence 0. A joint whose place an annotator guessed keeps the guess, also with confidence 0; `seen_points` removes it.
+    `label` is the action. `subject` is "" if the data set does not identify people.
     """
 
     source: str
@@ -53,22 +50,23 @@ class BodyClip:
 
 
 def seen_points(points: Points, confidence: Confidence) -> Points:
-    """The points, NaN where the confidence is 0."""
+    """Replace points of confidence 0 by NaN."""
     return np.where(confidence[..., None] > 0, points, np.nan).astype(points.dtype)
 
 
 def confidence_of(points: Points) -> Confidence:
-    """1 where a point is finite, 0 where it is missing."""
+    """Return 1 for each finite point and 0 for each missing one."""
     return np.where(np.isfinite(points).all(axis=-1), np.float32(1), np.float32(0))
 
 
 def handedness(
     points: Float[np.ndarray, "frames joints 3"], skeleton: Skeleton, up: tuple[float, float, float]
 ) -> float:
-    """The share of frames in which (left hip - right hip) . (up x toes' direction) > 0, as it is for people in right-handed coordinates.
+    """Return the share of frames in which (left hip - right hip) . (up x direction of the toes) > 0.
 
-    Above 0.98 for motion capture, about 0.9 for Kinect v1, which now and then confuses the legs, and one minus that after a reflection.
-    `skeleton` has ankles, and toes or feet; frames in which these are missing do not count.
+    This sign is positive for people in right-handed axes. The share is above 0.98 for motion capture and about 0.9 for Kinect v1, which
+    sometimes confuses the legs; a reflection turns it into one minus itself. `skeleton` must have ankles, and toes or feet. Frames in
+    which these are missing do not count; without any frame the share is NaN.
     """
     end = "toe" if "left_toe" in skeleton.joints else "foot"
     names = ("left_hip", "right_hip", "left_ankle", "right_ankle", f"left_{end}", f"right_{end}")
@@ -80,76 +78,38 @@ def handedness(
 
 
 def check_handedness(
-    points: Float[np.ndarray, "frames joints 3"], skeleton: Skeleton, up: tuple[float, float, float], what: str
+    points: Float[np.ndarray, "frames joints 3"], skeleton: Skeleton, up: tuple[float, float, float], name: str
 ) -> None:
-    """Raise MirroredMotion unless most frames are of unmirrored people."""
+    """Raise MirroredMotion unless most frames show an unmirrored person."""
     share = handedness(points, skeleton, up)
     if not share > 0.5:
         raise MirroredMotion(
-            f"{what}: the left hip is on the person's left in {share:.0%} of the frames, wanted in more than half; "
-            "a reflection happened on the way, such as two axes exchanged"
+            f"{name}: expected the left hip on the person's left in more than half of the frames, got {share:.0%}; "
+            "undo the reflection in the data, such as two exchanged axes"
         )
 
 
 def class_mirror(classes: Sequence[str]) -> tuple[int, ...]:
-    """What class a mirrored clip of each class is of: that with left and right exchanged in its name, where there is one, else itself.
+    """Map each class to the class of its mirrored clips, by exchanging left and right in its name.
 
-    "wave-left-hand" becomes "wave-right-hand"; HDM05's "grabHighR" has no counterpart there and stays.
+    "wave-left-hand" maps to "wave-right-hand". A class whose counterpart does not exist, such as HDM05's "grabHighR", maps to itself.
     """
     images = [_SIDE.sub(lambda side: _OTHER[side[0]], name) for name in classes]
     return tuple(classes.index(image) if image in classes else i for i, image in enumerate(images))
 
 
-def read_arrays(path: Path, wanted: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """The arrays of a .npz, among them those `wanted`, which says their numbers of dimensions. Raises MalformedBodies, UntrustedFile."""
-    if not path.is_file():
-        raise UnknownBodies(f"no file {path}")
-    arrays = load_numpy(path, MAX_BYTES)
-    if not isinstance(arrays, dict):
-        raise MalformedBodies(f"{path} wants to be a .npz of arrays {', '.join(wanted)}; a lone array came")
-    if missing := [name for name in wanted if name not in arrays]:
-        raise MalformedBodies(f"{path} wants arrays {', '.join(wanted)}; it has no {', '.join(missing)}")
-    if wrong := [name for name, ndim in wanted.items() if arrays[name].ndim != ndim]:
-        came = ", ".join(f"{name} {arrays[name].shape}" for name in wrong)
-        raise MalformedBodies(
-            f"{path}: wanted {', '.join(f'{n} of {wanted[n]} dimensions' for n in wrong)}; came {came}"
-        )
-    return arrays
-
-
-def pieces(path: Path, seq_start: Int[np.ndarray, " edges"], frames: int) -> list[slice]:
-    """The rows of each sequence. Raises MalformedBodies unless `seq_start` rises from 0 to `frames`."""
-    if len(seq_start) < 2 or seq_start[0] != 0 or seq_start[-1] != frames or (np.diff(seq_start) < 1).any():
-        ends = f"{seq_start[0]} to {seq_start[-1]}" if len(seq_start) else "nothing"
-        raise MalformedBodies(f"{path}: seq_start wants to rise from 0 to the {frames} frames; came {ends}")
-    return [slice(int(a), int(b)) for a, b in pairwise(seq_start)]
-
-
-def check_joint_names(path: Path, names: np.ndarray, wanted: Sequence[str]) -> None:
-    """Raise MalformedBodies unless the file's joints are those wanted, in that order."""
-    if tuple(names) != tuple(wanted):
-        raise MalformedBodies(f"{path} wants joints {', '.join(wanted)}; came {', '.join(map(str, names))}")
-
-
-def check_per_sequence(path: Path, arrays: Mapping[str, np.ndarray], names: Sequence[str], sequences: int) -> None:
-    """Raise MalformedBodies unless each of these arrays has an entry for every sequence."""
-    if wrong := [name for name in names if len(arrays[name]) != sequences]:
-        came = ", ".join(f"{name} {len(arrays[name])}" for name in wrong)
-        raise MalformedBodies(f"{path} has {sequences} sequences and wants as many entries in each array; came {came}")
-
-
 def hold_out(splits: Sequence[Split], labels: Sequence[str]) -> list[Split]:
-    """The splits with the last tenth of each label's training clips made validation, at least one of two or more.
+    """Move the last tenth of each label's training clips to validation, at least one of two or more.
 
-    For data sets that do not tell people apart: what is cut from one video or take comes one after the other, so that the last of a label
-    share least with the others.
+    Use it for data sets that do not identify people. Clips cut from one video follow each other, so the last clips of a label share the
+    least with the others.
     """
     chosen = list(splits)
     for label in dict.fromkeys(labels):
         training = [
             i for i, (split, own) in enumerate(zip(splits, labels, strict=True)) if (split, own) == ("train", label)
         ]
-        held = max(1, round(len(training) / 10)) if len(training) > 1 else 0
-        for i in training[len(training) - held :]:
+        count = max(1, round(len(training) / 10)) if len(training) > 1 else 0
+        for i in training[len(training) - count :]:
             chosen[i] = "validation"
     return chosen

@@ -1,10 +1,11 @@
-"""Batches of lifting: windows of 2D keypoints to the pose in the middle, through cameras (body_batches.py says what holds of all)."""
+"""Batches for lifting: windows of 2D keypoints, and the 3D poses in their middle (`batches` says what all body batches share)."""
 
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,13 +14,7 @@ from models.motion.bodies import shown
 from models.skeletons.body import get_body_order, mirrored
 from training.data.splits import Split
 from training.engine.batches import Batch
-from training.tasks.bodies.batches import (
-    AS_THEY_ARE,
-    BodyAugmentation,
-    Deck,
-    counts_to,
-    some_of,
-)
+from training.tasks.bodies.batches import UNCHANGED, BodyAugmentation, Deck, counts_to, thinned
 from training.tasks.bodies.clips import UnknownBodies
 from training.tasks.bodies.lift_clips import LiftClip
 from training.tasks.bodies.sources import lift_clips
@@ -29,13 +24,16 @@ from training.tasks.bodies.sources import lift_clips
 class LiftData:
     """Windows of 2D keypoints and the 3D poses in their middle.
 
-    `sources` are among hdm05_11, cmu_9act, reactidle and bandai_namco, seen by four virtual cameras, and human36m and humaneva with the
-    detector's `keypoints`. Keypoints are in `seen_order`, targets in `order`. A window gives the poses of `outputs` consecutive frames and
-    has `receptive` - 1 frames more than these; `fps` brings motion to this rate, by default its own, and `turns` lets more virtual cameras
-    see what is trained on. With a `share` below 1 only one run of
-    this share of each training recording's frames has known poses; the frames around are seen all the same. Without `hold_out` validation
-    recordings are trained on as well.
+    `sources` are hdm05_11, cmu_9act, reactidle and bandai_namco, which four virtual cameras see, or human36m and humaneva with the
+    `keypoints` of a detector. Keypoints are in `seen_order`, targets in `order`. A window covers the poses of `outputs` consecutive frames
+    and `receptive` - 1 frames more.
+
+    `fps` resamples motion (default: its own rate). `turns` adds virtual cameras for training, by angles in degrees. With `share` below 1,
+    each training recording has known poses in one run of that share of its frames; keypoints around it are still seen. Without `hold_out`,
+    validation recordings are trained on as well.
     """
+
+    parts: ClassVar[tuple[str, ...]] = ("body",)
 
     sources: tuple[str, ...]
     receptive: int = 27
@@ -49,17 +47,17 @@ class LiftData:
     share: float = 1.0
     hold_out: bool = True
     with_confidence: bool = False
-    augmentation: BodyAugmentation = AS_THEY_ARE
-    validation: int = 2000  # windows of each source
+    augmentation: BodyAugmentation = UNCHANGED
+    validation: int = 2000  # windows a source
 
     def load(self, folder: Path) -> "LiftBatches":
-        """The windows of what is under `folder`. Raises, at first use, what `lift_clips` raises."""
+        """Return the batches of the data under `folder`. Reading them for the first time raises what `lift_clips` raises."""
         return LiftBatches(self, folder / "body")
 
 
 @dataclass(frozen=True)
 class LiftFrames:
-    """The frames of many clips one after the other; window i is those from start[i] on, of the clip from first[i] to last[i]."""
+    """The frames of many clips in one array. Window i starts at start[i], in the clip that reaches from first[i] to last[i]."""
 
     keypoints: Float[np.ndarray, "frames seen_joints channels"]
     targets: Float[np.ndarray, "frames joints 3"]
@@ -69,7 +67,7 @@ class LiftFrames:
 
 
 class LiftBatches:
-    """The windows of a LiftData, read at first use."""
+    """The windows of a LiftData, read when first used."""
 
     def __init__(self, data: LiftData, folder: Path) -> None:
         self.data, self.folder = data, folder
@@ -77,14 +75,26 @@ class LiftBatches:
 
     @cached_property
     def recordings(self) -> list[LiftClip]:
-        """All clips of all cameras. Whole clips, padded with `body_motion.edge_padded`, are what to measure a network on."""
-        how = {"keypoints": self.data.keypoints, "fps": self.data.fps, "turns": self.data.turns}
-        return [c for s in self.data.sources for c in lift_clips(self.folder, s, self.seen, self.skeleton, **how)]
+        """All clips of all cameras. Measure a network on whole clips, padded with `models.motion.bodies.edge_padded`."""
+        data = self.data
+        return [
+            clip
+            for source in data.sources
+            for clip in lift_clips(
+                self.folder,
+                source,
+                self.seen,
+                self.skeleton,
+                keypoints=data.keypoints,
+                fps=data.fps,
+                turns=data.turns,
+            )
+        ]
 
     def clips(self, split: Split, source: str | None = None) -> list[LiftClip]:
-        """The clips of a split, of one source or of all."""
-        ours = [clip for clip in self.recordings if source in (None, clip.source)]
-        return [clip for clip in ours if counts_to(clip.split, split, self.data.hold_out)]
+        """Return the clips of a split, from one source or from all."""
+        chosen = [clip for clip in self.recordings if source in (None, clip.source)]
+        return [clip for clip in chosen if counts_to(clip.split, split, self.data.hold_out)]
 
     @cached_property
     def training(self) -> LiftFrames:
@@ -95,7 +105,7 @@ class LiftBatches:
         return Deck(len(self.training.start), self.data.batch)
 
     def frames(self, clips: list[LiftClip], share: float = 1.0) -> LiftFrames:
-        """The windows of these clips. Raises UnknownBodies where there are none."""
+        """Collect the windows of these clips. Raises UnknownBodies if there are none."""
         outputs, lengths = self.data.outputs, [len(clip.targets) for clip in clips]
         runs = [known_run(clip.name, n, share, outputs) for clip, n in zip(clips, lengths, strict=True)]
         counts = [max(0, len(run) - outputs + 1) for run in runs]
@@ -113,35 +123,35 @@ class LiftBatches:
         )
 
     def batch(self, frames: LiftFrames, chosen: Int[np.ndarray, "batch"]) -> Batch:
-        """{"keypoints": (batch, receptive + outputs - 1, joints, 2 or, with confidence, 3)}, targets (batch, outputs, joints, 3) in metres.
+        """Return {"keypoints": (batch, receptive + outputs - 1, joints, 2, or 3 with confidence)} and targets in metres.
 
-        A window that reaches beyond its clip sees the clip's first or last frame there.
+        Targets are (batch, outputs, joints, 3). A window that reaches beyond its clip repeats the clip's first or last frame.
         """
         start, half = frames.start[chosen, None], self.data.receptive // 2
-        around = start - half + np.arange(self.data.receptive + self.data.outputs - 1)
-        around = np.clip(around, frames.first[chosen, None], frames.last[chosen, None])
-        return {"keypoints": frames.keypoints[around]}, frames.targets[start + np.arange(self.data.outputs)]
+        window = start - half + np.arange(self.data.receptive + self.data.outputs - 1)
+        window = np.clip(window, frames.first[chosen, None], frames.last[chosen, None])
+        return {"keypoints": frames.keypoints[window]}, frames.targets[start + np.arange(self.data.outputs)]
 
     def training_batch(self, seed: int, step: int, rank: int = 0, ranks: int = 1) -> Batch:
-        """Batch `step` of the run of this seed."""
+        """Return this rank's share of training batch `step`."""
         inputs, targets = self.batch(self.training, self.deck.deal(seed, step))
-        keypoints, rng, how = inputs["keypoints"], np.random.default_rng([seed, 1, step]), self.data.augmentation
-        flip = rng.random(len(keypoints)) < how.mirror
+        keypoints, rng, changes = inputs["keypoints"], np.random.default_rng([seed, 1, step]), self.data.augmentation
+        flip = rng.random(len(keypoints)) < changes.mirror
         keypoints[flip], targets[flip] = mirrored(keypoints[flip], self.seen), mirrored(targets[flip], self.skeleton)
-        how.seen(keypoints, self.data.seen_order, rng)
+        changes.change_keypoints(keypoints, self.data.seen_order, rng)
         return {"keypoints": keypoints[rank::ranks]}, targets[rank::ranks]
 
     def validation_batches(self) -> Iterator[tuple[str, Batch]]:
-        """Windows of the validation recordings with their source, one in so many that `validation` of each source are left."""
+        """Yield the source with each batch of validation windows, thinned to about `validation` windows a source."""
         for source in self.data.sources:
             if clips := self.clips("validation", source):
                 frames = self.frames(clips)
-                for chosen in some_of(len(frames.start), self.data.validation, self.data.batch):
+                for chosen in thinned(len(frames.start), self.data.validation, self.data.batch):
                     yield source, self.batch(frames, chosen)
 
 
 def known_run(name: str, frames: int, share: float, least: int = 1) -> range:
-    """A run of this share of a recording's frames, at least `least` of them where there are so many, at a place its name decides."""
-    wanted = min(frames, max(least, round(share * frames)))
-    begin = zlib.crc32(name.encode()) % (frames - wanted + 1)
-    return range(begin, begin + wanted)
+    """Choose a run of this share of a recording's frames, of at least `least` frames if it has them; its name decides the place."""
+    length = min(frames, max(least, round(share * frames)))
+    begin = zlib.crc32(name.encode()) % (frames - length + 1)
+    return range(begin, begin + length)

@@ -1,4 +1,4 @@
-"""Pictures of results on bodies: error against the share of data, PCK against horizon, which class is taken for which."""
+"""Plots of results on bodies: error against the share of data, PCK against the horizon, and confusion of classes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ STYLES: dict[str, tuple[str, Line]] = {
     "zero velocity": (GREY, ":"),
     "network": (BLUE, "-"),
 }
-FOOT = 0.45  # inches of the legend
+FOOT = 0.45  # inches, the height of the legend
 
 
 def curves(
@@ -37,7 +37,10 @@ def curves(
     title: str,
     logarithmic: bool = False,
 ) -> None:
-    """The mean over seeds of each named line, and its spread as a band."""
+    """Plot the mean over seeds of each named line, with the range over seeds as a band; `at` has the horizontal positions.
+
+    Raises KeyError for a name without an entry in STYLES.
+    """
     figure = blank(6.4, 3.6)
     figure.set_layout_engine("constrained", rect=(0, FOOT / 3.6, 1, 1 - FOOT / 3.6))
     panel = figure.subplots()
@@ -61,11 +64,15 @@ def curves(
 
 
 def confusion(
-    found: Int[np.ndarray, " clips"], true: Int[np.ndarray, " clips"], classes: Sequence[str], path: Path, title: str
+    predicted: Int[np.ndarray, " clips"],
+    true: Int[np.ndarray, " clips"],
+    classes: Sequence[str],
+    path: Path,
+    title: str,
 ) -> None:
-    """The share of each class's clips (a row) that is taken for each class (a column), in per cent."""
+    """Plot the percentage of each class's clips (a row) that are recognised as each class (a column)."""
     counts = np.zeros((len(classes), len(classes)))
-    np.add.at(counts, (true, found), 1)
+    np.add.at(counts, (true, predicted), 1)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 2.4 + 0.36 * len(classes)
     figure = blank(size, size)

@@ -1,4 +1,4 @@
-"""Measure trained networks on bodies, as published: lifting by protocols 1 to 3 and velocity, forecasts by PCK, recognition by top-k."""
+"""Measurement of networks on bodies as published: lifting by protocols 1 to 3 and velocity, forecasts by PCK, recognition by top-k."""
 
 import json
 from collections.abc import Callable
@@ -18,75 +18,72 @@ from training.tasks.bodies.action_data import ActionBatches
 from training.tasks.bodies.forecast_data import PoseForecastBatches
 from training.tasks.bodies.lift_clips import LiftClip
 from training.tasks.bodies.lift_data import LiftBatches
-from training.tasks.bodies.metrics import (
-    mpjpe_mm,
-    mpjve_mm,
-    n_mpjpe_mm,
-    p_mpjpe_mm,
-    pck,
-    pck_legacy_pairing,
-    top_k,
-)
+from training.tasks.bodies.metrics import mpjpe_mm, mpjve_mm, n_mpjpe_mm, p_mpjpe_mm, pck, pck_legacy_pairing, top_k
 
 BATCH = 512
 
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of one source by name, with how many samples of how many clips they are over."""
+    """The figures of one source by name, and the numbers of samples and clips behind them."""
 
     source: str
     samples: int
     clips: int
     figures: dict[str, float]
-    interval: tuple[float, float] | None = None  # of the first figure, over clips
+    interval: tuple[float, float] | None = None  # 95 %, of the first figure, over clips
 
 
 @dataclass(frozen=True)
 class Report:
+    """A row for each source."""
+
     rows: tuple[Row, ...]
 
     def row(self, source: str) -> Row:
+        """Return the row of a source. Raises StopIteration if there is none."""
         return next(row for row in self.rows if row.source == source)
 
     def write(self, path: Path) -> None:
+        """Write the report as JSON; make its folder if needed."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Report":
+        """Read what `write` wrote."""
         rows = json.loads(path.read_text())["rows"]
         return cls(tuple(Row(**{**row, "interval": row["interval"] and tuple(row["interval"])}) for row in rows))
 
 
 def lifting(network: nn.Module, batches: LiftBatches, split: Split) -> Report:
-    """Protocols 1 (MPJPE), 2 (Procrustes) and 3 (scale), and the velocity error, in mm, of whole clips, a row a source.
+    """Measure MPJPE (protocol 1), P-MPJPE (2), N-MPJPE (3) and MPJVE in mm on whole clips, a row a source.
 
-    Of Human3.6M and HumanEva the mean over actions ("Walking" of "Walking 1"), as published; elsewhere over frames.
+    Figures of Human3.6M and HumanEva are means over actions ("Walking" of "Walking 1"), as published; others are means over frames.
     """
-    return Report(tuple(_lifted(network, batches, split, source) for source in batches.data.sources))
+    return Report(tuple(_lifting_row(network, batches, split, source) for source in batches.data.sources))
 
 
-def _lifted(network: nn.Module, batches: LiftBatches, split: Split, source: str) -> Row:
+def _lifting_row(network: nn.Module, batches: LiftBatches, split: Split, source: str) -> Row:
     clips = batches.clips(split, source)
-    found = [errors(clip, lifted(network, batches, clip)) for clip in clips]
+    clip_errors = [errors(clip, lifted(network, batches, clip)) for clip in clips]
     by_action = source in ("human36m", "humaneva")
     groups = [clip.label.split(" ")[0] if by_action else "" for clip in clips]
     figures = {}
-    for name in found[0]:
+    for name in clip_errors[0]:
         means = [
-            np.concatenate([e[name] for e, own in zip(found, groups, strict=True) if own == group]).mean()
+            np.concatenate([e[name] for e, own in zip(clip_errors, groups, strict=True) if own == group]).mean()
             for group in dict.fromkeys(groups)
         ]
         figures[name] = float(np.mean(means))
-    first = [e["MPJPE"] for e in found]
+    first = [e["MPJPE"] for e in clip_errors]
     recording = np.repeat(np.unique([clip.name for clip in clips], return_inverse=True)[1], [len(e) for e in first])
     interval = None if by_action else bootstrap_interval(np.concatenate(first), recording)
     return Row(source, sum(map(len, first)), len(clips), figures, interval)
 
 
 def errors(clip: LiftClip, poses: Float[np.ndarray, "frames joints 3"]) -> dict[str, Float[np.ndarray, " _"]]:
-    """The errors of each frame of a clip."""
+    """Return the errors of each frame of a clip by figure, in mm; MPJVE has one frame less."""
     return {
         "MPJPE": mpjpe_mm(poses, clip.targets),
         "P-MPJPE": p_mpjpe_mm(poses, clip.targets),
@@ -96,44 +93,44 @@ def errors(clip: LiftClip, poses: Float[np.ndarray, "frames joints 3"]) -> dict[
 
 
 def lifted(network: nn.Module, batches: LiftBatches, clip: LiftClip) -> Float[np.ndarray, "frames joints 3"]:
-    """The poses of a whole clip, each frame in the middle of a window."""
+    """Lift a whole clip, each frame in the middle of its window."""
     channels = 3 if batches.data.with_confidence else 2
     keypoints = shown(clip.keypoints, clip.confidence)[..., :channels]
     return answers(network, edge_padded(keypoints, batches.data.receptive)[None])[0]
 
 
 def forecasting(forecast: Callable[[np.ndarray], np.ndarray], batches: PoseForecastBatches, split: Split) -> Report:
-    """PCK@0.05 in per cent at each step, its mean, and the mean distance in hundredths of half a box; a row a source.
+    """Measure PCK@0.05 in per cent at each step, its mean over steps, and the mean distance in hundredths of half a box.
 
-    For Penn Action also what TP-RNN's evaluation calls PCK, by name.
+    There is a row a source. Penn Action's row also has what TP-RNN's evaluation calls PCK, as "legacy pairing".
     """
     rows = []
     for source in batches.data.sources:
         frames = batches.frames(split, source)
         chosen = np.arange(len(frames.rows))
         parts = [batches.batch(frames, some) for some in np.array_split(chosen, max(1, len(chosen) // BATCH))]
-        found = np.concatenate([forecast(inputs["past"]) for inputs, _ in parts])
-        true = np.concatenate([future for _, future in parts])
-        seen, places = true[..., 2] > 0, true[..., :2]
-        shares = 100 * pck(found, places, seen)
-        apart = np.linalg.norm(found - places, axis=-1)
-        figures = {"PCK@0.05": float(shares.mean()), "distance": float(100 * apart[seen].mean())}
+        poses = np.concatenate([forecast(inputs["past"]) for inputs, _ in parts])
+        future = np.concatenate([future for _, future in parts])
+        seen, true = future[..., 2] > 0, future[..., :2]
+        shares = 100 * pck(poses, true, seen)
+        distances = np.linalg.norm(poses - true, axis=-1)
+        figures = {"PCK@0.05": float(shares.mean()), "distance": float(100 * distances[seen].mean())}
         figures |= {f"PCK@0.05, step {step}": float(share) for step, share in enumerate(shares, 1)}
         if source == "penn_action":
-            legacy = 100 * pck_legacy_pairing(found, places, seen)
+            legacy = 100 * pck_legacy_pairing(poses, true, seen)
             figures |= {f"legacy pairing, step {step}": float(share) for step, share in enumerate(legacy, 1)}
         clips = sum(clip.source == source and clip.split == split for clip in batches.recordings)
-        rows.append(Row(source, len(found), clips, figures))
+        rows.append(Row(source, len(poses), clips, figures))
     return Report(tuple(rows))
 
 
 def zero_velocity(future: int) -> Callable[[np.ndarray], np.ndarray]:
-    """The last pose, held."""
+    """Return the forecaster that repeats the last pose."""
     return lambda past: np.repeat(past[:, -1:, :, :2], future, axis=1)
 
 
 def recognition(network: nn.Module, batches: ActionBatches, split: Split) -> Report:
-    """Top-1 and top-5 in per cent, and the interval of top-1 over clips."""
+    """Measure top-1 and top-5 accuracy in per cent, with the interval of top-1 over clips."""
     logits, labels = scores(network, batches, split)
     figures = {f"top-{k}": 100 * top_k(logits, labels, k) for k in (1, 5)}
     right = 100.0 * (logits.argmax(axis=1) == labels)
@@ -144,20 +141,20 @@ def recognition(network: nn.Module, batches: ActionBatches, split: Split) -> Rep
 def scores(
     network: nn.Module, batches: ActionBatches, split: Split
 ) -> tuple[Float[np.ndarray, "clips classes"], Int[np.ndarray, " clips"]]:
-    """The logits of all clips of a split, and their classes."""
-    found = [(answers(network, inputs["clips"]), labels) for _, (inputs, labels) in batches.batches(split)]
-    return np.concatenate([logits for logits, _ in found]), np.concatenate([labels for _, labels in found])
+    """Return the logits and the classes of all clips of a split."""
+    parts = [(answers(network, inputs["clips"]), labels) for _, (inputs, labels) in batches.batches(split)]
+    return np.concatenate([logits for logits, _ in parts]), np.concatenate([labels for _, labels in parts])
 
 
 def answers(network: nn.Module, inputs: np.ndarray) -> np.ndarray:
-    """What a network answers to a batch, in evaluation."""
+    """Run a network on a batch in evaluation mode, on the device of its weights."""
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     with torch.no_grad():
         return network.eval()(torch.from_numpy(np.ascontiguousarray(inputs)).to(device)).cpu().numpy()
 
 
 def measure(network: nn.Module, batches: Any, split: Split) -> Report:
-    """By the kind of task that the network is for."""
+    """Measure a network on batches of its task: lifting, forecasting or recognition."""
     if isinstance(batches, LiftBatches):
         return lifting(network, batches, split)
     if isinstance(batches, PoseForecastBatches):
@@ -166,13 +163,13 @@ def measure(network: nn.Module, batches: Any, split: Split) -> Report:
 
 
 def table(reports: dict[str, Report]) -> str:
-    """A line a source and network, in Markdown."""
-    first = next(iter(reports.values())).rows[0]
-    names = [name for name in first.figures if "legacy" not in name]
+    """Format named reports as a Markdown table, a line for each source and network."""
+    rows = next(iter(reports.values())).rows
+    names = [name for name in rows[0].figures if "legacy" not in name]
     lines = [f"| source | network | samples | clips | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
-    for row in (row.source for row in next(iter(reports.values())).rows):
+    for source in (row.source for row in rows):
         for network, report in reports.items():
-            own = report.row(row)
-            cells = " | ".join(f"{own.figures[name]:.1f}" for name in names)
-            lines.append(f"| {row} | {network} | {own.samples} | {own.clips} | {cells} |")
+            row = report.row(source)
+            cells = " | ".join(f"{row.figures[name]:.1f}" for name in names)
+            lines.append(f"| {source} | {network} | {row.samples} | {row.clips} | {cells} |")
     return "\n".join(lines)

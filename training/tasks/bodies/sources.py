@@ -1,4 +1,4 @@
-"""The data sets of bodies by name, as each of the three tasks wants them: poses to lift to, poses to forecast, clips of actions."""
+"""The body data sets by name: clips to lift, clips of 2D poses to forecast, and clips of actions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,12 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from models.motion.bodies import about_y, resampled
-from models.skeletons.body import (
-    convert_body,
-    convert_confidence,
-    get_body_order,
-    undefined_joints,
-)
+from models.skeletons.body import convert_body, convert_confidence, get_body_order, undefined_joints
 from models.skeletons.skeleton import Skeleton
 from training.tasks.bodies.action_clips import ActionSet, actions_of
 from training.tasks.bodies.clips import BodyClip, UnknownBodies
@@ -23,9 +18,7 @@ from training.tasks.bodies.readers.npz import SOURCES, read_bodies
 from training.tasks.bodies.readers.nw_ucla import Protocol, read_nw_ucla
 from training.tasks.bodies.readers.penn_action import read_penn
 
-MOTION = tuple(
-    name for name, source in SOURCES.items() if "xy_norm" not in source.points
-)  # three dimensions, no images
+MOTION = tuple(name for name, source in SOURCES.items() if "xy_norm" not in source.points)  # 3D, without images
 RIG = Path("cameras") / "virtual_rig_4cam.json"
 
 
@@ -39,11 +32,12 @@ def lift_clips(
     fps: float | None = None,
     turns: tuple[float, ...] = (),
 ) -> list[LiftClip]:
-    """All clips of a source by all cameras: motion as the virtual rig sees it, at `fps`, or measured `keypoints` at the rate they have.
+    """Return all clips of a source by all cameras: motion as the virtual rig sees it, or measured `keypoints`.
 
-    Motion to train on is seen once more after each of `turns`, degrees about the vertical: as by so many more cameras.
+    `fps` resamples motion; measured keypoints keep their rate. Training motion is added once more for each of `turns`, turned by so many
+    degrees about the vertical, which amounts to more cameras.
 
-    Raises UnknownBodies, also for measured keypoints that lack a joint of `seen`, and what reading the source raises.
+    Raises UnknownBodies, also if the measured keypoints lack a joint of `seen`, and what reading the source raises.
     """
     if source in MOTION:
         rig, clips = read_rig(folder / RIG), read_bodies(folder, source)
@@ -57,16 +51,17 @@ def lift_clips(
     if source not in ("human36m", "humaneva"):
         raise UnknownBodies(f"no poses to lift to in {source!r}; sources are {', '.join(MOTION)}, human36m, humaneva")
     reader = read_human36m if source == "human36m" else read_humaneva
-    found = reader(folder / source, keypoints)
-    if lost := [joint for clip in found[:1] for joint in undefined_joints(clip.seen, seen)]:
+    clips = reader(folder / source, keypoints)
+    if missing := [joint for clip in clips[:1] for joint in undefined_joints(clip.seen, seen)]:
         raise UnknownBodies(
-            f"{source}'s {keypoints} keypoints are {found[0].seen.name} and have no {', '.join(lost)}, wanted for {seen.name}"
+            f"{source}'s {keypoints} keypoints are in the order {clips[0].seen.name} and lack {', '.join(missing)}, "
+            f"which {seen.name} needs; choose another seen_order"
         )
-    return [in_order(clip, seen, skeleton) for clip in found]
+    return [in_order(clip, seen, skeleton) for clip in clips]
 
 
 def flat_clips(folder: Path, source: str, skeleton: Skeleton, fps: float | None = None) -> list[BodyClip]:
-    """All clips of a source in two dimensions and this order, at `fps`: Penn Action's, or motion as the virtual rig sees it.
+    """Return all 2D clips of a source in this order, at `fps`: Penn Action's own, or motion as the virtual rig sees it.
 
     Raises UnknownBodies, and what reading the source raises.
     """
@@ -75,13 +70,13 @@ def flat_clips(folder: Path, source: str, skeleton: Skeleton, fps: float | None 
     if source not in MOTION:
         raise UnknownBodies(f"no poses to forecast in {source!r}; sources are penn_action, {', '.join(MOTION)}")
     rig, clips, any_order = read_rig(folder / RIG), read_bodies(folder, source), get_body_order("h36m-17")
-    return [_filmed(projected(clip, camera, skeleton, any_order, fps)) for clip in clips for camera in rig]
+    return [_keypoints_only(projected(clip, camera, skeleton, any_order, fps)) for clip in clips for camera in rig]
 
 
 def action_set(
     folder: Path, source: str, *, turned: bool, protocol: Protocol, fold: int, order: str | None = None
 ) -> ActionSet:
-    """The clips of a source and their classes, in its own joint order or, of all but kinetics, in another.
+    """Return a source's clips and classes, in its own joint order or in `order`, which kinetics ignores.
 
     Raises UnknownBodies, and what reading the source raises.
     """
@@ -102,28 +97,28 @@ def action_set(
     return actions_of(clips, turned=turned)
 
 
-def _filmed(clip: LiftClip) -> BodyClip:
-    """The keypoints alone."""
+def _keypoints_only(clip: LiftClip) -> BodyClip:
     return BodyClip(
-        clip.source,
-        f"{clip.name} {clip.camera}",
-        clip.split,
-        clip.subject,
-        clip.label,
-        clip.seen,
-        clip.fps,
-        clip.keypoints,
-        clip.confidence,
+        source=clip.source,
+        name=f"{clip.name} {clip.camera}",
+        split=clip.split,
+        subject=clip.subject,
+        label=clip.label,
+        skeleton=clip.seen,
+        fps=clip.fps,
+        points=clip.keypoints,
+        confidence=clip.confidence,
     )
 
 
 def _converted(clip: BodyClip, skeleton: Skeleton, fps: float | None) -> BodyClip:
-    """The clip in another order, at another rate."""
+    """Convert a clip to another joint order and another rate."""
     points, confidence = clip.points, clip.confidence
     if clip.skeleton.name != skeleton.name:
         points = convert_body(points, clip.skeleton, skeleton, partial=True)
         confidence = convert_confidence(confidence, clip.skeleton, skeleton)
     if fps is not None and fps != clip.fps:
         points = resampled(points, clip.fps, fps)
-        confidence = np.floor(resampled(confidence[..., None], clip.fps, fps)[..., 0])  # seen where both neighbours are
+        # a new frame is visible if both its neighbours are
+        confidence = np.floor(resampled(confidence[..., None], clip.fps, fps)[..., 0])
     return replace(clip, skeleton=skeleton, points=points, confidence=confidence, fps=fps or clip.fps)

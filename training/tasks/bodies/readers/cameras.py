@@ -1,7 +1,7 @@
-"""Cameras: 3D motion seen as 2D keypoints, for data sets that were captured without images.
+"""Pinhole cameras, which show 3D motion as 2D keypoints, for data sets that were captured without images.
 
-Camera space is x right, y down, z forward, in metres. A mirrored subject is a negated x there, and in keypoints normalised as here, as long
-as the principal point is in the middle of the image; Human3.6M's is up to 2 % of the width off, which breaks this symmetry a little.
+Camera space is x right, y down, z forward, in metres. Mirroring the subject negates x there, and in normalised keypoints too if the
+principal point is in the middle of the image. Human3.6M's is up to 2 % of the width off, which breaks the symmetry by as much.
 """
 
 import json
@@ -14,12 +14,12 @@ from jaxtyping import Float
 
 
 class MalformedRig(ValueError):
-    """A file of cameras that is none; the message says what was wanted and what came."""
+    """A file that does not describe a camera rig; the message says what was expected and what was found."""
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where a camera stands and what it makes: x_camera = R_camera_world (x_world - position), metres; images of width, height pixels."""
+    """A camera's place and image size: x_camera = R_camera_world (x_world - position) in metres; `size` is width and height in pixels."""
 
     name: str
     R_camera_world: Float[np.ndarray, "3 3"]
@@ -29,37 +29,39 @@ class Placement:
 
 @dataclass(frozen=True, eq=False)
 class Camera(Placement):
-    """A pinhole camera, u = focal x / z + centre in pixels, without lens distortion."""
+    """A pinhole camera without lens distortion: u = focal x / z + centre, in pixels."""
 
     focal: tuple[float, float]
     centre: tuple[float, float]
 
 
 def read_rig(path: Path) -> tuple[Camera, ...]:
-    """The cameras of a rig's JSON. Raises MalformedRig, also for one whose rotation is a reflection."""
+    """Read the cameras of a rig's JSON. Raises MalformedRig, also if a rotation is a reflection."""
     try:
         cameras = tuple(_camera(entry) for entry in json.loads(path.read_text())["cameras"])
     except FileNotFoundError as error:
         raise MalformedRig(f"no file {path}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise MalformedRig(
-            f'{path} wants {{"cameras": [{{id, R_world_to_cam 3x3, position_m, fx, fy, cx, cy, res_w, res_h}}]}}: '
+            f'{path}: expected {{"cameras": [{{id, R_world_to_cam 3x3, position_m, fx, fy, cx, cy, res_w, res_h}}]}}, got '
             f"{type(error).__name__}: {error}"
         ) from error
     for camera in cameras:
-        turn = camera.R_camera_world
-        if not (np.allclose(turn @ turn.T, np.eye(3), atol=1e-5) and np.linalg.det(turn) > 0):
-            raise MalformedRig(f"{path}, camera {camera.name}: wanted a rotation; came {turn.tolist()}")
+        rotation = camera.R_camera_world
+        if not (np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-5) and np.linalg.det(rotation) > 0):
+            raise MalformedRig(f"{path}, camera {camera.name}: expected a rotation, got {rotation.tolist()}")
     return cameras
 
 
 def _camera(entry: dict[str, Any]) -> Camera:
-    turn, position = (np.array(entry[key], dtype=np.float64) for key in ("R_world_to_cam", "position_m"))
-    if turn.shape != (3, 3) or position.shape != (3,):
-        raise ValueError(f"R_world_to_cam {turn.shape} and position_m {position.shape} want to be (3, 3) and (3,)")
+    rotation, position = (np.array(entry[key], dtype=np.float64) for key in ("R_world_to_cam", "position_m"))
+    if rotation.shape != (3, 3) or position.shape != (3,):
+        raise ValueError(
+            f"expected R_world_to_cam (3, 3) and position_m (3,), got {rotation.shape} and {position.shape}"
+        )
     return Camera(
         name=str(entry["id"]),
-        R_camera_world=turn,
+        R_camera_world=rotation,
         position=position,
         size=(int(entry["res_w"]), int(entry["res_h"])),
         focal=(float(entry["fx"]), float(entry["fy"])),
@@ -68,7 +70,7 @@ def _camera(entry: dict[str, Any]) -> Camera:
 
 
 def rotation_of(quaternion: tuple[float, float, float, float]) -> Float[np.ndarray, "3 3"]:
-    """The rotation matrix of a quaternion (w, x, y, z), which need not be of unit length."""
+    """Return the rotation matrix of a quaternion (w, x, y, z) of any length."""
     w, x, y, z = np.array(quaternion) / np.linalg.norm(quaternion)
     return np.array(
         [
@@ -82,7 +84,7 @@ def rotation_of(quaternion: tuple[float, float, float, float]) -> Float[np.ndarr
 def on_the_spot(
     points: Float[np.ndarray, "frames joints 3"], root: int, *, ground: tuple[int, int] = (0, 2)
 ) -> Float[np.ndarray, "frames joints 3"]:
-    """The motion moved along the `ground` axes so that its root is above the origin on average, which is where a rig looks."""
+    """Move the motion along the `ground` axes so that its root is above the origin on average; rigs look there."""
     shift = np.zeros(3)
     for axis in ground:
         shift[axis] = np.nanmean(points[:, root, axis], dtype=np.float64)
@@ -90,11 +92,11 @@ def on_the_spot(
 
 
 def to_camera(points: Float[np.ndarray, "*batch 3"], camera: Placement) -> Float[np.ndarray, "*batch 3"]:
-    """World to camera space, metres; computed in float64."""
+    """Transform points from world to camera space, in metres; computed in float64."""
     return ((points - camera.position) @ camera.R_camera_world.T).astype(points.dtype)
 
 
 def project(points: Float[np.ndarray, "*batch 3"], camera: Camera) -> Float[np.ndarray, "*batch 2"]:
-    """Pixels of points in camera space; NaN for one that is not in front of the camera. Outside the image is allowed."""
+    """Project points in camera space to pixels, which may lie outside the image; a point that is not in front of the camera becomes NaN."""
     depth = np.where(points[..., 2:] > 0, points[..., 2:], np.nan)
     return (points[..., :2] / depth * np.array(camera.focal) + np.array(camera.centre)).astype(points.dtype)

@@ -1,12 +1,12 @@
-"""Human3.6M (Ionescu et al., TPAMI 2014) and HumanEva-I (Sigal et al., IJCV 2010) as VideoPose3D's .npz files have them.
+"""Readers of Human3.6M (Ionescu et al., TPAMI 2014) and HumanEva-I (Sigal et al., IJCV 2010) from VideoPose3D's .npz files.
 
-Human3.6M: data_3d_h36m.npz, 32 joints of which 17 move, 50 fps; keypoints gt, cpn_ft_h36m_dbb, detectron_ft_h36m, detectron_pt_coco, ... of
-one of four cameras each. S1, S5, S6, S7 and S8 train, of which S8 is held out for validation; S9 and S11 test. The fifteen actions are the
-first words of the names.
+Human3.6M: data_3d_h36m.npz has 32 joints, of which 17 move, at 50 fps. Keypoints are gt, cpn_ft_h36m_dbb, detectron_ft_h36m,
+detectron_pt_coco, ... of four cameras each. S1, S5, S6 and S7 train, S8 validates, S9 and S11 test. The first word of a recording's name is
+its action, of which there are fifteen.
 
-HumanEva-I: data_3d_humaneva15.npz, 15 joints, 60 fps; keypoints gt or detectron_pt_coco of three cameras. Where the capture has gaps an
-action is in chunks, "Walking 1 chunk2", each a clip of its own here, as they do not join. Train/* train, with the last chunk of each action
-(where there are two) held out for validation; Validate/* test; Unlabeled/* has no poses and is left out.
+HumanEva-I: data_3d_humaneva15.npz has 15 joints at 60 fps; keypoints are gt or detectron_pt_coco of three cameras. If the capture has gaps,
+an action comes in chunks, such as "Walking 1 chunk2"; each chunk is a clip here, because they do not join. Train/* train, with the last
+chunk of each action (if it has two) held out for validation. Validate/* test. Unlabeled/* has no poses and is left out.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,7 @@ from models.skeletons.skeleton import Skeleton
 from training.data.splits import Split
 from training.tasks.bodies.clips import BodyClip, MalformedBodies, check_handedness, confidence_of, hold_out
 from training.tasks.bodies.lift_clips import LiftClip, measured
-from training.tasks.bodies.readers.cameras import (
-    Camera,
-    Placement,
-    project,
-    to_camera,
-)
+from training.tasks.bodies.readers.cameras import Camera, Placement, project, to_camera
 from training.tasks.bodies.readers.studio_cameras import human36m_cameras, humaneva_cameras
 from training.tasks.bodies.readers.videopose3d import Detections, read_detections, read_motion
 
@@ -47,16 +42,16 @@ FAR = 0.1  # of the image's half width: 50 pixels, in the median over joints and
 
 
 def read_human36m(folder: Path, keypoints: str = "cpn_ft_h36m_dbb") -> list[LiftClip]:
-    """Every subject, action and camera. `folder` has data_3d_h36m.npz and data_2d_h36m_<keypoints>.npz.
+    """Read every subject, action and camera from data_3d_h36m.npz and data_2d_h36m_<keypoints>.npz in `folder`.
 
-    Raises UnknownBodies, MalformedBodies (also where keypoints are not where the cameras see the poses), MirroredMotion, UntrustedFile.
+    Raises UnknownBodies, MalformedBodies (also if keypoints are not where the cameras see the poses), MirroredMotion, UntrustedFile.
     """
     motion, cameras = read_motion(folder / "data_3d_h36m.npz", RECORDED), human36m_cameras()
     detections = read_detections(path := folder / f"data_2d_h36m_{keypoints}.npz")
     clips = []
     for subject, actions in motion.items():
         if subject not in cameras:
-            raise MalformedBodies(f"{path}: subjects are {', '.join(cameras)}; came {subject}")
+            raise MalformedBodies(f"{path}: expected subjects {', '.join(cameras)}, got {subject}")
         recorded = []
         for name, positions in actions.items():
             if (subject, name) == CORRUPT:
@@ -74,9 +69,9 @@ def read_human36m(folder: Path, keypoints: str = "cpn_ft_h36m_dbb") -> list[Lift
 
 
 def read_humaneva(folder: Path, keypoints: str = "gt") -> list[LiftClip]:
-    """Every subject, chunk and camera. `folder` has data_3d_humaneva15.npz and data_2d_humaneva15_<keypoints>.npz.
+    """Read every subject, chunk and camera from data_3d_humaneva15.npz and data_2d_humaneva15_<keypoints>.npz in `folder`.
 
-    Raises UnknownBodies, MalformedBodies, UntrustedFile. There are no toes to tell a reflection by.
+    Raises UnknownBodies, MalformedBodies, UntrustedFile. Without toes in the data, a reflection goes unnoticed.
     """
     skeleton, cameras = get_body_order("humaneva-15"), humaneva_cameras()
     motion = read_motion(folder / "data_3d_humaneva15.npz", len(skeleton.joints))
@@ -84,7 +79,7 @@ def read_humaneva(folder: Path, keypoints: str = "gt") -> list[LiftClip]:
     chunks = [(part, name) for part, actions in motion.items() for name in actions if not part.startswith("Unlabeled/")]
     for part, _ in chunks:
         if part.partition("/")[0] not in ("Train", "Validate") or part.partition("/")[2] not in cameras:
-            raise MalformedBodies(f"{path}: subjects are Train/ or Validate/ {', '.join(cameras)}; came {part}")
+            raise MalformedBodies(f"{path}: expected subjects Train/ or Validate/ {', '.join(cameras)}, got {part}")
     own: list[Split] = ["train" if part.startswith("Train/") else "test" for part, _ in chunks]
     splits = hold_out(own, [f"{part} {name.partition(' chunk')[0]}" for part, name in chunks])
     clips = []
@@ -101,35 +96,36 @@ def read_humaneva(folder: Path, keypoints: str = "gt") -> list[LiftClip]:
 def _views(
     path: Path, detections: Detections, subject: str, name: str, clip: BodyClip, cameras: Sequence[Placement]
 ) -> list[LiftClip]:
-    """The clip with the keypoints of each camera that has any, cut to the length of the poses."""
+    """Join the clip with the keypoints of each camera that has any, cut to the length of the poses."""
     views = detections.positions.get(subject, {}).get(name)
     if views is None:
-        raise MalformedBodies(f"{path} has no keypoints of {subject}, {name}, of which there are poses")
+        raise MalformedBodies(f"{path}: expected keypoints for the poses of {subject}, {name}, got none")
     if len(views) != len(cameras):
         raise MalformedBodies(
-            f"{path}, {subject}, {name}: wanted keypoints of {len(cameras)} cameras; came {len(views)}"
+            f"{path}, {subject}, {name}: expected keypoints of {len(cameras)} cameras, got {len(views)}"
         )
-    found = []
+    joined = []
     for camera, pixels in zip(cameras, views, strict=True):
         if pixels is None:
             continue
         if len(pixels) < len(clip.points):
             raise MalformedBodies(
-                f"{path}, {subject}, {name}, camera {camera.name}: wanted keypoints of at least the {len(clip.points)} frames "
-                f"that have poses; came {len(pixels)}"
+                f"{path}, {subject}, {name}, camera {camera.name}: expected keypoints of at least the {len(clip.points)} frames "
+                f"that have poses, got {len(pixels)}"
             )
-        found.append(measured(clip, camera, pixels[: len(clip.points)], detections.seen))
-        if isinstance(camera, Camera) and (apart := _apart(clip, camera, found[-1])) > FAR:
+        view = measured(clip, camera, pixels[: len(clip.points)], detections.seen)
+        if isinstance(camera, Camera) and (distance := _reprojection(clip, camera, view)) > FAR:
             raise MalformedBodies(
-                f"{path}, {subject}, {name}: wanted keypoints where camera {camera.name} sees the poses; they are "
-                f"{apart / 2:.0%} of the image's width off. Wanted are metres, pixels, and the cameras in the order "
+                f"{path}, {subject}, {name}: expected keypoints where camera {camera.name} sees the poses, got keypoints "
+                f"{distance / 2:.0%} of the image's width off; poses are in metres, keypoints in pixels, and the cameras in the order "
                 f"{', '.join(camera.name for camera in cameras)}"
             )
-    return found
+        joined.append(view)
+    return joined
 
 
-def _apart(clip: BodyClip, camera: Camera, view: LiftClip) -> float:
-    """The median distance from keypoints to where the camera sees the poses, in normalised units, over every fiftieth frame."""
+def _reprojection(clip: BodyClip, camera: Camera, view: LiftClip) -> float:
+    """Return the median distance of keypoints from the projected poses, in normalised units, over every fiftieth frame."""
     points = to_camera(clip.points[::50].astype(np.float64), camera)
     expected = normalise(project(convert_body(points, clip.skeleton, view.seen, partial=True), camera), camera.size)
     distances = np.linalg.norm(view.keypoints[::50] - expected, axis=-1)

@@ -1,14 +1,15 @@
-"""Body motion from one .npz a source: hdm05_11, cmu_9act, reactidle, bandai_namco (3D) and jhmdb (2D), as `<folder>/<source>/` holds them.
+"""Reader of body motion from one .npz a source: hdm05_11, cmu_9act, reactidle, bandai_namco (3D) and jhmdb (2D).
 
-All sequences lie one after the other; rows seq_start[s] to seq_start[s + 1] are sequence s. 3D: joints (N, J, 3) in metres, or
-joints_rel_0p1mm (N, J, 3) in tenths of a millimetre from the pelvis, int16, and root_m (N, 3); right-handed, y up. 2D: xy_norm (N, 15, 2).
+All sequences of a file lie one after the other; rows seq_start[s] to seq_start[s + 1] are sequence s. 3D files are right-handed with y up.
+They have joints (N, J, 3) in metres, or joints_rel_0p1mm (N, J, 3) int16 in tenths of a millimetre from the pelvis with root_m (N, 3).
+2D files have xy_norm (N, 15, 2).
 
-Training, validation and test by subject where people are told apart:
-    hdm05_11      bd bk | dg | mm tr (tr is not in every copy)
-    reactidle     the rest | 002 010 | 003 008 012 014
-elsewhere the source's own training and test clips, the last tenth of each class's training clips being validation:
-    cmu_9act      its folders; the same people may be in both
-    bandai_namco  dataset 2: takes 1-6 and 7-8; dataset 1: its styles happy, old, tired, giant are test; three actors, not told apart
+Sources that identify people are split by subject (training | validation | test):
+    hdm05_11      bd bk | dg | mm tr (not every copy has tr)
+    reactidle     all others | 002 010 | 003 008 012 014
+The others keep their own training and test clips, and the last tenth of each class's training clips becomes validation:
+    cmu_9act      by its folders; a person may be in both
+    bandai_namco  dataset 2: takes 1-6 and 7-8; dataset 1: the styles happy, old, tired and giant are test; three unnamed actors
     jhmdb         official fold 1, 2 or 3
 """
 
@@ -27,27 +28,24 @@ from training.tasks.bodies.clips import (
     MalformedBodies,
     UnknownBodies,
     check_handedness,
-    check_joint_names,
-    check_per_sequence,
     confidence_of,
     hold_out,
-    pieces,
-    read_arrays,
 )
+from training.tasks.bodies.readers.files import check_joint_names, check_per_sequence, read_arrays, sequence_rows
 
 UP = (0.0, 1.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Source:
-    """How a source's file is laid out. `names` are its own words for joints that the vocabulary of orders calls otherwise."""
+    """The layout of a source's file. `names` maps its own joint names to those of the joint orders."""
 
     file: str
     order: str
     points: Mapping[str, int]  # the arrays of coordinates and their numbers of dimensions
     action: str = "action"
-    subjects: Mapping[str, Split] | None = None  # those not named train; None: people are not told apart
-    fps: float | None = None  # where the file does not say
+    subjects: Mapping[str, Split] | None = None  # others are train; None: the source does not identify people
+    fps: float | None = None  # None: the file has it
     names: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -88,7 +86,7 @@ SOURCES: dict[str, Source] = {
 
 
 def read_bodies(folder: Path, source: str, *, fold: int = 1) -> list[BodyClip]:
-    """All clips of a source, with the split each is in; `fold` is jhmdb's. Missing joints, of which these files have none, would be NaN.
+    """Read all clips of a source from `<folder>/<source>/`, each with its split; `fold` is jhmdb's. No joint is missing in these files.
 
     Raises UnknownBodies, MalformedBodies, MirroredMotion, UntrustedFile.
     """
@@ -97,13 +95,20 @@ def read_bodies(folder: Path, source: str, *, fold: int = 1) -> list[BodyClip]:
     layout = SOURCES[source]
     path = folder / source / layout.file
     flags = {"is_train_splits": 2} if source == "jhmdb" else {"is_train": 1}
-    wanted = {**layout.points, "seq_start": 1, "joint_names": 1, layout.action: 1, f"{layout.action}_names": 1, **flags}
+    required = {
+        **layout.points,
+        "seq_start": 1,
+        "joint_names": 1,
+        layout.action: 1,
+        f"{layout.action}_names": 1,
+        **flags,
+    }
     if layout.subjects is not None:
-        wanted |= {"subject": 1, "subject_names": 1}
-    arrays = read_arrays(path, wanted)
+        required |= {"subject": 1, "subject_names": 1}
+    arrays = read_arrays(path, required)
     check_joint_names(path, _renamed(arrays["joint_names"], layout.names), layout.skeleton.joints)
     points = _points(path, arrays, layout)
-    rows = pieces(path, arrays["seq_start"], len(points))
+    rows = sequence_rows(path, arrays["seq_start"], len(points))
     per_sequence = [layout.action, *flags, *(["subject"] if layout.subjects is not None else [])]
     check_per_sequence(path, arrays, per_sequence, len(rows))
     labels = [str(arrays[f"{layout.action}_names"][i]) for i in arrays[layout.action]]
@@ -128,27 +133,27 @@ def _renamed(names: np.ndarray, words: Mapping[str, str]) -> np.ndarray:
 
 
 def _points(path: Path, arrays: Mapping[str, np.ndarray], layout: Source) -> Float[np.ndarray, "frames joints dims"]:
-    """Float32, in metres where there are three dimensions."""
+    """Return float32 points, in metres if they are 3D."""
     if layout.points is _QUANTISED:
         relative, root = arrays["joints_rel_0p1mm"], arrays["root_m"]
         if len(relative) != len(root):
             raise MalformedBodies(
-                f"{path} has {len(relative)} frames of joints and {len(root)} of root; wanted as many"
+                f"{path}: expected as many frames of joints as of the root, got {len(relative)} and {len(root)}"
             )
         points = relative * np.float32(1e-4) + root[:, None].astype(np.float32)
     else:
         points = arrays[next(iter(layout.points))].astype(np.float32)
-    wanted = (len(layout.skeleton.joints), 2 if "xy_norm" in arrays else 3)
-    if points.shape[1:] != wanted:
-        raise MalformedBodies(f"{path} wants points (frames, {wanted[0]}, {wanted[1]}); came {points.shape}")
+    expected = (len(layout.skeleton.joints), 2 if "xy_norm" in arrays else 3)
+    if points.shape[1:] != expected:
+        raise MalformedBodies(f"{path}: expected points (frames, {expected[0]}, {expected[1]}), got {points.shape}")
     return points
 
 
 def _own_splits(arrays: Mapping[str, np.ndarray], fold: int) -> list[Split]:
-    """The source's own: train and test."""
+    """Return the source's own split of each clip, train or test."""
     if "is_train_splits" not in arrays:
         return ["train" if flag else "test" for flag in arrays["is_train"]]
     folds = arrays["is_train_splits"].shape[1]
     if not 1 <= fold <= folds:
-        raise UnknownBodies(f"folds are 1 to {folds}; there is no {fold}")
+        raise UnknownBodies(f"no fold {fold}; folds are 1 to {folds}")
     return ["train" if flag else "test" for flag in arrays["is_train_splits"][:, fold - 1]]

@@ -1,7 +1,7 @@
-"""Where the cameras of Human3.6M and HumanEva-I stand, as the data sets' calibrations have it and VideoPose3D's .npz files do not.
+"""The cameras of Human3.6M and HumanEva-I, from the data sets' calibrations, which VideoPose3D's .npz files lack.
 
-Human3.6M's axes of the world are z up; its four cameras, the same for every subject but placed anew, are in the order of the ids, which is
-the order of the keypoints in `data_2d_h36m_*.npz`. HumanEva's are its three colour cameras C1, C2, C3.
+World axes are z up. Human3.6M has the same four cameras for every subject, placed anew each time; they are in the order of their ids, as
+the keypoints in `data_2d_h36m_*.npz` are. HumanEva has three colour cameras, C1 to C3.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from training.tasks.bodies.readers.cameras import Camera, Placement, rotation_of
 Quaternion = tuple[float, float, float, float]  # (w, x, y, z), camera to world
 Millimetres = tuple[float, float, float]
 
-_H36M_CAMERAS = (  # id, focal length, principal point, width and height, all in pixels; the lenses' distortion is left out
+_H36M_CAMERAS = (  # id, focal length, principal point, width and height, all in pixels; lens distortion is left out
     ("54138969", (1145.0494, 1143.7811), (512.5415, 515.4515), (1000, 1002)),
     ("55011271", (1149.6757, 1147.5917), (508.8486, 508.0649), (1000, 1000)),
     ("58860488", (1149.1407, 1148.7990), (519.8159, 501.4026), (1000, 1000)),
@@ -83,22 +83,22 @@ HUMANEVA_SIZE = (640, 480)
 
 
 def human36m_cameras() -> dict[str, tuple[Camera, ...]]:
-    """The four cameras of each subject, in metres."""
+    """Return the four cameras of each subject, in metres."""
     return {
         subject: tuple(
-            Camera(name, rotation_of(turn).T, _metres(place), size, focal, centre)
-            for (name, focal, centre, size), (turn, place) in zip(_H36M_CAMERAS, places, strict=True)
+            Camera(name, rotation_of(quaternion).T, _metres(place), size, focal, centre)
+            for (name, focal, centre, size), (quaternion, place) in zip(_H36M_CAMERAS, places, strict=True)
         )
         for subject, places in _H36M_PLACES.items()
     }
 
 
 def humaneva_cameras() -> dict[str, tuple[Placement, ...]]:
-    """The three cameras of each subject, in metres."""
+    """Return the three cameras of each subject, in metres."""
     return {
         subject: tuple(
-            Placement(f"C{i}", rotation_of(turn).T, _metres(place), HUMANEVA_SIZE)
-            for i, (turn, place) in enumerate(places, start=1)
+            Placement(f"C{i}", rotation_of(quaternion).T, _metres(place), HUMANEVA_SIZE)
+            for i, (quaternion, place) in enumerate(places, start=1)
         )
         for subject, places in _HUMANEVA_PLACES.items()
     }

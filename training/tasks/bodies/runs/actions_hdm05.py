@@ -1,8 +1,8 @@
-"""The shipped recogniser: eleven actions of 3D poses in Human3.6M's order, on hdm05_11.
+"""The shipped recogniser: eleven actions in 3D poses, in Human3.6M's joint order, on hdm05_11.
 
     python -m training run actions-hdm05 && python -m training export actions-hdm05        about 3 minutes of one CPU core
 
-Some classes name a side, but none its opposite: HDM05's subset has no mirror pairs, and a mirrored clip is of the same class.
+Some classes name a side, but none has its opposite: the subset has no mirror pairs, and a mirrored clip keeps its class.
 """
 
 from models.contract.task import ActionRecognition

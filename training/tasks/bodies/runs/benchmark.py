@@ -1,10 +1,10 @@
-"""Bodies, for the record: lifting at four shares of the data, forecasting and recognition; a chiral network and its plain twins each.
+"""The body benchmark's runs: lifting at four shares of the data, forecasting and recognition, each chiral and with plain twins.
 
     python -m training benchmark bodies        trains these with three seeds each and prints the tables
 
-A run takes one to three minutes of one CPU core. Of each kind of network the twin has the same width, steps, rate and dropout; what was
-chosen was chosen with recordings held out of training, which here are trained on as well, as is published. Penn Action and NW-UCLA have no
-licence that allows weights to ship, so none of these does.
+A run takes one to three minutes of one CPU core. A network and its twins have the same width, steps, learning rate and dropout. These were
+chosen with recordings held out of training; the runs here train on those recordings as well, as the papers do. The licences of Penn Action
+and NW-UCLA do not allow weights to ship, so none of these ships.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ UCLA = (
 
 @dataclass(frozen=True)
 class Kind:
-    """A network of the three that are compared."""
+    """One of the three kinds of network that are compared."""
 
     chiral: bool
     mirror: float  # share of training samples that are mirrored
@@ -47,7 +47,7 @@ KINDS = {"plain": Kind(False, 0.0), "flips": Kind(False, 0.5), "chiral": Kind(Tr
 
 
 def _optimisation(steps: int, rate: float, decay: float = 1e-4) -> Optimisation:
-    """Of a fixed number of steps: none stops early."""
+    """Return the settings of a run with a fixed number of steps, which never stops early."""
     return Optimisation(
         steps=steps,
         learning_rate=rate,
@@ -59,20 +59,20 @@ def _optimisation(steps: int, rate: float, decay: float = 1e-4) -> Optimisation:
 
 
 def _lift(name: str, kind: str) -> Run[PoseLift, LiftData]:
-    (share, steps), how = SHARES[name], KINDS[kind]
+    (share, steps), options = SHARES[name], KINDS[kind]
     task = PoseLift(receptive=27, fps=30)
     return Run(
         name=f"lift-{name}-{kind}",
         title=f"Lifting, {100 * share:g} % of the data, {kind}, for the record",
         task=task,
-        network=LifterConfig(pairs(512), chiral=how.chiral, dropout=0.1),
+        network=LifterConfig(pairs(512), chiral=options.chiral, dropout=0.1),
         data=LiftData(
             MOTION,
             receptive=task.receptive,
             fps=task.fps,
             share=share,
             hold_out=False,
-            augmentation=BodyAugmentation(mirror=how.mirror),
+            augmentation=BodyAugmentation(mirror=options.mirror),
         ),
         licence=LICENCE,
         loss=pose_distance_mm,
@@ -82,13 +82,13 @@ def _lift(name: str, kind: str) -> Run[PoseLift, LiftData]:
 
 
 def _forecast(kind: str) -> Run[PoseForecast, PoseForecastData]:
-    how, task = KINDS[kind], PoseForecast(order="penn-13", past=1, future=16, box="clip")
+    options, task = KINDS[kind], PoseForecast(order="penn-13", past=1, future=16, box="clip")
     return Run(
         name=f"forecast-penn-{kind}",
         title=f"Forecasting Penn Action, {kind}, for the record",
         task=task,
-        network=ForecasterConfig(pairs(128), chiral=how.chiral),
-        data=PoseForecastData(hold_out=False, augmentation=BodyAugmentation(mirror=how.mirror)),
+        network=ForecasterConfig(pairs(128), chiral=options.chiral),
+        data=PoseForecastData(hold_out=False, augmentation=BodyAugmentation(mirror=options.mirror)),
         licence=LICENCE,
         loss=seen_distance,
         score=seen_distance,
@@ -97,7 +97,7 @@ def _forecast(kind: str) -> Run[PoseForecast, PoseForecastData]:
 
 
 def _actions(name: str, kind: str) -> Run[ActionRecognition, ActionData]:
-    how = KINDS[kind]
+    options = KINDS[kind]
     penn = name == "penn"
     task = ActionRecognition(
         order="penn-13" if penn else "nw-ucla-20",
@@ -110,13 +110,13 @@ def _actions(name: str, kind: str) -> Run[ActionRecognition, ActionData]:
         name=f"actions-{name}-{kind}",
         title=f"Actions of {'Penn Action' if penn else 'NW-UCLA'}, {kind}, for the record",
         task=task,
-        network=RecogniserConfig(pairs(128), chiral=how.chiral, dropout=0.1),
+        network=RecogniserConfig(pairs(128), chiral=options.chiral, dropout=0.1),
         data=ActionData(
             "penn_action" if penn else "nw_ucla",
             frames=task.frames,
             turned=task.turned,
             hold_out=False,
-            augmentation=BodyAugmentation(mirror=how.mirror, crop=0.8, turn_deg=0 if penn else 30),
+            augmentation=BodyAugmentation(mirror=options.mirror, crop=0.8, turn_deg=0 if penn else 30),
         ),
         licence=LICENCE,
         loss=smoothed_cross_entropy,

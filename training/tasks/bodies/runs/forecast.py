@@ -1,6 +1,6 @@
-"""The shipped forecaster of 2D poses: a second to the next, 15 frames a second, on the sources that may ship, as virtual cameras see them.
+"""The shipped forecaster of 2D poses: from one second to the next at 15 fps, on sources that may ship, as virtual cameras see them.
 
-python -m training run poses-forecast && python -m training export poses-forecast        about 10 minutes of one CPU core
+    python -m training run poses-forecast && python -m training export poses-forecast        about 10 minutes of one CPU core
 """
 
 from models.contract.task import PoseForecast

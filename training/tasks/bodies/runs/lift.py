@@ -1,9 +1,9 @@
-"""The shipped lifter: 2D keypoints of any detector to 3D poses, 27 frames of 30 a second, on the sources that may ship.
+"""The shipped lifter: 2D keypoints of any detector to 3D poses, windows of 27 frames at 30 fps, on sources that may ship.
 
     python -m training run poses-lift && python -m training export poses-lift        about 10 minutes of one CPU core
 
-Keypoints are seen as Human3.6M, COCO and OpenPose orders have them, with noise, at other sizes and places in the image: a detector and
-a camera in use are not the virtual ones of the training data.
+Training keypoints appear in Human3.6M, COCO and OpenPose order, with noise, and at other sizes and places in the image, because a detector
+and a camera in use differ from the virtual ones of the training data.
 """
 
 from models.contract.task import PoseLift
@@ -14,7 +14,7 @@ from training.tasks.bodies.lift_data import LiftData
 from training.tasks.bodies.losses import pose_distance_mm
 from training.engine.run import Optimisation, Run
 
-SOURCES = ("hdm05_11", "cmu_9act", "reactidle")  # may ship; hdm05_11 is share-alike
+SOURCES = ("hdm05_11", "cmu_9act", "reactidle")  # these may ship; hdm05_11 is share-alike
 LICENCE = "CC-BY-SA-3.0"
 SEEN_AS = ("coco-17", "openpose-18")
 

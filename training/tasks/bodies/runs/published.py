@@ -1,10 +1,10 @@
-"""The papers' own experiments, for whoever has the licences: Human3.6M, HumanEva-I and Kinetics-skeleton, read as they are published.
+"""The papers' own experiments for those who have the licences: Human3.6M, HumanEva-I and Kinetics-skeleton, as published.
 
     python -m training --data DATA run lift-human36m-chiral        with DATA/body/human36m/data_3d_h36m.npz and data_2d_h36m_*.npz
 
-None of these data sets is here, so none of these was trained: widths, batches and rates are the papers' where they say them (Pavllo et
-al. 2019, appendix of Yeh et al. 2019, ST-GCN), on the schedule of our loop. Human3.6M wants a GPU: 120,000 steps of 1,024 windows of 243
-frames.
+These runs are untrained, because the data sets were not at hand. Widths, batches and rates are the papers' where these give them (Pavllo et
+al. 2019, the appendix of Yeh et al. 2019, ST-GCN); the schedule is our loop's. Human3.6M needs a GPU: it takes 120,000 steps of 1,024
+windows of 243 frames.
 """
 
 from typing import Any
@@ -34,15 +34,13 @@ CHANNELS = {
 
 def _lift(source: str, kind: str) -> Run[PoseLift, LiftData]:
     order, seen, keypoints, frames, batch, steps = LIFTERS[source]
-    how, task = (
-        KINDS[kind],
-        PoseLift(order=order, seen_order=seen, receptive=frames, fps=50 if source == "human36m" else 60),
-    )
+    options = KINDS[kind]
+    task = PoseLift(order=order, seen_order=seen, receptive=frames, fps=50 if source == "human36m" else 60)
     return Run(
         name=f"lift-{source}-{kind}",
         title=f"Lifting {source}, {frames} frames, {kind}",
         task=task,
-        network=LifterConfig(CHANNELS[source], chiral=how.chiral, nonlinearity="tanh" if how.chiral else "relu"),
+        network=LifterConfig(CHANNELS[source], chiral=options.chiral, nonlinearity="tanh" if options.chiral else "relu"),
         data=LiftData(
             (source,),
             receptive=frames,
@@ -51,7 +49,7 @@ def _lift(source: str, kind: str) -> Run[PoseLift, LiftData]:
             seen_order=seen,
             keypoints=keypoints,
             hold_out=False,
-            augmentation=BodyAugmentation(mirror=0.5 if kind == "chiral" else how.mirror),  # dropout is not chiral
+            augmentation=BodyAugmentation(mirror=0.5 if kind == "chiral" else options.mirror),  # dropout is not chiral
         ),
         licence=LICENCE,
         loss=pose_distance_mm,
@@ -61,7 +59,7 @@ def _lift(source: str, kind: str) -> Run[PoseLift, LiftData]:
 
 
 def _kinetics(kind: str) -> Run[ActionRecognition, ActionData]:
-    how = KINDS[kind]
+    options = KINDS[kind]
     task = ActionRecognition(
         order="openpose-18", classes=tuple(str(i) for i in range(400)), persons=2, frames=300, tempo="crop"
     )
@@ -69,7 +67,7 @@ def _kinetics(kind: str) -> Run[ActionRecognition, ActionData]:
         name=f"actions-kinetics-{kind}",
         title=f"Actions of Kinetics-skeleton, {kind}",
         task=task,
-        network=RecogniserConfig(pairs(256), chiral=how.chiral, taps=9),
+        network=RecogniserConfig(pairs(256), chiral=options.chiral, taps=9),
         data=ActionData(
             "kinetics",
             frames=150,
@@ -77,7 +75,7 @@ def _kinetics(kind: str) -> Run[ActionRecognition, ActionData]:
             tempo="crop",
             batch=256,
             hold_out=False,
-            augmentation=BodyAugmentation(mirror=how.mirror),
+            augmentation=BodyAugmentation(mirror=options.mirror),
         ),
         licence=LICENCE,
         loss=smoothed_cross_entropy,
