@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
+from body_files import human36m_motion, write_kinetics, write_mat, write_nw_ucla, write_three_subjects
 
 from training.catalogue import all_runs
 from training.check import PARTS, check
@@ -28,10 +29,6 @@ from training.tasks.faces.facescape import SPLITS, TOPOLOGIES, split_of
 from training.tasks.hands import check as hands_check
 
 from .test_facescape import face_of, write_obj
-from .test_human36m import h36m, motion  # noqa: F401 - fixtures
-from .test_kinetics_skeleton import published  # noqa: F401 - a fixture
-from .test_nw_ucla import write as write_sequence
-from .test_penn_action import write_mat
 
 RAN = Path(tempfile.gettempdir()) / f"chiron-ran-{os.getpid()}"  # what hostile pickles would make
 TZIONAS, JHMDB, ICT = (
@@ -94,23 +91,17 @@ def test_data_of_a_new_kind_must_say_where_it_is_read_from():
 # --- as published ---
 
 
-def test_the_body_sets_that_runs_name_are_read_as_published(
-    tmp_path: Path,
-    data_folder: Path,
-    h36m: Path,  # noqa: F811 - the fixture
-):
+def test_the_body_sets_that_runs_name_are_read_as_published(tmp_path: Path, data_folder: Path):
     body = tmp_path / "all/body"
-    body.mkdir(parents=True)
-    (body / "human36m").mkdir()
-    for file in h36m.glob("*.npz"):
-        file.rename(body / "human36m" / file.name)
+    (body / "human36m").mkdir(parents=True)
+    write_three_subjects(body / "human36m", human36m_motion(data_folder))
     (body / "penn_action").mkdir()
     for clip in read_penn(data_folder / "body/penn_action")[:4]:
         write_mat(body / "penn_action/labels", clip)
     sequences: list[BodyClip] = read_nw_ucla(data_folder / "body/nw_ucla")
     (body / "nw_ucla").mkdir()
     for clip in sequences[::150]:
-        write_sequence(body / "nw_ucla", clip)
+        write_nw_ucla(body / "nw_ucla", clip)
     counts = check(tmp_path / "all")["body"]
     assert counts["human36m gt"] == {"train": 12, "validation": 12, "test": 12}  # three clips by four cameras
     assert sum(counts["penn_action"].values()) == 4
@@ -124,17 +115,11 @@ def test_the_body_sets_that_runs_name_are_read_as_published(
         check(tmp_path / "all")
 
 
-def test_kinetics_is_read_clip_by_clip_and_its_pickle_runs_nothing(
-    tmp_path: Path,
-    published: Path,  # noqa: F811 - the fixture
-):
-    folder = tmp_path / "all/body/kinetics"
-    folder.mkdir(parents=True)
-    for file in published.glob("kinetics_*"):
-        file.rename(folder / file.name)
+def test_kinetics_is_read_clip_by_clip_and_its_pickle_runs_nothing(tmp_path: Path):
+    folder = write_kinetics(tmp_path / "all/body/kinetics")
     assert check(tmp_path / "all")["body"]["kinetics"] == {"train": 3, "validation": 0, "test": 1}
     (folder / "kinetics_train/v2.json").write_text('{"data": [')
-    with pytest.raises(MalformedData, match=r"^body/kinetics/kinetics_train/v2\.json is not as Kinetics"):
+    with pytest.raises(MalformedData, match=r"^body/kinetics/kinetics_train/v2\.json: expected a Kinetics"):
         check(tmp_path / "all")
     shutil.rmtree(folder)
     folder.mkdir()

@@ -1,6 +1,6 @@
-"""The three tables of bodies: a chiral network, its plain twin, and the twin with flips in training and averaged over them in the test.
+"""The three benchmark tables of bodies: a chiral network, its plain twin, and the twin with flips in training and in the test.
 
-Every network is trained with every seed; what is done already is not done again.
+Every network is trained with every seed. Trainings and measurements that an earlier call finished are reused.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,13 +22,13 @@ from training.tasks.bodies.plots import curves
 from training.tasks.bodies.report import Report, Row, measure
 
 SEEDS = (0, 1, 2)
-FEWER = SEEDS[:2]  # where little data is known: 27 more trainings would be too many
+FEWER = SEEDS[:2]  # at the smaller shares of the data, to save 9 trainings
 KINDS = {"plain": "plain", "flips": "plain, shown flips and averaged over them", "chiral": "chiral"}
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table: one figure of one source, by runs called `stem`-plain, -flips and -chiral."""
+    """One line of a table: a figure on a source, by the runs `stem`-plain, `stem`-flips and `stem`-chiral."""
 
     title: str
     stem: str
@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Suite:
-    """A table; `floor` is what is reached without a network, `paper` what is published beside it."""
+    """One table; `floor` measures what needs no network, and `paper` quotes the published figures."""
 
     title: str
     lines: tuple[Line, ...]
@@ -101,8 +101,8 @@ def tables(data_folder: Path, out: Path, watch: Watch = UNWATCHED) -> str:
 
     @cache
     def report(stem: str, kind: str, seed: int) -> Report:
-        how = measure_averaged if kind == "flips" else measure_alone
-        return measured(get_run(f"{stem}-{kind}"), seed, data_folder, out, Report, how, watch)
+        measure_one = measure_averaged if kind == "flips" else measure_alone
+        return measured(get_run(f"{stem}-{kind}"), seed, data_folder, out, Report, measure_one, watch)
 
     text = "\n\n".join(_table(suite, report, data_folder) for suite in SUITES)
     draw_limited_data(report, out / "bodies-limited-data.png")
@@ -115,7 +115,7 @@ def measure_alone(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> 
 
 
 def measure_averaged(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> Report:
-    """Measure a network averaged over the input and its mirror image."""
+    """Measure the mean of a network's answers to the input and to its mirror image, mirrored back."""
     return measure_alone(run, AveragedOverFlip(network), data_folder)
 
 
@@ -145,8 +145,8 @@ def _table(suite: Suite, report: Reports, data_folder: Path) -> str:
     rows = []
     floors: dict[str, Row] = {}
     for line in suite.lines:
-        found = {kind: [report(line.stem, kind, seed).row(line.source) for seed in line.seeds] for kind in KINDS}
-        values = {kind: [row.figures[line.figure] for row in seeds] for kind, seeds in found.items()}
+        reports = {kind: [report(line.stem, kind, seed).row(line.source) for seed in line.seeds] for kind in KINDS}
+        values = {kind: [row.figures[line.figure] for row in seeds] for kind, seeds in reports.items()}
         best = suite.better([float(np.mean(seeds)) for seeds in values.values()])
         if line.stem not in floors:
             batches = get_run(f"{line.stem}-chiral").data.load(data_folder)
@@ -154,7 +154,7 @@ def _table(suite: Suite, report: Reports, data_folder: Path) -> str:
         rows.append((
             line.title,
             *(over_seeds(seeds, best=float(np.mean(seeds)) == best) for seeds in values.values()),
-            *(f"{floors[line.stem].figures[line.figure]:.1f}", str(found["chiral"][0].samples)),
+            *(f"{floors[line.stem].figures[line.figure]:.1f}", str(reports["chiral"][0].samples)),
         ))  # fmt: skip
     table = markdown((suite.title, *KINDS.values(), "without a network", "samples"), rows)
     return f"{table}\n\nPublished: {suite.paper}."

@@ -13,6 +13,7 @@ from torch import nn
 
 from models.motion.bodies import edge_padded, shown
 from training.data.splits import Split
+from training.engine.benchmark import markdown
 from training.engine.statistics import bootstrap_interval
 from training.tasks.bodies.action_data import ActionBatches
 from training.tasks.bodies.forecast_data import PoseForecastBatches
@@ -164,12 +165,11 @@ def measure(network: nn.Module, batches: Any, split: Split) -> Report:
 
 def table(reports: dict[str, Report]) -> str:
     """Format named reports as a Markdown table, a line for each source and network."""
-    rows = next(iter(reports.values())).rows
-    names = [name for name in rows[0].figures if "legacy" not in name]
-    lines = [f"| source | network | samples | clips | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
-    for source in (row.source for row in rows):
-        for network, report in reports.items():
-            row = report.row(source)
-            cells = " | ".join(f"{row.figures[name]:.1f}" for name in names)
-            lines.append(f"| {source} | {network} | {row.samples} | {row.clips} | {cells} |")
-    return "\n".join(lines)
+    first = next(iter(reports.values())).rows
+    names = [name for name in first[0].figures if "legacy" not in name]
+    rows = [
+        (row.source, network, str(row.samples), str(row.clips), *(f"{row.figures[name]:.1f}" for name in names))
+        for source in (row.source for row in first)
+        for network, row in ((network, report.row(source)) for network, report in reports.items())
+    ]
+    return markdown(("source", "network", "samples", "clips", *names), rows)

@@ -1,4 +1,4 @@
-"""What is shown of a trained network on bodies and what its bundle says of it."""
+"""Study of a trained network on bodies: tables and pictures for a person, and the facts of its bundle."""
 
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from training.tasks.bodies.action_data import ActionBatches
 from training.tasks.bodies.floors import forecasting_floor, lifting_floor, recognition_floor
 from training.tasks.bodies.forecast_data import PoseForecastBatches
 from training.tasks.bodies.lift_data import LiftBatches
+from training.tasks.bodies.metrics import mpjpe_mm
 from training.tasks.bodies.plots import confusion, curves
 from training.tasks.bodies.report import (
     Report,
@@ -35,13 +36,13 @@ from training.tasks.bodies.report import (
     table,
 )
 
-CLIP_FRAMES = 60  # of the example of a lifter: two seconds
+CLIP_FRAMES = 60  # of a lifter's example: two seconds at 30 fps
 UNITS = {"PCK@0.05": "%", "distance": "% of half the box", "top-1": "%", "top-5": "%"}
 NAMES = {"distance": "mean distance", "PCK@0.05": "PCK@0.05, mean over the horizon", "MPJVE": "velocity error, a frame"}
 
 
 def floors(batches: Any, split: Split) -> Report:
-    """What is reached without a network."""
+    """Measure what needs no network, on batches of any task."""
     if isinstance(batches, LiftBatches):
         return Report(tuple(lifting_floor(batches, split, source) for source in batches.data.sources))
     if isinstance(batches, PoseForecastBatches):
@@ -50,7 +51,7 @@ def floors(batches: Any, split: Split) -> Report:
 
 
 def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: Split) -> str:
-    """Figures beside what is reached without a network, and a picture of the first clip of each source."""
+    """Return a table of the network beside what needs none; write reports, and a picture of the first clip of each source, to `folder`."""
     batches = run.data.load(data_folder)
     reports = {"without": floors(batches, split), "network": measure(network, batches, split)}
     for name, report in reports.items():
@@ -61,24 +62,25 @@ def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path
         _draw_forecast(network, batches, reports, folder, split)
     else:
         logits, labels = scores(network, batches, split)
-        title = f"{batches.data.source}, {split}: a clip of ... (row) is taken for ... (column), %"
+        title = f"{batches.data.source}, {split}: true class (row), recognised as (column), %"
         confusion(logits.argmax(axis=1), labels, batches.clips.classes, folder / f"{split}-classes.png", title)
     return table(reports)
 
 
 def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
-    """Measured on the test split beside what is reached without a network; the example is a piece of it."""
+    """Measure the test split, take an example from it, and return these facts with a table of the network beside what needs none."""
     batches = run.data.load(data_folder)
     floor, report = floors(batches, "test"), measure(network, batches, "test")
     measurements = tuple(
         measurement for row in report.rows for measurement in _measurements(row, floor.row(row.source), run)
     )
-    found = Facts(_example(batches), _trained_on(batches, run), measurements)
-    return found, table({"without": floor, "network": report})
+    return Facts(_example(batches), _trained_on(batches, run), measurements), table(
+        {"without": floor, "network": report}
+    )
 
 
 def _measurements(row: Row, floor: Row, run: Run[Any, Any]) -> list[Measurement]:
-    """The figures that a card has: of single steps none."""
+    """Return the figures for a model card, which leave out those of single steps."""
     baseline = "zero velocity" if run.task.kind == "pose-forecast" else "ridge"
     return [
         Measurement(
@@ -101,13 +103,14 @@ def _measurements(row: Row, floor: Row, run: Run[Any, Any]) -> list[Measurement]
 def _trained_on(batches: Any, run: Run[Any, Any]) -> tuple[Any, ...]:
     if isinstance(batches, ActionBatches):
         return (source_of(batches.data.source, len(batches.training)),)
+    """List the training sources with their numbers of recordings; copies of a recording by camera or turn count once."""
     counted = ("train",) if run.data.hold_out else ("train", "validation")
     names = {(clip.source, clip.name.split(" ")[0]) for clip in batches.recordings if clip.split in counted}
     return tuple(source_of(source, sum(own == source for own, _ in names)) for source in batches.data.sources)
 
 
 def _example(batches: Any) -> dict[str, np.ndarray]:
-    """One real input of the test split, a batch of one."""
+    """Return one real input of the test split, as a batch of one."""
     if isinstance(batches, LiftBatches):
         clip = max(batches.clips("test"), key=lambda clip: len(clip.targets))
         keypoints = shown(clip.keypoints, clip.confidence)[:CLIP_FRAMES, :, : 3 if batches.data.with_confidence else 2]
@@ -127,8 +130,10 @@ def _draw_lifted(network: nn.Module, batches: LiftBatches, folder: Path, split: 
         views = [View("seen", {"keypoints": (clip.seen, clip.keypoints[at])})]
         for name, axes in (("front", FRONT), ("side", SIDE)):
             views.append(View(name, {layer: (clip.skeleton, x[..., axes]) for layer, x in both.items()}))
-        wrong = 1000 * np.nanmean(np.linalg.norm(poses[at] - clip.targets[at], axis=-1), axis=-1)
-        captions = [f"{t / clip.fps:.1f} s: {error:.0f} mm" for t, error in zip(at, wrong, strict=True)]
+        captions = [
+            f"{t / clip.fps:.1f} s: {error:.0f} mm"
+            for t, error in zip(at, mpjpe_mm(poses[at], clip.targets[at]), strict=True)
+        ]
         draw_bodies(
             views, captions, folder / f"{split}-{source}.png", f"{source}, {clip.subject} {clip.label}, {clip.camera}"
         )
@@ -137,24 +142,28 @@ def _draw_lifted(network: nn.Module, batches: LiftBatches, folder: Path, split: 
 def _draw_forecast(
     network: nn.Module, batches: PoseForecastBatches, reports: dict[str, Report], folder: Path, split: Split
 ) -> None:
-    task_steps = batches.data.future
+    steps = range(1, batches.data.future + 1)
     for source in batches.data.sources:
         lines = {
-            {"without": "zero velocity"}.get(name, name): np.array(
-                [[report.row(source).figures[f"PCK@0.05, step {step}"] for step in range(1, task_steps + 1)]]
+            "zero velocity" if name == "without" else name: np.array(
+                [[report.row(source).figures[f"PCK@0.05, step {step}"] for step in steps]]
             )
             for name, report in reports.items()
         }
-        at = [float(step) for step in range(1, task_steps + 1)]
-        curves(lines, at, folder / f"{split}-{source}-pck.png", x="step", y="PCK@0.05, %", title=f"{source}, {split}")
+        curves(
+            lines,
+            [float(step) for step in steps],
+            folder / f"{split}-{source}-pck.png",
+            x="step",
+            y="PCK@0.05, %",
+            title=f"{source}, {split}",
+        )
         frames = batches.frames(split, source)
         inputs, future = batches.batch(frames, np.array([len(frames.rows) // 2]))
-        found, at_frames = answers(network, inputs["past"])[0], moments(task_steps)
+        poses, at = answers(network, inputs["past"])[0], moments(len(steps))
         true = np.where(future[0, :, :, 2:] > 0, future[0, :, :, :2], np.nan)
-        layers = {"true": (batches.skeleton, true[at_frames]), "network": (batches.skeleton, found[at_frames])}
-        draw_bodies(
-            [View("seen", layers)], [f"step {t + 1}" for t in at_frames], folder / f"{split}-{source}.png", source
-        )
+        layers = {"true": (batches.skeleton, true[at]), "network": (batches.skeleton, poses[at])}
+        draw_bodies([View("seen", layers)], [f"step {t + 1}" for t in at], folder / f"{split}-{source}.png", source)
 
 
 STUDY = Study(show, facts)

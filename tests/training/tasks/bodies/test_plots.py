@@ -1,4 +1,4 @@
-"""Pictures of results on bodies: a line a network with its spread, and a square a pair of classes."""
+"""Plots of results on bodies: a line with its spread for each network, and a square for each pair of classes."""
 
 from pathlib import Path
 from typing import Any
@@ -38,19 +38,19 @@ def test_a_line_is_the_mean_over_seeds_and_its_band_their_span(tmp_path: Path, d
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
 
 
-def test_a_line_of_a_name_that_has_no_style_is_refused(tmp_path: Path):
+def test_a_line_without_a_style_is_refused(tmp_path: Path):
     with pytest.raises(KeyError, match="somebody"):
         curves({"somebody": VALUES["plain"]}, (1.0, 2.0, 3.0), tmp_path / "c.png", x="", y="", title="")
 
 
-def test_a_square_is_the_share_of_its_rows_clips(tmp_path: Path, drawn: list[Any]):
-    true, found = np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 2, 2, 2])
-    confusion(found, true, ("bow", "jump", "wave"), tmp_path / "c.png", "made up")
+def test_a_square_is_the_share_of_the_clips_in_its_row(tmp_path: Path, drawn: list[Any]):
+    true, predicted = np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 2, 2, 2])
+    confusion(predicted, true, ("bow", "jump", "wave"), tmp_path / "c.png", "made up")
     (panel,) = drawn[0].axes
     np.testing.assert_array_equal(
         panel.images[0].get_array(), [[75, 0, 25], [0, 0, 100], [0, 0, 0]]
-    )  # of "wave" there is no clip
-    said = {text.get_position(): text.get_text() for text in panel.texts}
-    assert said == {(0, 0): "75", (2, 0): "25", (2, 1): "100"}
+    )  # there is no clip of "wave"
+    labels = {text.get_position(): text.get_text() for text in panel.texts}
+    assert labels == {(0, 0): "75", (2, 0): "25", (2, 1): "100"}
     assert [label.get_text() for label in panel.get_yticklabels()] == ["bow", "jump", "wave"]
     assert (tmp_path / "c.png").stat().st_size > 2000

@@ -1,10 +1,10 @@
 """NW-UCLA from its JSON files and from one file of all."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from body_files import write_nw_ucla
 
 from training.tasks.bodies.clips import (
     BodyClip,
@@ -27,19 +27,7 @@ def clips(data_folder: Path) -> list[BodyClip]:
     return read_nw_ucla(data_folder / "body/nw_ucla")
 
 
-def write(folder: Path, clip: BodyClip, name: str | None = None, **changes: object) -> Path:
-    """A file of all_sqe, as changed."""
-    (folder / "all_sqe").mkdir(exist_ok=True)
-    content = {
-        "file_name": clip.name,
-        "skeletons": clip.points.tolist(),
-        "label": CLASSES.index(clip.label) + 1,
-    } | changes
-    (folder / "all_sqe" / f"{name or clip.name}.json").write_text(json.dumps(content))
-    return folder
-
-
-def test_all_clips_are_there_and_mostly_the_right_way_round(clips: list[BodyClip]):
+def test_all_clips_are_read_and_mostly_unmirrored(clips: list[BodyClip]):
     assert len(clips) == 1484
     assert sum(len(clip.points) for clip in clips) == 58_534
     assert len({clip.label for clip in clips}) == 10
@@ -56,9 +44,9 @@ def test_the_test_clips_are_those_of_the_protocol(data_folder: Path, protocol, f
     assert held.isdisjoint({clip.subject for clip in clips if clip.split == "train"})
 
 
-def test_json_files_give_what_the_one_file_gives(tmp_path: Path, clips: list[BodyClip]):
+def test_json_files_and_the_one_file_give_the_same_clips(tmp_path: Path, clips: list[BodyClip]):
     for clip in clips[::150]:
-        write(tmp_path, clip)
+        write_nw_ucla(tmp_path, clip)
     for ours, theirs in zip(read_nw_ucla(tmp_path), clips[::150], strict=True):
         assert (ours.name, ours.label, ours.subject, ours.split) == (
             theirs.name,
@@ -75,28 +63,28 @@ def test_codes_of_files_and_labels_agree(clips: list[BodyClip]):
     }
 
 
-def test_a_reflection_is_noticed(tmp_path: Path, clips: list[BodyClip]):
+def test_a_reflection_is_refused(tmp_path: Path, clips: list[BodyClip]):
     for clip in clips[::150]:
-        write(tmp_path, clip, skeletons=(clip.points * [-1, 1, 1]).tolist())
-    with pytest.raises(MirroredMotion, match="the left hip is on the person's left in"):
+        write_nw_ucla(tmp_path, clip, skeletons=(clip.points * [-1, 1, 1]).tolist())
+    with pytest.raises(MirroredMotion, match="expected the left hip on the person's left"):
         read_nw_ucla(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"label": 2}, "label 2 wants to be 1 to 10 and that of a01"),
-        ({"label": 11}, "label 11 wants to be"),
-        ({"label": "one"}, "wants file_name, skeletons .* and label"),
-        ({"skeletons": [[[0, 0, 0]] * 19]}, r"wants frames of 20 joints; came 1 frames of \[19\]"),
-        ({"skeletons": []}, r"came 0 frames of \[\]"),
-        ({"skeletons": [[[0, 0]] * 20]}, "wants file_name"),
-        ({"name": "walking"}, "clips are named aXX_sXX_eXX_vXX; came walking"),
+        ({"label": 2}, "expected a label from 1 to 10 that fits a01, got 2"),
+        ({"label": 11}, "expected a label .* got 11"),
+        ({"label": "one"}, "expected file_name, skeletons .* and label"),
+        ({"skeletons": [[[0, 0, 0]] * 19]}, r"expected frames of 20 joints, got 1 frames of \[19\]"),
+        ({"skeletons": []}, r"got 0 frames of \[\]"),
+        ({"skeletons": [[[0, 0]] * 20]}, "expected file_name"),
+        ({"name": "walking"}, "expected a clip name like aXX_sXX_eXX_vXX, got walking"),
     ],
 )
 def test_a_malformed_file_is_refused(tmp_path: Path, clips: list[BodyClip], changes, message):
     with pytest.raises(MalformedBodies, match=message):
-        read_nw_ucla(write(tmp_path, clips[0], **changes))
+        read_nw_ucla(write_nw_ucla(tmp_path, clips[0], **changes))
 
 
 def test_a_folder_without_clips_is_named(tmp_path: Path):

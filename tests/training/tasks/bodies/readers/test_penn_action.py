@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.io
+from body_files import write_mat
 
 from models.motion.bodies import box_of, boxed, penn_sample
 from models.skeletons.body import BODIES
@@ -26,25 +26,6 @@ def penn(data_folder: Path) -> list[BodyClip]:
     return read_penn(data_folder / "body/penn_action")
 
 
-def write_mat(folder: Path, clip: BodyClip, dtype: type = np.float64, **changes: object) -> Path:
-    """A label file as published, of this clip, as changed; the bounding box is a row short, as in two of them."""
-    frames = len(clip.points)
-    content = {
-        "action": clip.label,
-        "pose": "front",
-        "x": clip.points[..., 0].astype(dtype),
-        "y": clip.points[..., 1].astype(dtype),
-        "visibility": clip.confidence.astype(np.uint8),
-        "train": -1 if clip.split == "test" else 1,
-        "bbox": np.zeros((frames - 1, 4), np.uint8),
-        "dimensions": np.array([270, 480, frames], np.uint16),
-        "nframes": np.uint8(frames % 256),
-    } | changes
-    folder.mkdir(exist_ok=True)
-    scipy.io.savemat(folder / f"{clip.name}.mat", {name: value for name, value in content.items() if value is not None})
-    return folder
-
-
 def test_all_clips_are_there_with_the_official_split(penn: list[BodyClip]):
     assert len(penn) == 2326
     frames = {test: sum(len(clip.points) for clip in penn if (clip.split == "test") == test) for test in (True, False)}
@@ -62,7 +43,7 @@ def test_each_actions_validation_clips_come_after_its_training_clips(penn: list[
         assert splits.count("validation") >= 3
 
 
-def test_joints_have_the_persons_sides_and_what_is_not_visible_no_confidence(penn: list[BodyClip]):
+def test_joints_have_the_persons_sides_and_invisible_ones_have_no_confidence(penn: list[BodyClip]):
     assert penn[0].skeleton is BODIES["penn-13"]
     assert OFFICIAL_NAMES[5] == "left_wrist"
     assert penn[0].skeleton.joints[5] == "right_wrist"
@@ -73,7 +54,7 @@ def test_joints_have_the_persons_sides_and_what_is_not_visible_no_confidence(pen
     assert (hidden <= 1).all(axis=-1).mean() == pytest.approx(0.36, abs=0.01)
 
 
-def test_label_files_give_what_the_one_file_gives(tmp_path: Path, penn: list[BodyClip]):
+def test_label_files_and_the_one_file_give_the_same_clips(tmp_path: Path, penn: list[BodyClip]):
     chosen = [clip for clip in penn[::300] if clip.split != "validation"]
     for clip in chosen:
         write_mat(tmp_path / "labels", clip)
@@ -84,22 +65,25 @@ def test_label_files_give_what_the_one_file_gives(tmp_path: Path, penn: list[Bod
         assert ours.points.dtype == np.float32
 
 
-def test_coordinates_in_bytes_do_not_wrap_round(tmp_path: Path, penn: list[BodyClip]):
+def test_differences_of_byte_coordinates_do_not_overflow(tmp_path: Path, penn: list[BodyClip]):
     clip = next(c for c in penn if c.points.min() >= 0 and c.points.max() <= 255)
     read = read_labels(write_mat(tmp_path / "labels", clip, np.uint8))[0]
     np.testing.assert_array_equal(read.points, np.floor(clip.points))
-    assert (np.diff(read.points, axis=0) < 0).any()  # which among bytes would be above 200
+    assert (np.diff(read.points, axis=0) < 0).any()  # as bytes these would be above 200
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"visibility": None}, "wants x, y, visibility, train, action; it has no visibility"),
-        ({"x": np.zeros((4, 12))}, r"wants numbers x, y and visibility \(frames, 13\) each; came float64 \(4, 12\)"),
-        ({"x": np.array([["a"] * 13] * 4)}, "wants numbers"),
+        ({"visibility": None}, "expected x, y, visibility, train, action, got none named visibility"),
+        (
+            {"x": np.zeros((4, 12))},
+            r"expected numbers x, y and visibility of shape \(frames, 13\) each, got float64 \(4, 12\)",
+        ),
+        ({"x": np.array([["a"] * 13] * 4)}, "expected numbers"),
         ({"y": np.zeros((4, 13))}, r"and uint8 \(\d+, 13\)"),
-        ({"train": 2}, r"wants train 1 or -1 and one action; came \[\[2\]\]"),
-        ({"train": np.ones(2)}, "wants train 1 or -1"),
+        ({"train": 2}, r"expected train 1 or -1 and one action, got \[\[2\]\]"),
+        ({"train": np.ones(2)}, "expected train 1 or -1"),
         ({"action": 3}, "one action"),
     ],
 )
@@ -108,17 +92,17 @@ def test_a_malformed_label_file_is_refused(tmp_path: Path, penn: list[BodyClip],
         read_labels(write_mat(tmp_path / "labels", penn[0], **changes))
 
 
-def test_what_is_no_label_file_is_refused(tmp_path: Path):
+def test_a_file_that_is_not_a_label_file_is_refused(tmp_path: Path):
     with pytest.raises(UnknownBodies, match=r"no penn_action\.npz, and no \.mat files in .*labels"):
         read_penn(tmp_path)
     (tmp_path / "labels").mkdir()
     for content in (b"", b"MATLAB 5.0", b"\x00" * 200):
         (tmp_path / "labels/0001.mat").write_bytes(content)
-        with pytest.raises(MalformedBodies, match=r"0001\.mat (is no readable \.mat file|wants x)"):
+        with pytest.raises(MalformedBodies, match=r"0001\.mat(: expected x| is not a readable \.mat file)"):
             read_penn(tmp_path)
     with (tmp_path / "labels/0001.mat").open("wb") as file:
         file.truncate(2**24 + 1)
-    with pytest.raises(MalformedBodies, match="holds 16,777,217 bytes; at most 16,777,216 are read"):
+    with pytest.raises(MalformedBodies, match="expected at most 16,777,216 bytes, got 16,777,217"):
         read_penn(tmp_path)
 
 
@@ -128,13 +112,13 @@ def test_a_file_of_all_with_anatomical_names_is_refused(tmp_path: Path, data_fol
     arrays["joint_names"] = arrays["joint_names_anatomical"]
     np.savez(tmp_path / "penn_action.npz", **arrays)
     with pytest.raises(
-        MalformedBodies, match=r"wants joints head, left_shoulder, right_shoulder.*came head, right_shoulder"
+        MalformedBodies, match=r"expected joints head, left_shoulder, right_shoulder.*got head, right_shoulder"
     ):
         read_npz(tmp_path / "penn_action.npz")
 
 
-def test_holding_the_last_pose_reaches_the_known_floor_with_either_pairing(penn: list[BodyClip]):
-    """Every start frame of the test clips, 76,298 samples; the correct metric, and the one TP-RNN's code computes."""
+def test_repeating_the_last_pose_reaches_the_known_floor_with_either_pairing(penn: list[BodyClip]):
+    """There are 76,298 samples, one for each start frame of the test clips; measure the correct metric and TP-RNN's."""
     samples, seen = [], []
     for clip in penn:
         if clip.split == "test":

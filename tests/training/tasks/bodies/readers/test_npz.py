@@ -1,4 +1,4 @@
-"""Sources of body motion in one .npz each: units, sides, splits, and files that are refused."""
+"""Sources of body motion in one .npz each: units, sides, splits, and refused files."""
 
 import io
 import os
@@ -9,18 +9,12 @@ import numpy as np
 import pytest
 
 from models.skeletons.body import mirrored
-from training.data.splits import Split
 from training.data.untrusted import UntrustedFile
 from training.tasks.bodies.clips import (
-    BodyClip,
     MalformedBodies,
     MirroredMotion,
     UnknownBodies,
-    class_mirror,
-    confidence_of,
     handedness,
-    hold_out,
-    seen_points,
 )
 from training.tasks.bodies.readers.npz import SOURCES, UP, read_bodies
 
@@ -33,7 +27,7 @@ def bodies(data_folder: Path) -> Path:
 
 
 def some_source(folder: Path, bodies: Path, source: str = "hdm05_11", **changes) -> Path:
-    """A folder with a source of the first two sequences of the real one, arrays as changed; None takes one away."""
+    """Write the first two sequences of a real source, with changed arrays; None removes an array."""
     file = SOURCES[source].file
     with np.load(bodies / source / file) as real:
         arrays = dict(real)
@@ -66,7 +60,7 @@ def test_every_frame_of_a_source_is_in_one_clip(bodies: Path, source: str):
         assert clip.points.dtype == clip.confidence.dtype == np.float32
         assert clip.points.shape[:2] == clip.confidence.shape
         assert clip.points.shape[1] == len(clip.skeleton.joints)
-    assert all((clip.confidence == 1).all() for clip in clips)  # of these files nothing is missing
+    assert all((clip.confidence == 1).all() for clip in clips)  # no joint is missing in these files
     assert {clip.fps for clip in clips} == {{"cmu_9act": 60, "hdm05_11": 60, "reactidle": 24}.get(source, 30)}
 
 
@@ -78,15 +72,15 @@ def test_every_frame_of_a_source_is_in_one_clip(bodies: Path, source: str):
     ],
 )
 def test_people_are_in_one_split_each(bodies: Path, source: str, train: str, validation: str, test: str):
-    found: dict[str, set[str]] = {}
+    subjects: dict[str, set[str]] = {}
     for clip in read_bodies(bodies, source):
-        found.setdefault(clip.split, set()).add(clip.subject)
-    wanted = {"train": train, "validation": validation, "test": test}
-    assert found == {split: set(names.split()) for split, names in wanted.items()}
+        subjects.setdefault(clip.split, set()).add(clip.subject)
+    expected = {"train": train, "validation": validation, "test": test}
+    assert subjects == {split: set(names.split()) for split, names in expected.items()}
 
 
 @pytest.mark.parametrize("source", ["cmu_9act", "bandai_namco", "jhmdb"])
-def test_where_people_are_not_told_apart_the_sources_test_clips_are_kept(bodies: Path, source: str):
+def test_sources_that_do_not_identify_people_keep_their_test_clips(bodies: Path, source: str):
     clips = read_bodies(bodies, source)
     with np.load(bodies / source / SOURCES[source].file) as arrays:
         train = arrays["is_train_splits"][:, 0] if source == "jhmdb" else arrays["is_train"]
@@ -100,7 +94,7 @@ def test_the_folds_of_jhmdb_are_the_official_ones(bodies: Path):
         for fold in (1, 2, 3):
             clips = read_bodies(bodies, "jhmdb", fold=fold)
             assert [clip.split != "test" for clip in clips] == arrays["is_train_splits"][:, fold - 1].tolist()
-    with pytest.raises(UnknownBodies, match="folds are 1 to 3; there is no 4"):
+    with pytest.raises(UnknownBodies, match="no fold 4; folds are 1 to 3"):
         read_bodies(bodies, "jhmdb", fold=4)
 
 
@@ -114,21 +108,21 @@ def test_motion_is_in_metres_with_y_up_and_sides_the_persons_own(bodies: Path, s
     assert handedness(points, body, UP) > 0.98
 
 
-def test_quantised_motion_is_put_together_from_root_and_joints(bodies: Path):
+def test_quantised_motion_is_the_sum_of_root_and_joints(bodies: Path):
     with np.load(bodies / "reactidle/reactidle_24hz.npz") as arrays:
-        wanted = arrays["joints_rel_0p1mm"][:100] * 1e-4 + arrays["root_m"][:100, None]
-    np.testing.assert_allclose(read_bodies(bodies, "reactidle")[0].points[:100], wanted, atol=1e-6)
+        expected = arrays["joints_rel_0p1mm"][:100] * 1e-4 + arrays["root_m"][:100, None]
+    np.testing.assert_allclose(read_bodies(bodies, "reactidle")[0].points[:100], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("source", MOTION)
-def test_a_reflection_is_noticed_and_the_true_mirror_image_is_not(tmp_path: Path, bodies: Path, source: str):
+def test_a_reflection_is_refused_and_a_true_mirror_image_passes(tmp_path: Path, bodies: Path, source: str):
     array = "joints" if "joints" in SOURCES[source].points else "joints_rel_0p1mm"
 
     def reflected(arrays):
         return arrays[array] * np.array([1, 1, -1], dtype=arrays[array].dtype)
 
     with pytest.raises(
-        MirroredMotion, match=r"the left hip is on the person's left in \d+% of the frames.*two axes exchanged"
+        MirroredMotion, match=r"expected the left hip on the person's left .*, got \d+%; .*two exchanged axes"
     ):
         read_bodies(some_source(tmp_path, bodies, source, **{array: reflected}), source)
     body = SOURCES[source].skeleton
@@ -140,77 +134,19 @@ def test_a_reflection_is_noticed_and_the_true_mirror_image_is_not(tmp_path: Path
         )
 
 
-def test_two_axes_exchanged_are_a_reflection_whatever_is_up(bodies: Path):
-    """As in the forward kinematics published with the CMU angles, which gives (x, z, y)."""
-    clip = read_bodies(bodies, "cmu_9act")[0]
-    assert handedness(clip.points, clip.skeleton, UP) > 0.9
-    assert handedness(clip.points[..., [0, 2, 1]], clip.skeleton, (0.0, 0.0, 1.0)) < 0.1
-    turned = clip.points[..., [0, 2, 1]] * np.array([1, -1, 1], np.float32)  # a rotation to z up
-    assert handedness(turned, clip.skeleton, (0.0, 0.0, 1.0)) > 0.9
-
-
-def test_classes_that_name_a_side_change_places_in_the_mirror(bodies: Path):
-    classes = sorted({clip.label for clip in read_bodies(bodies, "bandai_namco")})
-    image = class_mirror(classes)
-    swapped = {classes[i]: classes[j] for i, j in enumerate(image) if i != j}
-    assert swapped == {
-        f"{stem}-{a}{tail}": f"{stem}-{b}{tail}"
-        for stem, tail in (("walk", ""), ("walk-turn", ""), ("wave", "-hand"), ("raise-up", "-hand"))
-        for a, b in (("left", "right"), ("right", "left"))
-    }
-    assert [image[i] for i in image] == list(range(len(classes)))
-    assert class_mirror(["grabHighR", "bright", "left"]) == (0, 1, 2)  # without a counterpart, a class is its own
-
-
-def test_named_arms_move_in_the_clips_named_after_them(bodies: Path):
-    left, right = SOURCES["bandai_namco"].skeleton.indices(("left_wrist", "right_wrist"))
-    busier = {"wave-left-hand": left, "wave-right-hand": right}
-    agreed = []
-    for clip in read_bodies(bodies, "bandai_namco"):
-        if clip.label in busier:
-            moved = np.ptp(clip.points - clip.points[:, :1], axis=0).sum(axis=-1)
-            agreed.append(moved[busier[clip.label]] == moved[[left, right]].max())
-    assert len(agreed) == 112
-    assert np.mean(agreed) > 0.98
-
-
-def test_what_is_held_out_is_the_end_of_each_classes_training_clips():
-    splits: list[Split] = ["test" if i == 20 else "train" for i in range(25)]
-    labels = ["a"] * 21 + ["b"] * 3 + ["c"]
-    held = [i for i, split in enumerate(hold_out(splits, labels)) if split == "validation"]
-    assert held == [18, 19, 23]
-
-
-def test_guesses_can_be_taken_away_and_missing_points_have_no_confidence():
-    points = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
-    confidence = np.array([[1, 0, 0.5], [1, 1, 0]], np.float32)
-    seen = seen_points(points, confidence)
-    assert np.isnan(seen).all(axis=-1).tolist() == [[False, True, False], [False, False, True]]
-    np.testing.assert_array_equal(confidence_of(seen), confidence > 0)
-
-
-def test_frames_with_missing_joints_do_not_count_for_handedness(bodies: Path):
-    clip = read_bodies(bodies, "hdm05_11")[0]
-    points = clip.points.copy()
-    share = handedness(points, clip.skeleton, UP)
-    points[::2, clip.skeleton.joints.index("left_toe")] = np.nan
-    assert handedness(points, clip.skeleton, UP) == pytest.approx(share, abs=0.02)
-    assert isinstance(clip, BodyClip)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"subject": None}, "wants arrays .*subject.*; it has no subject"),
-        ({"joints": lambda a: a["joints"][:, :24]}, r"wants points \(frames, 25, 3\); came \(\d+, 24, 3\)"),
-        ({"joints": lambda a: a["joints"][:, 0]}, "wanted joints of 3 dimensions; came joints"),
-        ({"seq_start": lambda a: a["seq_start"] + 1}, "seq_start wants to rise from 0 to the .* frames; came 1 to"),
-        ({"seq_start": lambda a: a["seq_start"][[0, 2, 1]]}, "seq_start wants to rise"),
+        ({"subject": None}, "expected arrays .*subject.*, got none named subject"),
+        ({"joints": lambda a: a["joints"][:, :24]}, r"expected points \(frames, 25, 3\), got \(\d+, 24, 3\)"),
+        ({"joints": lambda a: a["joints"][:, 0]}, "expected joints of 3 dimensions, got joints"),
+        ({"seq_start": lambda a: a["seq_start"] + 1}, "expected seq_start to rise from 0 to the .* frames, got 1 to"),
+        ({"seq_start": lambda a: a["seq_start"][[0, 2, 1]]}, "expected seq_start to rise"),
         (
             {"action": lambda a: a["action"][:1]},
-            "has 2 sequences and wants as many entries in each array; came action 1",
+            "expected one entry for each of the 2 sequences, got action 1",
         ),
-        ({"joint_names": lambda a: a["joint_names"][::-1]}, "wants joints pelvis, lower_spine.*; came right_toe"),
+        ({"joint_names": lambda a: a["joint_names"][::-1]}, "expected joints pelvis, lower_spine.*, got right_toe"),
     ],
 )
 def test_a_malformed_file_is_refused(tmp_path: Path, bodies: Path, changes, message):
@@ -220,11 +156,11 @@ def test_a_malformed_file_is_refused(tmp_path: Path, bodies: Path, changes, mess
 
 def test_frames_of_joints_and_root_must_agree(tmp_path: Path, bodies: Path):
     folder = some_source(tmp_path, bodies, "reactidle", root_m=lambda arrays: arrays["root_m"][:-1])
-    with pytest.raises(MalformedBodies, match=r"frames of joints and .* of root; wanted as many"):
+    with pytest.raises(MalformedBodies, match=r"expected as many frames of joints as of the root, got"):
         read_bodies(folder, "reactidle")
 
 
-def test_what_is_not_there_is_answered_with_what_is(tmp_path: Path):
+def test_an_unknown_source_and_a_missing_file_are_named(tmp_path: Path):
     with pytest.raises(
         UnknownBodies, match="no source 'aist'; there are hdm05_11, cmu_9act, reactidle, bandai_namco, jhmdb"
     ):
@@ -244,7 +180,7 @@ def test_a_pickle_in_the_file_is_not_run(tmp_path: Path, bodies: Path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_single_array_is_no_source(tmp_path: Path):
+def test_a_single_array_is_refused(tmp_path: Path):
     (tmp_path / "hdm05_11").mkdir()
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(3))
@@ -253,6 +189,6 @@ def test_a_single_array_is_no_source(tmp_path: Path):
         read_bodies(tmp_path, "hdm05_11")
 
 
-def test_the_split_by_subject_has_so_many_frames(bodies: Path):
+def test_the_split_by_subject_has_the_published_numbers_of_frames(bodies: Path):
     frames = Counter(clip.split for clip in read_bodies(bodies, "hdm05_11") for _ in clip.points)
     assert frames == {"train": 15645, "validation": 6780, "test": 6007}

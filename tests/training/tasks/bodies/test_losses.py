@@ -1,4 +1,4 @@
-"""What training on bodies minimises is what is reported, and what nobody knows teaches nothing."""
+"""The losses of bodies equal the reported metrics, and unknown joints have no gradient."""
 
 import math
 
@@ -31,7 +31,7 @@ def test_the_loss_of_lifting_is_protocol_1():
     assert pose_distance_mm(poses, true).item() == pytest.approx(float(reported), rel=1e-5)
 
 
-def test_joints_that_are_not_known_do_not_count_and_teach_nothing():
+def test_unknown_joints_do_not_count_and_have_no_gradient():
     poses, true = noise(5, 3, 17, 3).requires_grad_(), noise(5, 3, 17, 3, seed=1)
     kept = [joint for joint in range(17) if joint != 10]
     alone = pose_distance_mm(poses.detach()[:, :, kept], true[:, :, kept])
@@ -50,12 +50,12 @@ def test_joints_that_are_not_known_do_not_count_and_teach_nothing():
     assert pose_distance_mm(poses, true).item() == pytest.approx((with_it * known - 5) / (known - 1), rel=1e-4)
 
 
-def test_where_no_pose_is_known_the_loss_is_0():
+def test_the_loss_is_0_if_no_pose_is_known():
     assert pose_distance_mm(noise(2, 1, 17, 3), torch.full((2, 1, 17, 3), math.nan)) == 0
     assert seen_distance(noise(2, 1, 13, 2), torch.zeros(2, 1, 13, 3)) == 0
 
 
-def test_the_loss_of_forecasting_is_the_mean_distance_to_what_is_seen_in_hundredths():
+def test_the_loss_of_forecasting_is_the_mean_distance_to_visible_joints_in_hundredths():
     poses, true = noise(4, 16, 13, 2), noise(4, 16, 13, 3, seed=1)
     true[..., 2] = (true[..., 2] > 0).float()
     slow = [
@@ -67,7 +67,7 @@ def test_the_loss_of_forecasting_is_the_mean_distance_to_what_is_seen_in_hundred
     assert seen_distance(poses, true).item() == pytest.approx(np.mean(slow), rel=1e-5)
 
 
-def test_what_is_not_seen_teaches_nothing_and_what_is_exact_has_a_finite_gradient():
+def test_invisible_joints_have_no_gradient_and_exact_ones_a_finite_gradient():
     poses, true = noise(2, 3, 13, 2).requires_grad_(), torch.ones(2, 3, 13, 3)
     true[..., :2] = poses.detach()
     true[:, :, 4, :2] += 0.5
@@ -81,7 +81,7 @@ def test_what_is_not_seen_teaches_nothing_and_what_is_exact_has_a_finite_gradien
     assert loss.item() == pytest.approx(100 * 0.5 * math.sqrt(2) / 12, rel=1e-4)
 
 
-def test_a_tenth_of_the_weight_is_spread_over_all_classes():
+def test_a_tenth_of_the_label_is_spread_over_all_classes():
     logits, true = noise(6, 5), torch.tensor([0, 1, 2, 3, 4, 0])
     log = logits.log_softmax(-1)
     slow = [-(0.9 * row[label] + 0.1 * row.mean()) for row, label in zip(log, true, strict=True)]
@@ -90,14 +90,14 @@ def test_a_tenth_of_the_weight_is_spread_over_all_classes():
     assert smoothed_cross_entropy(1000 * certain, true) > smoothed_cross_entropy(3 * certain, true)
 
 
-def test_wrong_clips_are_those_that_are_not_right():
+def test_wrong_percent_is_the_complement_of_top_1():
     logits, true = noise(40, 7), torch.arange(40) % 7
     assert wrong_percent(logits, true).item() == pytest.approx(100 * (1 - top_k(logits.numpy(), true.numpy())))
     assert wrong_percent(torch.eye(7), torch.arange(7)) == 0
     assert wrong_percent(torch.eye(7), (torch.arange(7) + 1) % 7) == 100
 
 
-def test_losses_take_what_the_network_was_shown_and_do_not_look_at_it():
+def test_losses_accept_the_inputs_and_ignore_them():
     shown = noise(2, 5, 13, 2)
     poses, true = noise(2, 1, 13, 2), torch.ones(2, 1, 13, 3)
     assert seen_distance(poses, true, shown, shown) == seen_distance(poses, true)

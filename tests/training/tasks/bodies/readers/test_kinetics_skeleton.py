@@ -1,4 +1,4 @@
-"""Kinetics-skeleton as published and as ST-GCN converts it, both made here as their makers do."""
+"""Kinetics-skeleton as published and as ST-GCN converts it."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from body_files import as_st_gcn, kinetics_video, write_converted, write_kinetics
 
 from models.motion.bodies import shown
 from models.skeletons.body import mirrored
@@ -16,69 +17,19 @@ from training.tasks.bodies.clips import MalformedBodies, UnknownBodies
 from training.tasks.bodies.readers.kinetics_skeleton import OPENPOSE, read_kinetics, read_video
 
 
-def a_video(seed: int, label: int = 3) -> dict:
-    """Up to seven persons a frame, in two frames of three; some joints are not detected, and lie at (0, 0) with score 0."""
-    rng = np.random.default_rng(seed)
-    frames = []
-    for index in range(0, 300, 3):
-        persons = []
-        for _ in range(rng.integers(0, 8)):
-            score = np.round(rng.random(18) * (rng.random(18) < 0.8), 3)
-            pose = np.round(rng.random((18, 2)) * (score > 0)[:, None], 3)
-            persons.append({"pose": pose.ravel().tolist(), "score": score.tolist()})
-        frames.append({"frame_index": index, "skeleton": persons})
-    return {"data": frames, "label": f"label {label}", "label_index": label}
-
-
-def converted(video: dict) -> np.ndarray:
-    """(3, 300, 18, 2), step by step as ST-GCN's feeder does it: centred, then emptied, then the two of the best scores in each frame."""
-    data = np.zeros((3, 300, 18, 5))
-    for frame in video["data"]:
-        for m, person in enumerate(frame["skeleton"][:5]):
-            data[0, frame["frame_index"], :, m] = person["pose"][0::2]
-            data[1, frame["frame_index"], :, m] = person["pose"][1::2]
-            data[2, frame["frame_index"], :, m] = person["score"]
-    data[:2] -= 0.5
-    data[:2][np.broadcast_to(data[2] == 0, data[:2].shape)] = 0
-    for t in range(300):
-        order = sorted(range(5), key=lambda m, t=t: -data[2, t, :, m].sum())
-        data[:, t] = data[:, t][:, :, order]
-    return data[..., :2].astype(np.float32)
-
-
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    """Four training and two validation videos, one of each without skeletons."""
-    for part, numbers in (("train", range(4)), ("val", range(4, 6))):
-        (tmp_path / f"kinetics_{part}").mkdir()
-        labels = {}
-        for number in numbers:
-            video = a_video(number, label=number % 3)
-            (tmp_path / f"kinetics_{part}/v{number}.json").write_text(json.dumps(video))
-            labels[f"v{number}"] = {
-                "has_skeleton": number not in (1, 5),
-                "label": f"label {number % 3}",
-                "label_index": number % 3,
-            }
-        (tmp_path / f"kinetics_{part}_label.json").write_text(json.dumps(labels))
-    return tmp_path
+    return write_kinetics(tmp_path)
 
 
-def write_converted(folder: Path, part: str, videos: list[dict]) -> Path:
-    np.save(folder / f"{part}_data.npy", np.stack([converted(video) for video in videos]))
-    names = [f"v{i}.json" for i in range(len(videos))]
-    (folder / f"{part}_label.pkl").write_bytes(pickle.dumps((names, [video["label_index"] for video in videos])))
-    return folder
-
-
-def test_a_video_is_read_as_the_feeder_of_st_gcn_has_it(published: Path):
+def test_a_video_is_read_as_st_gcns_feeder_reads_it(published: Path):
     points, scores = read_video(published / "kinetics_train/v0.json")
     assert points.shape == (2, 300, 18, 2)
     np.testing.assert_array_equal(np.isnan(points).any(axis=-1), scores == 0)
-    np.testing.assert_allclose(shown(points, scores), converted(a_video(0)).transpose(3, 1, 2, 0), atol=1e-6)
+    np.testing.assert_allclose(shown(points, scores), as_st_gcn(kinetics_video(0)).transpose(3, 1, 2, 0), atol=1e-6)
 
 
-def test_persons_are_in_order_of_their_score_in_every_frame(published: Path):
+def test_people_are_sorted_by_score_in_every_frame(published: Path):
     _, scores = read_video(published / "kinetics_train/v0.json")
     first, second = scores.sum(axis=-1)
     assert (first >= second).all()
@@ -92,7 +43,7 @@ def test_published_clips_have_their_labels_and_splits_and_none_without_skeletons
     assert list(clips.splits) == ["train", "train", "train", "test"]
     assert clips.classes == ("label 0", "label 1", "label 2")
     points, scores = clips.read(3)
-    np.testing.assert_allclose(shown(points, scores), converted(a_video(4)).transpose(3, 1, 2, 0), atol=1e-6)
+    np.testing.assert_allclose(shown(points, scores), as_st_gcn(kinetics_video(4)).transpose(3, 1, 2, 0), atol=1e-6)
 
 
 def test_the_converted_form_gives_the_same_clips(tmp_path: Path, published: Path):
@@ -109,7 +60,7 @@ def test_the_converted_form_gives_the_same_clips(tmp_path: Path, published: Path
 
 
 def test_one_training_clip_in_fifty_is_held_out_and_the_val_clips_are_test(tmp_path: Path):
-    video = a_video(0)
+    video = kinetics_video(0)
     write_converted(tmp_path, "train", [video] * 100)
     write_converted(tmp_path, "val", [video] * 2)
     splits = list(read_kinetics(tmp_path).splits)
@@ -117,8 +68,8 @@ def test_one_training_clip_in_fifty_is_held_out_and_the_val_clips_are_test(tmp_p
     assert splits[100:] == ["test", "test"]
 
 
-def test_the_mirror_leaves_what_is_missing_where_it_is(published: Path):
-    """Centred before it is emptied: with x in [0, 1] the mirror would be 1 - x, and what is missing would move."""
+def test_the_mirror_leaves_missing_joints_in_place(published: Path):
+    """Clips are centred before they are emptied: with x in [0, 1] the mirror would be 1 - x and move missing joints."""
     points, scores = read_video(published / "kinetics_train/v0.json")
     clip = shown(points, scores)
     image = mirrored(clip, OPENPOSE)
@@ -134,42 +85,42 @@ def test_the_mirror_leaves_what_is_missing_where_it_is(published: Path):
 
 def test_batches_are_crops_in_training_and_whole_clips_in_the_test(tmp_path: Path):
     (tmp_path / "body/kinetics").mkdir(parents=True)
-    write_converted(tmp_path / "body/kinetics", "train", [a_video(i) for i in range(4)])
-    write_converted(tmp_path / "body/kinetics", "val", [a_video(5)])
+    write_converted(tmp_path / "body/kinetics", "train", [kinetics_video(i) for i in range(4)])
+    write_converted(tmp_path / "body/kinetics", "val", [kinetics_video(5)])
     batches = ActionData("kinetics", frames=150, test_frames=300, batch=4, tempo="crop").load(tmp_path)
     inputs, classes = batches.training_batch(0, 0)
     assert inputs["clips"].shape == (4, 2, 150, 18, 3)
     assert classes.tolist() == [3] * 4
     ((source, (inputs, _)),) = batches.batches("test")
     assert source == "kinetics"
-    np.testing.assert_allclose(inputs["clips"][0], converted(a_video(5)).transpose(3, 1, 2, 0), atol=1e-6)
+    np.testing.assert_allclose(inputs["clips"][0], as_st_gcn(kinetics_video(5)).transpose(3, 1, 2, 0), atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"frame_index": 300}, "frames are 0 to 299; came 300"),
-        ({"frame_index": -1}, "came -1"),
+        ({"frame_index": 300}, "expected frames 0 to 299, got 300"),
+        ({"frame_index": -1}, "got -1"),
         (
             {"skeleton": [{"pose": [0.0] * 34, "score": [0.0] * 18}]},
-            "frame 0: wanted 36 coordinates and 18 scores; came 34 and 18",
+            "frame 0: expected 36 coordinates and 18 scores, got 34 and 18",
         ),
-        ({"skeleton": [{"pose": [0.0] * 36}]}, "is not as Kinetics-skeleton has it"),
-        ({"skeleton": [{"pose": [None] * 36, "score": [0.0] * 18}]}, "is not as Kinetics-skeleton has it"),
+        ({"skeleton": [{"pose": [0.0] * 36}]}, "expected a Kinetics-skeleton video"),
+        ({"skeleton": [{"pose": [None] * 36, "score": [0.0] * 18}]}, "expected a Kinetics-skeleton video"),
     ],
 )
 def test_a_malformed_video_is_refused(tmp_path: Path, change, message):
-    video = a_video(0)
+    video = kinetics_video(0)
     video["data"][0] |= change
     (tmp_path / "v.json").write_text(json.dumps(video))
     with pytest.raises(MalformedBodies, match=message):
         read_video(tmp_path / "v.json")
 
 
-def test_a_video_labelled_twice_and_differently_is_refused(published: Path):
+def test_a_video_with_two_different_labels_is_refused(published: Path):
     video = published / "kinetics_train/v0.json"
-    video.write_text(json.dumps(a_video(0, label=2)))
-    with pytest.raises(MalformedBodies, match="is labelled 2, and 0 in the list of labels"):
+    video.write_text(json.dumps(kinetics_video(0, label=2)))
+    with pytest.raises(MalformedBodies, match="expected label 0 as in the list of labels, got 2"):
         read_kinetics(published).read(0)
     video.unlink()
     with pytest.raises(UnknownBodies, match=r"no file .*v0\.json"):
@@ -181,22 +132,22 @@ def test_malformed_arrays_and_labels_are_refused(tmp_path: Path):
         UnknownBodies, match=r"has neither \{train,val\}_data\.npy nor kinetics_\{train,val\}_label\.json"
     ):
         read_kinetics(tmp_path)
-    write_converted(tmp_path, "train", [a_video(0), a_video(1)])
+    write_converted(tmp_path, "train", [kinetics_video(0), kinetics_video(1)])
     labels, data = tmp_path / "train_label.pkl", tmp_path / "train_data.npy"
     labels.write_bytes(pickle.dumps((["a"], [1])))
-    with pytest.raises(MalformedBodies, match=r"wants \(names, labels\) of 2 clips each; came 2 of 1, 1"):
+    with pytest.raises(MalformedBodies, match=r"expected \(names, labels\) of 2 clips each, got 2 of 1, 1"):
         read_kinetics(tmp_path)
     labels.write_bytes(pickle.dumps((["a", "b"], [1, -1])))
-    with pytest.raises(MalformedBodies, match="labels are classes from 0 on; came -1"):
+    with pytest.raises(MalformedBodies, match="expected labels from 0 on, got -1"):
         read_kinetics(tmp_path)
     labels.unlink()
     with pytest.raises(UnknownBodies, match=r"no file .*train_label\.pkl, which labels train_data\.npy"):
         read_kinetics(tmp_path)
     np.save(data, np.zeros((2, 3, 300, 18)))
-    with pytest.raises(MalformedBodies, match=r"wants float32 \(N, 3, 300, 18, 2\); came float64 \(2, 3, 300, 18\)"):
+    with pytest.raises(MalformedBodies, match=r"expected float32 \(N, 3, 300, 18, 2\), got float64 \(2, 3, 300, 18\)"):
         read_kinetics(tmp_path)
     np.save(data, np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(MalformedBodies, match="is no array of numbers"):
+    with pytest.raises(MalformedBodies, match="expected an array of numbers"):
         read_kinetics(tmp_path)
 
 
@@ -205,7 +156,7 @@ def test_a_pickle_of_labels_is_not_run(tmp_path: Path):
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "ran"),)
 
-    write_converted(tmp_path, "train", [a_video(0)])
+    write_converted(tmp_path, "train", [kinetics_video(0)])
     (tmp_path / "train_label.pkl").write_bytes(pickle.dumps((["a"], Runs())))
     with pytest.raises(UntrustedFile, match=r"asks for .*mkdir"):
         read_kinetics(tmp_path)

@@ -1,4 +1,4 @@
-"""Virtual cameras, and those of the studios."""
+"""Virtual cameras, and the cameras of the studios."""
 
 import json
 from pathlib import Path
@@ -62,19 +62,19 @@ def test_pixels_are_normalised_by_the_width_and_back():
     np.testing.assert_allclose(denormalise(normal, (1000, 800)), corners, atol=1e-9)
 
 
-def test_the_mirrored_subject_is_seen_in_the_mirror():
+def test_the_image_of_a_mirrored_subject_is_the_mirrored_image():
     body = BODIES["h36m-17"]
     points = np.random.default_rng(0).normal(size=(5, 17, 3)) + np.array([0, 0, 5])
     keypoints = normalise(project(points, a_camera()), (1000, 800))
     again = normalise(project(mirrored(points, body), a_camera()), (1000, 800))
     np.testing.assert_allclose(again, mirrored(keypoints, body), atol=1e-12)
-    off_centre = a_camera(centre=(520.0, 400.0))  # as Human3.6M's: the symmetry is only nearly there
+    off_centre = a_camera(centre=(520.0, 400.0))  # as Human3.6M's: the symmetry holds only nearly
     keypoints = normalise(project(points, off_centre), (1000, 800))
     again = normalise(project(mirrored(points, body), off_centre), (1000, 800))
     np.testing.assert_allclose(np.abs(again - mirrored(keypoints, body))[..., 0], 0.08, atol=1e-9)
 
 
-def test_motion_is_brought_to_the_spot_along_the_ground_alone():
+def test_motion_moves_to_the_origin_along_the_ground_alone():
     walk = np.zeros((10, 2, 3)) + np.arange(10)[:, None, None]
     still = on_the_spot(walk, 0)
     np.testing.assert_allclose(still[:, 0].mean(axis=0), [0, 4.5, 0])
@@ -83,7 +83,7 @@ def test_motion_is_brought_to_the_spot_along_the_ground_alone():
 
 
 def test_the_virtual_rig_sees_people_the_right_way_round(data_folder: Path, rig_file: Path):
-    """As the rig's README counts: hardly any frame leaves the image; who faces a camera has the left shoulder on the image's right."""
+    """The rig's README says: hardly any frame leaves the image, and people facing a camera have the left shoulder on its right."""
     rig = read_rig(rig_file)
     assert [camera.name for camera in rig] == ["v0", "v1", "v2", "v3"]
     inside, left_to_the_right = [], []
@@ -108,14 +108,14 @@ def test_the_virtual_rig_sees_people_the_right_way_round(data_folder: Path, rig_
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"R_world_to_cam": [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]}, "camera v0: wanted a rotation"),
-        ({"R_world_to_cam": [[2, 0, 0], [0, 1, 0], [0, 0, 1]]}, "wanted a rotation"),
-        ({"R_world_to_cam": [[1, 0, 0]]}, r"R_world_to_cam \(1, 3\)"),
-        ({"fx": None}, "wants.*cameras"),
-        ({"position_m": "here"}, "wants.*cameras"),
+        ({"R_world_to_cam": [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]}, "camera v0: expected a rotation"),
+        ({"R_world_to_cam": [[2, 0, 0], [0, 1, 0], [0, 0, 1]]}, "expected a rotation"),
+        ({"R_world_to_cam": [[1, 0, 0]]}, r"expected R_world_to_cam \(3, 3\) and position_m \(3,\), got \(1, 3\)"),
+        ({"fx": None}, "expected.*cameras"),
+        ({"position_m": "here"}, "expected.*cameras"),
     ],
 )
-def test_a_rig_that_mirrors_or_is_no_rig_is_refused(tmp_path, rig_file, change, message):
+def test_a_rig_that_mirrors_or_is_malformed_is_refused(tmp_path, rig_file, change, message):
     rig = json.loads(rig_file.read_text())
     rig["cameras"][0] |= change
     (tmp_path / "rig.json").write_text(json.dumps(rig))
@@ -123,16 +123,16 @@ def test_a_rig_that_mirrors_or_is_no_rig_is_refused(tmp_path, rig_file, change, 
         read_rig(tmp_path / "rig.json")
 
 
-def test_a_missing_or_broken_file_of_cameras_is_named(tmp_path):
+def test_a_missing_or_malformed_rig_file_is_named(tmp_path):
     with pytest.raises(MalformedRig, match=r"no file .*rig\.json"):
         read_rig(tmp_path / "rig.json")
     for content in ("{", "[]", '{"camera": []}'):
         (tmp_path / "rig.json").write_text(content)
-        with pytest.raises(MalformedRig, match=r"rig\.json wants"):
+        with pytest.raises(MalformedRig, match=r"rig\.json: expected"):
             read_rig(tmp_path / "rig.json")
 
 
-def test_a_quaternion_is_the_rotation_scipy_makes_of_it():
+def test_a_quaternion_gives_the_rotation_that_scipy_gives():
     for quaternion in np.random.default_rng(0).normal(size=(10, 4)):
         np.testing.assert_allclose(
             rotation_of(tuple(quaternion.tolist())),
@@ -143,7 +143,7 @@ def test_a_quaternion_is_the_rotation_scipy_makes_of_it():
 
 @pytest.mark.parametrize(("studio", "subject", "camera"), STUDIOS, ids=lambda value: getattr(value, "name", value))
 def test_the_cameras_of_a_studio_look_at_its_middle_the_right_way_up(studio, subject, camera):
-    """A quaternion of the other direction or order, a millimetre taken for a metre or a reflection would each be seen here."""
+    """An inverted or reordered quaternion, millimetres taken for metres, or a reflection would each fail here."""
     right, down, forward = camera.R_camera_world
     np.testing.assert_allclose(np.cross(right, down), forward, atol=1e-6)
     assert down @ [0, 0, -1] > 0.95

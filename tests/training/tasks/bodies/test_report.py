@@ -15,7 +15,7 @@ from models.motion.bodies import edge_padded, shown
 from training.engine.statistics import bootstrap_interval
 from training.tasks.bodies import report as body_report
 from training.tasks.bodies.action_data import ActionBatches
-from training.tasks.bodies.floors import forecasting_floor, predicted, ridge
+from training.tasks.bodies.floors import forecasting_floor
 from training.tasks.bodies.forecast_data import PoseForecastBatches, PoseForecastData
 from training.tasks.bodies.lift_clips import LiftClip
 from training.tasks.bodies.lift_data import LiftBatches, LiftData
@@ -343,13 +343,3 @@ def test_the_table_has_a_line_a_source_and_network():
         "| b | without | 10 | 2 | 90.0 |",
         "| b | network | 10 | 2 | 70.0 |",
     ]
-
-
-def test_ridge_is_least_squares_with_as_many_rows_more_that_ask_for_0():
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(50, 6)).astype(np.float32), rng.normal(size=(50, 3)).astype(np.float32)
-    weights = ridge(x, y, 2.5)
-    ones = np.concatenate([x, np.ones((50, 1))], axis=1)
-    stacked = np.concatenate([ones, np.sqrt(2.5) * np.eye(7)]), np.concatenate([y, np.zeros((7, 3))])
-    np.testing.assert_allclose(weights, np.linalg.lstsq(*stacked)[0], atol=1e-9)
-    np.testing.assert_allclose(predicted(weights, x), ones @ weights, atol=1e-9)

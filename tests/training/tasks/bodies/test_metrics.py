@@ -1,4 +1,4 @@
-"""Errors of poses and of classes, against slow twins and under the changes each is blind to."""
+"""Errors of poses and classes, against slow reference implementations and under the changes that each ignores."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_mpjpe_is_the_mean_distance_in_millimetres():
     np.testing.assert_allclose(mpjpe_mm(poses, true), [5 / 3, 10], rtol=1e-5)
 
 
-def test_the_aligned_errors_are_blind_to_what_they_align_and_to_nothing_else():
+def test_aligned_errors_ignore_what_they_align_and_nothing_else():
     poses, true = some_poses()
     turned = 1.7 * poses @ Rotation.random(rng=np.random.default_rng(0)).as_matrix().T.astype(np.float32) + np.float32(
         3
@@ -50,7 +50,7 @@ def test_a_mirrored_pose_is_not_aligned_away():
 def test_the_best_alignment_is_scipys():
     poses, true = some_poses(frames=4)
     poses = poses @ Rotation.random(rng=np.random.default_rng(1)).as_matrix().T.astype(np.float32)
-    poses[0] *= [-1, 1, 1]  # of a mirrored pose the best proper rotation is wanted
+    poses[0] *= [-1, 1, 1]  # a mirrored pose still gets the best proper rotation
     for pose, wanted, error in zip(poses, true, p_mpjpe_mm(poses, true), strict=True):
         a, b = pose - pose.mean(axis=0), wanted - wanted.mean(axis=0)
         rotation = Rotation.align_vectors(b, a)[0]
@@ -59,7 +59,7 @@ def test_the_best_alignment_is_scipys():
         assert error == pytest.approx(1000 * np.linalg.norm(scale * moved - b, axis=-1).mean(), rel=1e-4)
 
 
-def test_a_joint_that_is_not_known_does_not_count():
+def test_an_unknown_joint_does_not_count():
     poses, true = some_poses()
     kept = np.delete(np.arange(17), 5)
     unknown = true.copy()
@@ -68,7 +68,7 @@ def test_a_joint_that_is_not_known_does_not_count():
         np.testing.assert_allclose(error(poses, unknown), error(poses[:, kept], true[:, kept]), rtol=1e-4)
 
 
-def test_the_velocity_error_does_not_see_a_constant_offset():
+def test_the_velocity_error_ignores_a_constant_offset():
     poses, true = some_poses()
     np.testing.assert_allclose(mpjve_mm(true + np.float32(0.5), true), 0, atol=1e-3)
     steps = [
@@ -78,7 +78,7 @@ def test_the_velocity_error_does_not_see_a_constant_offset():
     np.testing.assert_allclose(mpjve_mm(poses, true), 1000 * np.array(steps), rtol=1e-4)
 
 
-def test_pck_counts_the_joints_seen_at_each_step():
+def test_pck_counts_the_visible_joints_of_each_step():
     true = np.zeros((2, 3, 13, 2))
     poses = true.copy()
     poses[0, 0, :5, 0] = 0.11
@@ -108,7 +108,7 @@ def test_the_legacy_pairing_measures_other_pairs():
     assert np.abs(pck_legacy_pairing(poses, true, seen) - pck(poses, true, seen)).max() > 0.01
 
 
-def test_top_k_counts_clips_whose_class_is_among_the_best_and_a_tie_against_them():
+def test_top_k_counts_clips_whose_class_is_among_the_best_and_ties_count_against_them():
     scores = np.array([[3.0, 2, 1], [1, 2, 3], [2, 2, 1], [0, 0, 0]])
     labels = np.array([0, 0, 1, 2])
     assert top_k(scores, labels) == 0.25
