@@ -12,6 +12,7 @@ from service.http.negotiation import TYPES
 from service.http.problems import KINDS, MEDIA_TYPE
 
 from .conftest import MAX_BODY, moving_hands
+from .exchange import problem_of
 from .test_forecast_hands import MSGPACK, NPY, URL, npy
 
 GOOD = moving_hands(30, hands=1).tolist()
@@ -89,20 +90,6 @@ JSON_ERRORS: dict[str, tuple[object, str, str]] = {  # the body, the kind of pro
     "long field": ({**BASE, "x" * 5000: 1}, "invalid-request", "unknown field"),
     "too large": (b" " * (MAX_BODY + 1), "body-too-large", f"at most {MAX_BODY} bytes"),
 }  # fmt: skip
-
-
-def problem_of(response, kind: str) -> dict:
-    """The problem in a response, which must be well formed and of that kind."""
-    assert response.headers["content-type"] == MEDIA_TYPE, response.text
-    problem = response.json()
-    assert problem["type"] == f"/problems/{kind}", problem
-    assert response.status_code == problem["status"] == KINDS[kind].status
-    assert problem["title"] == KINDS[kind].title
-    assert problem["instance"] == f"urn:chiron:request:{response.headers['x-request-id']}"
-    assert len(response.content) < 1000, "a problem does not echo its request"
-    for error in problem["errors"]:
-        assert set(error) == {"pointer", "detail"}
-    return problem
 
 
 @pytest.mark.parametrize("case", JSON_ERRORS)

@@ -18,14 +18,10 @@ from service.settings import Settings
 from service.tasks.faces import prepare as faces
 from service.tasks.faces.schemas import FaceAnswer
 
+from .exchange import CLOUD, npy
+
 URL = "/landmarks/face"
 OCTETS, NPY, NPZ, PLY = "application/octet-stream", "application/x-npy", "application/x-npz", "model/vnd.ply"
-CLOUD = 0.7 * bumpy_cloud(3000)
-
-
-def npy(points: np.ndarray) -> bytes:
-    np.save(file := io.BytesIO(), points)
-    return file.getvalue()
 
 
 def npz(**arrays: np.ndarray) -> bytes:

@@ -9,7 +9,7 @@ from service.app import create_app
 from service.http.security import UnsafeBind, check_bind, digest
 from service.settings import Settings
 
-from .test_errors import problem_of
+from ..exchange import problem_of
 
 KEYS = f"first-key, sha256:{hashlib.sha256(b'second-key').hexdigest()}"
 

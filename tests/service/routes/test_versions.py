@@ -17,10 +17,9 @@ from service.inference.served import ServedModels
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
-from .conftest import moving_hands
-from .test_errors import problem_of
-from .test_forecast_hands import URL
-from .test_version_stores import KINDS, LINEAGE, NAME, Place, cut
+from ..conftest import moving_hands
+from ..exchange import HANDS_URL, problem_of
+from ..places import KINDS, LINEAGE, NAME, Place, cut
 
 BODY = {"fps": 30, "model": NAME, "past": moving_hands(30, hands=1).tolist()}
 
@@ -56,7 +55,7 @@ def client(own, place):
 
 
 def serving(client: TestClient) -> str:
-    return client.post(URL, json=BODY).json()["model"]["version"]
+    return client.post(HANDS_URL, json=BODY).json()["model"]["version"]
 
 
 def wait(holds) -> None:
@@ -74,7 +73,7 @@ def test_a_version_is_promoted_and_taken_back(client, place):
     answer = client.post(f"/models/{NAME}/versions/{version}/promote")
     assert answer.json() == {"name": NAME, "version": version, "before": shipped}
     assert serving(client) == version
-    assert len(client.post(URL, json=BODY).json()["alternatives"]) == 1
+    assert len(client.post(HANDS_URL, json=BODY).json()["alternatives"]) == 1
     model = client.get(f"/models/{NAME}").json()
     assert (model["version"], model["current"]) == (version, version)
     assert [(v["version"], v["serving"]) for v in model["versions"]] == [(version, True), (shipped, False)]
@@ -99,7 +98,7 @@ def test_a_model_that_does_not_ship_is_served_once_it_is_promoted(own, place):
     shutil.rmtree(own / NAME)
     with serve(own, place) as client:
         assert client.get(f"/models/{NAME}").json()["state"] == "published"
-        assert client.post(URL, json=BODY).status_code == 404
+        assert client.post(HANDS_URL, json=BODY).status_code == 404
         promoted = client.post(f"/models/{NAME}/versions/{version}/promote").json()
         assert promoted["before"] is None
         assert serving(client) == version
@@ -117,7 +116,7 @@ def test_what_there_is_no_version_of_is_not_promoted(client, place, name, what):
 
 def test_a_version_that_was_changed_on_disk_is_refused_and_what_served_still_does(client, place):
     shipped, version = serving(client), place.publish(2)
-    place.spoil(version)
+    place.corrupt(version)
     problem = problem_of(client.post(f"/models/{NAME}/versions/{version}/promote"), "bundle-refused")
     assert "checksum differs" in problem["detail"]
     assert str(place.state) not in problem["detail"]
@@ -132,7 +131,7 @@ def test_another_process_follows_and_keeps_what_it_has_if_it_cannot(own, place):
     with serve(own, place) as client:
         elsewhere.promote(NAME, first, None)
         wait(lambda: serving(client) == first)
-        place.spoil(second)
+        place.corrupt(second)
         elsewhere.promote(NAME, second, None)
         wait(lambda: client.get("/readyz").json()["status"] == "degraded")
         assert serving(client) == first
@@ -165,7 +164,7 @@ def test_a_version_is_let_go_with_the_last_request_that_holds_it_and_not_before(
     asyncio.run(swap())
 
 
-def spoil_choice(place: Place) -> None:
+def corrupt_choice(place: Place) -> None:
     if place.shared:
         place.put(f"choices/{NAME}.00000001.json", b'{"wrong": 1}')
     else:
@@ -174,7 +173,7 @@ def spoil_choice(place: Place) -> None:
 
 def test_a_choice_that_cannot_be_read_refuses_the_model_and_not_the_service(own, place):
     version = place.publish(2)
-    spoil_choice(place)
+    corrupt_choice(place)
     with serve(own, place) as client:
         assert client.get(f"/models/{NAME}").json()["state"] == "refused"
         assert client.get("/healthz").status_code == 200
@@ -255,7 +254,7 @@ def test_nobody_waits_for_a_store_that_is_slow_but_those_who_ask_for_it(own, mem
         assert asked.wait(60)
         try:
             assert client.get("/healthz").status_code == 200
-            assert client.post(URL, json=BODY).status_code == 200
+            assert client.post(HANDS_URL, json=BODY).status_code == 200
         finally:
             goes_on.set()
 

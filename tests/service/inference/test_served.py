@@ -11,11 +11,9 @@ from service.http.problems import QueueFull
 from service.inference.batcher import Batcher
 from service.settings import Settings
 
-from .conftest import moving_hands
-from .test_errors import problem_of
-from .test_forecast_hands import URL
-from .test_landmarks_face import CLOUD, NPY, npy
-from .test_landmarks_face import URL as FACE_URL
+from ..conftest import moving_hands
+from ..exchange import CLOUD, FACE_URL, HANDS_URL, NPY, npy, problem_of
+from ..places import corrupt
 
 BODY = {"fps": 30, "past": moving_hands(30, hands=1).tolist()}
 
@@ -27,27 +25,21 @@ def copied(bundles, tmp_path):
     return shutil.copytree(bundles, tmp_path / "bundles", ignore=bodies)
 
 
-def spoil(folder, file: str) -> None:
-    content = bytearray((folder / file).read_bytes())
-    content[len(content) // 2] ^= 1
-    (folder / file).write_bytes(content)
-
-
 def serving(folder, **options) -> TestClient:
     return TestClient(create_app(Settings(bundles=folder, **options)), raise_server_exceptions=False)
 
 
 @pytest.mark.parametrize("file", [MODEL, EXAMPLE])
 def test_a_bundle_with_a_wrong_checksum_is_refused_while_the_others_serve(copied, file):
-    spoil(copied / "hands-modes", file)
+    corrupt(copied / "hands-modes", file)
     with serving(copied) as client:
         ready = client.get("/readyz")
         assert ready.status_code == 200
         assert ready.json()["status"] == "degraded"
         assert ready.json()["models"]["hands-thirty"] == "ready"
         assert "checksum differs" in ready.json()["models"]["hands-modes"]
-        assert client.post(URL, json=BODY).status_code == 200
-        refused = client.post(URL, json={**BODY, "model": "hands-modes"})
+        assert client.post(HANDS_URL, json=BODY).status_code == 200
+        refused = client.post(HANDS_URL, json={**BODY, "model": "hands-modes"})
         assert "checksum differs" in problem_of(refused, "not-ready")["detail"]
         assert refused.headers["retry-after"]
         listed = client.get("/models/hands-modes").json()
@@ -72,7 +64,7 @@ def test_a_folder_without_bundle_json_is_refused_and_hidden_ones_are_passed_over
     (copied / ".half-written").mkdir()
     with serving(copied) as client:
         states = client.get("/readyz").json()["models"]
-    assert states["hands-modes"] == f"refused: hands-modes has no {META}"
+    assert states["hands-modes"] == f"refused: expected a bundle at hands-modes, but it has no {META}"
     assert set(states) == {"face-shells", "hands-modes", "hands-thirty"}
 
 
@@ -82,7 +74,7 @@ def test_without_any_model_the_service_is_alive_and_not_ready(tmp_path, make):
     with serving(tmp_path / "bundles") as client:
         assert client.get("/healthz").json() == {"status": "alive"}
         problem_of(client.get("/readyz"), "not-ready")
-        problem_of(client.post(URL, json=BODY), "not-ready")
+        problem_of(client.post(HANDS_URL, json=BODY), "not-ready")
         assert client.get("/models").json() == {"defaults": {}, "models": []}
 
 
@@ -95,7 +87,7 @@ def test_the_first_model_by_name_answers_where_the_settings_choose_none(bundles)
             "pose-forecast": "poses-onwards",
             "pose-lift": "lift-means",
         }
-        assert client.post(URL, json=BODY).json()["model"]["name"] == "hands-modes"
+        assert client.post(HANDS_URL, json=BODY).json()["model"]["name"] == "hands-modes"
 
 
 @pytest.mark.parametrize("chosen", ["hands-thirty", "face-shells"])
@@ -104,20 +96,20 @@ def test_a_model_that_is_chosen_leaves_requests_of_the_other_kind_theirs(bundles
         defaults = client.get("/models").json()["defaults"]
         assert defaults["face-landmarks"] == "face-shells"
         assert defaults["hand-forecast"] == ("hands-thirty" if chosen == "hands-thirty" else "hands-modes")
-        assert client.post(URL, json=BODY).json()["model"]["name"] == defaults["hand-forecast"]
+        assert client.post(HANDS_URL, json=BODY).json()["model"]["name"] == defaults["hand-forecast"]
         answer = client.post(FACE_URL, content=npy(CLOUD), headers={"content-type": NPY})
         assert answer.json()["model"]["name"] == "face-shells"
 
 
-@pytest.mark.parametrize(("chosen", "other"), [("hands-thirty", FACE_URL), ("face-shells", URL)])
+@pytest.mark.parametrize(("chosen", "other"), [("hands-thirty", FACE_URL), ("face-shells", HANDS_URL)])
 def test_a_chosen_model_that_is_refused_is_not_quietly_replaced_and_does_not_hinder_the_other_kind(
     copied, chosen, other
 ):
-    spoil(copied / chosen, MODEL)
+    corrupt(copied / chosen, MODEL)
     with serving(copied, default_model=chosen) as client:
-        hands = client.post(URL, json=BODY)
+        hands = client.post(HANDS_URL, json=BODY)
         face = client.post(FACE_URL, content=npy(CLOUD), headers={"content-type": NPY})
-        served, refused = (hands, face) if other == URL else (face, hands)
+        served, refused = (hands, face) if other == HANDS_URL else (face, hands)
         assert served.status_code == 200, served.text
         assert "checksum differs" in problem_of(refused, "not-ready")["detail"]
         assert client.get("/readyz").json()["status"] == "degraded"
@@ -153,6 +145,6 @@ def test_a_full_service_says_when_to_come_again(client, monkeypatch):
         raise QueueFull("9 requests are waiting, for about 12.0 s", 12.0)
 
     monkeypatch.setattr(Batcher, "submit", refuse)
-    answer = client.post(URL, json=BODY)
+    answer = client.post(HANDS_URL, json=BODY)
     problem_of(answer, "overloaded")
     assert 5 <= int(answer.headers["retry-after"]) <= 8

@@ -13,7 +13,7 @@ from service.http.problems import QueueFull
 from service.inference.batcher import Batcher
 from service.inference.predictor import Predictor
 
-from .conftest import moving_hands
+from ..conftest import moving_hands
 
 
 class Seen:

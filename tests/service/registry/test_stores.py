@@ -1,100 +1,23 @@
-"""Where versions are kept: the same laws in a folder and in an object store, and what is refused of an object store.
-
-CHIRON_TEST_REGISTRY=s3://bucket adds one more store, whose bucket is there, to those that the laws are tried on.
-"""
+"""The laws of a store of versions, in a folder and in an object store: publishing, choosing, and losing the connection."""
 
 import asyncio
-import hashlib
-import json
-import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from uuid import uuid4
 
 import fsspec
 import pytest
 from fsspec.asyn import AsyncFileSystem
-from fsspec.core import url_to_fs
-from fsspec.implementations.memory import MemoryFileSystem
 
-from models.contract.bundle import META, MODEL, BadBundle, read_bundle
-from models.contract.task import HandForecast
+from models.contract.bundle import MODEL, BadBundle, read_bundle
 from service.registry import objects as version_objects
 from service.registry.local import StoreAway
 from service.registry.objects import ObjectStore
 from service.registry.versions import LINEAGE as LINEAGE_FILE
 from service.registry.versions import Lineage, NotCurrent, Versions
 
-from .conftest import make_hands
-from .test_registry import spoil
-
-NAME = "hands-thirty"
-LINEAGE = Lineage(
-    job="j", attempt=1, run="r", seed=0, data="d", data_sha256="0" * 64, git_commit="c", created_at=1.0
-)  # fmt: skip
-OBJECTS = ["memory://registry", *filter(None, [os.environ.get("CHIRON_TEST_REGISTRY")])]
-KINDS = ["folder", *OBJECTS]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where versions are, and a folder for what each machine has of its own."""
-
-    where: str
-    state: Path
-
-    @classmethod
-    def of(cls, kind: str, state: Path) -> "Place":
-        return cls(str(state / "models") if kind == "folder" else f"{kind}/{uuid4().hex}", state)
-
-    @property
-    def shared(self) -> bool:
-        return "://" in self.where
-
-    def versions(self, machine: str = "worker") -> Versions:
-        """As a process of another machine sees them."""
-        return Versions(self.where, self.state / machine)
-
-    def stage(self, modes: int, at: float = 1.0, machine: str = "worker") -> tuple[Path, str]:
-        """Another bundle of the model, with so many modes, as a worker stages it, and its version."""
-        with TemporaryDirectory() as folder:
-            bundle = read_bundle(make_hands(Path(folder), NAME, HandForecast(past=30, future=30, fps=30, modes=modes)))
-            staging = self.versions(machine).stage(bundle, LINEAGE.model_copy(update={"created_at": at}))
-        return staging, bundle.meta.version
-
-    def publish(self, modes: int, at: float = 1.0, machine: str = "worker") -> str:
-        """Stage such a bundle and publish it; its version."""
-        staging, version = self.stage(modes, at, machine)
-        self.versions(machine).publish(staging, version)
-        return version
-
-    def content(self, version: str, file: str) -> str:
-        """Where the content of a version's file is, below the URL."""
-        return f"files/{json.loads(self.object(f'versions/{NAME}.{version}.json'))['files'][file]['sha256']}"
-
-    def object(self, path: str) -> bytes:
-        files, root = url_to_fs(self.where)
-        return files.cat_file(f"{root}/{path}")
-
-    def put(self, path: str, content: bytes) -> None:
-        files, root = url_to_fs(self.where)
-        files.pipe_file(f"{root}/{path}", content)
-
-    def spoil(self, version: str) -> None:
-        """Change one bit of a published model."""
-        if self.shared:
-            path = self.content(version, MODEL)
-            content = bytearray(self.object(path))
-            content[len(content) // 2] ^= 1
-            self.put(path, bytes(content))
-        else:
-            folder = Path(self.where, NAME, "versions", version)
-            (folder / MODEL).chmod(0o644)
-            spoil(folder, MODEL)
+from ..places import KINDS, LINEAGE, NAME, OBJECTS, Place, corrupt, cut
 
 
 @pytest.fixture(params=KINDS)
@@ -110,22 +33,6 @@ def objects(request, tmp_path) -> Place:
 @pytest.fixture
 def memory(tmp_path) -> Place:
     return Place.of("memory://registry", tmp_path)
-
-
-def cut(monkeypatch: pytest.MonkeyPatch, *methods: str, after: int = 0, done: bool = False) -> None:
-    """Have the file system in memory lose its connection: each method fails after so many calls, `done` or not."""
-    for method in methods or ("ls", "info", "cat_file", "pipe_file", "put_file"):
-        real, calls = getattr(MemoryFileSystem, method), []
-
-        def fail(*args, real=real, calls=calls, **options):
-            calls.append(1)
-            if len(calls) <= after:
-                return real(*args, **options)
-            if done:
-                real(*args, **options)
-            raise ConnectionError("the cable was cut")
-
-        monkeypatch.setattr(MemoryFileSystem, method, fail)
 
 
 def chosen(versions: Versions, name: str = "m") -> list[str]:
@@ -175,7 +82,7 @@ def test_of_two_that_publish_the_same_version_one_does_whatever_the_order(place)
 def test_what_is_no_whole_bundle_is_not_staged(place, bundles, tmp_path):
     folder = shutil.copytree(bundles / NAME, tmp_path / NAME)
     bundle = read_bundle(folder)
-    spoil(folder, MODEL)
+    corrupt(folder, MODEL)
     with pytest.raises(BadBundle, match="checksum"):
         place.versions().stage(bundle, LINEAGE)
     assert place.versions().published() in ({}, {NAME: []})
@@ -222,107 +129,6 @@ def test_an_answer_lost_is_no_publication_or_choice_lost(memory, monkeypatch):
         assert memory.versions().roll_back("m", "c").version == "b"
     assert len(memory.versions("api").versions(NAME)) == 1
     assert chosen(memory.versions("api")) == ["a", "b"]
-
-
-# --- what was changed since ---
-
-
-def test_a_version_is_downloaded_whole_or_not_at_all(memory, monkeypatch):
-    version = memory.publish(2)
-    with monkeypatch.context() as patched:
-        cut(patched, "cat_file", after=3)
-        with pytest.raises(StoreAway):
-            memory.versions("api").folder(NAME, version)
-    assert list((memory.state / "api").glob("**/*.onnx")) == []
-    assert list((memory.state / "api").glob("**/.staging-*")) == []
-    monkeypatch.setattr(version_objects, "PIECE_BYTES", 100)
-    folder = memory.versions("api").folder(NAME, version)
-    assert folder is not None
-    assert read_bundle(folder).meta.version == version
-    cut(monkeypatch)
-    assert memory.versions("api").folder(NAME, version) == folder, "what is here wants no connection"
-
-
-def one_bit(content: bytes) -> bytes:
-    return content[:-1] + bytes([content[-1] ^ 1])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (one_bit, "checksum differs"),
-        (lambda content: content[:-1], "expected .* bytes in the store, got"),
-        (lambda content: content + b"0", "expected .* bytes in the store, got"),
-        (lambda content: b"", "got 0"),
-    ],
-)
-@pytest.mark.parametrize("file", [MODEL, META, LINEAGE_FILE])
-def test_content_that_is_not_what_was_published_is_refused(objects, file, change, message):
-    version = objects.publish(2)
-    path = objects.content(version, file)
-    objects.put(path, change(objects.object(path)))
-    with pytest.raises(BadBundle, match=message):
-        objects.versions("api").folder(NAME, version)
-    assert list((objects.state / "api").glob("**/versions/*")) == []
-    if file == META:
-        assert objects.versions("api").versions(NAME)[0].meta is None
-
-
-def test_content_that_is_gone_is_refused(objects):
-    version = objects.publish(2)
-    files, root = url_to_fs(objects.where)
-    files.rm_file(f"{root}/{objects.content(version, MODEL)}")
-    with pytest.raises(BadBundle, match="there is no"):
-        objects.versions("api").folder(NAME, version)
-
-
-SHA256 = hashlib.sha256(b"x").hexdigest()
-
-
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b" " * (version_objects.MAX_SMALL_BYTES + 1),
-        *(
-            json.dumps({"files": {name: {"sha256": SHA256, "bytes": 1}}}).encode()
-            for name in ("../x", "/x", "a/b", "a\\b", "..", ".", ".x", "", "a\0", "a\n", "a" * 101)
-        ),
-        json.dumps({"files": {"x": {"sha256": f"../{SHA256}"[:64], "bytes": 1}}}).encode(),
-        json.dumps({"files": {"x": {"sha256": SHA256, "bytes": -1}}}).encode(),
-        json.dumps({"files": {"x": {"sha256": SHA256, "bytes": version_objects.MAX_VERSION_BYTES + 1}}}).encode(),
-        json.dumps({"files": {}, "more": 1}).encode(),
-    ],
-)
-def test_a_list_of_files_that_is_none_is_refused(objects, manifest):
-    objects.put(f"files/{SHA256}", b"x")
-    objects.put(f"versions/{NAME}.abc.json", manifest)
-    with pytest.raises(BadBundle):
-        objects.versions("api").folder(NAME, "abc")
-    assert objects.versions("api").versions(NAME)[0].meta is None
-    assert [path for path in objects.state.rglob("*") if path.is_file()] == []
-
-
-def test_a_copy_that_was_changed_is_fetched_again(memory):
-    version = memory.publish(2)
-    api = memory.versions("api")
-    folder = api.folder(NAME, version)
-    assert folder is not None
-    (folder / MODEL).chmod(0o644)
-    spoil(folder, MODEL)
-    assert api.folder(NAME, version) == folder
-    assert read_bundle(folder).meta.version == version
-
-
-def test_other_objects_are_passed_over(memory):
-    version = memory.publish(2)
-    for path in ("versions/README", "versions/.x.json", "choices/m.x.json", "choices/m.json", "versions/a/b.json"):
-        memory.put(path, b"x")
-    assert list(memory.versions("api").published()) == [NAME]
-    assert memory.versions("api").choices() == {}
-    assert memory.versions("api").folder(NAME, version) is not None
 
 
 # --- choosing ---
