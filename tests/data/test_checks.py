@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 import scipy.io
 from body_files import human36m_motion, write_kinetics, write_mat, write_nw_ucla, write_three_subjects
+from meshes import face_of, write_obj
 
 from training.catalogue import all_runs
 from training.check import PARTS, check
 from training.data import parts, reading
 from training.data.parts import parts_of
 from training.data.reading import MalformedData
+from training.data.splits import SPLITS
 from training.tasks.bodies.clips import BodyClip
 from training.tasks.bodies.readers.nw_ucla import read_nw_ucla
 from training.tasks.bodies.readers.penn_action import read_penn
-from training.tasks.faces.facescape import SPLITS, TOPOLOGIES, split_of
+from training.tasks.faces.facescape import TOPOLOGIES, split_of
 from training.tasks.hands import check as hands_check
-
-from .test_facescape import face_of, write_obj
 
 RAN = Path(tempfile.gettempdir()) / f"chiron-ran-{os.getpid()}"  # what hostile pickles would make
 TZIONAS, JHMDB, ICT = (

@@ -1,4 +1,4 @@
-"""Fits the confidence of a landmark network on validation scans, so that of the landmarks at 0.8 four in five are where they should be."""
+"""Calibration of a landmark network's confidence: of the landmarks with confidence 0.8, four in five are near their true position."""
 
 import numpy as np
 import torch
@@ -9,14 +9,14 @@ from models.contract.task import FaceLandmarks
 from models.landmarks.voting import Confidence, evidence
 from training.engine.batches import Batches
 
-RIDGE = 1.0  # on each coefficient, in observations: a landmark that was never wrong is not certain for ever
+RIDGE = 1.0  # on each coefficient, in observations: a landmark that was never wrong does not become certain
 BINS = 10
 
 
 def calibrate(network: nn.Module, batches: Batches) -> None:
-    """Sets the coefficients of the network's Confidence by logistic regression on the validation scans.
+    """Set the coefficients of the network's Confidence by logistic regression on the validation scans.
 
-    Two weights are shared by all landmarks and each has its own bias. Only those are changed.
+    All landmarks share two weights, and each landmark has a bias. Nothing else in the network changes.
     """
     task: FaceLandmarks = network.task  # pyright: ignore[reportAssignmentType]
     confidence: Confidence = network.confidence  # pyright: ignore[reportAssignmentType]
@@ -38,13 +38,13 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
 def logistic(
     evidence: Float[np.ndarray, "scans landmarks 2"], right: Bool[np.ndarray, "scans landmarks"], rounds: int = 50
 ) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, " landmarks"]]:
-    """The two weights and the biases of greatest penalised likelihood, by Newton's method (Hastie et al. 2009, section 4.4.1)."""
+    """Return the two weights and the biases of largest penalised likelihood, by Newton's method (Hastie et al. 2009, section 4.4.1)."""
     scans, landmarks = right.shape
     which = np.tile(np.eye(landmarks), (scans, 1))
     x = np.concatenate([evidence.reshape(-1, 2), np.ones((scans * landmarks, 1)), which], axis=1)
     y = right.reshape(-1).astype(float)
     penalty = RIDGE * np.ones(x.shape[1])
-    penalty[2] = 1e-6  # how often a landmark is right at all is known well enough
+    penalty[2] = 1e-6  # the common bias is known well from all landmarks
     w = np.zeros(x.shape[1])
     for _ in range(rounds):
         p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
@@ -56,9 +56,11 @@ def logistic(
 
 
 def calibration_error(confidence: Float[np.ndarray, " _"], right: Bool[np.ndarray, " _"]) -> float:
-    """Expected calibration error: the mean, over answers, of how far the confidence of their tenth is from how often it is right
-    (Naeini et al. 2015)."""
+    """Return the expected calibration error over BINS bins of confidence (Naeini et al. 2015).
+
+    It is the difference between the mean confidence of a bin and its share of right landmarks, averaged over landmarks.
+    """
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
-    off = np.abs(np.bincount(bins, weights=confidence - right, minlength=BINS))
-    return float(off.sum() / counts.sum())
+    differences = np.abs(np.bincount(bins, weights=confidence - right, minlength=BINS))
+    return float(differences.sum() / counts.sum())

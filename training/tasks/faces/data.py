@@ -1,7 +1,7 @@
-"""Batches of simulated face scans, for training and for measuring.
+"""Simulated face scans in batches, for training and for measuring.
 
-The training batch of step s is a function of the seed and s alone, as for hands; every scan of every step is of another identity,
-expression and scanner's mood. Scans to measure on are few and always the same.
+The training batch of step s depends on the seed and s alone. Every training scan has an identity, expression and scanner settings of its
+own. Scans to measure on are few and always the same.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from models.contract.bundle import TrainingSource
 from models.contract.symmetry import random_rotation
 from models.contract.task import FaceLandmarks
 from models.scans.levels import levels
-from training.data.licences import source_of
+from training.data.splits import Split
 from training.engine.batches import Batch
 from training.tasks.faces.ict import (
     SEEDS,
+    SOURCE,
     FaceModel,
-    Split,
     read_model,
 )
 from training.tasks.faces.scanner import (
@@ -44,7 +44,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class FaceData:
-    """Scans of the ICT face model. `rotate` turns each at random, which a network that keeps rotations needs not."""
+    """Scans of the ICT face model as a value; `rotate` turns each at random, which a rotation-equivariant network does not need."""
 
     task: FaceLandmarks
     scanner: Scanner = VARIED
@@ -52,19 +52,27 @@ class FaceData:
     rotate: bool = False
     validation: int = 48  # scans of each kind
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the subfolders of the data folder that are read."""
+        return ("faces",)
+
     def load(self, folder: Path) -> "FaceBatches":
-        """The batches, from the model under `folder` (which has faces/ict_facekit). Raises MalformedModel."""
+        """Open the batches with the model in <folder>/faces/ict_facekit. Raises MalformedModel."""
         return FaceBatches(self, read_model(folder / "faces"))
 
 
 class FaceBatches:
-    """The scans of a FaceData."""
+    """The scans of a FaceData, drawn from a face model."""
 
     def __init__(self, data: FaceData, model: FaceModel) -> None:
         self.data, self.model = data, model
 
     def training_batch(self, seed: int, step: int, rank: int = 0, ranks: int = 1) -> Batch:
-        """Batch `step` of the run of this seed: the task's inputs, and landmarks (batch, 68, 3); metres."""
+        """Return the samples rank, rank + ranks, ... of batch `step`, a function of seed and step alone.
+
+        The inputs are the task's, and the target is the landmarks (batch, 68, 3), in metres.
+        """
         scans = []
         for number in range(rank, self.data.batch, ranks):
             rng = np.random.default_rng([seed, step, number])
@@ -73,15 +81,15 @@ class FaceBatches:
         return batch_of(scans, self.data.task)
 
     def validation_batches(self) -> Iterator[tuple[str, Batch]]:
-        """Clean and varied scans of validation identities, in random poses, in batches, with their kind."""
+        """Yield clean and varied scans of validation identities, in random poses, in batches with their kind."""
         yield from self.validation
 
     def scans(self, split: Split, count: int) -> tuple[Scan, ...]:
-        """Clean scans to measure on."""
+        """Return the first `count` clean scans of a split, in random poses."""
         return scans_of(self.model, split, "clean", count, self.data.task)
 
     def scans_to_fit(self, count: int) -> tuple[Scan, ...]:
-        """Training scans, half of them clean and half varied, posed as the network is shown them."""
+        """Return `count` training scans, half clean and half varied, in the poses that the network was trained with."""
         return tuple(
             one
             for kind in SCANNERS
@@ -89,11 +97,12 @@ class FaceBatches:
         )
 
     def trained_on(self, steps: int) -> TrainingSource:
-        """What a bundle says of it: every scan is of another identity."""
-        return source_of("ict_facekit", steps * self.data.batch)
+        """Return the bundle's entry after `steps` of training; every scan counts as a recording, since each is of another identity."""
+        return SOURCE.trained_on(steps * self.data.batch)
 
     @cached_property
     def validation(self) -> list[tuple[str, Batch]]:
+        """Return the validation batches with their kind."""
         kinds = {
             kind: scans_of(self.model, "validation", kind, self.data.validation, self.data.task) for kind in SCANNERS
         }
@@ -106,7 +115,7 @@ class FaceBatches:
 
 
 def draw(model: FaceModel, split: Split, scanner: Scanner, rng: np.random.Generator, *, fewest: int) -> Scan:
-    """A scan of a random identity of the split, of at least `fewest` points, upright; another where little was left of it."""
+    """Return an upright scan of a random identity of the split; draw again until it has at least `fewest` points."""
     while True:
         seed = int(rng.integers(SEEDS[split].start, SEEDS[split].stop))
         points, landmarks = scan(model, model.vertices(model.identity(seed), model.expression(rng)), scanner, rng)
@@ -115,7 +124,7 @@ def draw(model: FaceModel, split: Split, scanner: Scanner, rng: np.random.Genera
 
 
 def turned(one: Scan, rng: np.random.Generator) -> Scan:
-    """The same scan in another pose."""
+    """Return the scan turned at random."""
     turn = random_rotation(rng).T
     return Scan(one.points @ turn, one.landmarks @ turn)
 
@@ -123,18 +132,18 @@ def turned(one: Scan, rng: np.random.Generator) -> Scan:
 def scans_of(
     model: FaceModel, split: Split, kind: str, count: int, task: FaceLandmarks, *, upright: bool = False
 ) -> tuple[Scan, ...]:
-    """The first `count` scans to measure on of a split, "clean" or "varied", each in a random pose unless `upright`."""
-    found = []
+    """Return the first `count` scans of a split to measure on, of the kind "clean" or "varied", in random poses unless `upright`."""
+    scans = []
     for number in range(count):
         rng = np.random.default_rng([SEEDS[split].start, list(SCANNERS).index(kind), number])
         one = draw(model, split, SCANNERS[kind], rng, fewest=task.levels[0])
-        found.append(one if upright else turned(one, rng))
-    return tuple(found)
+        scans.append(one if upright else turned(one, rng))
+    return tuple(scans)
 
 
 def batch_of(scans: list[Scan] | tuple[Scan, ...], task: FaceLandmarks) -> Batch:
-    """The network's inputs for these scans, and their landmarks about the same centroids."""
-    inputs = [levels(one.points, task) for one in scans]
-    landmarks = [one.landmarks - held.centroid for one, held in zip(scans, inputs, strict=True)]
-    tensors = {name: np.concatenate([held.tensors[name] for held in inputs]) for name in task.inputs}
+    """Return the network's inputs for these scans, and their landmarks relative to the same centroids."""
+    pyramids = [levels(one.points, task) for one in scans]
+    landmarks = [one.landmarks - pyramid.centroid for one, pyramid in zip(scans, pyramids, strict=True)]
+    tensors = {name: np.concatenate([pyramid.tensors[name] for pyramid in pyramids]) for name in task.inputs}
     return tensors, np.stack(landmarks)

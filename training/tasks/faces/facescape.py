@@ -1,13 +1,13 @@
-"""FaceScape (Yang et al., CVPR 2020; Zhu et al., TPAMI 2023) as published: 847 people x 20 expressions, meshes of one topology.
+"""FaceScape (Yang et al., CVPR 2020; Zhu et al., TPAMI 2023) as published: meshes of 847 people with 20 expressions each.
 
     [facescape_trainset_001_100/]<id>/models_reg/<k>_<expression>.obj    millimetres, +y up, +z out of the face
-    info_list_v2.txt           a line a person: index, gender, age, 1 + 4 flags, "-" for what is not told
-    publishable_list_v1.txt    ids with commas between: whose portraits may be shown
-    landmark_indices.npz       of its toolkit, here or in toolkit/predef/: v10 and v16, 68 vertices of each topology
+    info_list_v2.txt           one line per person: index, gender, age, 1 + 4 flags; "-" for an unknown value
+    publishable_list_v1.txt    the ids, separated by commas, of the people whose portraits may be shown
+    landmark_indices.npz       from the FaceScape toolkit, here or in toolkit/predef/: v10 and v16, 68 vertices of each topology
 
-Landmarks are vertices, so a mesh must be read in the file's order, and which list counts is told by the number of vertices. On the one
-person looked at, millimetres were some 10 % too large: give errors relative to the distance between the eyes as well. There is nothing of
-FaceScape in this package: researchers ask for it, and it is for non-commercial use.
+Landmarks are vertices, so a mesh is read in the file's order; the number of vertices decides which list of landmarks applies. On the one
+person that was measured, millimetres were about 10 % too large, so report errors relative to the interocular distance too. This package
+contains no data of FaceScape: researchers request it from its authors, for non-commercial use.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -24,16 +23,19 @@ from models.contract.units import to_metres
 from models.scans.cloud import BadCloud
 from models.scans.files import read_scan
 from models.skeletons.face import FACE68
+from training.data.licences import Source
+from training.data.splits import SPLITS, Split
 from training.data.untrusted import load_numpy
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-EXPRESSIONS = (  # in the order of their numbers, from 1 on
+SOURCE = Source(
+    "facescape", "FaceScape licence: non-commercial research, no redistribution", "Yang et al., FaceScape, CVPR 2020"
+)
+EXPRESSIONS = (  # in the order of their numbers, which begin at 1
     *("neutral", "smile", "mouth_stretch", "anger", "jaw_left", "jaw_right", "jaw_forward", "mouth_left"),
     *("mouth_right", "dimpler", "chin_raiser", "lip_puckerer", "lip_funneler", "sadness", "lip_roll", "grin"),
     *("cheek_blowing", "eye_closed", "brow_raiser", "brow_lower"),
 )
-TOPOLOGIES = {26_317: "v10", 26_278: "v16"}  # by number of vertices: the meshes, and the bilinear model from 1.6 on
+TOPOLOGIES = {26_317: "v10", 26_278: "v16"}  # by number of vertices: of the meshes, and of the bilinear model since 1.6
 _LANDMARKS = {
     "v10": """23404 4607 4615 4655 20356 4643 5022 5013 1681 1692 11470 10441 1336 1343 1303 1295 2372 6143 6141 6126
         6113 6109 2844 2762 2765 2774 2789 6053 6041 1870 1855 4728 4870 1807 1551 1419 3434 3414 3447 3457 3309 3373
@@ -46,22 +48,22 @@ _LANDMARKS = {
 }
 INFO, PUBLISHABLE = ("info_list_v2.txt", "info_list_v1.txt"), "publishable_list_v1.txt"  # version 1 has no flags
 
-Indices = dict[int, Int[np.ndarray, "68"]]  # the landmarks, by number of vertices
+Indices = dict[int, Int[np.ndarray, "68"]]  # number of vertices -> vertices of the landmarks
 
 log = logging.getLogger(__name__)
 
 
 class MalformedRelease(ValueError):
-    """A file that is not as FaceScape publishes it; the message says what was wanted and what came."""
+    """A file that differs from the published format; the message says what was expected and what was found."""
 
 
 class UnknownChoice(ValueError):
-    """No such split or expression; the message lists those there are."""
+    """A split or expression that does not exist; the message lists those that do."""
 
 
 @dataclass(frozen=True)
 class MeshFile:
-    """Where a mesh is, which is all that is held of those not being looked at."""
+    """The path of a mesh that is not read yet."""
 
     subject: int
     expression: str
@@ -70,7 +72,7 @@ class MeshFile:
 
 @dataclass(frozen=True)
 class Mesh:
-    """One person with one expression; metres, float64."""
+    """One person with one expression, in metres, float64."""
 
     subject: int
     expression: str
@@ -87,7 +89,7 @@ def read_facescape(
     publishable: bool = False,
     skip_missing: bool = False,
 ) -> Iterator[Mesh]:
-    """The meshes of a split, or all of them, one after the other; as `find_meshes` and `read_mesh`, in 0.13 s each."""
+    """Yield the meshes of a split, or of all splits, as `find_meshes` and `read_mesh` do; a mesh takes 0.13 s."""
     indices = landmark_indices(root)
     for file in find_meshes(root, split, expressions=expressions, publishable=publishable, skip_missing=skip_missing):
         yield read_mesh(file, indices)
@@ -101,67 +103,68 @@ def find_meshes(
     publishable: bool = False,
     skip_missing: bool = False,
 ) -> list[MeshFile]:
-    """The meshes there are, by person and expression; none is opened.
+    """Return the files of the meshes, ordered by person and expression, without opening them.
 
-    People whose first flag is 0 (not complete, or not valid) are left out. `publishable` keeps those whose portraits may be shown. Some
-    meshes could not be made, say the authors: with `skip_missing` these are left out, with a line in the log. Raises FileNotFoundError,
-    MalformedRelease, UnknownChoice.
+    People whose first flag is 0 (incomplete or invalid) are left out. `publishable` keeps the people whose portraits may be shown. The
+    release lacks some meshes; `skip_missing` leaves them out with a warning in the log. Raises FileNotFoundError, MalformedRelease,
+    UnknownChoice.
     """
     if split is not None and split not in SPLITS:
-        raise UnknownChoice(f"people are split into {', '.join(SPLITS)}; there is no {split!r}")
+        raise UnknownChoice(f"FaceScape has no split {split!r}; it has {', '.join(SPLITS)}")
     if unknown := [name for name in expressions if name not in EXPRESSIONS]:
-        raise UnknownChoice(f"no expression {', '.join(unknown)}; there are {', '.join(EXPRESSIONS)}")
+        raise UnknownChoice(f"FaceScape has no expression {', '.join(unknown)}; it has {', '.join(EXPRESSIONS)}")
     folders = _folders(root)
-    wanted = set(folders) - invalid_subjects(root)
+    chosen = set(folders) - invalid_subjects(root)
     if publishable:
-        wanted &= publishable_subjects(root)
+        chosen &= publishable_subjects(root)
     files = [
         MeshFile(subject, name, folders[subject] / f"{EXPRESSIONS.index(name) + 1}_{name}.obj")
-        for subject in sorted(wanted)
+        for subject in sorted(chosen)
         if split is None or split_of(subject) == split
         for name in expressions
     ]
     missing = [file for file in files if not file.path.is_file()]
     if missing:
         names = ", ".join(str(file.path.relative_to(root)) for file in missing[:5])
-        said = f"{len(missing)} of {len(files)} meshes are not in {root}: {names}{', ...' if len(missing) > 5 else ''}"
+        names += ", ..." if len(missing) > 5 else ""
+        message = f"{root} lacks {len(missing)} of {len(files)} meshes: {names}"
         if not skip_missing:
-            raise FileNotFoundError(f"{said}. skip_missing leaves them out")
-        log.warning("%s", said)
-    gone = set(missing)
-    return [file for file in files if file not in gone]
+            raise FileNotFoundError(f"{message}. skip_missing leaves them out")
+        log.warning("%s", message)
+    absent = set(missing)
+    return [file for file in files if file not in absent]
 
 
 def _folders(root: Path) -> dict[int, Path]:
-    """models_reg of each person, right under the root or under the folders that the archives unpack to."""
-    found: dict[int, Path] = {}
+    """Return the folder models_reg of each person, which is in the root or in a folder that the archives unpack to."""
+    folders: dict[int, Path] = {}
     for pattern in ("[0-9]*/models_reg", "facescape_trainset_*/[0-9]*/models_reg"):
         for folder in sorted(root.glob(pattern)):
             if not folder.parent.name.isdecimal():
                 continue
             subject = int(folder.parent.name)
-            if subject in found:
-                raise MalformedRelease(f"person {subject} is there twice: {found[subject]} and {folder}")
-            found[subject] = folder
-    if not found:
+            if subject in folders:
+                raise MalformedRelease(f"expected one folder of person {subject}, got {folders[subject]} and {folder}")
+            folders[subject] = folder
+    if not folders:
         raise FileNotFoundError(f"no <id>/models_reg in {root}, nor in facescape_trainset_*/ under it")
-    return found
+    return folders
 
 
 def split_of(subject: int) -> Split:
-    """Which split a person is in, all expressions together: 8, 1 and 1 of ten by a hash of the id, whoever else is there.
+    """Return the split of a person with all expressions: 8, 1 and 1 of ten by a hash of the id, whichever people are present.
 
-    Of all 847 that is 682, 75 and 90.
+    All 847 people are 682, 75 and 90.
     """
     tenth = int.from_bytes(hashlib.sha256(f"facescape {subject}".encode()).digest()[:8], "big") * 10 >> 64
     return "train" if tenth < 8 else "validation" if tenth < 9 else "test"
 
 
 def invalid_subjects(root: Path) -> frozenset[int]:
-    """People whose first flag is 0. Without an info list nobody is, and the log says so. Raises MalformedRelease."""
+    """Return the people whose first flag is 0; without an info list, nobody, with a warning in the log. Raises MalformedRelease."""
     path = next((root / name for name in INFO if (root / name).is_file()), None)
     if path is None:
-        log.warning("no %s in %s: nobody is left out", " or ".join(INFO), root)
+        log.warning("no %s in %s: people with invalid scans are not left out", " or ".join(INFO), root)
         return frozenset()
     invalid = set()
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
@@ -170,7 +173,7 @@ def invalid_subjects(root: Path) -> frozenset[int]:
         flags = "".join(words[3:]).translate(str.maketrans("", "", "[]+,"))
         if len(words) < 3 or not words[0].isdecimal() or not (flags in ("", "-") or set(flags) <= set("01-")):
             raise MalformedRelease(
-                f"{path}, line {number}: wanted index, gender, age and 1 + 4 flags of 0 or 1; came {line!r}"
+                f"{path}, line {number}: expected index, gender, age and 1 + 4 flags of 0 or 1, got {line!r}"
             )
         if flags.startswith("0"):
             invalid.add(int(words[0]))
@@ -178,46 +181,49 @@ def invalid_subjects(root: Path) -> frozenset[int]:
 
 
 def publishable_subjects(root: Path) -> frozenset[int]:
-    """People whose portraits may be shown; of nobody else, says the licence. Raises FileNotFoundError, MalformedRelease."""
+    """Return the people whose portraits the licence allows to show. Raises FileNotFoundError, MalformedRelease."""
     path = root / PUBLISHABLE
     words = path.read_text(encoding="utf-8-sig").replace(",", " ").split()
     if strange := [word for word in words if not word.isdecimal()]:
-        raise MalformedRelease(f"{path} wants ids with commas between them; it has {strange[0]!r}")
+        raise MalformedRelease(f"{path}: expected ids separated by commas, got {strange[0]!r}")
     return frozenset(int(word) for word in words)
 
 
 def landmark_indices(root: Path) -> Indices:
-    """Which vertices the landmarks are: as the toolkit's file says if it is there, else as it said in 2021. Raises MalformedRelease."""
+    """Return the vertices of the landmarks: those in the toolkit's file if there is one, else those of its 2021 version.
+
+    Raises MalformedRelease.
+    """
     path = next((f for at in ("", "toolkit/predef") if (f := root / at / "landmark_indices.npz").is_file()), None)
     if path is None:
         return {count: np.array(_LANDMARKS[name].split(), dtype=np.int64) for count, name in TOPOLOGIES.items()}
-    held = load_numpy(path)
-    found = {}
+    content = load_numpy(path)
+    indices = {}
     for count, name in TOPOLOGIES.items():
-        index = held[name] if name in held else np.empty(0)  # type: ignore[index]
+        index = content[name] if name in content else np.empty(0)  # type: ignore[index]
         if (
             index.shape != (len(FACE68.joints),)
             or index.dtype.kind not in "iu"
             or not ((index >= 0) & (index < count)).all()
         ):
             raise MalformedRelease(
-                f"{path} wants {name}: {len(FACE68.joints)} vertices out of {count}; came {index.dtype} {index.shape}"
+                f"{path}: expected {name} with {len(FACE68.joints)} vertices below {count}, got {index.dtype} {index.shape}"
             )
-        found[count] = index.astype(np.int64)
-    return found
+        indices[count] = index.astype(np.int64)
+    return indices
 
 
 def read_mesh(file: MeshFile, indices: Indices) -> Mesh:
-    """A mesh with its landmarks; millimetres become metres here. Raises FileNotFoundError, MalformedRelease."""
+    """Read a mesh with its landmarks, turning millimetres into metres. Raises FileNotFoundError, MalformedRelease."""
     try:
         scan = read_scan(file.path.read_bytes(), ".obj")
     except BadCloud as error:
         raise MalformedRelease(f"{file.path}: {error}") from error
-    assert scan.triangles is not None  # an .obj without is refused
+    assert scan.triangles is not None  # the reader refuses an .obj without triangles
     if len(scan.points) not in indices:
         known = " or ".join(f"{count} ({TOPOLOGIES[count]})" for count in indices)
         raise MalformedRelease(
-            f"{file.path}: landmarks are known for meshes of {known} vertices; it has {len(scan.points)}"
+            f"{file.path}: expected a mesh of {known} vertices, whose landmarks are known, got {len(scan.points)}"
         )
     points = scan.points * to_metres("mm")
     return Mesh(file.subject, file.expression, points, scan.triangles, points[indices[len(points)]])

@@ -1,4 +1,4 @@
-"""How wrong face landmarks are: distances, success rates, left and right in each other's place, overlap of heatmaps."""
+"""Errors of face landmarks: distances, success rates, exchanged left and right, overlap of heatmaps."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,7 @@ from jaxtyping import Float
 
 from models.skeletons.face import FACE68, INTEROCULAR
 
-INNER_FACE = range(
-    FACE68.joints.index("nasion"), len(FACE68.joints)
-)  # nose, eyes, mouth: without the contour and the brows
+INNER_FACE = range(FACE68.joints.index("nasion"), len(FACE68.joints))  # nose, eyes, mouth; no contour, no brows
 SUCCESS_MM = (2, 3, 5)
 THRESHOLDS = tuple(round(0.1 + 0.05 * i, 2) for i in range(18))  # 0.10 .. 0.95, as the reference sweeps them
 
@@ -20,54 +18,58 @@ Distances = Float[np.ndarray, "faces landmarks"]
 
 @dataclass(frozen=True)
 class LandmarkScores:
-    """Means over faces and landmarks; `interocular` is in units of the distance between the outer eye corners, rates are fractions."""
+    """Means over faces and landmarks; `interocular` is in units of the distance between the outer eye corners, rates are fractions.
+
+    `success` has the share of landmarks within 2, 3 and 5 mm.
+    """
 
     mean_mm: float
     median_mm: float
     inner_mm: float  # landmarks 27-67: nose, eyes, mouth
     interocular: float
     inner_interocular: float
-    success: dict[str, float]  # landmarks within 2, 3, 5 mm
+    success: dict[str, float]
     swapped: float
     by_landmark_mm: dict[str, float]
     faces: int
 
 
 def scores(landmarks: Landmarks, true: Landmarks) -> LandmarkScores:
-    """All of it at once, of positions in metres. A true landmark that is NaN is not known and does not count."""
-    apart = distances_mm(landmarks, true)
-    known = np.isfinite(apart)
-    relative = apart / interocular_mm(true)[:, None]
+    """Return all scores of positions in metres. A true landmark that is NaN is unknown and does not count."""
+    distances = distances_mm(landmarks, true)
+    known = np.isfinite(distances)
+    relative = distances / interocular_mm(true)[:, None]
     inner = list(INNER_FACE)
     return LandmarkScores(
-        mean_mm=float(apart[known].mean()),
-        median_mm=float(np.median(apart[known])),
-        inner_mm=float(np.nanmean(apart[:, inner])),
+        mean_mm=float(distances[known].mean()),
+        median_mm=float(np.median(distances[known])),
+        inner_mm=float(np.nanmean(distances[:, inner])),
         interocular=float(np.nanmean(relative)),
         inner_interocular=float(np.nanmean(relative[:, inner])),
-        success={f"{limit} mm": float((apart[known] <= limit).mean()) for limit in SUCCESS_MM},
+        success={f"{limit} mm": float((distances[known] <= limit).mean()) for limit in SUCCESS_MM},
         swapped=swap_rate(landmarks, true),
         by_landmark_mm={
             name: float(mm[here].mean())
-            for name, mm, here in zip(FACE68.joints, apart.T, known.T, strict=True)
+            for name, mm, here in zip(FACE68.joints, distances.T, known.T, strict=True)
             if here.any()
         },
-        faces=len(apart),
+        faces=len(distances),
     )
 
 
 def distances_mm(landmarks: Landmarks, true: Landmarks) -> Distances:
+    """Return the distance of each landmark from its true position in mm."""
     return 1000 * np.linalg.norm(landmarks - true, axis=-1)
 
 
 def interocular_mm(true: Landmarks) -> Float[np.ndarray, " faces"]:
-    """Between the outer corners of the eyes."""
+    """Return the distance between the outer corners of the eyes in mm."""
     right, left = INTEROCULAR
     return 1000 * np.linalg.norm(true[:, right] - true[:, left], axis=-1)
 
 
 def swap_rate(landmarks: Landmarks, true: Landmarks) -> float:
-    """The fraction, of landmarks that have one opposite, that lie nearer to the true place of that one than to their own."""
+    """Return the share of paired landmarks that are nearer to their partner's true position than to their own."""
     mirror = np.array(FACE68.mirror)
     sided = mirror != np.arange(len(mirror))
     own, opposite = distances_mm(landmarks, true)[:, sided], distances_mm(landmarks, true[:, mirror])[:, sided]
@@ -77,13 +79,13 @@ def swap_rate(landmarks: Landmarks, true: Landmarks) -> float:
 def overlap(
     heatmaps: Heatmaps, true: Heatmaps, thresholds: tuple[float, ...] = THRESHOLDS
 ) -> Float[np.ndarray, "thresholds landmarks"]:
-    """IoU of the points where the heatmap is at least t and where the true one is, for each landmark: the mean over faces.
+    """Return for each threshold t and landmark the IoU of the points with heatmap >= t and true heatmap >= t, averaged over faces.
 
-    Where neither has such a point the overlap counts as 0, as in the reference.
+    If neither has such a point, the overlap counts as 0, as in the reference.
     """
-    found = []
+    overlaps = []
     for t in thresholds:
         ours, theirs = heatmaps >= t, true >= t
-        either = (ours | theirs).sum(axis=2)
-        found.append(np.where(either, (ours & theirs).sum(axis=2) / np.maximum(either, 1), 0.0).mean(axis=0))
-    return np.array(found)
+        union = (ours | theirs).sum(axis=2)
+        overlaps.append(np.where(union, (ours & theirs).sum(axis=2) / np.maximum(union, 1), 0.0).mean(axis=0))
+    return np.array(overlaps)

@@ -1,8 +1,8 @@
-"""Scans of a face model, as scanners might have taken them: crops, one-sided views, holes, noise, hair, shoulders, strays.
+"""A simulated scanner for a face model: crops, one-sided views, holes, noise, hair, shoulders and stray points.
 
-A network that has seen faces only whole and clean finds them only so. What is drawn here at random is what differs from scan to scan, so
-that what is left in common is the face ("domain randomisation", Tobin et al. 2017, arXiv:1703.06907). Lengths are metres; the face looks
-along +z and is upright along +y.
+A network trained on whole and clean faces only fails on other scans. The scanner therefore draws at random whatever differs between real
+scans, so that the face is all that scans have in common ("domain randomisation", Tobin et al. 2017, arXiv:1703.06907). Lengths are in
+metres; the face looks along +z and is upright along +y.
 """
 
 from dataclasses import dataclass
@@ -21,27 +21,27 @@ NOSE, CHIN, BROW = (FACE68.joints.index(name) for name in ("nose_tip", "chin", "
 
 @dataclass(frozen=True)
 class Scanner:
-    """How often something happens to a scan, as probabilities, and how much at most, in metres.
+    """The probabilities of each defect, and the largest sizes of the defects in metres; all zero is a clean scan of the front.
 
-    `regions` are the shares of whole heads, fronts (what is ahead of the ears), narrow faces, and balls about the nose, as the second look
-    of `levels.search` takes them. All at zero is a clean scan of the front.
+    `regions` are the shares of whole heads, fronts (up to the ears), narrow faces, and balls around the nose, which the second pass of
+    `levels.search` crops scans to.
     """
 
     points: tuple[int, int] = (8192, 8192)  # fewest and most, before anything is cut off
     regions: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 0.0)
-    cut: float = 0.0  # by planes, at random heights: the front elsewhere than at the ears, neck, forehead, a cheek
+    cut: float = 0.0  # by planes at random heights: behind the face, across neck and forehead, through a cheek
     view: float = 0.0  # seen from one or two sides only, in the grid of a depth camera
     density: float = 0.0  # denser at one end than at the other
     holes: float = 0.0
-    mouth: float = 0.0  # the inside of an open mouth is seen
+    mouth: float = 0.0  # the inside of an open mouth is visible
     hair: float = 0.0
     shoulders: float = 0.0
     strays: float = 0.0
     size: float = 0.0  # standard deviation of the logarithm of the size
     warp: float = 0.0  # slow bends of the surface, with the landmarks on it
     bumps: float = 0.0  # local swellings and dents, with the landmarks on them
-    ripple: float = 0.0  # of the surface alone, as a scanner's calibration leaves it
-    noise: float = 0.0  # standard deviation, point by point
+    ripple: float = 0.0  # of the surface alone, like errors of a scanner's calibration
+    noise: float = 0.0  # standard deviation for each point
 
 
 CLEAN = Scanner(noise=0.0003)
@@ -67,7 +67,7 @@ VARIED = Scanner(
 def scan(
     model: FaceModel, vertices: Float[np.ndarray, "vertices 3"], how: Scanner, rng: np.random.Generator
 ) -> tuple[Points, Float[np.ndarray, "68 3"]]:
-    """A scan of a face, float64, in no order, and the true landmarks on it."""
+    """Return a scan of a face, unordered, and the true landmarks on it, in metres, float64."""
     region = rng.choice(4, p=how.regions)
     mask = model.masks[("scan", "front", "narrow", "scan")[region]]
     if rng.random() < how.mouth:
@@ -107,7 +107,10 @@ def scan(
 def _kept_by_planes(
     at: Points, landmarks: Float[np.ndarray, "68 3"], rng: np.random.Generator
 ) -> Bool[np.ndarray, " points"]:
-    """What is ahead of a plane behind the face and between two across neck and forehead, all somewhat tilted; seldom a cheek is lost."""
+    """Return which points are ahead of a plane behind the face and between planes across neck and forehead, all randomly tilted.
+
+    In few scans a plane cuts off a cheek.
+    """
     kept = np.ones(len(at), dtype=bool)
     for normal, through, often in (
         ([0, 0, 1], landmarks[NOSE] - [0, 0, rng.uniform(0.07, 0.18)], 0.7),
@@ -127,7 +130,7 @@ def _kept_by_planes(
 def _bent(
     points: Points, landmarks: Float[np.ndarray, "68 3"], how: Scanner, rng: np.random.Generator
 ) -> tuple[Points, Float[np.ndarray, "68 3"]]:
-    """Points and landmarks moved by one smooth field: slow waves, and swellings about places of the face."""
+    """Return points and landmarks moved by one smooth field: long waves, and swellings around points of the face."""
     both = np.concatenate([points, landmarks])
     moved = both.copy()
     if how.warp:
@@ -143,13 +146,14 @@ def _bent(
 
 
 def _rippled(points: Points, how: Scanner, rng: np.random.Generator) -> Points:
+    """Return the points with short waves and noise on them."""
     if how.ripple:
         points = points + _waves(points, how.ripple * rng.random(), (0.01, 0.05), 3, rng)
     return points + how.noise * (rng.random() if how.ripple else 1.0) * rng.standard_normal(points.shape)
 
 
 def _waves(at: Points, height: float, lengths: tuple[float, float], count: int, rng: np.random.Generator) -> Points:
-    """A sum of `count` plane waves, each of about `height`, of wavelengths in that range."""
+    """Return a sum of `count` plane waves with amplitudes of about `height` and wavelengths in the range `lengths`."""
     wave = rng.standard_normal((count, 3))
     wave *= (2 * np.pi / rng.uniform(*lengths, count) / np.linalg.norm(wave, axis=1))[:, None]
     heights = height * rng.standard_normal((count, 3)) / np.sqrt(count)
@@ -157,7 +161,7 @@ def _waves(at: Points, height: float, lengths: tuple[float, float], count: int, 
 
 
 def _seen(points: Points, nose: Float[np.ndarray, "3"], rng: np.random.Generator) -> Int[np.ndarray, " kept"]:
-    """The points that one or two depth cameras in front see: in each cell of a grid across the line of sight the nearest."""
+    """Return the indices of the points that one or two depth cameras in front see: the nearest in each cell of an image grid."""
     kept = []
     cell = rng.uniform(0.0013, 0.003)
     first = rng.uniform(-70, 70)
@@ -177,11 +181,13 @@ def _seen(points: Points, nose: Float[np.ndarray, "3"], rng: np.random.Generator
 
 
 def _cells(flat: Points, size: float) -> Int[np.ndarray, " points"]:
+    """Return the number of the cell of each point in a grid over x and y."""
     steps = np.floor((flat[:, :2] - flat[:, :2].min(axis=0)) / size).astype(np.int64)
     return steps[:, 0] * (steps[:, 1].max() + 1) + steps[:, 1]
 
 
 def _thinned(points: Points, rng: np.random.Generator) -> Bool[np.ndarray, " points"]:
+    """Return which points remain when the density falls along a random direction."""
     along = rng.standard_normal(3)
     place = points @ (along / np.linalg.norm(along))
     share = np.exp(-rng.uniform(0.5, 2.5) * (place - place.min()) / np.ptp(place))
@@ -191,7 +197,7 @@ def _thinned(points: Points, rng: np.random.Generator) -> Bool[np.ndarray, " poi
 def _outside_holes(
     points: Points, landmarks: Float[np.ndarray, "68 3"], rng: np.random.Generator
 ) -> Bool[np.ndarray, " points"]:
-    """Balls cut out, half of them where scanners like to fail: eyes, nostrils, mouth, ears, brows."""
+    """Return which points are outside random balls, half of them around landmarks, where real scanners often fail."""
     kept = np.ones(len(points), dtype=bool)
     for _ in range(rng.integers(1, 6)):
         middle = landmarks[rng.integers(68)] if rng.random() < 0.5 else points[rng.integers(len(points))]
@@ -202,13 +208,13 @@ def _outside_holes(
 def _bald(
     points: Points, landmarks: Float[np.ndarray, "68 3"], rng: np.random.Generator
 ) -> Bool[np.ndarray, " points"]:
-    """What hair leaves to be seen of the forehead and of the sides."""
+    """Return which points hair leaves visible: those below the hairline, and a tenth of the others."""
     line = landmarks[BROW, 1] + rng.uniform(0.01, 0.08) - rng.uniform(0, 4) * np.square(points[:, 0])
     return (points[:, 1] < line) | (rng.random(len(points)) < 0.1)
 
 
 def _hair(landmarks: Float[np.ndarray, "68 3"], count: int, rng: np.random.Generator) -> Points:
-    """A rough cap about the skull, and in a third of cases long hair beside the face."""
+    """Return the points of hair: a rough cap around the skull, and in a third of scans long hair beside the face."""
     many = int(count * rng.uniform(0.1, 0.6))
     on = rng.standard_normal((many, 3))
     on /= np.linalg.norm(on, axis=1, keepdims=True)
@@ -233,7 +239,7 @@ def _hair(landmarks: Float[np.ndarray, "68 3"], count: int, rng: np.random.Gener
 
 
 def _shoulders(landmarks: Float[np.ndarray, "68 3"], count: int, rng: np.random.Generator) -> Points:
-    """The front of an upper body: a bent sheet below the chin."""
+    """Return the points of an upper body: a bent sheet below the chin."""
     many = int(count * rng.uniform(0.1, 1.0))
     x = rng.uniform(-1, 1, many) * rng.uniform(0.1, 0.25)
     down = rng.uniform(0, rng.uniform(0.05, 0.25), many)

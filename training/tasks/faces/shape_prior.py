@@ -1,4 +1,4 @@
-"""Fits the shape prior of a landmark network to what it finds on training scans, so that its landmarks correct each other."""
+"""The fit of a landmark network's shape prior, by which its landmarks correct each other."""
 
 import numpy as np
 import torch
@@ -10,30 +10,30 @@ from models.landmarks.shape import ShapePrior
 from training.tasks.faces.data import Scan, batch_of
 
 SCANS = 4000
-RIDGE_M2 = 1e-4  # the best on validation of 1e-5 to 3e-3
+RIDGE_M2 = 1e-4  # the best on validation scans of 1e-5 to 3e-3
 ROUNDS = 6
-SURE_M = 0.0015  # a scan that is less off than this weighs no more for it
+SURE_M = 0.0015  # scans with a smaller mean error than this have equal weights
 
 
 def fit_shape(network: nn.Module, scans: list[Scan] | tuple[Scan, ...], batch: int = 8) -> None:
-    """Sets the network's ShapePrior from what it finds, without one, on these scans. Nothing else is changed."""
+    """Set the network's ShapePrior from the landmarks that it finds on these scans without one; change nothing else."""
     task: FaceLandmarks = network.task  # pyright: ignore[reportAssignmentType]
     shape: ShapePrior = network.shape  # pyright: ignore[reportAssignmentType]
     about = scans[0].landmarks - scans[0].landmarks.mean(axis=0)
     widest = np.linalg.svd(about, full_matrices=False)[2][
         :2
-    ]  # two directions in which a face is wide make the best frame
+    ]  # the widest directions of a face give the most stable frame
     shape.reference.copy_(torch.from_numpy(about @ widest.T))
     shape.weight.zero_()
     shape.bias.zero_()
     found, true = [], []
     with torch.no_grad():
         for begin in range(0, len(scans), batch):
-            inputs, wanted = batch_of(scans[begin : begin + batch], task)
+            inputs, target = batch_of(scans[begin : begin + batch], task)
             _, landmarks, _ = network(*(torch.from_numpy(x) for x in inputs.values()))
             own, frame, centre = shape.own(landmarks.double())
             found.append(own.numpy())
-            true.append(((torch.from_numpy(wanted) - centre) @ frame).numpy())
+            true.append(((torch.from_numpy(target) - centre) @ frame).numpy())
     weight, bias = correction(np.concatenate(found), np.concatenate(true))
     shape.weight.copy_(torch.from_numpy(weight))
     shape.bias.copy_(torch.from_numpy(bias))
@@ -42,9 +42,10 @@ def fit_shape(network: nn.Module, scans: list[Scan] | tuple[Scan, ...], batch: i
 def correction(
     found: Float[np.ndarray, "scans landmarks 3"], true: Float[np.ndarray, "scans landmarks 3"]
 ) -> tuple[Float[np.ndarray, "numbers numbers"], Float[np.ndarray, " numbers"]]:
-    """W and b of the least sum of distances |x + W x + b - true|, in metres, with a ridge on W.
+    """Return W and b that minimise the sum of distances |x + W x + b - true| in metres, with a ridge on W.
 
-    Iteratively reweighted least squares: the mean distance is what is measured, and a scan that was not understood would outweigh many.
+    The method is iteratively reweighted least squares. It minimises the mean distance, which is what reports measure; with squares, one
+    scan on which the network fails would outweigh many.
     """
     x, y = found.reshape(len(found), -1), true.reshape(len(true), -1)
     weights = np.ones(len(x))

@@ -1,13 +1,16 @@
 """Assembly101 (Sener et al., CVPR 2022) as published: hand poses at 60 fps, fine-grained annotations at 30 fps.
 
-Poses come in two layouts, one JSON a recording, millimetres in a world frame, hand "0" left and "1" right:
+Poses come in two layouts, with one JSON file per recording, in millimetres in a world frame; hand "0" is the left one, "1" the right one:
+
     poses@60fps/<recording>.json    [{"landmarks": {"0": [[x, y, z] x 21], "1": ...}, "tracking_confidence": ...}, ...]
-    landmarks3D/<recording>.json    {"<frame id>": {"0": [[x, y, z] x 21], "1": ...}, ...}, some ids missing
-An absent frame or hand is invalid. A file of some 100 MB is decoded once, into two arrays in a cache folder that are
-then read as needed.
- Annotations are train.csv, validation.csv and test.csv, one row for each of 12 views of a segment, of which one is
-kept. A segment of 30 fps frames s to e, both included, is the pose frames 2 s to 2 e + 1. MS-G3D's CSVs of the same
-names are in pose frames already; they are told by having no is_RGB column and no view in `video`.
+    landmarks3D/<recording>.json    {"<frame id>": {"0": [[x, y, z] x 21], "1": ...}, ...}, with gaps between the ids
+
+An absent frame or hand is invalid. A file has about 100 MB. It is decoded once, into two arrays in a cache folder, which are mapped when
+they are read.
+
+Annotations are train.csv, validation.csv and test.csv. They have one row for each of the 12 views of a segment, of which one is kept. A
+segment of 30 fps frames s to e, both included, is the pose frames 2 s to 2 e + 1. The CSVs of MS-G3D have the same names but count pose
+frames; they are recognised by having neither an is_RGB column nor a view in `video`.
 """
 
 import csv
@@ -27,29 +30,30 @@ from models.contract.units import to_metres
 from models.motion.hands import HandClip
 from models.skeletons.hand import ASSEMBLY101
 from models.skeletons.skeleton import LEFT_RIGHT
-from training.data.recordings import Recording
+from training.data.splits import SPLITS
+from training.tasks.hands.recordings import HandSource, Recording
 
-SOURCE = "assembly101"
+NAME = "assembly101"
 POSE_FPS = 60
 ANNOTATION_FPS = 30
-SPLITS = ("train", "validation", "test")
 POSE_FOLDERS = ("landmarks3D", "poses@60fps", "poses_60fps")  # the newer, cleaned release first
+ANNOTATION_FOLDER = "fine-grained-annotations"
 COLUMNS = ("video", "start_frame", "end_frame", "action_cls", "verb_cls", "toy_name")
 
 log = logging.getLogger(__name__)
 
 
 class MalformedRelease(ValueError):
-    """A file that is not as Assembly101 publishes it; the message says what was wanted and what came."""
+    """A file that differs from the published format; the message says what was expected and what was found."""
 
 
 class UnknownChoice(ValueError):
-    """No such split or action; the message lists those there are, or the nearest."""
+    """A split or action that does not exist; the message lists those that do, or the nearest."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One fine-grained action: pose frames `start` to `stop` - 1 at 60 fps."""
+    """One fine-grained action, in the pose frames `start` to `stop` - 1 at 60 fps."""
 
     recording: str
     start: int
@@ -70,13 +74,12 @@ def read_assembly101(
     context_s: float = 0.0,
     csv_fps: int | None = None,
 ) -> Iterator[Recording]:
-    """Action segments of a split, each with `context_s` seconds before it, or `whole` recordings.
+    """Yield the action segments of a split, each with `context_s` seconds before it, or `whole` recordings.
 
-    Segments are labelled by action, recordings by toy. `poses` holds the JSON files, or one of the folders landmarks3D,
-    poses@60fps, poses_60fps that do; `annotations` holds <split>.csv or <split>.csv.gz. `actions` keeps what contains
-    one of these words or phrases ("rotate", "pick up"); whole recordings are kept if a segment of theirs does. One
-    recording is open at a time, its arrays mapped from `cache`. Recordings without poses (25 of the 362) are left out,
-    with a line in the log.
+    Segments are labelled by action, recordings by toy. `poses` is the folder of the JSON files, or has one of POSE_FOLDERS in it.
+    `annotations` has <split>.csv or <split>.csv.gz. `actions` keeps the segments whose action contains one of these words or phrases
+    ("rotate", "pick up"), and the whole recordings with such a segment. One recording is open at a time, its arrays mapped from `cache`.
+    Recordings without poses (25 of the 362) are left out with a warning in the log.
 
     Raises FileNotFoundError, MalformedRelease, UnknownChoice.
     """
@@ -88,7 +91,7 @@ def read_assembly101(
     if missing := [name for name, file in files.items() if not file.is_file()]:
         if len(missing) == len(files):
             raise FileNotFoundError(
-                f"{folder} has none of {split}'s {len(files)} recordings, such as {missing[0]}.json"
+                f"{folder} has none of the {len(files)} recordings of {split}, such as {missing[0]}.json"
             )
         log.warning("%s: %d of %d recordings have no poses in %s", split, len(missing), len(files), folder)
     for name, segments in by_recording.items():
@@ -96,16 +99,16 @@ def read_assembly101(
             continue
         clip = read_poses(files[name], cache)
         if whole:
-            yield Recording(SOURCE, name, segments[0].toy, clip)
+            yield Recording(NAME, name, segments[0].toy, clip)
             continue
         for segment in segments:
             start = max(0, segment.start - round(context_s * POSE_FPS))
             if start < min(segment.stop, len(clip)):
-                yield Recording(SOURCE, name, segment.action, clip.between(start, segment.stop))
+                yield Recording(NAME, name, segment.action, clip.between(start, segment.stop))
 
 
 def pose_folder(poses: Path) -> Path:
-    """Where the pose files are: `poses` itself, or the first of POSE_FOLDERS in it. Raises FileNotFoundError."""
+    """Return the folder of the pose files: `poses` itself, or the first of POSE_FOLDERS in it. Raises FileNotFoundError."""
     for folder in (poses, *(poses / name for name in POSE_FOLDERS)):
         if any(folder.glob("*.json")):
             return folder
@@ -113,9 +116,9 @@ def pose_folder(poses: Path) -> Path:
 
 
 def annotation_file(annotations: Path, split: str) -> Path:
-    """The CSV of a split. Raises UnknownChoice, FileNotFoundError."""
+    """Return the CSV of a split. Raises UnknownChoice, FileNotFoundError."""
     if split not in SPLITS:
-        raise UnknownChoice(f"Assembly101 is split into {', '.join(SPLITS)}; there is no {split!r}")
+        raise UnknownChoice(f"Assembly101 has no split {split!r}; it has {', '.join(SPLITS)}")
     for file in (annotations / f"{split}.csv", annotations / f"{split}.csv.gz"):
         if file.is_file():
             return file
@@ -123,16 +126,16 @@ def annotation_file(annotations: Path, split: str) -> Path:
 
 
 def read_segments(file: Path, csv_fps: int | None = None) -> list[Segment]:
-    """The segments of a CSV, once each, in pose frames.
+    """Return the segments of a CSV, once each, in pose frames.
 
-    `csv_fps` says whether its frames are 30 or 60 a second; by default the format tells. Raises MalformedRelease.
+    `csv_fps` is the rate that the CSV counts frames at, 30 or 60; by default it follows from the format. Raises MalformedRelease.
     """
     opener = gzip.open if file.suffix == ".gz" else open
     with opener(file, "rt", newline="", encoding="utf-8") as text:
         rows = csv.DictReader(text)
         header = tuple(rows.fieldnames or ())
         if missing := [column for column in COLUMNS if column not in header]:
-            raise MalformedRelease(f"{file} wants columns {', '.join(COLUMNS)}; it has no {', '.join(missing)}")
+            raise MalformedRelease(f"{file}: expected the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
         segments: dict[Segment, None] = {}
         for row in rows:
             recording, _, view = row["video"].partition("/")
@@ -140,11 +143,11 @@ def read_segments(file: Path, csv_fps: int | None = None) -> list[Segment]:
             try:
                 start, end = int(row["start_frame"]), int(row["end_frame"])
             except (TypeError, ValueError) as error:
-                raise MalformedRelease(f"{file}, line {rows.line_num}: frames are integers: {error}") from error
+                raise MalformedRelease(f"{file}, line {rows.line_num}: expected integer frames: {error}") from error
             if fps not in (ANNOTATION_FPS, POSE_FPS) or not 0 <= start <= end:
                 raise MalformedRelease(
-                    f"{file}, line {rows.line_num}: wanted frames 0 <= start <= end at 30 or 60 fps; "
-                    f"came {start} to {end} at {fps}"
+                    f"{file}, line {rows.line_num}: expected frames 0 <= start <= end at 30 or 60 fps, "
+                    f"got {start} to {end} at {fps}"
                 )
             scale = POSE_FPS // fps
             labels = row["action_cls"], row["verb_cls"], row["toy_name"]
@@ -153,9 +156,9 @@ def read_segments(file: Path, csv_fps: int | None = None) -> list[Segment]:
 
 
 def filter_actions(segments: Iterable[Segment], actions: Sequence[str]) -> list[Segment]:
-    """The segments whose action has one of `actions` in it, word for word; "screw" is not in "unscrew".
+    """Return the segments whose action contains one of `actions` as whole words ("unscrew" does not contain "screw").
 
-    With no `actions`, all of them. Raises UnknownChoice for one that no segment has.
+    Without `actions`, return all segments. Raises UnknownChoice for an action that no segment contains.
     """
     segments = list(segments)
     if not actions:
@@ -164,7 +167,7 @@ def filter_actions(segments: Iterable[Segment], actions: Sequence[str]) -> list[
     for action in actions:
         if not any(_has(name, action) for name in names):
             near = get_close_matches(action, names | {segment.verb for segment in segments}, n=5, cutoff=0.5)
-            raise UnknownChoice(f"no segment is called {action!r}; the nearest are {', '.join(near) or 'none'}")
+            raise UnknownChoice(f"no segment has the action {action!r}; the nearest: {', '.join(near) or 'none'}")
     return [segment for segment in segments if any(_has(segment.action, action) for action in actions)]
 
 
@@ -173,9 +176,9 @@ def _has(name: str, words: str) -> bool:
 
 
 def read_poses(file: Path, cache: Path) -> HandClip:
-    """A recording's hands, float32 metres, mapped from `cache`.
+    """Return a recording's hands in metres, float32, mapped from `cache`.
 
-    They are put there first unless the file's name, size and time of change say that they are there already. Raises
+    The file is decoded into the cache first, unless a file of the same name, size and modification time has been. Raises
     FileNotFoundError, MalformedRelease.
     """
     stat = file.stat()
@@ -190,7 +193,7 @@ def read_poses(file: Path, cache: Path) -> HandClip:
 
 
 def _save(array: np.ndarray, file: Path) -> None:
-    """All of the array or nothing, whatever happens meanwhile."""
+    """Write the array whole or not at all, even if the process is killed."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as partial:
         np.save(partial, array)
@@ -210,14 +213,16 @@ class _Frame(msgspec.Struct):
 
 
 def _decode(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Joints (frames, 2, 21, 3) in metres, NaN where absent, and valid (frames, 2)."""
+    """Return joints (frames, 2, 21, 3) in metres, NaN where a hand is absent, and valid (frames, 2)."""
     frames = _frames(file)
     length = max(frames, default=-1) + 1
     if length == 0 or min(frames) < 0:
         first = min(frames, default=None)
-        raise MalformedRelease(f"{file} wants frames numbered from 0; it has {len(frames)}, from {first}")
-    if length > 100 * len(frames):  # a mistyped id must not ask for an array of any size
-        raise MalformedRelease(f"{file} numbers {len(frames)} frames up to {length - 1}; hardly any are there")
+        raise MalformedRelease(f"{file}: expected frames numbered from 0, got {len(frames)} frames from {first}")
+    if length > 100 * len(frames):  # a mistyped id must not allocate an array of arbitrary size
+        raise MalformedRelease(
+            f"{file}: expected at least one in 100 frame ids, got {len(frames)} frames with ids up to {length - 1}"
+        )
     joints = np.full((length, 2, len(ASSEMBLY101.joints), 3), np.nan, dtype=np.float32)
     for frame, hands in frames.items():
         for hand, points in enumerate((hands.left, hands.right)):
@@ -225,8 +230,8 @@ def _decode(file: Path) -> tuple[np.ndarray, np.ndarray]:
                 continue
             if len(points) != len(ASSEMBLY101.joints):
                 raise MalformedRelease(
-                    f"{file}, frame {frame}: a hand has {len(ASSEMBLY101.joints)} joints; "
-                    f"the {LEFT_RIGHT[hand]} one has {len(points)}"
+                    f"{file}, frame {frame}: expected {len(ASSEMBLY101.joints)} joints of the {LEFT_RIGHT[hand]} hand, "
+                    f"got {len(points)}"
                 )
             joints[frame, hand] = points
     joints *= np.float32(to_metres("mm"))
@@ -234,7 +239,7 @@ def _decode(file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _frames(file: Path) -> dict[int, _Hands]:
-    """Hands by frame id from either layout."""
+    """Return hands by frame id, from either layout."""
     text = file.read_bytes()
     try:
         if text.lstrip()[:1] == b"[":
@@ -243,5 +248,23 @@ def _frames(file: Path) -> dict[int, _Hands]:
         return {i: hands or _Hands() for i, hands in msgspec.json.decode(text, type=dict[int, _Hands | None]).items()}
     except msgspec.DecodeError as error:
         raise MalformedRelease(
-            f"{file} is neither a list of landmarks nor hands by frame id, 21 points of 3 numbers a hand: {error}"
+            f"{file}: expected a list of landmarks or hands by frame id, with 21 points of 3 numbers per hand: {error}"
         ) from error
+
+
+def cache_folder() -> Path:
+    """Return the folder of decoded recordings: chiron/assembly101 in the user's cache folder, outside the data folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chiron" / NAME
+
+
+def _read(folder: Path, split: str | None) -> list[Recording]:
+    """Read the action segments of a split, or of all of them, from assembly101/ in the subfolder `hands`."""
+    root = folder / NAME
+    return [
+        recording
+        for name in (SPLITS if split is None else (split,))
+        for recording in read_assembly101(root, root / ANNOTATION_FOLDER, name, cache=cache_folder())
+    ]
+
+
+SOURCE = HandSource(NAME, "CC BY-NC 4.0", "Sener et al., Assembly101, CVPR 2022", _read)

@@ -1,6 +1,6 @@
 """The benchmark of hand forecasters: every run trained and measured with every seed, beside the forecasts without weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def _suite_table(suite: Suite, data_folder: Path, out: Path, watch: Watch) -> st
     return _table(suite, floor, reports)
 
 
-def _table(suite: Suite, floor: Report, reports: dict[str, Sequence[Report]]) -> str:
+def _table(suite: Suite, floor: Report, reports: Mapping[str, Sequence[Report]]) -> str:
     """Return one line for each source and number of hands.
 
     A line has the baselines, then the mean and spread over seeds of each run. The gain is that of the last run over the best forecast

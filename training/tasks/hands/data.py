@@ -1,6 +1,6 @@
-"""Batches of hand windows from one or several sources, for training and for measuring.
+"""Hand windows in batches, from one or several sources, for training and for measuring.
 
-The training batch of step s is a function of the seed and s alone, so a run that is killed and resumed sees the batches it would have seen.
+The training batch of step s depends on the seed and s alone, so a run that is killed and resumed sees the same batches as one that is not.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from models.contract.symmetry import random_rotation
 from models.skeletons.hand import HAND_PAIR
 from training.engine.batches import Batch
-from training.tasks.hands.npz import read_hands
+from training.tasks.hands.sources import hand_source
 from training.tasks.hands.windows import Window, WindowSet, cut
 
 Clips = Float[np.ndarray, "batch frames nodes 3"]
@@ -23,11 +23,11 @@ Clips = Float[np.ndarray, "batch frames nodes 3"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Changes under which a training window stays a true one; a network that has one of them by construction needs it not.
+    """Random changes that keep a training window plausible; a network that is symmetric under a change does not need it.
 
-    `mirror` is the share of windows of two hands that are mirrored, left for right; `reverse` of windows played backwards; `one_hand` of
-    batches of two hands of which one hand is shown. `rotate` turns every window at random, and `scale` makes every one larger or smaller
-    by up to this factor (1: not at all), as other hands would be.
+    `mirror` is the share of two-hand windows whose left and right are exchanged, `reverse` the share of windows played backwards, and
+    `one_hand` the share of two-hand batches that show one hand only. `rotate` turns every window at random. `scale` resizes every window
+    by a random factor between 1/scale and scale.
     """
 
     mirror: float = 0.0
@@ -39,7 +39,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class HandData:
-    """Hand windows of `sources`. `tempi` are the speeds at which training recordings are played: 1.25 is a quarter faster."""
+    """The hand windows of `sources` as a value; `tempi` are the playback speeds of training recordings, 1.25 being a quarter faster."""
 
     sources: tuple[str, ...]
     window: Window
@@ -47,13 +47,18 @@ class HandData:
     augmentation: Augmentation = Augmentation()
     tempi: tuple[float, ...] = (1.0,)
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the subfolders of the data folder that are read."""
+        return ("hands",)
+
     def load(self, folder: Path) -> "HandBatches":
-        """The windows under `folder` (which has hands/<source>/<source>.npz). Raises UnknownSource, MalformedSource."""
+        """Open the windows under the data folder `folder`; reading them raises UnknownSource, MalformedSource."""
         return HandBatches(self, folder / "hands")
 
 
 class HandBatches:
-    """The windows of a HandData, read at first use."""
+    """The windows of a HandData, read when they are first used. `folder` is the subfolder `hands` of the data folder."""
 
     def __init__(self, data: HandData, folder: Path) -> None:
         self.data, self.folder = data, folder
@@ -68,16 +73,24 @@ class HandBatches:
         phases: Literal["all", "first"],
         window: Window | None = None,
     ) -> WindowSet:
-        """Windows of a split: of both hands, or of the hands that are alone; of all sources and as the data says, by default."""
-        recordings = [r for source in sources or self.data.sources for r in read_hands(self.folder, source, split)]
+        """Return the windows of two hands, or of single hands where no window has two, in a split.
+
+        `sources` and `window` default to the data's own. `phases` is as in `cut`.
+        """
+        recordings = [
+            recording
+            for source in sources or self.data.sources
+            for recording in hand_source(source).read(self.folder, split)
+        ]
         return cut(recordings, window or self.data.window, hands=hands, lone=hands == 1, phases=phases)
 
     def recordings(self, split: str, source: str) -> int:
-        """How many recordings of a source a split has."""
-        return len(read_hands(self.folder, source, split))
+        """Return the number of recordings of a source in a split."""
+        return len(hand_source(source).read(self.folder, split))
 
     @cached_property
     def training(self) -> list[WindowSet]:
+        """Return the training windows, one set for each number of hands and tempo."""
         tempi = [replace(self.data.window, fps=self.data.window.fps / tempo) for tempo in self.data.tempi]
         return [
             w
@@ -88,6 +101,7 @@ class HandBatches:
 
     @cached_property
     def validation(self) -> list[tuple[str, WindowSet]]:
+        """Return the validation windows with their source, one set for each source and number of hands."""
         return [
             (source, windows)
             for source in self.data.sources
@@ -96,13 +110,17 @@ class HandBatches:
         ]
 
     def steps_an_epoch(self) -> int:
+        """Return the number of batches in which every training window is shown once."""
         return sum(len(self._chunks(windows)) for windows in self.training)
 
     def _chunks(self, windows: WindowSet) -> range:
         return range(0, max(len(windows) - self.data.batch + 1, 1), self.data.batch)
 
     def training_batch(self, seed: int, step: int, rank: int = 0, ranks: int = 1) -> Batch:
-        """Batch `step` of the run of this seed: {"past": (batch, past, nodes, 3)}, future (batch, future, nodes, 3); metres, float32."""
+        """Return the samples rank, rank + ranks, ... of batch `step`, a function of seed and step alone.
+
+        The inputs are {"past": (batch, past, nodes, 3)} and the target is (batch, future, nodes, 3), in metres, float32.
+        """
         epoch, number = divmod(step, self.steps_an_epoch())
         windows, indices = self._epoch(seed, epoch)[number]
         rng = np.random.default_rng([seed, 1, step])
@@ -111,7 +129,7 @@ class HandBatches:
         return {"past": clip[:, : past.shape[1]]}, clip[:, past.shape[1] :]
 
     def _epoch(self, seed: int, epoch: int) -> list[tuple[WindowSet, np.ndarray]]:
-        """Every window once, in batches of one number of nodes, shuffled."""
+        """Return every window once, in shuffled batches of equal numbers of nodes."""
         if self._shuffled is None or self._shuffled[0] != (seed, epoch):
             rng = np.random.default_rng([seed, 0, epoch])
             batches = []
@@ -122,7 +140,7 @@ class HandBatches:
         return self._shuffled[1]
 
     def validation_batches(self, limit: int = 500) -> Iterator[tuple[str, Batch]]:
-        """The validation windows with their source, in batches; of each source and number of hands one in so many that `limit` are left."""
+        """Yield the validation windows in batches with their source, thinned to about `limit` for each source and number of hands."""
         for source, windows in self.validation:
             chosen = np.arange(0, len(windows), max(1, len(windows) // limit))
             for i in range(0, len(chosen), self.data.batch):
@@ -131,7 +149,7 @@ class HandBatches:
 
 
 def augment(clip: Clips, how: Augmentation, rng: np.random.Generator) -> Float[np.ndarray, "batch frames shown 3"]:
-    """The clips changed at random, each in its own way, except that all lose a hand or none does."""
+    """Return the clips changed at random, each by its own draw; whether one hand is dropped is one draw for the batch."""
     batch, _, nodes, _ = clip.shape
     clip = clip.copy()
     if how.mirror and nodes == len(HAND_PAIR.joints):

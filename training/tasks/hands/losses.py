@@ -1,4 +1,4 @@
-"""training.tasks.hands.losses."""
+"""The loss of hand forecasters, which is the error that is reported."""
 
 import torch
 from jaxtyping import Float
@@ -8,10 +8,10 @@ Futures = Float[Tensor, "batch modes future nodes 3"]
 
 
 def mean_distance_mm(futures: Futures, true: Float[Tensor, "batch future nodes 3"], *_: Tensor) -> Tensor:
-    """Mean distance over joints and frames of mode 0, in mm: the loss is the error that is reported.
+    """Return the distance of mode 0 from the true positions in metres, averaged over joints, frames and windows, in mm.
 
-    Where there are more modes, half the weight goes to the mode that is nearest in each window ("winner takes all"), so that the others
-    become alternatives to mode 0 and not copies of it.
+    With several modes, half the weight goes to the nearest mode of each window ("winner takes all"), so that the others become
+    alternatives to mode 0 rather than copies of it.
     """
     distance = 1000 * torch.linalg.vector_norm(futures - true.unsqueeze(1), dim=-1)  # (batch, modes, future, nodes)
     per_mode = distance.mean(dim=(2, 3))

@@ -1,4 +1,4 @@
-"""A picture of results: error against horizon. Pictures of hands and faces are in models/pictures/page.py."""
+"""The plot of a report of hand forecasters: error against horizon."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,6 @@ from models.pictures.page import (
     GREEN,
     GREY,
     INK,
-    ORANGE,
     Line,
     blank,
     legend,
@@ -23,15 +22,14 @@ STYLES: dict[str, tuple[str, Line]] = {
     "constant velocity": (GREY, "-."),
     "damped velocity": (GREY, "--"),
     "ridge": (GREEN, "-"),
-    "reference structure": (ORANGE, "-"),
 }
 WIDTH, HEIGHT, FOOT = 3.6, 2.8, 0.35  # inches of a panel, and of the legend below
 
 
 def error_against_horizon(report: Report, models: Sequence[str], path: Path) -> None:
-    """Mean joint error in mm at each future moment, a panel a source and number of hands, a line a model.
+    """Draw the mean joint error at each future frame: a panel for each source and number of hands, a line for each model.
 
-    A panel's title has the mean over the horizon of the last model and of the best that has no weights.
+    A panel's title has the mean over the horizon of the last model and of the best forecast without weights.
     """
     groups = report.groups()
     styles: dict[str, tuple[str, Line]] = {model: STYLES.get(model, (BLUE, "-")) for model in models}

@@ -7,13 +7,13 @@ import numpy as np
 from torch import nn
 
 from models.pictures.hands import draw_hands
-from training.data.licences import source_of
 from training.engine.export import Facts
 from training.engine.run import Run
 from training.engine.study import MeasuredSplit, Study
 from training.tasks.hands.data import HandBatches
 from training.tasks.hands.plots import error_against_horizon
 from training.tasks.hands.report import BASELINES, Report, baselines, detail, evaluate, forecast, table
+from training.tasks.hands.sources import hand_source
 
 
 def beside_baselines(run: Run[Any, Any], network: nn.Module, batches: HandBatches, split: MeasuredSplit) -> Report:
@@ -43,7 +43,7 @@ def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Fa
     batches: HandBatches = run.data.load(data_folder)
     report = beside_baselines(run, network, batches, "test")
     past, _ = _middle_window(batches, "test", 2)
-    sources = tuple(source_of(name, batches.recordings("train", name)) for name in batches.data.sources)
+    sources = tuple(hand_source(name).trained_on(batches.recordings("train", name)) for name in batches.data.sources)
     return Facts({"past": past}, sources, report.measurements(run.name)), table(report, [*BASELINES, run.name])
 
 

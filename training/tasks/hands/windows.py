@@ -1,6 +1,6 @@
-"""Windows of past and future cut from recordings of hands; none spans a gap.
- A window set keeps recordings where they are (possibly in a file) and only an index of windows beside them: which
-track, from which frame.
+"""Windows of past and future, cut from recordings of hands so that none spans a gap.
+
+A window set does not copy frames. It keeps the recordings, which may be mapped from a file, and an index of track and first frame.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,23 +12,23 @@ from jaxtyping import Bool, Float, Int
 
 from models.motion.hands import SNAP_S, HandClip, resample
 from models.skeletons.hand import ASSEMBLY101
-from training.data.recordings import Recording
+from training.tasks.hands.recordings import Recording
 
 MAX_GAP_S = 0.05  # between frames of an irregular recording: Leap's longest regular step is 0.043 s
 SAME_RATE = 0.002  # relative: 59.94 fps passes for 60
 
 
 class TooSlow(ValueError):
-    """A recording with fewer frames a second than its windows want; resample it first if invented frames are meant."""
+    """A recording with a lower frame rate than its windows; resample it first if interpolated frames are acceptable."""
 
 
 class WrongHands(ValueError):
-    """A number of hands that cannot be cut from a recording."""
+    """A number of hands that a recording does not have."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """`past` + `future` frames at `fps`; `stride` is from window to window, in frames at `fps`."""
+    """`past` + `future` frames at `fps`; consecutive windows are `stride` frames apart."""
 
     past: int
     future: int
@@ -37,10 +37,12 @@ class Window:
 
     @property
     def name(self) -> str:
+        """Return the name, such as "10+10@30"."""
         return f"{self.past}+{self.future}@{self.fps:g}"
 
     @property
     def frames(self) -> int:
+        """Return the number of frames, past and future together."""
         return self.past + self.future
 
 
@@ -52,7 +54,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Track:
-    """Poses of one recording of which every `step`-th makes a window's frame."""
+    """Poses of one recording in metres; windows take every `step`-th of them."""
 
     points: Float[np.ndarray, "frames nodes 3"]
     step: int
@@ -60,10 +62,10 @@ class Track:
 
 @dataclass(frozen=True)
 class WindowSet:
-    """Windows by number, 0 to len - 1, in the order of their recordings.
+    """Windows numbered from 0 to len - 1, in the order of their recordings.
 
-    `nodes` is 21 (one hand) or 42 (left, then right). `recordings` are (source, name,
-    label), and `recording_of` says from which of them each window is.
+    `nodes` is 21 (one hand) or 42 (left, then right). `recordings` are (source, name, label); `recording_of` is the recording of each
+    window, as an index.
     """
 
     window: Window
@@ -80,7 +82,7 @@ class WindowSet:
     def past_future(
         self, indices: Int[np.ndarray, " batch"]
     ) -> tuple[Float[np.ndarray, "batch past nodes 3"], Float[np.ndarray, "batch future nodes 3"]]:
-        """The windows of these numbers, float32 metres."""
+        """Return past and future of the windows with these numbers, in metres, float32."""
         track_of, start_of = self.track_of[indices], self.start_of[indices]
         windows = np.empty((len(indices), self.window.frames, self.nodes, 3), dtype=np.float32)
         for number in np.unique(track_of):
@@ -98,13 +100,12 @@ def cut(
     lone: bool = False,
     max_gap: float = MAX_GAP_S,
 ) -> WindowSet:
-    """All windows in whose every frame the hands are valid.
+    """Return all windows in which the hands are valid in every frame.
 
-    With `hands=2` both must be; with `hands=1` each hand counts by itself, and with `lone` only where it is not a
-    window of two hands, so that the two sets together repeat nothing. A recording whose rate is a multiple of the
-    window's gives windows beginning at every one of its frames (`phases="all"`, for training) or on one grid at the
-    window's rate ("first", for evaluation), without interpolation; of the frames skipped between, none may be invalid
-    either. Any other is resampled, over gaps of at most `max_gap` seconds.
+    `hands=2` requires both hands. `hands=1` treats each hand by itself; `lone` then drops the windows that `hands=2` would return, so that
+    the two sets have no window in common. If the recording's rate is a multiple of the window's, frames are taken without interpolation,
+    and skipped frames must be valid too. Windows then begin at every frame (`phases="all"`, for training) or on one grid at the window's
+    rate ("first", for measuring). Other recordings are resampled over gaps of at most `max_gap` seconds.
 
     Raises TooSlow, WrongHands.
     """
@@ -135,7 +136,7 @@ def cut(
 def _at_rate(
     recording: Recording, window: Window, phases: Literal["all", "first"], max_gap: float
 ) -> Iterator[tuple[HandClip, int]]:
-    """The recording as clips whose every step-th frame is one at the window's rate."""
+    """Yield clips and steps: every step-th frame of a clip is a frame at the window's rate."""
     clip = recording.clip
     if clip.times[-1] - clip.times[0] < (window.frames - 1) / window.fps - SNAP_S:
         return
@@ -143,8 +144,8 @@ def _at_rate(
     step = round(ratio)
     if ratio < 1 - SAME_RATE:
         raise TooSlow(
-            f"{recording.source} {recording.name} has {clip.fps:.4g} frames a second, and a window {window.name} wants "
-            f"{window.fps:g}: resample it first, or leave it out"
+            f"{recording.source} {recording.name}: expected at least {window.fps:g} frames per second for windows of "
+            f"{window.name}, got {clip.fps:.4g}; resample it first, or leave it out"
         )
     regular = np.abs(np.diff(clip.times) - 1 / clip.fps).max() <= SNAP_S
     if regular and abs(ratio - step) <= SAME_RATE * ratio:
@@ -157,9 +158,11 @@ def _at_rate(
 def _streams(
     recording: Recording, clip: HandClip, hands: int, lone: bool, reach: int
 ) -> Iterator[tuple[Float[np.ndarray, "frames nodes 3"], Bool[np.ndarray, " starts"]]]:
-    """The points of two hands or of each, and from which frames `reach` frames are all valid."""
+    """Yield the points of both hands, or of each hand, with a mask of the frames from which `reach` frames are all valid."""
     if hands not in (1, 2) or hands > clip.hands:
-        raise WrongHands(f"windows of {hands} hands from {recording.source} {recording.name}, which has {clip.hands}")
+        raise WrongHands(
+            f"{recording.source} {recording.name}: expected windows of 1 to {min(2, clip.hands)} hands, got {hands}"
+        )
     both = _unbroken(np.all(clip.valid, axis=1), reach)
     if hands == 2:
         yield clip.joints.reshape(len(clip), hands * len(ASSEMBLY101.joints), 3), both
@@ -170,13 +173,13 @@ def _streams(
 
 
 def _unbroken(valid: Bool[np.ndarray, " frames"], reach: int) -> Bool[np.ndarray, " starts"]:
-    """Whether frames i to i + reach - 1 are all valid, for each i."""
+    """Return for each frame i whether the frames i to i + reach - 1 are all valid."""
     count = np.concatenate([[0], np.cumsum(valid)])
     return count[reach:] - count[:-reach] == reach
 
 
 def _spread(unbroken: Bool[np.ndarray, " starts"], period: int, phases: int) -> Int[np.ndarray, " windows"]:
-    """In each run of true frames, those that are 0 to phases - 1 after every period-th from the run's first."""
+    """Return, of each run of true frames, the frames that are 0 to phases - 1 after a multiple of `period` from its first."""
     frames = np.flatnonzero(unbroken)
     begins = np.diff(frames, prepend=-2) > 1
     first = np.maximum.accumulate(np.where(begins, frames, 0)) if len(frames) else frames

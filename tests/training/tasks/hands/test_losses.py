@@ -1,4 +1,4 @@
-"""The loss: the error that is reported, and with several modes half of it for the nearest."""
+"""The loss of hand forecasters is the reported error; with several modes, half of it belongs to the nearest mode."""
 
 import numpy as np
 import pytest

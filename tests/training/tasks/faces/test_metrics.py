@@ -1,4 +1,4 @@
-"""Errors of landmarks on faces where they are known."""
+"""Landmark errors on faces whose true errors are known."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def faces(count: int = 3) -> np.ndarray:
     return (points + points[:, MIRROR] * [-1, 1, 1]) / 2
 
 
-def test_an_error_is_its_length_in_millimetres_and_relative_to_the_eyes():
+def test_an_error_is_a_distance_in_millimetres_and_relative_to_the_eyes():
     true = faces()
     found = scores(true + np.array([0.0, 0.003, 0.004]), true)
     right, left = INTEROCULAR
@@ -49,7 +49,7 @@ def test_success_is_the_fraction_of_landmarks_within_a_limit():
     assert scores(wrong, true).success == pytest.approx({"2 mm": 0, "3 mm": 0.5, "5 mm": 0.75})
 
 
-def test_swapped_is_how_many_of_the_sided_landmarks_are_in_the_other_ones_place():
+def test_the_swap_rate_is_the_share_of_paired_landmarks_at_their_partners_place():
     true = faces()
     assert swap_rate(true, true) == 0
     assert swap_rate(true[:, MIRROR], true) == 1
@@ -57,7 +57,7 @@ def test_swapped_is_how_many_of_the_sided_landmarks_are_in_the_other_ones_place(
     assert swap_rate(one_face, true) == pytest.approx(1 / 3)
 
 
-def test_overlap_is_of_the_points_above_a_threshold():
+def test_the_overlap_counts_points_above_a_threshold():
     true = np.zeros((1, 2, 10))
     true[0, 0, :4] = 0.5
     heatmaps = np.zeros((1, 2, 10))

@@ -1,4 +1,4 @@
-"""The face model, scans of it, and batches: what they promise, on the real model."""
+"""The face model, simulated scans of it and their batches, on the real model."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -84,7 +84,7 @@ def test_no_identity_is_in_two_splits():
     assert starts[-1][1] <= 2_000_000  # from there on seeds are reserved
 
 
-def test_expressions_are_weights_and_mostly_as_much_left_as_right(model: FaceModel):
+def test_expressions_are_weights_between_0_and_1(model: FaceModel):
     rng = np.random.default_rng(0)
     drawn = np.stack([model.expression(rng) for _ in range(400)])
     assert drawn.min() >= 0
@@ -95,12 +95,12 @@ def test_expressions_are_weights_and_mostly_as_much_left_as_right(model: FaceMod
     assert (close[opened == 0] == 0).all()
 
 
-def test_a_folder_without_the_model_or_with_another_file_says_so(tmp_path: Path):
+def test_a_folder_without_the_model_or_with_another_file_is_refused(tmp_path: Path):
     with pytest.raises(MalformedModel, match="no file"):
         read_model(tmp_path)
     (tmp_path / "ict_facekit").mkdir()
     np.savez(tmp_path / "ict_facekit" / "ict_facekit_light.npz", mean=np.zeros((4, 3)))
-    with pytest.raises(MalformedModel, match="has no id_basis"):
+    with pytest.raises(MalformedModel, match="missing: id_basis"):
         read_model(tmp_path)
 
 
@@ -138,7 +138,7 @@ def test_each_kind_of_damage_changes_a_scan_and_leaves_its_landmarks(model: Face
     pytest.fail("nothing changes")
 
 
-def test_bends_and_swellings_take_the_landmarks_along(model: FaceModel):
+def test_bends_and_swellings_move_the_landmarks_too(model: FaceModel):
     vertices = mean_face(model)
     rng = np.random.default_rng(3)
     points, landmarks = scan(model, vertices, Scanner(warp=0.01, bumps=0.01), rng)
@@ -148,7 +148,7 @@ def test_bends_and_swellings_take_the_landmarks_along(model: FaceModel):
     assert nearest.max() < 0.006
 
 
-def test_the_region_about_the_nose_is_what_a_second_look_sees(model: FaceModel):
+def test_the_region_around_the_nose_is_what_the_second_pass_of_the_search_crops(model: FaceModel):
     how = Scanner(regions=(0, 0, 0, 1), shoulders=1.0)
     for seed in range(4):
         points, landmarks = scan(model, mean_face(model), how, np.random.default_rng(seed))
@@ -167,7 +167,7 @@ def test_one_sided_views_lose_the_other_side(model: FaceModel):
 # --- batches ---
 
 
-def test_a_batch_is_what_the_task_wants_and_a_function_of_seed_and_step(batches: FaceBatches):
+def test_a_batch_fits_the_task_and_is_a_function_of_seed_and_step(batches: FaceBatches):
     inputs, landmarks = batches.training_batch(seed=0, step=5)
     check_inputs(TASK, inputs, "a batch")
     assert landmarks.shape == (3, 68, 3)
@@ -184,7 +184,7 @@ def test_the_ranks_share_a_batch_between_them(batches: FaceBatches):
     assert np.array_equal(whole["points"][1::2], parts[1])
 
 
-def test_landmarks_are_about_the_same_centre_as_the_points(batches: FaceBatches, model: FaceModel):
+def test_landmarks_have_the_same_centre_as_the_points(batches: FaceBatches, model: FaceModel):
     one = draw(model, "test", CLEAN, np.random.default_rng(0), fewest=256)
     inputs, landmarks = batch_of([one], TASK)
     distance = np.linalg.norm(one.landmarks[NOSE] - one.points, axis=1).min()
@@ -192,7 +192,7 @@ def test_landmarks_are_about_the_same_centre_as_the_points(batches: FaceBatches,
     assert np.abs(inputs["points"]).max() < 0.2
 
 
-def test_turned_scans_are_only_turned(model: FaceModel):
+def test_turning_a_scan_keeps_its_distances(model: FaceModel):
     one = draw(model, "train", VARIED, np.random.default_rng(0), fewest=256)
     other = turned(one, np.random.default_rng(1))
     for before, after in ((one.points, other.points), (one.landmarks, other.landmarks)):
@@ -204,7 +204,7 @@ def test_turned_scans_are_only_turned(model: FaceModel):
     )
 
 
-def test_what_is_measured_on_is_always_the_same(model: FaceModel):
+def test_the_scans_to_measure_on_are_always_the_same(model: FaceModel):
     first, again = (scans_of(model, "test", "varied", 2, TASK) for _ in range(2))
     assert all(np.array_equal(a.points, b.points) for a, b in zip(first, again, strict=True))
     other = scans_of(model, "validation", "varied", 2, TASK)

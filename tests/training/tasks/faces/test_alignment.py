@@ -1,4 +1,4 @@
-"""The tiers of alignment, and how well a real alignment undoes a random pose."""
+"""The tiers of poses, and how well the alignment undoes a random pose."""
 
 import time
 from pathlib import Path
@@ -44,7 +44,7 @@ def template(model: FaceModel) -> Template:
 
 
 def person(model: FaceModel, number: int, how: Scanner = CLEAN) -> tuple[np.ndarray, np.ndarray]:
-    """A scan of somebody with one of the 20 expressions, upright, and the landmarks."""
+    """Return an upright scan of a person with one of the 20 expressions, and its landmarks."""
     expression = list(model.presets.values())[number % len(model.presets)]
     vertices = model.vertices(model.identity(SEEDS["validation"][number]), expression)
     return scan(model, vertices, how, np.random.default_rng(number))
@@ -59,13 +59,13 @@ def rigid(seed: int) -> Rigid:
     return Rigid(random_rotation(rng), rng.uniform(-10, 10, 3))
 
 
-def test_a_rigid_motion_turns_then_moves_and_one_follows_another():
+def test_rigid_motions_turn_then_move_and_compose():
     first, second, points = rigid(0), rigid(1), bumpy_cloud(20)
     np.testing.assert_allclose(first(points)[3], first.rotation @ points[3] + first.translation)
     np.testing.assert_allclose(second.after(first)(points), second(first(points)))
 
 
-def test_the_tiers_turn_and_move_as_they_say(template: Template):
+def test_the_tiers_turn_and_move_as_they_declare(template: Template):
     cloud = bumpy_cloud(300)
     posed = {name: pose(tier, cloud, template, seed=4) for name, tier in TIERS.items() if not tier.aligned}
     assert list(posed) == ["none", "r", "t", "rt"]
@@ -103,7 +103,7 @@ def test_a_mirrored_face_is_not_turned_inside_out_to_fit(template: Template, mod
     assert np.linalg.det(found.rotation) == pytest.approx(1)
 
 
-def test_the_aligned_scan_is_the_same_in_whatever_pose_it_came(template: Template, model: FaceModel):
+def test_the_aligned_scan_does_not_depend_on_the_pose_of_the_scan(template: Template, model: FaceModel):
     points, landmarks = person(model, 3)
     straight = align(points, template)(landmarks)
     for name in ("icp r", "icp t", "icp rt"):
@@ -142,7 +142,7 @@ def test_alignment_recovers_a_random_pose_of_other_people_without_landmarks(temp
 
 
 def test_alignment_finds_real_faces_and_not_a_bust(template: Template, data_folder: Path):
-    """The middle of a bust is too far from that of a face."""
+    """The centre of a bust is too far from that of a face."""
     errors: dict[str, list[float]] = {}
     for face in real_faces(data_folder / "faces"):
         posed = rigid(7)
@@ -152,7 +152,7 @@ def test_alignment_finds_real_faces_and_not_a_bust(template: Template, data_fold
     assert min(errors["lee_perry_smith"]) > 45
 
 
-def test_what_is_no_cloud_is_refused(template: Template):
+def test_a_cloud_that_is_degenerate_or_not_finite_is_refused(template: Template):
     with pytest.raises(Degenerate, match="came 2"):
         align(np.zeros((2, 3)), template)
     with pytest.raises(NotFinite):

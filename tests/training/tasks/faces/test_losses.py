@@ -1,4 +1,4 @@
-"""Losses against their formulas, and against what minimises them."""
+"""Landmark losses equal their formulas and are smallest at the true heatmap."""
 
 import math
 
@@ -33,18 +33,18 @@ def test_heatmaps_are_gaussians_of_the_distance(scan: tuple[Tensor, Tensor]):
     assert heatmaps[1, 2, 7] == pytest.approx(math.exp(-(d**2) / (2 * SIGMA_M**2)), rel=1e-4)
 
 
-@pytest.mark.parametrize(("given", "wanted"), [(0.3, 0.1), (0.1, 0.9), (0.9, 0.95), (0.0, 1.0)])
-def test_adaptive_wing_is_the_formula_of_the_paper(given: float, wanted: float):
+@pytest.mark.parametrize(("predicted", "true"), [(0.3, 0.1), (0.1, 0.9), (0.9, 0.95), (0.0, 1.0)])
+def test_adaptive_wing_is_the_formula_of_the_paper(predicted: float, true: float):
     omega, theta, eps, alpha = 14, 0.5, 1, 2.1
-    a = omega / (1 + (theta / eps) ** (alpha - wanted)) * (alpha - wanted) * (theta / eps) ** (alpha - wanted - 1) / eps
-    c = theta * a - omega * math.log(1 + (theta / eps) ** (alpha - wanted))
-    d = abs(given - wanted)
-    formula = omega * math.log(1 + (d / eps) ** (alpha - wanted)) if d < theta else a * d - c
-    loss = adaptive_wing(torch.full((1, 1, 1), given), torch.full((1, 1, 1), wanted), emphasis=10)
-    assert float(loss) == pytest.approx(formula * (11 if wanted >= 0.2 else 1), rel=1e-4)
+    a = omega / (1 + (theta / eps) ** (alpha - true)) * (alpha - true) * (theta / eps) ** (alpha - true - 1) / eps
+    c = theta * a - omega * math.log(1 + (theta / eps) ** (alpha - true))
+    d = abs(predicted - true)
+    formula = omega * math.log(1 + (d / eps) ** (alpha - true)) if d < theta else a * d - c
+    loss = adaptive_wing(torch.full((1, 1, 1), predicted), torch.full((1, 1, 1), true), emphasis=10)
+    assert float(loss) == pytest.approx(formula * (11 if true >= 0.2 else 1), rel=1e-4)
 
 
-def test_adaptive_wing_is_0_where_heatmaps_agree_and_has_a_gradient_there():
+def test_adaptive_wing_and_its_gradient_are_0_where_heatmaps_agree():
     heatmaps = torch.rand(1, 2, 9, requires_grad=True)
     loss = adaptive_wing(heatmaps, heatmaps.detach())
     loss.backward()
@@ -53,7 +53,7 @@ def test_adaptive_wing_is_0_where_heatmaps_agree_and_has_a_gradient_there():
     assert (heatmaps.grad == 0).all()
 
 
-def test_both_heatmap_losses_are_least_at_the_same_heatmap(scan: tuple[Tensor, Tensor]):
+def test_both_heatmap_losses_are_smallest_at_the_true_heatmap(scan: tuple[Tensor, Tensor]):
     points, landmarks = scan
     squares = squared_distances(landmarks, points)
     right = gaussian(squares, SIGMA_M)
@@ -63,7 +63,7 @@ def test_both_heatmap_losses_are_least_at_the_same_heatmap(scan: tuple[Tensor, T
     assert abs(float(cross_entropy(right, squares, SIGMA_M))) < 1e-4
 
 
-def test_the_cross_entropy_is_of_the_shape_and_not_the_height(scan: tuple[Tensor, Tensor]):
+def test_the_cross_entropy_depends_on_the_shape_of_a_heatmap_not_its_height(scan: tuple[Tensor, Tensor]):
     squares = squared_distances(scan[1], scan[0])
     heatmaps = torch.rand(2, 4, 50, generator=torch.Generator().manual_seed(0))
     full, faint = cross_entropy(heatmaps, squares, SIGMA_M), cross_entropy(0.01 * heatmaps, squares, SIGMA_M)

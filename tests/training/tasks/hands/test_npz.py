@@ -1,4 +1,4 @@
-"""Sources of hand motion in one .npz each."""
+"""Sources of hand motion in one .npz each: splits, units and refusals."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def hands(data_folder: Path) -> Path:
 
 
 def some_source(folder: Path, **changes) -> Path:
-    """A folder with a source `tiny` of two recordings, 3 and 4 frames, the first in train; arrays as changed."""
+    """Return a folder with a source `tiny` of two recordings of 3 and 4 frames, the first in train, with arrays changed."""
     rng = np.random.default_rng(0)
     arrays = {
         "joints": rng.normal(size=(7, 2, 21, 3)).astype(np.float32),
@@ -34,7 +34,7 @@ def some_source(folder: Path, **changes) -> Path:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_the_splits_are_all_recordings_once(hands, source):
+def test_the_splits_hold_every_recording_once(hands, source):
     splits = [read_hands(hands, source, split) for split in ("train", "validation", "test")]
     names = [recording.name for split in splits for recording in split]
     assert sorted(names) == sorted(recording.name for recording in read_hands(hands, source))
@@ -42,7 +42,7 @@ def test_the_splits_are_all_recordings_once(hands, source):
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_hands_are_metres_where_valid_and_nothing_where_absent(hands, source):
+def test_hands_are_in_metres_where_valid_and_nan_where_absent(hands, source):
     with np.load(hands / source / f"{source}.npz") as arrays:
         joints, valid, times = arrays["joints"], arrays["valid"], arrays["timestamp"]
     recordings = read_hands(hands, source)
@@ -63,7 +63,7 @@ def test_hands_are_metres_where_valid_and_nothing_where_absent(hands, source):
     assert 0.06 < np.nanmedian(index) < 0.13  # wrist to index MCP, metres
 
 
-def test_labels_and_names_are_the_files(tmp_path):
+def test_labels_and_names_are_those_of_the_file(tmp_path):
     one, two = read_hands(some_source(tmp_path), "tiny")
     assert (one.name, one.label, len(one.clip)) == ("one", "waving", 3)
     assert (two.name, two.label, len(two.clip)) == ("two", "pinching", 4)
@@ -71,24 +71,24 @@ def test_labels_and_names_are_the_files(tmp_path):
     assert read_hands(tmp_path, "tiny", "test") == []
 
 
-def test_what_is_not_there_is_answered_with_what_is(tmp_path):
+def test_an_unknown_source_or_split_is_refused_with_those_that_exist(tmp_path):
     some_source(tmp_path)
-    with pytest.raises(UnknownSource, match=r"sources in .*: tiny"):
+    with pytest.raises(UnknownSource, match=r"the sources in .* are: tiny"):
         read_hands(tmp_path, "large")
-    with pytest.raises(UnknownSource, match="tiny is split into train, test; there is no 'validation'"):
+    with pytest.raises(UnknownSource, match="tiny has no split 'validation'; it has train, test"):
         read_hands(tmp_path, "tiny", "validation")
     (tmp_path / "splits.json").write_text("{}")
-    with pytest.raises(UnknownSource, match="not tiny"):
+    with pytest.raises(UnknownSource, match="has no source 'tiny'"):
         read_hands(tmp_path, "tiny", "train")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"valid": None}, "it has no valid"),
-        ({"joints": np.zeros((7, 42, 3), np.float32)}, r"wants joints \(N, 2, 21, 3\).*came \(7, 42, 3\)"),
+        ({"valid": None}, "missing: valid"),
+        ({"joints": np.zeros((7, 42, 3), np.float32)}, r"expected joints \(N, 2, 21, 3\).*got \(7, 42, 3\)"),
         ({"seq_start": np.array([0, 3, 8])}, "and 8"),
-        ({"seq_name": np.array(["first", "two"])}, "puts into tiny train what .* has not: one"),
+        ({"seq_name": np.array(["first", "two"])}, "names recordings of tiny, train, that .* lacks: one"),
     ],
 )
 def test_a_malformed_file_is_refused(tmp_path, changes, message):

@@ -1,4 +1,4 @@
-"""Real scans that stand in for FaceScape: what is read is what is in the files, in metres."""
+"""The nine real scans are read as their files have them, in metres."""
 
 import csv
 import shutil
@@ -21,7 +21,7 @@ def faces(data_folder: Path) -> dict[str, RealFace]:
     return {face.name: face for face in real_faces(data_folder / "faces")}
 
 
-def test_there_are_nine_from_three_sources(faces):
+def test_there_are_nine_scans_from_three_sources(faces):
     assert len(faces) == 9
     assert [face.source for face in faces.values()] == [*["facefuns"] * 7, "humface", "lee_perry_smith"]
 
@@ -55,7 +55,7 @@ def test_composites_are_the_files_vertices(faces, data_folder):
             assert face.manual is None
 
 
-def test_scans_and_their_tables_are_the_files(faces, data_folder):
+def test_scans_and_landmarks_are_those_of_the_files(faces, data_folder):
     for name in ("humface", "lee_perry_smith"):
         base = data_folder / "faces" / "raw_scans" / name
         scan = read_scan(base.with_suffix(".ply").read_bytes(), ".ply")
@@ -67,13 +67,13 @@ def test_scans_and_their_tables_are_the_files(faces, data_folder):
                 assert faces[name].valid[place] == (row["valid"] == "1")
 
 
-def test_what_was_placed_by_hand_is_known_and_what_was_fitted_is_not_taken_for_it(faces):
+def test_landmarks_placed_by_hand_are_preferred_to_fitted_ones(faces):
     manual = faces["humface"].manual
     assert manual is not None
     assert np.flatnonzero(np.isfinite(manual).all(axis=1)).tolist() == [30, 36, 39, 42, 45, 48, 54]
     np.testing.assert_array_equal(faces["humface"].known, manual)
     apart = 1000 * np.linalg.norm(manual - faces["humface"].landmarks, axis=1)
-    assert np.nanmax(apart) < 2.5  # two ways to say where a landmark is
+    assert np.nanmax(apart) < 2.5  # two ways to place a landmark
     assert np.nanmin(apart) > 0.1
     lee = faces["lee_perry_smith"]
     np.testing.assert_array_equal(np.isfinite(lee.known).all(axis=1), lee.valid)
@@ -90,24 +90,24 @@ def copied(tmp_path: Path, data_folder: Path) -> Path:
 @pytest.mark.parametrize("row", ["99,1,2,3,1", "-1,1,2,3,1", "0,a,2,3,1", "0,1,2"])
 def test_a_table_with_another_row_is_refused(copied, row):
     (copied / "raw_scans" / "humface_landmarks68_fitted.csv").write_text(f"ibug,x,y,z,valid\n{row}\n")
-    with pytest.raises(MalformedFace, match=r"fitted\.csv, line 2: wanted ibug from 0 to 67, x, y, z; came"):
+    with pytest.raises(MalformedFace, match=r"fitted\.csv, line 2: expected ibug from 0 to 67, x, y, z, got"):
         real_faces(copied)
 
 
-def test_composites_of_another_form_are_refused(copied):
+def test_composites_of_another_format_are_refused(copied):
     path = copied / "facefuns_composites" / "facefuns_faces.npz"
     with np.load(path) as arrays:
-        held = {key: arrays[key] for key in arrays}
-    np.savez(path, allow_pickle=False, **held | {"landmarks68_valid": np.ones(7, bool)})
-    with pytest.raises(MalformedFace, match=r"68 landmarks and flags; came .*\(68,\) and \(7,\)"):
+        content = {key: arrays[key] for key in arrays}
+    np.savez(path, allow_pickle=False, **content | {"landmarks68_valid": np.ones(7, bool)})
+    with pytest.raises(MalformedFace, match=r"68 landmarks and flags, got .*\(68,\) and \(7,\)"):
         real_faces(copied)
-    del held["names"]
-    np.savez(path, allow_pickle=False, **held)
-    with pytest.raises(MalformedFace, match="it has no names"):
+    del content["names"]
+    np.savez(path, allow_pickle=False, **content)
+    with pytest.raises(MalformedFace, match="missing: names"):
         real_faces(copied)
 
 
-def test_a_scan_that_is_not_there_is_named(copied):
+def test_a_missing_scan_is_named(copied):
     (copied / "raw_scans" / "humface.ply").unlink()
     with pytest.raises(FileNotFoundError, match=r"humface\.ply"):
         real_faces(copied)

@@ -1,4 +1,4 @@
-"""Batches of FaceScape: meshes as published become the task's tensors, by subject, the same for the same step."""
+"""FaceScape meshes become the task's tensors, with people in one split each and the same batch for the same step."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ import torch
 from laws import NARROW
 
 from models.contract.task import FaceLandmarks, check_inputs
-from training.tasks.faces import facescape_data as facescape_batches
+from training.data.splits import SPLITS
+from training.tasks.faces import facescape_data
 from training.tasks.faces.facescape import (
-    SPLITS,
     Mesh,
     UnknownChoice,
     split_of,
@@ -30,7 +30,7 @@ DATA = FaceScapeData(TASK, batch=2, expressions=("neutral",), validation=3)
 
 
 def sphere() -> tuple[np.ndarray, np.ndarray]:
-    """VERTICES points of a sphere of 100 mm, and the quads of a grid on it."""
+    """Return VERTICES points of a sphere of 100 mm, and the quads of a grid on it."""
     rows, columns = 146, 180
     polar, around = np.meshgrid(np.linspace(0.1, 3.0, rows), np.linspace(0, 2 * np.pi, columns), indexing="ij")
     grid = np.stack([np.sin(polar) * np.cos(around), np.cos(polar), np.sin(polar) * np.sin(around)], axis=-1)
@@ -41,7 +41,7 @@ def sphere() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with one person a split, who are spheres of different sizes."""
+    """Return a data folder with one person for each split, who are spheres of different sizes."""
     root = tmp_path_factory.mktemp("data")
     points, quads = sphere()
     faces = [f"f {a}/1 {b}/1 {c}/1 {d}/1" for a, b, c, d in quads + 1]
@@ -56,12 +56,12 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def batches(release: Path, monkeypatch: pytest.MonkeyPatch) -> FaceScapeBatches:
-    monkeypatch.setattr(facescape_batches, "BEHIND_M", 1.0)  # a sphere has no front
-    monkeypatch.setattr(facescape_batches, "BELOW_M", 1.0)
+    monkeypatch.setattr(facescape_data, "BEHIND_M", 1.0)  # a sphere has no front
+    monkeypatch.setattr(facescape_data, "BELOW_M", 1.0)
     return DATA.load(release)
 
 
-def test_a_batch_is_what_the_task_wants_and_a_function_of_seed_and_step(batches: FaceScapeBatches):
+def test_a_batch_fits_the_task_and_is_a_function_of_seed_and_step(batches: FaceScapeBatches):
     inputs, landmarks = batches.training_batch(seed=0, step=3)
     check_inputs(TASK, inputs, "a batch")
     assert landmarks.shape == (2, 68, 3)
@@ -72,7 +72,7 @@ def test_a_batch_is_what_the_task_wants_and_a_function_of_seed_and_step(batches:
     assert np.array_equal(second["points"], inputs["points"][1:])
 
 
-def test_splits_have_their_own_people(batches: FaceScapeBatches):
+def test_no_person_is_in_two_splits(batches: FaceScapeBatches):
     sizes = {split: np.linalg.norm(batches.scans(split, 1)[0].landmarks, axis=1).mean() for split in SPLITS}
     assert sizes["validation"] / sizes["train"] == pytest.approx(1.1, abs=0.01)
     assert sizes["test"] / sizes["train"] == pytest.approx(1.2, abs=0.01)
@@ -81,7 +81,7 @@ def test_splits_have_their_own_people(batches: FaceScapeBatches):
     assert "non-commercial" in batches.trained_on(10).licence
 
 
-def test_a_network_takes_them(batches: FaceScapeBatches):
+def test_a_network_trains_on_a_batch(batches: FaceScapeBatches):
     network = NARROW.build(TASK)
     inputs, landmarks = batches.training_batch(seed=0, step=0)
     tensors = [torch.from_numpy(x) for x in inputs.values()]
@@ -96,15 +96,15 @@ def test_the_front_is_ahead_of_the_ears_and_above_the_neck():
     landmarks = np.zeros((68, 3))
     landmarks[NOSE], landmarks[CHIN] = [0, 0, 0.1], [0, 0, 0]
     one = front(Mesh(1, "neutral", points / 1000, triangles, landmarks), np.random.default_rng(0))
-    assert one.points[:, 2].min() > 0.1 - facescape_batches.BEHIND_M - 0.005
-    assert one.points[:, 1].min() > -facescape_batches.BELOW_M - 0.005
-    assert len(one.points) == facescape_batches.POINTS
+    assert one.points[:, 2].min() > 0.1 - facescape_data.BEHIND_M - 0.005
+    assert one.points[:, 1].min() > -facescape_data.BELOW_M - 0.005
+    assert len(one.points) == facescape_data.POINTS
 
 
-def test_a_split_without_meshes_is_an_error_that_says_which(tmp_path: Path):
+def test_a_split_without_meshes_is_refused_by_name(tmp_path: Path):
     subject = next(subject for subject in range(1, 848) if split_of(subject) == "train")
     path = tmp_path / "facescape" / str(subject) / "models_reg" / "1_neutral.obj"
     path.parent.mkdir(parents=True)
     path.touch()
-    with pytest.raises(UnknownChoice, match="no meshes of these expressions for validation, test"):
+    with pytest.raises(UnknownChoice, match="no meshes of these expressions in the split validation, test"):
         DATA.load(tmp_path)

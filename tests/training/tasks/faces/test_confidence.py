@@ -1,4 +1,4 @@
-"""Confidence: the regression finds the coefficients that made the data, and a calibrated network says how often it is right."""
+"""Calibration finds the coefficients that made the data, and a calibrated network's confidence is how often it is right."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from training.tasks.faces.confidence import calibrate, calibration_error, logist
 from training.tasks.faces.data import FaceData
 
 
-def test_the_regression_finds_what_made_the_answers():
+def test_the_regression_finds_the_coefficients_that_made_the_data():
     rng = np.random.default_rng(0)
     evidence = rng.normal(size=(4000, 5, 2))
     weights, bias = np.array([1.5, -0.7]), np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
@@ -23,7 +23,7 @@ def test_the_regression_finds_what_made_the_answers():
 
 
 @pytest.mark.parametrize("always", [True, False])
-def test_answers_that_were_always_right_or_never_leave_it_finite(always: bool):
+def test_landmarks_that_are_always_or_never_right_give_finite_coefficients(always: bool):
     evidence = np.random.default_rng(0).normal(size=(50, 3, 2))
     weights, bias = logistic(evidence, np.full((50, 3), always))
     assert np.isfinite([*weights, *bias]).all()
@@ -31,18 +31,16 @@ def test_answers_that_were_always_right_or_never_leave_it_finite(always: bool):
     assert likely.min() > 0.8 if always else likely.max() < 0.2
 
 
-def test_the_calibration_error_is_how_far_what_is_said_is_from_what_happens():
-    said = np.repeat([0.2, 0.8], 100)
+def test_the_calibration_error_is_the_difference_of_confidence_and_success():
+    confidence = np.repeat([0.2, 0.8], 100)
     right = np.concatenate([np.arange(100) < 20, np.arange(100) < 80])
-    assert calibration_error(said, right) == pytest.approx(0)
-    assert calibration_error(said, ~right) == pytest.approx(0.6)
+    assert calibration_error(confidence, right) == pytest.approx(0)
+    assert calibration_error(confidence, ~right) == pytest.approx(0.6)
     assert calibration_error(np.ones(10), np.ones(10, dtype=bool)) == 0
 
 
 def test_calibrating_changes_nothing_but_the_confidence(data_folder: Path):
-    task = FaceLandmarks(
-        levels=(256, 96, 32), confident_m=0.09
-    )  # so far that an untrained network is right now and then
+    task = FaceLandmarks(levels=(256, 96, 32), confident_m=0.09)  # an untrained network is right now and then
     torch.manual_seed(0)
     network = NARROW.build(task).eval()
     batches = FaceData(task, batch=4, validation=8).load(data_folder)
@@ -50,11 +48,11 @@ def test_calibrating_changes_nothing_but_the_confidence(data_folder: Path):
     calibrate(network, batches)
     changed = {name for name, x in network.state_dict().items() if not torch.equal(x, before[name])}
     assert changed == {"confidence.weights", "confidence.bias"}
-    said, right = [], []
+    stated, right = [], []
     for _, (inputs, true) in batches.validation_batches():
         with torch.no_grad():
             _, landmarks, confidence = network(*(torch.from_numpy(x) for x in inputs.values()))
-        said.append(confidence.numpy())
+        stated.append(confidence.numpy())
         right.append(np.linalg.norm(landmarks.numpy() - true, axis=-1) <= task.confident_m)
     assert 0.1 < np.concatenate(right).mean() < 0.9
-    assert np.concatenate(said).mean() == pytest.approx(np.concatenate(right).mean(), abs=0.03)
+    assert np.concatenate(stated).mean() == pytest.approx(np.concatenate(right).mean(), abs=0.03)

@@ -1,4 +1,4 @@
-"""The picture of results: written, not blank, with one legend, and no window knows of it."""
+"""The plot of a report: a panel for each group, a line for each model, one legend."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def report(tiny: Run[HandForecast, HandData], tiny_task: HandForecast, made_data
     return evaluate(models, tiny.data.load(made_data), ("leap", "tzionas"), "test")
 
 
-def test_error_against_horizon_is_drawn_for_every_group(report: Report, tmp_path: Path):
+def test_the_plot_is_written_and_not_blank(report: Report, tmp_path: Path):
     path = tmp_path / "horizon.png"
     error_against_horizon(report, list(MODELS), path)
     picture = (255 * matplotlib.image.imread(path)[..., :3]).astype(int)
@@ -35,7 +35,7 @@ def test_error_against_horizon_is_drawn_for_every_group(report: Report, tmp_path
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
 
 
-def test_it_has_a_panel_a_group_a_line_a_model_and_one_legend(
+def test_the_plot_has_a_panel_for_each_group_a_line_for_each_model_and_one_legend(
     report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     drawn = []
@@ -51,7 +51,7 @@ def test_it_has_a_panel_a_group_a_line_a_model_and_one_legend(
     assert f"mine {report.row(source, hands, 'mine').mpjpe_mm:.1f} mm" in panels[0].get_title(loc="left")
 
 
-def test_pictures_leave_no_figure_open(report: Report, tmp_path: Path):
+def test_plotting_leaves_no_figure_open(report: Report, tmp_path: Path):
     import matplotlib.pyplot as plt
 
     error_against_horizon(report, ["hold"], tmp_path / "horizon.png")

@@ -1,4 +1,4 @@
-"""Batches: a function of seed and step alone, every window once an epoch; and augmentation that leaves true windows true."""
+"""Batches of hand windows are a function of seed and step alone, and augmentation keeps windows plausible."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ def clips(nodes: int = 42, batch: int = 64) -> np.ndarray:
 def changed(how: Augmentation, clip: np.ndarray, seed: int = 0) -> np.ndarray:
     before = clip.copy()
     after = augment(clip, how, np.random.default_rng(seed))
-    assert np.array_equal(clip, before)  # what was given stays as it was
+    assert np.array_equal(clip, before)  # the input is not modified
     assert after.dtype == np.float32
     return after
 
@@ -53,7 +53,7 @@ def test_mirroring_mirrored_hands_again_gives_them_back():
     assert np.array_equal(changed(how, changed(how, clips())), clips())
 
 
-def test_one_hand_is_not_mirrored_for_it_would_become_the_other():
+def test_a_single_hand_is_not_mirrored_because_it_would_become_the_other_hand():
     assert np.array_equal(changed(replace(NOTHING, mirror=1), clips(nodes=21)), clips(nodes=21))
 
 
@@ -61,7 +61,7 @@ def test_reversing_plays_windows_backwards():
     assert np.array_equal(changed(replace(NOTHING, reverse=1), clips()), clips()[:, ::-1])
 
 
-def test_rotation_keeps_distances_and_handedness_and_turns_each_window_its_own_way():
+def test_rotation_keeps_distances_and_handedness_and_differs_between_windows():
     clip = clips()
     turned = changed(replace(NOTHING, rotate=True), clip)
     for one in (0, 1):
@@ -105,7 +105,7 @@ def test_a_batch_is_a_function_of_seed_and_step_alone(tiny: Run[HandForecast, Ha
     assert not np.array_equal(one.training_batch(0, 0)[1], one.training_batch(1, 0)[1])
 
 
-def test_an_epoch_shows_every_window_at_most_once_and_all_but_what_fills_no_batch(batches: HandBatches):
+def test_an_epoch_shows_every_window_once_except_those_that_fill_no_batch(batches: HandBatches):
     shown = [batches.training_batch(0, step)[1] for step in range(batches.steps_an_epoch())]
     for nodes, windows in ((21, batches.training[0]), (42, batches.training[1])):
         assert windows.nodes == nodes
@@ -114,14 +114,12 @@ def test_an_epoch_shows_every_window_at_most_once_and_all_but_what_fills_no_batc
         assert len(windows) - batches.data.batch < len(seen) <= len(windows)
 
 
-def test_another_epoch_has_another_order(batches: HandBatches):
+def test_epochs_differ_in_order(batches: HandBatches):
     steps = batches.steps_an_epoch()
     assert not np.array_equal(batches.training_batch(0, 0)[1], batches.training_batch(0, steps)[1])
 
 
-def test_the_shares_of_several_processes_are_together_the_batch_of_one(
-    tiny: Run[HandForecast, HandData], made_data: Path
-):
+def test_the_shares_of_several_processes_make_up_the_batch_of_one(tiny: Run[HandForecast, HandData], made_data: Path):
     batches = tiny.data.load(made_data)
     whole, _ = batches.training_batch(0, 2)
     for rank in (0, 1):
@@ -130,7 +128,7 @@ def test_the_shares_of_several_processes_are_together_the_batch_of_one(
         assert len(target) == len(share["past"])
 
 
-def test_past_and_future_of_a_batch_follow_each_other(batches: HandBatches):
+def test_the_future_of_a_batch_continues_its_past(batches: HandBatches):
     inputs, future = batches.training_batch(0, 0)
     assert inputs["past"].shape[1:] == (6, *future.shape[2:])
     steps = np.linalg.norm(np.diff(np.concatenate([inputs["past"], future], axis=1), axis=1), axis=-1)
@@ -144,7 +142,7 @@ def test_validation_has_every_source_and_number_of_hands_and_no_test_recording(
     assert seen == {("leap", 42), ("tzionas", 21)}
 
 
-def test_validation_may_be_thinned(tiny: Run[HandForecast, HandData], made_data: Path):
+def test_a_limit_thins_the_validation_windows(tiny: Run[HandForecast, HandData], made_data: Path):
     batches = tiny.data.load(made_data)
     counted = [sum(len(target) for _, (_, target) in batches.validation_batches(limit)) for limit in (500, 5)]
     assert counted[0] == sum(len(windows) for _, windows in batches.validation) > counted[1] >= 10

@@ -23,6 +23,7 @@ from training.tasks.hands.assembly101 import (
     read_segments,
 )
 from training.tasks.hands.npz import read_hands
+from training.tasks.hands.recordings import Recording
 from training.tasks.hands.windows import PRESETS, Window, cut
 
 OFFICIAL = (
@@ -45,7 +46,7 @@ def annotations_60fps(data_folder: Path) -> Path:
 
 
 def write_list(file: Path, frames_mm: np.ndarray, absent=()) -> Path:
-    """The older layout; `absent` are (frame, hand) that are left out."""
+    """Write the older layout without the (frame, hand) in `absent`."""
     content = []
     for i, hands in enumerate(frames_mm.tolist()):
         shown = {str(hand): points for hand, points in enumerate(hands) if (i, hand) not in absent}
@@ -54,7 +55,7 @@ def write_list(file: Path, frames_mm: np.ndarray, absent=()) -> Path:
 
 
 def write_dict(file: Path, frames_mm: np.ndarray, missing=(), absent=()) -> Path:
-    """The newer layout, without the frames `missing` and the (frame, hand) `absent`."""
+    """Write the newer layout without the frames in `missing` and the (frame, hand) in `absent`."""
     content = {
         str(i): {str(hand): points for hand, points in enumerate(hands) if (i, hand) not in absent}
         for i, hands in enumerate(frames_mm.tolist())
@@ -70,7 +71,7 @@ def write(file: Path, content) -> Path:
 
 
 def write_official(folder: Path, split: str, segments: list[tuple[str, int, int, str, str]]) -> Path:
-    """A CSV as Assembly101 publishes it, 12 views a segment; a segment is recording, frames at 30 fps, action, toy."""
+    """Write a CSV as published, with 12 views per segment; a segment is recording, first and last frame at 30 fps, action, toy."""
     folder.mkdir(exist_ok=True)
     with (folder / f"{split}.csv").open("w", newline="") as file:
         rows = csv.writer(file)
@@ -102,7 +103,7 @@ def test_a_recording_read_from_json_gives_the_same_windows_as_from_npz(tmp_path,
         name = arrays["seq_name"][1]
     clip = read_poses(write_dict(tmp_path / "landmarks3D/recording.json", frames_mm), tmp_path / "cache")
     known = next(r for r in read_hands(data_folder / "hands", "assembly101_sample") if r.name == name)
-    ours = cut([assembly101.Recording("assembly101", name, "", clip)], PRESETS["10+10@30"])
+    ours = cut([Recording("assembly101", name, "", clip)], PRESETS["10+10@30"])
     theirs = cut([known], PRESETS["10+10@30"])
     everything = np.arange(len(theirs))
     assert len(ours) == len(theirs) == 200 - 2 * 19
@@ -166,18 +167,18 @@ def test_a_file_is_decoded_once_and_again_when_it_changes(tmp_path, frames_mm, m
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[{", "neither a list of landmarks nor hands by frame id"),
-        ('"poses"', "neither"),
-        ("[]", "frames numbered from 0; it has 0"),
-        ("{}", "frames numbered from 0; it has 0"),
-        ('{"first": {"0": []}}', "neither"),
+        ("[{", "expected a list of landmarks or hands by frame id"),
+        ('"poses"', "expected a list"),
+        ("[]", "frames numbered from 0, got 0"),
+        ("{}", "frames numbered from 0, got 0"),
+        ('{"first": {"0": []}}', "expected a list"),
         ('{"-3": {"0": []}}', "from -3"),
-        ('{"0": {"0": [[1, 2]]}}', r"neither.*0"),
-        ('{"0": {"0": [[1, 2, null]]}}', "neither"),
-        ('{"0": {"1": [[1, 2, 3]]}}', "frame 0: a hand has 21 joints; the right one has 1"),
-        ('[{"landmarks": {"0": [[1, 2, 3], [4, 5, 6]]}}]', "frame 0: a hand has 21 joints; the left one has 2"),
+        ('{"0": {"0": [[1, 2]]}}', r"expected a list.*0"),
+        ('{"0": {"0": [[1, 2, null]]}}', "expected a list"),
+        ('{"0": {"1": [[1, 2, 3]]}}', "frame 0: expected 21 joints of the right hand, got 1"),
+        ('[{"landmarks": {"0": [[1, 2, 3], [4, 5, 6]]}}]', "frame 0: expected 21 joints of the left hand, got 2"),
         ('[{"hands": {}}]', "landmarks"),
-        ('{"4000000000": {}}', "hardly any"),
+        ('{"4000000000": {}}', "expected at least one in 100 frame ids"),
     ],
 )
 def test_a_malformed_recording_is_refused_and_not_cached(tmp_path, content, message):
@@ -188,7 +189,7 @@ def test_a_malformed_recording_is_refused_and_not_cached(tmp_path, content, mess
     assert not (tmp_path / "cache").exists()
 
 
-def test_official_annotations_are_read_once_a_segment_in_pose_frames(tmp_path):
+def test_official_annotations_give_each_segment_once_in_pose_frames(tmp_path):
     folder = write_official(
         tmp_path / "fine", "train", [("rec", 84, 111, "clap hand", "suv"), ("rec", 111, 171, "pick up toy", "suv")]
     )
@@ -198,17 +199,17 @@ def test_official_annotations_are_read_once_a_segment_in_pose_frames(tmp_path):
     ]
 
 
-def test_annotations_already_in_pose_frames_are_told_by_their_format(annotations_60fps):
+def test_annotations_already_in_pose_frames_are_recognised_by_their_format(annotations_60fps):
     segments = read_segments(annotations_60fps)
     assert segments[0] == Segment(
         "nusar-2021_action_both_9033-a30_9033_user_id_2021-02-04_131528", 169, 224, "clap hand", "clap", "suv"
     )
     assert len({segment.recording for segment in segments}) == 62
-    assert len(segments) == 15_678  # of 15,699 rows, 21 say what another says
+    assert len(segments) == 15_678  # 21 of the 15,699 rows repeat another
     assert np.median([segment.stop - segment.start for segment in segments]) == 58
 
 
-def test_the_rate_of_annotations_can_be_told_explicitly(annotations_60fps, tmp_path):
+def test_the_rate_of_annotations_can_be_given_explicitly(annotations_60fps, tmp_path):
     assert read_segments(annotations_60fps, csv_fps=30)[0].start == 2 * 169
     official = annotation_file(write_official(tmp_path, "test", [("rec", 84, 111, "clap hand", "suv")]), "test")
     assert read_segments(official, csv_fps=60)[0] == Segment("rec", 84, 112, "clap hand", "clap", "suv")
@@ -217,7 +218,7 @@ def test_the_rate_of_annotations_can_be_told_explicitly(annotations_60fps, tmp_p
 
 
 def test_real_rows_in_the_official_format_give_the_same_segments(annotations_60fps, tmp_path):
-    """Segments of even length that begin on even frames, written for 30 fps and 12 views, are the same pose frames."""
+    """Segments of even length that begin on even frames are the same pose frames when written at 30 fps with 12 views."""
     segments = [s for s in read_segments(annotations_60fps) if s.start % 2 == s.stop % 2 == 0]
     assert len(segments) > 3000
     rows = [(s.recording, s.start // 2, s.stop // 2 - 1, s.action, s.toy) for s in segments]
@@ -238,14 +239,14 @@ def test_actions_are_chosen_by_whole_words(annotations_60fps):
     assert filter_actions(segments, []) == segments
 
 
-def test_an_unknown_action_is_answered_with_the_nearest(annotations_60fps):
-    with pytest.raises(UnknownChoice, match=r"'rotat'; the nearest are .*rotate"):
+def test_an_unknown_action_is_refused_with_the_nearest(annotations_60fps):
+    with pytest.raises(UnknownChoice, match=r"'rotat'; the nearest: .*rotate"):
         filter_actions(read_segments(annotations_60fps), ["pick up", "rotat"])
 
 
 @pytest.fixture
 def release(tmp_path, frames_mm) -> Path:
-    """Two recordings with poses and one without, annotated for training; the first lacks frame 60."""
+    """Return a release of two recordings with poses and one without, annotated for training; the first lacks frame 60."""
     write_dict(tmp_path / "landmarks3D/first.json", frames_mm, missing=(60,))
     write_dict(tmp_path / "landmarks3D/second.json", frames_mm[:100])
     write_official(
@@ -275,7 +276,7 @@ def test_action_segments_come_recording_by_recording_with_their_label(release, f
     assert "1 of 3 recordings have no poses" in caplog.text
 
 
-def test_context_before_a_segment_is_given_as_far_as_there_is_any(release):
+def test_context_before_a_segment_ends_at_the_start_of_the_recording(release):
     recordings = list(read_assembly101(release, release / "fine", "train", cache=release / "cache", context_s=0.25))
     assert [(r.clip.times[0], len(r.clip)) for r in recordings] == [(0, 90), (105 / 60, 95), (5 / 60, 35)]
 
@@ -285,7 +286,7 @@ def test_only_the_chosen_actions_are_read(release):
     assert [recording.label for recording in recordings] == ["rotate partial toy"]
 
 
-def test_whole_recordings_can_be_had_once_each(release):
+def test_whole_recordings_come_once_each(release):
     recordings = list(read_assembly101(release, release / "fine", "train", cache=release / "cache", whole=True))
     assert [(r.name, r.label, len(r.clip)) for r in recordings] == [("first", "suv", 200), ("second", "truck", 100)]
 
@@ -300,20 +301,20 @@ def test_windows_of_a_release_stay_in_its_files_and_out_of_its_gaps(release):
     assert np.isfinite(future).all()
 
 
-def test_what_is_missing_is_said_and_where_it_was_looked_for(release, tmp_path):
+def test_a_missing_file_is_reported_with_the_places_that_were_searched(release, tmp_path):
     fine, cache = release / "fine", release / "cache"
-    with pytest.raises(UnknownChoice, match="split into train, validation, test; there is no 'val'"):
+    with pytest.raises(UnknownChoice, match="no split 'val'; it has train, validation, test"):
         next(read_assembly101(release, fine, "val", cache=cache))
     with pytest.raises(FileNotFoundError, match=r"no validation\.csv or validation\.csv\.gz in .*fine"):
         next(read_assembly101(release, fine, "validation", cache=cache))
     with pytest.raises(FileNotFoundError, match=r"no <recording>\.json in .*fine, nor in landmarks3D, poses@60fps"):
         next(read_assembly101(fine, fine, "train", cache=cache))
     write_official(fine, "test", [("lost", 0, 9, "rotate wheel", "crane")])
-    with pytest.raises(FileNotFoundError, match=r"none of test's 1 recordings, such as lost\.json"):
+    with pytest.raises(FileNotFoundError, match=r"none of the 1 recordings of test, such as lost\.json"):
         next(read_assembly101(release, fine, "test", cache=cache))
 
 
-def test_the_newer_release_is_taken_where_both_are(tmp_path, frames_mm):
+def test_the_newer_release_is_preferred_to_the_older(tmp_path, frames_mm):
     write_list(tmp_path / "poses@60fps/a.json", frames_mm[:2])
     assert pose_folder(tmp_path) == tmp_path / "poses@60fps"
     write_dict(tmp_path / "landmarks3D/a.json", frames_mm[:2])
@@ -324,9 +325,9 @@ def test_the_newer_release_is_taken_where_both_are(tmp_path, frames_mm):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("id,video\n0,rec/a.mp4\n", "wants columns video, start_frame.*; it has no start_frame, end_frame"),
-        (OFFICIAL + "\n0,rec/a.mp4,x,9,1,1,1,clap hand,clap,hand,a,suv,0,1\n", "line 2: frames are integers"),
-        (OFFICIAL + "\n0,rec/a.mp4,9,3,1,1,1,clap hand,clap,hand,a,suv,0,1\n", "came 9 to 3"),
+        ("id,video\n0,rec/a.mp4\n", "expected the columns video, start_frame.*; missing: start_frame, end_frame"),
+        (OFFICIAL + "\n0,rec/a.mp4,x,9,1,1,1,clap hand,clap,hand,a,suv,0,1\n", "line 2: expected integer frames"),
+        (OFFICIAL + "\n0,rec/a.mp4,9,3,1,1,1,clap hand,clap,hand,a,suv,0,1\n", "got 9 to 3"),
     ],
 )
 def test_malformed_annotations_are_refused(tmp_path, rows, message):

@@ -1,4 +1,4 @@
-"""Windows: where they may be, what they hold, and the floors of error that they give."""
+"""Windows span no gap, hold consecutive frames, and give known baseline errors on the real sources."""
 
 from dataclasses import replace
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.motion.hands import clip_of, resample
-from training.data.recordings import Recording
 from training.tasks.hands.npz import read_hands
+from training.tasks.hands.recordings import Recording
 from training.tasks.hands.windows import (
     PRESETS,
     TooSlow,
@@ -19,7 +19,7 @@ from training.tasks.hands.windows import (
 
 
 def counting(frames: int, fps: float = 30.0, hands: int = 2, absent=()) -> Recording:
-    """Hands whose every coordinate is their frame's number, plus a half for the right; `absent` are (frames, hand)."""
+    """Return hands whose coordinates equal the frame number, plus a half for the right hand; `absent` has (frames, hand)."""
     joints = (
         np.arange(frames)[:, None, None, None] + np.zeros((1, hands, 21, 3)) + 0.5 * np.arange(hands)[:, None, None]
     )
@@ -30,12 +30,12 @@ def counting(frames: int, fps: float = 30.0, hands: int = 2, absent=()) -> Recor
 
 
 def frames_of(windows: WindowSet, node: int = 0) -> list[list[float]]:
-    """The numbers that a set of counting windows holds."""
+    """Return the frame numbers in each window of counting hands."""
     past, future = windows.past_future(np.arange(len(windows)))
     return np.concatenate([past, future], axis=1)[:, :, node, 0].tolist()
 
 
-def test_presets_are_called_what_they_are():
+def test_presets_have_the_names_of_their_windows():
     assert set(PRESETS) == {"10+10@30", "30+30@30", "60+60@60", "80+20@60", "70+30@60"}
     assert all(name == window.name for name, window in PRESETS.items())
     assert PRESETS["80+20@60"] == Window(past=80, future=20, fps=60)
@@ -63,12 +63,12 @@ def test_no_window_spans_a_gap():
     ]
 
 
-def test_a_frame_missing_between_those_of_a_window_is_a_gap_too():
+def test_a_missing_frame_between_those_of_a_window_is_a_gap_too():
     recording = counting(9, fps=60, absent=[(3, 0)])
     assert frames_of(cut([recording], Window(1, 1, 30))) == [[0, 2], [4, 6], [5, 7], [6, 8]]
 
 
-def test_a_faster_recording_gives_windows_from_all_its_frames_or_from_one_grid():
+def test_a_faster_recording_gives_windows_from_every_frame_or_from_one_grid():
     recording, window = counting(10, fps=90), Window(2, 1, 30)
     assert frames_of(cut([recording], window)) == [[i, i + 3, i + 6] for i in range(4)]
     assert frames_of(cut([recording], window, phases="first")) == [[0, 3, 6], [3, 6, 9]]
@@ -80,7 +80,7 @@ def test_the_stride_is_counted_at_the_windows_rate():
     assert frames_of(cut([recording], window)) == [[i, i + 2, i + 4] for i in (0, 1, 4, 5, 8, 9, 12, 13)]
 
 
-def test_one_hand_is_a_window_by_itself_wherever_it_is():
+def test_each_single_hand_gives_windows_of_its_own():
     recording = counting(6, absent=[(slice(3, 6), 0)])
     assert frames_of(cut([recording], Window(1, 1, 30), hands=1)) == [
         *([0, 1], [1, 2]),
@@ -88,7 +88,7 @@ def test_one_hand_is_a_window_by_itself_wherever_it_is():
     ]
 
 
-def test_a_lone_hand_and_two_hands_together_repeat_nothing_and_leave_nothing_out():
+def test_windows_of_lone_hands_and_of_two_hands_together_are_all_windows_once():
     recording = counting(9, absent=[(slice(5, 9), 0), (0, 1)])
     window = Window(1, 1, 30)
     one, two = cut([recording], window, hands=1), cut([recording], window, hands=2)
@@ -101,11 +101,11 @@ def test_a_lone_hand_and_two_hands_together_repeat_nothing_and_leave_nothing_out
 def test_a_recording_of_one_hand_gives_no_windows_of_two():
     recording = counting(5, hands=1)
     assert len(cut([recording], Window(1, 1, 30), hands=1)) == 4
-    with pytest.raises(WrongHands, match="2 hands from made counting, which has 1"):
+    with pytest.raises(WrongHands, match="made counting: expected windows of 1 to 1 hands, got 2"):
         cut([recording], Window(1, 1, 30), hands=2)
 
 
-def test_windows_know_their_recordings_and_short_ones_have_none():
+def test_windows_know_their_recordings_and_short_recordings_have_none():
     recordings = [replace(counting(n), name=f"of {n}") for n in (4, 2, 5)]
     windows = cut(recordings, Window(2, 1, 30))
     assert windows.recordings == [("made", "of 4", "count"), ("made", "of 2", "count"), ("made", "of 5", "count")]
@@ -114,15 +114,17 @@ def test_windows_know_their_recordings_and_short_ones_have_none():
 
 
 @pytest.mark.parametrize("hands", [1, 2])
-def test_nothing_to_cut_is_an_empty_set(hands):
+def test_a_recording_without_windows_gives_an_empty_set(hands):
     windows = cut([counting(3)], Window(2, 2, 30), hands=hands)
     assert (len(windows), windows.nodes) == (0, 21 * hands)
     assert windows.past_future(np.arange(0))[0].shape == (0, 2, 21 * hands, 3)
 
 
-def test_a_recording_too_slow_for_the_window_is_refused_and_may_be_resampled_by_the_caller():
+def test_a_recording_too_slow_for_the_window_is_refused_and_can_be_resampled_first():
     recording = counting(20, fps=30)
-    with pytest.raises(TooSlow, match="made counting has 30 frames a second, and a window 5\\+5@60 wants 60"):
+    with pytest.raises(
+        TooSlow, match="made counting: expected at least 60 frames per second for windows of 5\\+5@60, got 30"
+    ):
         cut([recording], Window(5, 5, 60))
     faster = replace(recording, clip=resample(recording.clip, 60, max_gap=0.05))
     assert frames_of(cut([faster], Window(2, 1, 60)))[:2] == [[0, 0.5, 1], [0.5, 1, 1.5]]
@@ -145,7 +147,7 @@ def test_an_irregular_recording_is_resampled_and_no_window_spans_its_pause():
 
 
 def errors_mm(windows: WindowSet) -> tuple[float, float]:
-    """Mean distance over the horizon of holding the last pose, and of going on at its velocity."""
+    """Return the mean distance over the horizon of holding the last pose, and of continuing at its velocity."""
     hold, going = [], []
     for chunk in np.array_split(np.arange(len(windows)), max(1, len(windows) // 512)):
         past, future = windows.past_future(chunk)

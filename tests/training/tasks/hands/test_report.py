@@ -1,4 +1,4 @@
-"""Evaluation: what stands in a row, which windows are counted, and that no baseline has seen the test split."""
+"""Reports of hand forecasters: the figures of a row, the windows that count, and baselines that never see the test split."""
 
 import json
 from dataclasses import replace
@@ -55,7 +55,7 @@ def test_a_report_has_a_row_for_every_source_number_of_hands_and_model(report: R
     assert (report.split, report.window, report.fps) == ("test", "6+6@30", 30)
 
 
-def test_a_row_is_what_a_loop_over_windows_says(report: Report, batches: HandBatches, models):
+def test_a_row_equals_a_loop_over_windows(report: Report, batches: HandBatches, models):
     windows = batches.windows("test", 2, ("leap",), phases="first")
     past, true = windows.past_future(np.arange(len(windows)))
     answer = past[:, -1:].repeat(6, axis=1)
@@ -71,7 +71,7 @@ def test_a_row_is_what_a_loop_over_windows_says(report: Report, batches: HandBat
     assert row.by_action_mm["meeting"] == pytest.approx(errors[meeting].mean(), rel=1e-5)
 
 
-def test_stretches_of_one_recording_are_drawn_together(report: Report, batches: HandBatches):
+def test_the_interval_resamples_the_stretches_of_a_recording_together(report: Report, batches: HandBatches):
     windows = batches.windows("test", 2, ("leap",), phases="first")
     assert [name for _, name, _ in windows.recordings] == ["meet", "meet", "part", "alone"]
     row = report.row("leap", 2, "hold")
@@ -84,13 +84,13 @@ def test_stretches_of_one_recording_are_drawn_together(report: Report, batches: 
     assert report.row("tzionas", 2, "hold").interval_mm is None
 
 
-def test_a_stride_takes_one_window_in_so_many(batches: HandBatches, models):
+def test_a_stride_keeps_one_window_in_so_many(batches: HandBatches, models):
     thin = evaluate(models, batches, ("leap",), "test", stride=5)
     assert thin.row("leap", 2, "hold").windows == -(-42 // 5)
     assert thin.row("leap", 2, "hold").recordings == 2
 
 
-def test_a_forecast_is_mode_0_whatever_the_batch(tiny: Run[HandForecast, HandData]):
+def test_a_forecast_is_mode_0_for_every_batch_size(tiny: Run[HandForecast, HandData]):
     class Modes(nn.Module):
         def forward(self, past: Tensor) -> Tensor:
             return torch.stack([past, past + 1], dim=1)
@@ -99,7 +99,7 @@ def test_a_forecast_is_mode_0_whatever_the_batch(tiny: Run[HandForecast, HandDat
     assert np.array_equal(forecast(Modes(), past, batch=3), past)
 
 
-def test_a_report_survives_being_written_and_read(report: Report, tmp_path: Path):
+def test_a_report_is_read_back_as_it_was_written(report: Report, tmp_path: Path):
     report.write(tmp_path / "report.json")
     assert Report.read(tmp_path / "report.json") == report
     assert json.loads((tmp_path / "report.json").read_text())["split"] == "test"
@@ -111,7 +111,7 @@ def test_the_row_to_beat_is_the_best_without_weights(report: Report):
         assert best.mpjpe_mm == min(r.mpjpe_mm for r in report.rows if (r.source, r.hands) == group)
 
 
-def test_a_bundle_gets_the_rows_of_its_model_beside_the_best_baseline(report: Report):
+def test_a_bundle_states_the_rows_of_its_model_beside_the_best_baseline(report: Report):
     first, *others = report.measurements("constant velocity")
     assert len(others) == 2
     row, best = report.row("leap", 2, "constant velocity"), report.best_without_weights("leap", 2)
@@ -121,7 +121,7 @@ def test_a_bundle_gets_the_rows_of_its_model_beside_the_best_baseline(report: Re
     assert measured == [round(mm, 2) for mm in (row.mpjpe_mm, best.mpjpe_mm, *(row.interval_mm or ()))]
 
 
-def test_the_table_has_a_line_a_group_and_a_column_a_model(report: Report):
+def test_the_table_has_a_line_for_each_group_and_a_column_for_each_model(report: Report):
     lines = table(report, ["hold", "damped velocity"]).splitlines()
     assert lines[0] == "| 6+6@30, test | hands | windows | recordings | hold | damped velocity |"
     assert lines[1].count("|") == lines[0].count("|")
@@ -130,7 +130,7 @@ def test_the_table_has_a_line_a_group_and_a_column_a_model(report: Report):
     assert len(lines) == 2 + 3
 
 
-def test_the_detail_of_a_model_has_its_moments_and_its_interval(report: Report):
+def test_the_detail_of_a_model_has_its_horizons_and_its_interval(report: Report):
     lines = detail(report, "hold").splitlines()
     assert lines[0] == "| hold | hands | mean | 95 % interval | 100 ms | MSE, dm² |"
     row = report.row("leap", 2, "hold")
@@ -142,22 +142,22 @@ def test_the_detail_of_a_model_has_its_moments_and_its_interval(report: Report):
     assert "one recording" in lines[4]
 
 
-class Deaf(HandBatches):
-    """Batches that fail where the test split is asked for."""
+class WithoutTest(HandBatches):
+    """Batches that fail when the test split is requested."""
 
     def windows(self, split, *arguments, **options):
-        assert split != "test", "a baseline has looked at the test split"
+        assert split != "test", "a baseline has read the test split"
         return super().windows(split, *arguments, **options)
 
 
 def test_baselines_never_see_the_test_split(tiny: Run[HandForecast, HandData], made_data: Path):
-    fitted = baselines(tiny.task, Deaf(tiny.data, made_data / "hands"), every=2)
+    fitted = baselines(tiny.task, WithoutTest(tiny.data, made_data / "hands"), every=2)
     assert list(fitted) == ["hold", "constant velocity", "damped velocity", "ridge"]
-    with pytest.raises(AssertionError, match="looked at the test split"):
-        evaluate(fitted, Deaf(tiny.data, made_data / "hands"), ("leap",), "test")
+    with pytest.raises(AssertionError, match="read the test split"):
+        evaluate(fitted, WithoutTest(tiny.data, made_data / "hands"), ("leap",), "test")
 
 
-def test_the_fitted_baselines_are_the_best_of_their_kind_where_they_were_fitted(
+def test_the_fitted_baselines_are_the_best_of_their_kind_on_training_windows(
     tiny_task: HandForecast, batches: HandBatches
 ):
     fitted = baselines(tiny_task, batches, every=1)
