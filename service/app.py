@@ -76,7 +76,9 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     problems.install(app, RAISED)
     if settings.api_keys:
         app.add_middleware(RequireKey, keys=settings.api_keys)
-    app.add_middleware(Observe, metrics=metrics)  # added last: it is outermost
+    app.add_middleware(
+        Observe, metrics=metrics, failed=problems.KINDS["internal"].status
+    )  # added last: it is outermost
     app.include_router(hands.router(served, metrics, decoding, settings))
     app.include_router(bodies.router(served, metrics, decoding, settings))
     app.include_router(faces.router(served, metrics, scanning, settings))

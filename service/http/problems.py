@@ -23,6 +23,7 @@ from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
+ACCEPTED, NO_CONTENT = 202, 204  # the successes that are not 200
 log = logging.getLogger("chiron.errors")
 
 

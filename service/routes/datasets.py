@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from models.contract.spec import DATASET_NAME
 from service.http.negotiation import content_type, read_body
-from service.http.problems import Problem, documented
+from service.http.problems import ACCEPTED, NO_CONTENT, Problem, documented
 from service.jobs import archives
 from service.jobs.datasets import (
     Dataset,
@@ -82,7 +82,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
 
     @routes.post(
         "/datasets",
-        status_code=202,
+        status_code=ACCEPTED,
         response_model=DatasetInfo,
         responses=documented(*ERRORS),
         openapi_extra=_operation(),
@@ -107,7 +107,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
 
     @routes.delete(
         "/datasets/{name}",
-        status_code=204,
+        status_code=NO_CONTENT,
         response_class=Response,
         responses=documented("unknown-dataset", "wrong-state", "jobs-unavailable"),
     )

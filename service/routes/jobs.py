@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from models.contract.spec import JOB_SPEC, AnySpec
 from service.http.limits import Concurrency, LimitedStream
 from service.http.negotiation import content_type, read_body
-from service.http.problems import FileDownload, Problem, documented
+from service.http.problems import ACCEPTED, FileDownload, Problem, documented
 from service.http.server import Shutdown
 from service.jobs import artifacts
 from service.jobs.database import StoreUnavailable
@@ -60,7 +60,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
 
     @routes.post(
         "/jobs",
-        status_code=202,
+        status_code=ACCEPTED,
         response_model=JobInfo,
         responses=documented(*ERRORS),
         openapi_extra=_operation(),

@@ -24,15 +24,16 @@ class Observe:
     their query.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, failed: int) -> None:
+        """Count a request that raises an unexpected error under the status `failed`."""
+        self.app, self.metrics, self.failed = app, metrics, failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         sent_id = Headers(scope=scope).get("x-request-id", "")
         request_id = scope["request_id"] = sent_id if REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex
-        status, size, start = 500, 0, time.perf_counter()
+        status, size, start = self.failed, 0, time.perf_counter()
 
         async def send_and_measure(message: Message) -> None:
             nonlocal status, size
