@@ -1,4 +1,4 @@
-"""The tables of bodies: trained once, averaged where they say so, the best in bold, and every line has its runs."""
+"""The benchmark tables of bodies: nothing is trained twice, the best cell is bold, and every line has its runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
-from bodies import ACTIONS, LIFT, of_kind
+from body_runs import ACTIONS, LIFT, of_kind
 from torch import Tensor, nn
 
 from models.contract.symmetry import Mirror
@@ -32,15 +32,17 @@ PLAIN = of_kind(LIFT, "few-lifted-plain", chiral=False)
 
 
 class BothLooks(nn.Module):
-    """The slow, obvious twin of averaging over the flip."""
+    """The reference implementation of averaging over the flip."""
 
     def __init__(self, network: nn.Module, task: Any) -> None:
         super().__init__()
         self.network = network
-        self.given, self.found = (next(iter(specs.values())).moves for specs in (task.inputs, task.outputs))
+        self.input_moves, self.output_moves = (
+            next(iter(specs.values())).moves for specs in (task.inputs, task.outputs)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.network(x) + mirrored(self.network(mirrored(x, self.given)), self.found)) / 2
+        return (self.network(x) + mirrored(self.network(mirrored(x, self.input_moves)), self.output_moves)) / 2
 
 
 def mirrored(x: Tensor, mirror: Mirror) -> Tensor:
@@ -49,7 +51,7 @@ def mirrored(x: Tensor, mirror: Mirror) -> Tensor:
 
 @pytest.fixture(scope="module")
 def plain(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
-    """Where a plain lifter is trained, and its report."""
+    """Train a plain lifter; return its folder of runs and its report."""
     out = tmp_path_factory.mktemp("out")
     return out, measured(PLAIN, 0, data_folder, out, Report, measure_alone, Watch(bar=False))
 
@@ -70,7 +72,7 @@ def test_a_run_is_trained_once_and_its_report_read_again(plain, data_folder: Pat
         measured(PLAIN, 1, data_folder, out, Report, again)  # another seed is another network
 
 
-def test_averaged_over_flips_it_is_measured_with_both_looks(plain, data_folder: Path, tmp_path: Path):
+def test_averaging_over_flips_measures_the_mean_of_both_answers(plain, data_folder: Path, tmp_path: Path):
     out, report = plain
     best, batches = folder_of(out, PLAIN, 0) / BEST, PLAIN.data.load(data_folder)
     averaged = measured(PLAIN, 0, data_folder, tmp_path, Report, measure_averaged, Watch(bar=False))
@@ -192,7 +194,7 @@ def test_a_picture_has_a_line_a_network_over_the_shares_of_the_data(monkeypatch:
 # --- the real tables ---
 
 
-def test_every_line_has_its_three_runs_and_they_differ_in_what_is_compared_alone():
+def test_every_line_has_three_runs_that_differ_only_in_what_is_compared():
     runs: dict[str, Any] = {**all_runs()}
     for line in (line for suite in SUITES for line in suite.lines):
         plain, flips, chiral = (runs[f"{line.stem}-{kind}"] for kind in KINDS)
@@ -229,7 +231,7 @@ def test_every_line_has_a_figure_that_reports_have():
     ],
 )
 def test_a_recogniser_has_the_classes_of_its_data_in_their_order(data_folder: Path, name: str):
-    """Else every label would be another class's, and nothing else would say so."""
+    """Otherwise every label would mean another class, and nothing else would notice."""
     run = get_run(name)
     clips = run.data.load(data_folder).clips
     assert run.task.classes == clips.classes
@@ -238,7 +240,7 @@ def test_a_recogniser_has_the_classes_of_its_data_in_their_order(data_folder: Pa
     assert ACTIONS.task.classes == ACTIONS.data.load(data_folder).clips.classes
 
 
-def test_a_forecast_that_knows_the_box_of_the_whole_clip_is_for_the_record_alone():
+def test_runs_whose_box_is_of_the_whole_clip_do_not_ship():
     runs = [run for run in all_runs().values() if isinstance(run.data, PoseForecastData)]
     clipped = {run.name for run in runs if run.task.box == "clip"}
     assert clipped

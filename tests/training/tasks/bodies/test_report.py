@@ -1,4 +1,4 @@
-"""Reports on bodies are what loops over frames, samples and clips say, and a network that knows the answers is without fault."""
+"""Reports on bodies equal plain loops over frames, samples and clips, and a network that knows the answers makes no error."""
 
 import math
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bodies import ACTIONS, CLIPS, FORECAST, LIFT
+from body_runs import ACTIONS, CLIPS, FORECAST, LIFT
 from torch import Tensor, nn
 
 from models.motion.bodies import edge_padded, shown
@@ -51,7 +51,7 @@ def actions(data_folder: Path) -> ActionBatches:
 
 
 class Knowing(nn.Module):
-    """Answers what is written down for an input."""
+    """A network that looks up the answer for each input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Knowing(nn.Module):
 
 
 def knowing_lifter(batches: LiftBatches, offset: Any = 0.0) -> Knowing:
-    """Knows all test clips, and is off by `offset(clip)` metres along x."""
+    """Return a lifter that knows all test clips and is off by `offset(clip)` metres along x."""
     network = Knowing()
     for clip in batches.clips("test"):
         answer = np.nan_to_num(clip.targets) + np.array([offset(clip) if callable(offset) else offset, 0, 0])
@@ -83,7 +83,7 @@ def tiny_lifter() -> nn.Module:
 # --- lifting ---
 
 
-def test_a_clip_is_lifted_as_window_by_window(lift: LiftBatches):
+def test_lifting_a_clip_equals_lifting_its_windows_one_by_one(lift: LiftBatches):
     network = tiny_lifter()
     for clip in lift.clips("test")[::3]:
         padded = edge_padded(clip.keypoints, 9)
@@ -91,7 +91,7 @@ def test_a_clip_is_lifted_as_window_by_window(lift: LiftBatches):
         np.testing.assert_allclose(lifted(network, lift, clip), np.stack(slow), atol=1e-6)
 
 
-def test_a_missing_keypoint_is_shown_as_0_and_its_confidence_beside_it(data_folder: Path, lift: LiftBatches):
+def test_a_missing_keypoint_and_its_confidence_are_0_for_the_network(data_folder: Path, lift: LiftBatches):
     data = replace(lift.data, with_confidence=True)
     batches = LiftData.load(data, data_folder)
     clip = lift.clips("test")[0]
@@ -113,7 +113,7 @@ def test_a_missing_keypoint_is_shown_as_0_and_its_confidence_beside_it(data_fold
     np.testing.assert_array_equal(without, x[..., :2])
 
 
-def test_a_row_of_lifting_is_what_a_loop_over_frames_says(lift: LiftBatches):
+def test_a_row_of_lifting_equals_a_loop_over_frames(lift: LiftBatches):
     network = tiny_lifter()
     (row,) = lifting(network, lift, "test").rows
     apart, moved, recording = [], [], []
@@ -131,11 +131,11 @@ def test_a_row_of_lifting_is_what_a_loop_over_frames_says(lift: LiftBatches):
     assert list(row.figures) == ["MPJPE", "P-MPJPE", "N-MPJPE", "MPJVE"]
     assert row.figures["P-MPJPE"] < row.figures["N-MPJPE"] < row.figures["MPJPE"]
     numbers = np.unique(recording, return_inverse=True)[1]
-    assert numbers.max() == 1  # four cameras see a recording, and it is drawn with all of them
+    assert numbers.max() == 1  # four cameras see a recording; the bootstrap draws it with all of them
     assert row.interval == pytest.approx(bootstrap_interval(1000 * np.array(apart), numbers), rel=1e-5)
 
 
-def test_a_lifter_that_knows_is_without_fault_also_where_a_joint_is_not_known(data_folder: Path, lift: LiftBatches):
+def test_a_lifter_that_knows_the_answers_has_no_error_even_with_unknown_joints(data_folder: Path, lift: LiftBatches):
     (row,) = lifting(knowing_lifter(lift), lift, "test").rows
     assert row.figures == pytest.approx(dict.fromkeys(row.figures, 0.0), abs=1e-3)
     idle = replace(LIFT.data, sources=("reactidle",), fps=2.0, turns=(), with_confidence=True).load(data_folder)
@@ -149,7 +149,7 @@ def test_a_lifter_that_knows_is_without_fault_also_where_a_joint_is_not_known(da
 
 
 def labelled(batches: LiftBatches, source: str, labels: list[str]) -> LiftBatches:
-    """Test clips of `source` with these labels, of different lengths."""
+    """Return test clips of `source` with these labels and different lengths."""
     made = LiftBatches(replace(LiftData(()), **{**vars(batches.data), "sources": (source,)}), batches.folder)
     clips = [clip for clip in batches.clips("test") if len(clip.targets) > len(labels) + 3]
     made.recordings = [
@@ -170,7 +170,7 @@ OFF_MM = {"Walking 1": 30.0, "Walking": 60.0, "Eating 2": 10.0}
 
 
 @pytest.mark.parametrize("source", ["human36m", "humaneva"])
-def test_of_human36m_the_mean_is_over_actions_and_elsewhere_over_frames(lift: LiftBatches, source: str):
+def test_means_are_over_actions_for_human36m_and_humaneva_and_over_frames_elsewhere(lift: LiftBatches, source: str):
     def off(clip: LiftClip) -> float:
         return OFF_MM[clip.label] / 1000
 
@@ -186,7 +186,7 @@ def test_of_human36m_the_mean_is_over_actions_and_elsewhere_over_frames(lift: Li
     assert row.figures["MPJPE"] == pytest.approx((6 * 30 + 5 * 60 + 4 * 10) / 15, rel=1e-4)
 
 
-def test_every_source_has_its_row_and_another_split_other_clips(data_folder: Path, lift: LiftBatches):
+def test_every_source_has_a_row_and_splits_have_different_clips(data_folder: Path, lift: LiftBatches):
     both = replace(LIFT.data, sources=("hdm05_11", "cmu_9act"), turns=()).load(data_folder)
     report = measure(tiny_lifter(), both, "test")
     assert [row.source for row in report.rows] == ["hdm05_11", "cmu_9act"]
@@ -196,20 +196,20 @@ def test_every_source_has_its_row_and_another_split_other_clips(data_folder: Pat
     assert other.figures["MPJPE"] != alone.figures["MPJPE"]
 
 
-def test_the_errors_of_a_clip_are_frame_by_frame(lift: LiftBatches):
+def test_a_clip_has_one_error_a_frame(lift: LiftBatches):
     clip = lift.clips("test")[0]
-    found = errors(clip, clip.targets + np.float32(0.01))
-    assert {name: len(x) for name, x in found.items()} == {
+    by_figure = errors(clip, clip.targets + np.float32(0.01))
+    assert {name: len(x) for name, x in by_figure.items()} == {
         **dict.fromkeys(("MPJPE", "P-MPJPE", "N-MPJPE"), len(clip.targets)),
         "MPJVE": len(clip.targets) - 1,
     }
-    np.testing.assert_allclose(found["MPJPE"], 10 * math.sqrt(3), rtol=1e-3)
+    np.testing.assert_allclose(by_figure["MPJPE"], 10 * math.sqrt(3), rtol=1e-3)
 
 
 # --- forecasting ---
 
 
-def test_a_row_of_forecasting_is_what_a_loop_over_samples_says(forecast: PoseForecastBatches):
+def test_a_row_of_forecasting_equals_a_loop_over_samples(forecast: PoseForecastBatches):
     report = forecasting(zero_velocity(4), forecast, "test")
     assert [row.source for row in report.rows] == ["reactidle", "cmu_9act"]
     for row in report.rows:
@@ -232,13 +232,13 @@ def test_a_row_of_forecasting_is_what_a_loop_over_samples_says(forecast: PoseFor
         assert shares[0] > shares[-1]
 
 
-def test_batches_of_any_size_make_the_same_report(forecast: PoseForecastBatches, monkeypatch: pytest.MonkeyPatch):
+def test_the_batch_size_does_not_change_the_report(forecast: PoseForecastBatches, monkeypatch: pytest.MonkeyPatch):
     whole = forecasting(zero_velocity(4), forecast, "test")
     monkeypatch.setattr(body_report, "BATCH", 7)
     assert forecasting(zero_velocity(4), forecast, "test") == whole
 
 
-def test_a_forecaster_that_knows_is_without_fault(forecast: PoseForecastBatches):
+def test_a_forecaster_that_knows_the_answers_has_no_error(forecast: PoseForecastBatches):
     network = Knowing()
     for source in forecast.data.sources:
         frames = forecast.frames("test", source)
@@ -246,20 +246,20 @@ def test_a_forecaster_that_knows_is_without_fault(forecast: PoseForecastBatches)
         for past, true in zip(inputs["past"], future, strict=True):
             network.learn(past, true[..., :2])
     for row in measure(network, forecast, "test").rows:
-        assert row.figures["PCK@0.05"] > 99.9  # a few pasts are alike and what follows is not
+        assert row.figures["PCK@0.05"] > 99.9  # a few samples have equal pasts and different futures
         assert row.figures["distance"] < 0.1
 
 
-def test_zero_velocity_holds_the_last_pose_and_is_the_floor(forecast: PoseForecastBatches):
+def test_zero_velocity_repeats_the_last_pose_and_is_the_floor(forecast: PoseForecastBatches):
     past = np.random.default_rng(0).normal(size=(5, 3, 13, 3)).astype(np.float32)
-    found = zero_velocity(4)(past)
-    assert found.shape == (5, 4, 13, 2)
+    future = zero_velocity(4)(past)
+    assert future.shape == (5, 4, 13, 2)
     for step in range(4):
-        np.testing.assert_array_equal(found[:, step], past[:, 2, :, :2])
+        np.testing.assert_array_equal(future[:, step], past[:, 2, :, :2])
     assert forecasting_floor(forecast, "test") == forecasting(zero_velocity(4), forecast, "test")
 
 
-def test_of_penn_action_there_is_the_pairing_of_an_earlier_evaluation_too_by_its_name(data_folder: Path):
+def test_penn_actions_row_also_has_the_legacy_pairing_under_its_name(data_folder: Path):
     batches = PoseForecastData().load(data_folder)
     batches.recordings = [clip for clip in batches.recordings if clip.split == "test"][:6]
     (row,) = forecasting(zero_velocity(16), batches, "test").rows
@@ -274,7 +274,7 @@ def test_of_penn_action_there_is_the_pairing_of_an_earlier_evaluation_too_by_its
 # --- recognition ---
 
 
-def test_a_row_of_recognition_is_what_a_loop_over_clips_says(actions: ActionBatches):
+def test_a_row_of_recognition_equals_a_loop_over_clips(actions: ActionBatches):
     torch.manual_seed(0)
     network = ACTIONS.build().eval()
     logits, labels = scores(network, actions, "test")
@@ -292,7 +292,7 @@ def test_a_row_of_recognition_is_what_a_loop_over_clips_says(actions: ActionBatc
 
 
 @pytest.mark.parametrize(("shift", "top"), [(0, 100.0), (1, 0.0)])
-def test_a_recogniser_that_knows_is_always_right_and_one_that_knows_better_never(
+def test_a_recogniser_that_knows_the_answers_is_always_right_and_one_off_by_a_class_never(
     actions: ActionBatches, shift: int, top: float
 ):
     network = Knowing()
@@ -304,17 +304,17 @@ def test_a_recogniser_that_knows_is_always_right_and_one_that_knows_better_never
     assert row.interval == (top, top)
 
 
-# --- what all share ---
+# --- shared by all ---
 
 
-def test_a_network_answers_in_evaluation():
+def test_a_network_runs_in_evaluation_mode():
     network = LIFT.build().train()
     x = np.random.default_rng(0).normal(size=(2, 12, 17, 2)).astype(np.float32)
     np.testing.assert_array_equal(answers(network, x), answers(network, x))
     assert not network.training
 
 
-def test_a_report_survives_being_written_and_read(tmp_path: Path):
+def test_a_written_report_reads_back_equal(tmp_path: Path):
     rows = (
         Row("hdm05_11", 10, 2, {"MPJPE": 70.25, "MPJVE": 1 / 3}, (60.5, 80.125)),
         Row("human36m", 9, 3, {"MPJPE": 50.0, "MPJVE": 2.0}),
@@ -325,12 +325,12 @@ def test_a_report_survives_being_written_and_read(tmp_path: Path):
     assert Report.read(path).row("human36m").interval is None
 
 
-def test_a_source_that_is_not_there_has_no_row():
+def test_an_unknown_source_has_no_row():
     with pytest.raises(StopIteration):
         Report(()).row("hdm05_11")
 
 
-def test_the_table_has_a_line_a_source_and_network():
+def test_the_table_has_a_line_for_each_source_and_network():
     def report(mm: float) -> Report:
         return Report(tuple(Row(source, 10, 2, {"MPJPE": mm, "legacy": 3.0}) for source in ("a", "b")))
 

@@ -1,4 +1,4 @@
-"""What is shown of a network on bodies, and that its bundle says what was measured, reads back and keeps what it claims."""
+"""The study of a network on bodies: its tables and pictures, and a bundle that states what was measured and keeps its symmetry."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
-from bodies import RUNS, FewLifted, of_kind
+from body_runs import RUNS, FewLifted, of_kind
 from torch import nn
 
 from models.contract.bundle import Bundle, read_bundle, repeat_example
@@ -38,51 +38,51 @@ every_kind = pytest.mark.parametrize("kind", RUNS)
 INPUTS = {"lift": "keypoints", "forecast": "past", "actions": "clips"}
 
 
-def exported(run: Run[Any, Any], network: nn.Module, found: Facts, folder: Path) -> Bundle:
-    how: dict[str, Any] = {
+def exported(run: Run[Any, Any], network: nn.Module, measured: Facts, folder: Path) -> Bundle:
+    options: dict[str, Any] = {
         "title": run.title,
         "licence": run.licence,
         "command": f"python -m training export {run.name}",
     }
-    return export(network, folder, found, name=run.name, **how)
+    return export(network, folder, measured, name=run.name, **options)
 
 
 @pytest.fixture(scope="module")
 def networks(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, nn.Module]:
-    """Each kind, trained for a few steps."""
-    found = {}
+    """Train each kind for a few steps."""
+    networks = {}
     for kind, run in RUNS.items():
         best = train(run, 0, data_folder, tmp_path_factory.mktemp(kind), accelerator="cpu", watch=Watch(bar=False))
-        found[kind] = load_best(run, best)
-    return found
+        networks[kind] = load_best(run, best)
+    return networks
 
 
 @pytest.fixture(scope="module")
-def said(networks: dict[str, nn.Module], data_folder: Path) -> dict[str, tuple[Facts, str]]:
+def all_facts(networks: dict[str, nn.Module], data_folder: Path) -> dict[str, tuple[Facts, str]]:
     return {kind: facts(run, networks[kind], data_folder) for kind, run in RUNS.items()}
 
 
 @every_kind
 def test_a_bundle_reads_back_repeats_its_example_and_keeps_the_transform(
-    kind: str, networks: dict[str, nn.Module], said: dict[str, tuple[Facts, str]], tmp_path: Path
+    kind: str, networks: dict[str, nn.Module], all_facts: dict[str, tuple[Facts, str]], tmp_path: Path
 ):
-    run, (found, _) = RUNS[kind], said[kind]
-    exported(run, networks[kind], found, tmp_path / run.name)
+    run, (measured, _) = RUNS[kind], all_facts[kind]
+    exported(run, networks[kind], measured, tmp_path / run.name)
     bundle = read_bundle(tmp_path / run.name)
     assert (bundle.meta.task, bundle.meta.symmetries) == (run.task, ("chirality",))
-    assert (bundle.meta.measurements, bundle.meta.trained_on) == (found.measurements, found.trained_on)
+    assert (bundle.meta.measurements, bundle.meta.trained_on) == (measured.measurements, measured.trained_on)
     assert bundle.meta.parameters == sum(p.numel() for p in networks[kind].parameters())
     graph = onnx_runner(bundle.model.read_bytes())
     assert repeat_example(bundle, graph) <= 1e-5
     inputs, _ = bundle.example()
     assert violation(graph, "chirality", inputs, moves=moves(run.task)) <= 1e-5
     card = (bundle.folder / "README.md").read_text()
-    assert all(measurement.metric in card for measurement in found.measurements)
-    assert all(source.attribution in card for source in found.trained_on)
+    assert all(measurement.metric in card for measurement in measured.measurements)
+    assert all(source.attribution in card for source in measured.trained_on)
 
 
-def test_a_plain_network_that_claims_the_transform_is_refused_and_nothing_is_written(
-    said: dict[str, tuple[Facts, str]], tmp_path: Path
+def test_a_plain_network_that_claims_the_symmetry_is_refused_and_nothing_is_written(
+    all_facts: dict[str, tuple[Facts, str]], tmp_path: Path
 ):
     run = of_kind(RUNS["lift"], "plain", chiral=False)
     torch.manual_seed(0)
@@ -94,34 +94,34 @@ def test_a_plain_network_that_claims_the_transform_is_refused_and_nothing_is_wri
     assert plain.symmetries == ()
     plain.symmetries = ("chirality",)
     with pytest.raises(BrokenSymmetry, match="the ONNX graph of plain claims chirality and breaks it by"):
-        exported(run, plain, said["lift"][0], tmp_path / "plain")
+        exported(run, plain, all_facts["lift"][0], tmp_path / "plain")
     assert list(tmp_path.iterdir()) == []
 
 
 @every_kind
-def test_facts_are_what_is_measured_on_the_test_split_beside_what_is_reached_without_a_network(
-    kind: str, networks: dict[str, nn.Module], said: dict[str, tuple[Facts, str]], data_folder: Path
+def test_facts_are_the_figures_of_the_test_split_beside_those_of_the_baseline(
+    kind: str, networks: dict[str, nn.Module], all_facts: dict[str, tuple[Facts, str]], data_folder: Path
 ):
-    run, (found, text) = RUNS[kind], said[kind]
+    run, (measured, text) = RUNS[kind], all_facts[kind]
     batches = run.data.load(data_folder)
     report, floor = measure(networks[kind], batches, "test"), floors(batches, "test")
-    wanted = [
+    expected = [
         (row.source, row.samples, row.clips, round(value, 2), round(floor.row(row.source).figures[name], 2))
         for row in report.rows
         for name, value in row.figures.items()
         if "step" not in name
     ]
-    assert wanted == [(m.source, m.windows, m.recordings, m.value, m.baseline_value) for m in found.measurements]
-    assert {m.split for m in found.measurements} == {"test"}
+    assert expected == [(m.source, m.windows, m.recordings, m.value, m.baseline_value) for m in measured.measurements]
+    assert {m.split for m in measured.measurements} == {"test"}
     names, units, baseline = {
         "lift": (["MPJPE", "P-MPJPE", "N-MPJPE", "velocity error, a frame"], {"mm"}, "ridge"),
         "forecast": (["PCK@0.05, mean over the horizon", "mean distance"], {"%", "% of half the box"}, "zero velocity"),
         "actions": (["top-1", "top-5"], {"%"}, "ridge"),
     }[kind]
-    assert [m.metric for m in found.measurements] == names * len(report.rows)
-    assert {m.unit for m in found.measurements} == units
-    assert {m.baseline for m in found.measurements} == {baseline}
-    intervals = [m.interval for m in found.measurements]
+    assert [m.metric for m in measured.measurements] == names * len(report.rows)
+    assert {m.unit for m in measured.measurements} == units
+    assert {m.baseline for m in measured.measurements} == {baseline}
+    intervals = [m.interval for m in measured.measurements]
     assert intervals[0] == report.rows[0].interval
     assert not any(interval for i, interval in enumerate(intervals) if i % len(names))
     assert text.count("\n") == 1 + 2 * len(report.rows)
@@ -129,9 +129,9 @@ def test_facts_are_what_is_measured_on_the_test_split_beside_what_is_reached_wit
 
 @every_kind
 def test_the_example_is_one_real_input_of_the_test_split(
-    kind: str, said: dict[str, tuple[Facts, str]], data_folder: Path
+    kind: str, all_facts: dict[str, tuple[Facts, str]], data_folder: Path
 ):
-    run, example = RUNS[kind], said[kind][0].example
+    run, example = RUNS[kind], all_facts[kind][0].example
     check_inputs(run.task, example, "the example")
     (name,) = example
     assert name == INPUTS[kind]
@@ -147,11 +147,11 @@ def test_the_example_is_one_real_input_of_the_test_split(
     assert any(x.shape == example[name][0].shape and np.array_equal(x, example[name][0]) for x in windows)
 
 
-def test_what_was_trained_on_is_counted_by_recordings_whoever_filmed_them(
-    said: dict[str, tuple[Facts, str]], data_folder: Path
+def test_training_sources_are_counted_in_recordings_not_in_camera_views(
+    all_facts: dict[str, tuple[Facts, str]], data_folder: Path
 ):
     def counted(kind: str) -> dict[str, int]:
-        return {source.name: source.recordings for source in said[kind][0].trained_on}
+        return {source.name: source.recordings for source in all_facts[kind][0].trained_on}
 
     lift = RUNS["lift"].data.load(data_folder)
     seen = [clip.name for clip in lift.clips("train")]
@@ -159,11 +159,14 @@ def test_what_was_trained_on_is_counted_by_recordings_whoever_filmed_them(
     assert len(seen) == 8  # of four cameras each
     whole = [clip for clip in read_bodies(data_folder / "body", "hdm05_11") if clip.split == "train"]
     assert counted("actions") == {"hdm05_11": len(whole)}
-    assert counted("forecast") == {"reactidle": 4, "cmu_9act": 4}  # what is not held out is trained on as well
-    assert {source.licence for source in said["forecast"][0].trained_on} == {"MIT", "free for all uses, no resale"}
+    assert counted("forecast") == {
+        "reactidle": 4,
+        "cmu_9act": 4,
+    }  # without hold_out, validation recordings are trained on
+    assert {source.licence for source in all_facts["forecast"][0].trained_on} == {"MIT", "free for all uses, no resale"}
 
 
-def test_a_turned_copy_of_a_recording_is_no_recording_more(
+def test_a_turned_copy_of_a_recording_does_not_count_again(
     networks: dict[str, nn.Module], data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run = RUNS["lift"]
@@ -179,8 +182,8 @@ def test_a_turned_copy_of_a_recording_is_no_recording_more(
     assert [source.recordings for source in facts(run, networks["lift"], data_folder)[0].trained_on] == [1]
 
 
-def test_a_source_without_a_licence_makes_no_facts(networks: dict[str, nn.Module], data_folder: Path):
-    """bandai_namco may not be trained on for what ships."""
+def test_a_source_without_a_recorded_licence_is_refused(networks: dict[str, nn.Module], data_folder: Path):
+    """Weights that were trained on bandai_namco may not ship."""
     run = replace(RUNS["lift"], data=replace(RUNS["lift"].data, sources=("bandai_namco",), fps=2, turns=()))
     with pytest.raises(KeyError, match="bandai_namco"):
         facts(run, networks["lift"], data_folder)
@@ -197,7 +200,7 @@ def test_a_source_without_a_licence_makes_no_facts(networks: dict[str, nn.Module
         ("actions", ["test-classes.png"]),
     ],
 )
-def test_what_is_shown_is_a_table_reports_and_pictures(
+def test_a_study_prints_a_table_and_writes_reports_and_pictures(
     kind: str, pictures: list[str], networks: dict[str, nn.Module], data_folder: Path, tmp_path: Path
 ):
     run = RUNS[kind]
