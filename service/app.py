@@ -9,12 +9,17 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
+from starlette.middleware.cors import CORSMiddleware
 
 from models.contract.cpus import usable_cpus
 from service.http import problems
+from service.http.head import HeadAsGet
 from service.http.limits import ThreadPool
-from service.http.openapi import publish_problems
-from service.http.security import RequireKey, check_bind
+from service.http.openapi import publish
+from service.http.origins import ANY, CheckOrigin
+from service.http.prefix import UnderPrefix
+from service.http.rates import LimitRate
+from service.http.security import RequireKey, check_bind, key_ring
 from service.http.server import Shutdown
 from service.inference.served import ServedModels
 from service.jobs.queue.broker import EmbeddedBroker
@@ -34,6 +39,14 @@ DESCRIPTION = (
     "symmetry is exact: turn or mirror the input and the answer turns or mirrors with it."
 )
 
+CORS = {
+    "allow_methods": ("GET", "HEAD", "POST", "DELETE"),
+    "allow_headers": ("authorization", "x-api-key", "content-type", "accept", "idempotency-key", "last-event-id", "x-request-id"),
+    "expose_headers": ("location", "retry-after", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "x-request-id",
+                       "x-chiron-model", "x-chiron-model-version", "x-chiron-fps", "x-chiron-units", "x-chiron-joints"),
+    "max_age": 600,
+}  # fmt: skip
+
 
 def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None = None) -> FastAPI:
     """Return the application for `settings`, by default those of the environment; raise UnsafeBind.
@@ -41,7 +54,8 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     The application owns `broker` and stops it at its end.
     """
     settings = settings or Settings()
-    check_bind(settings)
+    keys = key_ring(settings)
+    check_bind(settings, keys)
     metrics, shutdown = Metrics(), Shutdown()
     served, job_service = ServedModels(settings, metrics), JobService(settings, broker)
     limits = {"max_queue": settings.max_queue, "deadline_s": settings.deadline_s}
@@ -74,11 +88,19 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     )
     app.state.shutdown = shutdown
     problems.install(app, RAISED)
-    if settings.api_keys:
-        app.add_middleware(RequireKey, keys=settings.api_keys)
+    hosts = settings.hosts or ((ANY,) if keys else ())
+    # The one added last is outermost: a preflight is answered before keys are checked, and every answer is observed.
     app.add_middleware(
-        Observe, metrics=metrics, failed=problems.KINDS["internal"].status
-    )  # added last: it is outermost
+        LimitRate, per_minute=settings.requests_per_minute, redis_url=broker.url if broker else settings.redis_url
+    )
+    app.add_middleware(RequireKey, ring=keys)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(CheckOrigin, hosts=hosts, origins=settings.cors_origins)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
+    app.add_middleware(Observe, metrics=metrics, failed=problems.KINDS["internal"].status)
+    if settings.root_path:
+        app.add_middleware(UnderPrefix, prefix=settings.root_path)
     app.include_router(hands.router(served, metrics, decoding, settings))
     app.include_router(bodies.router(served, metrics, decoding, settings))
     app.include_router(faces.router(served, metrics, scanning, settings))
@@ -96,5 +118,5 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     async def docs() -> HTMLResponse:
         return HTMLResponse((WEB / "docs.html").read_text())
 
-    publish_problems(app)
+    publish(app)
     return app

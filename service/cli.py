@@ -17,6 +17,7 @@ from models.scans.files import READERS
 from models.skeletons.hand import HANDS
 from models.skeletons.skeleton import Hand
 from service.app import create_app
+from service.http import key_commands
 from service.http.security import UnsafeBind
 from service.http.server import Server
 from service.jobs.database import StoreUnavailable
@@ -44,6 +45,8 @@ app = typer.Typer(
 Bundles = Annotated[Path | None, typer.Option(help="Folder of bundles.", show_default="CHIRON_BUNDLES or bundles")]
 Model = Annotated[str | None, typer.Option(help="A bundle's name.", show_default="CHIRON_DEFAULT_MODEL, or the first")]
 
+app.add_typer(key_commands.app, name="keys")
+
 
 @app.command()
 def serve(
@@ -64,7 +67,16 @@ def serve(
         raise typer.BadParameter(str(error), param_hint="--host") from None
     logging.getLogger("chiron").info("http://%s:%s", settings.host, settings.port)
     config = uvicorn.Config(
-        application, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False
+        application,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
     )
     Server(config, application.state.shutdown, settings.drain_delay_s).run()
 

@@ -34,6 +34,31 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto falls back to the CPU and reports it; cuda refuses to"
     )
+    keys_file: Path | None = Field(
+        default=None, description="file of keys made by `chiron keys`; default: keys.json in the state folder"
+    )
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="comma-separated names that a Host header may have; * is any; default: names of this machine, or any with keys",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="comma-separated origins whose pages may call the service; * is any"
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"|/[\w./-]*[\w-]",
+        description="path prefix under which a proxy serves this, such as /chiron",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="comma-separated addresses or networks whose X-Forwarded-For and -Proto are believed"
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="certificate chain in PEM; with tls_key the port speaks TLS"
+    )
+    tls_key: Path | None = Field(default=None, description="private key of tls_cert in PEM")
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="of each key, or of each client without one; default: no limit"
+    )
     slots: int | None = Field(
         default=None,
         ge=1,
@@ -78,6 +103,11 @@ class Settings(BaseSettings):
     training_threads: int = Field(default=1, ge=1, le=256, description="CPU threads of a job")
 
     @property
+    def keys(self) -> Path:
+        """Return the path of the key file."""
+        return self.keys_file or self.state / "keys.json"
+
+    @property
     def database(self) -> str:
         """The URL of the job table."""
         return self.database_url or f"sqlite:///{self.state.absolute() / 'jobs.db'}"
@@ -102,7 +132,7 @@ class Settings(BaseSettings):
         """The folder of local copies of versions in a remote registry."""
         return self.state / "cache"
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "hosts", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value

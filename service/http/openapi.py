@@ -6,9 +6,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from service.http import negotiation
-from service.http.problems import (
-    ProblemDocument,
-)
+from service.http.problems import ProblemDocument, documented
+from service.http.security import is_open, scope_of
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 
@@ -34,8 +33,8 @@ def operation(
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
 
 
-def publish_problems(app: FastAPI) -> None:
-    """Add the problem document to /openapi.json in place of FastAPI's own error."""
+def publish(app: FastAPI) -> None:
+    """Complete /openapi.json by what no route states itself: the problem document, the keys, and the errors of every operation."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -48,6 +47,25 @@ def publish_problems(app: FastAPI) -> None:
             for operation in (op for path in document["paths"].values() for op in path.values()):
                 if "HTTPValidationError" in str(operation["responses"].get("422")):
                     del operation["responses"]["422"]  # the parameters of a path are text, which is always valid
+        _add_security(document)
         return document
 
     app.openapi = openapi
+
+
+def _add_security(document: dict[str, Any]) -> None:
+    """Add the two ways to send a key, and 401, 403 and 429 to the operations that may answer with them."""
+    document["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "X-API-Key: KEY"},
+    }
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            refusals = documented("forbidden")
+            if not is_open(path):
+                scope = scope_of(method.upper(), path)
+                operation["security"] = [{"bearer": []}, {"header": []}, {}]  # none where the server has no keys
+                operation["x-chiron-scope"] = scope or "any"
+                refusals = documented("unauthorized", "forbidden", "too-many-requests")
+            for status, response in refusals.items():
+                operation["responses"].setdefault(str(status), response)

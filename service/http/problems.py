@@ -40,7 +40,7 @@ KINDS: dict[str, Kind] = {
     "malformed-body": Kind(400, "The body cannot be parsed", "Send well-formed JSON, MessagePack, .npy or a form."),
     "unreadable-scan": Kind(400, "The scan's file cannot be read", "Send the complete file, as the program wrote it."),
     "unauthorized": Kind(401, "A valid API key is required", "Send Authorization: Bearer KEY or X-API-Key: KEY."),
-    "forbidden": Kind(403, "This request may not be made from here", "`detail` says which header was refused."),
+    "forbidden": Kind(403, "This request is not allowed", "`detail` states what is; the operator can allow more."),
     "not-found": Kind(404, "Nothing is served at this path", "GET /openapi.json lists every path."),
     "unknown-model": Kind(404, "There is no such model", "GET /models lists the names."),
     "unknown-job": Kind(404, "There is no such job", "GET /jobs lists them."),
@@ -96,6 +96,11 @@ KINDS: dict[str, Kind] = {
         422, "This archive cannot be a data set", "Send a .zip of plain files; `detail` names the other entry."
     ),
     "key-reused": Kind(422, "This Idempotency-Key belongs to another request", "Use a new key for a new request."),
+    "too-many-requests": Kind(
+        429,
+        "The caller has sent too many requests",
+        "Wait the seconds in Retry-After; RateLimit-Limit states the limit.",
+    ),
     "internal": Kind(500, "The service failed", "The fault is ours; report it with the request id."),
     "overloaded": Kind(503, "The service is full", "Try again after the seconds in Retry-After."),
     "jobs-unavailable": Kind(503, "The job table is unavailable", "Try again; the log says what is wrong with it."),
@@ -155,11 +160,11 @@ class Problem(Exception):
         return cls("invalid-request", "; ".join(f"{at or 'the body'}: {text}" for at, text in errors), errors=errors)
 
 
-def respond(problem: Problem, request_id: str) -> Response:
-    """Return the problem as a response."""
-    kind = KINDS[problem.kind]
+def respond(problem: Problem, scope: Scope) -> Response:
+    """Return the problem as the response to the request of an ASGI scope."""
+    kind, request_id = KINDS[problem.kind], scope.get("request_id", "unknown")
     document = {
-        "type": f"/problems/{problem.kind}",
+        "type": f"{scope.get('root_path', '')}/problems/{problem.kind}",
         "title": kind.title,
         "status": kind.status,
         "detail": problem.detail,
@@ -194,7 +199,7 @@ def install(app: FastAPI, raised: Mapping[type[Exception], str]) -> None:
 
     def handler(make: Callable[[Request, Any], Problem]) -> Callable[[Request, Exception], Awaitable[Response]]:
         async def handle(request: Request, error: Exception) -> Response:
-            return respond(make(request, error), request.scope.get("request_id", "unknown"))
+            return respond(make(request, error), request.scope)
 
         return handle
 

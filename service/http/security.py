@@ -1,65 +1,136 @@
-"""API keys, and the rule that a service without keys listens on this machine only."""
+"""API keys with scopes, and the rule that without any the service listens on this machine only."""
 
-import hashlib
-import hmac
 import ipaddress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.http import keys
+from service.http.keys import SCOPES, Key, KeyRing
+from service.http.prefix import route_path
 from service.http.problems import Problem, respond
 from service.settings import HASHED_KEY, Settings
 
-OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})  # pages, schema and health
+OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})  # pages, schema and what a balancer asks
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# The scope that a request needs, by the first part of its path: with an unsafe method, and with a safe one.
+CHANGES: tuple[tuple[tuple[str, ...], keys.Scope], ...] = (
+    (("forecast", "landmarks", "poses", "actions"), "infer"),
+    (("jobs", "datasets"), "jobs"),
+    (("models",), "models"),
+)
+READS: tuple[tuple[tuple[str, ...], keys.Scope], ...] = ((("jobs", "workers", "datasets"), "jobs"),)
 
 
 class UnsafeBind(ValueError):
-    """An address that other machines can reach, without a key that keeps them out."""
+    """An address that other machines can reach, without a key to keep them out."""
 
 
-def check_bind(settings: Settings) -> None:
-    """Raise UnsafeBind unless the service listens on this machine only or requires keys."""
-    if settings.api_keys:
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request: a key by its name, or a client by its address. `per_minute` is the key's own limit."""
+
+    identity: str
+    label: str
+    key: str | None = None
+    per_minute: int | None = None
+
+
+def check_bind(settings: Settings, ring: KeyRing) -> None:
+    """Raise UnsafeBind unless the service listens on this machine only or needs keys."""
+    if ring:
         return
     try:
         local = ipaddress.ip_address(settings.host).is_loopback
     except ValueError:
         local = settings.host == "localhost"
     if not local:
-        raise UnsafeBind(f"to listen on {settings.host}, set CHIRON_API_KEYS; without keys only 127.0.0.1 is allowed")
+        raise UnsafeBind(
+            f"expected a loopback address, got {settings.host!r}: other machines could reach the service without a key; "
+            "make one with `chiron keys add NAME`, or set CHIRON_API_KEYS"
+        )
 
 
-def digest(key: str) -> bytes:
-    """Return the SHA-256 of a key in clear, or the hash that sha256:<64 hex digits> states."""
-    if key.startswith(HASHED_KEY):
-        return bytes.fromhex(key.removeprefix(HASHED_KEY))
-    return hashlib.sha256(key.encode()).digest()
+def key_ring(settings: Settings) -> KeyRing:
+    """Return the keys that the settings name: those of the key file, and those of CHIRON_API_KEYS with every scope."""
+    made = datetime.fromtimestamp(0, UTC)
+    fixed = [
+        Key(name=f"api-keys-{number}", digest=_digest_of(given), scopes=SCOPES, created=made)
+        for number, given in enumerate(settings.api_keys, 1)
+    ]
+    return KeyRing(settings.keys, tuple(fixed))
+
+
+def _digest_of(given: str) -> str:
+    """Return the SHA-256 in hex of a key, or the one that `sha256:<hex>` states."""
+    return given.removeprefix(HASHED_KEY).lower() if given.startswith(HASHED_KEY) else keys.digest(given)
+
+
+def scope_of(method: str, path: str) -> keys.Scope | None:
+    """Return the scope that a request needs; None if a key of any scope will do."""
+    first = path.strip("/").partition("/")[0]
+    table = READS if method in SAFE_METHODS else CHANGES
+    for parts, scope in table:
+        if first in parts:
+            return scope
+    return None if method in SAFE_METHODS else "admin"
+
+
+def is_open(path: str) -> bool:
+    """Return whether a path is served without a key."""
+    return path in OPEN_PATHS or path.startswith("/problems/")
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Return who sent the request: the key that RequireKey found, else the client's address."""
+    if caller := scope.get("caller"):
+        return caller
+    address = (scope.get("client") or ("unknown",))[0]
+    return Caller(f"client:{address}", f"the client {address}")
 
 
 class RequireKey:
-    """Pure ASGI middleware that requires one of `keys` on every path that is not open to all."""
+    """Pure ASGI middleware: a request passes with a key that has its scope, or without one to an open path.
 
-    def __init__(self, app: ASGIApp, keys: tuple[str, ...]) -> None:
-        self.app = app
-        self.digests = [digest(key) for key in keys]
+    While no key is known at all, every request passes: check_bind keeps such a server on this machine. Once a key is known, requests
+    need one until the process ends, also if the key file is removed.
+    """
+
+    def __init__(self, app: ASGIApp, ring: KeyRing) -> None:
+        self.app, self.ring = app, ring
+        self._needed = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._is_open(scope["path"]) and not self._has_key(Headers(scope=scope)):
-            problem = Problem(
-                "unauthorized",
-                "this server requires a key: send Authorization: Bearer KEY or X-API-Key: KEY",
-                headers={"www-authenticate": "Bearer"},
-            )
-            return await respond(problem, scope["request_id"])(scope, receive, send)
+        if scope["type"] == "http":
+            self._needed = self._needed or bool(self.ring)
+            if self._needed and (problem := self._refuse(scope)):
+                return await respond(problem, scope)(scope, receive, send)
         await self.app(scope, receive, send)
 
-    @staticmethod
-    def _is_open(path: str) -> bool:
-        return path in OPEN_PATHS or path.startswith("/problems")
+    def _refuse(self, scope: Scope) -> Problem | None:
+        """Return why the request may not pass, or None after noting its caller in the scope."""
+        secret = _secret(Headers(scope=scope))
+        key = self.ring.find(secret) if secret else None
+        state = key.state(datetime.now(UTC)) if key else "unknown"
+        if key is not None and state == "valid":
+            scope["caller"] = Caller(f"key:{key.name}", f"the key {key.name!r}", key.name, key.per_minute)
+        path = route_path(scope)
+        if is_open(path):
+            return None
+        if key is None or state != "valid":
+            detail = "this server requires a key: send Authorization: Bearer KEY or X-API-Key: KEY"
+            if key is not None:
+                detail = f"the key {key.name!r} is {state}; ask the operator for another"
+            return Problem("unauthorized", detail, headers={"www-authenticate": "Bearer"})
+        if not key.opens(needed := scope_of(scope["method"], path)):
+            detail = f"expected a key with the scope {needed!r}, got {key.name!r} with {', '.join(key.scopes)}"
+            return Problem("forbidden", f"{detail}; ask the operator for a key with that scope")
+        return None
 
-    def _has_key(self, headers: Headers) -> bool:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        sent = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        candidate = hashlib.sha256(sent.encode()).digest()
-        matches = [hmac.compare_digest(candidate, digest) for digest in self.digests]  # all: in constant time
-        return bool(sent) and any(matches)
+
+def _secret(headers: Headers) -> str:
+    """Return the key that a request carries, or an empty string."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")

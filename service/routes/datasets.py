@@ -101,7 +101,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
         else:
             name = _name(request.query_params.get("name", ""), "?name")
             job = await uploaded(request, name)
-        response.headers["location"] = f"/datasets/{name}"
+        response.headers["location"] = f"{request.scope.get('root_path', '')}/datasets/{name}"
         assert job.kind == "check"
         return _info(await in_thread(lambda: service.datasets.get(name)))
 

@@ -88,7 +88,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
             return info_of(job.id)
 
         info = await in_thread(insert)
-        response.headers["location"] = f"/jobs/{info.id}"
+        response.headers["location"] = f"{request.scope.get('root_path', '')}/jobs/{info.id}"
         return info
 
     @routes.get(

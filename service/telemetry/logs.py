@@ -62,6 +62,7 @@ class Observe:
                     "bytes": size,
                     "ms": round(seconds * 1e3, 3),
                     "client": (scope.get("client") or ("",))[0],
+                    **({"key": caller.key} if (caller := scope.get("caller")) else {}),
                 }})  # fmt: skip
 
 

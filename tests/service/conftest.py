@@ -25,6 +25,7 @@ from service.settings import Settings
 if "CHIRON_STATE" not in os.environ:  # no test leaves jobs in the checkout
     os.environ["CHIRON_STATE"] = tempfile.mkdtemp(prefix="chiron-")
     atexit.register(shutil.rmtree, os.environ["CHIRON_STATE"], ignore_errors=True)
+os.environ.setdefault("CHIRON_HOSTS", "*")  # the test client calls its host "testserver"
 
 OPSET = 17
 MAX_BODY, MAX_SCAN = 1_000_000, 4_000_000

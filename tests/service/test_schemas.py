@@ -131,8 +131,8 @@ def test_every_operation_says_what_it_is_for(document):
 
 def test_every_error_is_published_as_a_problem(document):
     assert "HTTPValidationError" not in json.dumps(document)
-    others = ("unauthorized", "method-not-allowed", "wrong-state", "bundle-refused")
-    others += ("dataset-exists", "dataset-not-ready", "disk-full", "forbidden", "range-not-satisfiable")
+    others = ("method-not-allowed", "wrong-state", "bundle-refused")
+    others += ("dataset-exists", "dataset-not-ready", "disk-full", "range-not-satisfiable")
     statuses = {str(kind.status) for name, kind in KINDS.items() if name not in others}
     for path in (URL, FACE_URL, *BODY_PATHS):
         responses = document["paths"][path]["post"]["responses"]

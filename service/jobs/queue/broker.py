@@ -66,6 +66,7 @@ class EmbeddedBroker:
         """Find the server's binary and socket without starting it. Raises NoBroker."""
         self._socket, self._binary = socket_of(settings), server_binary()
         self._folder = self._socket.parent
+        self.url = url_of(settings)
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -1,12 +1,14 @@
-"""Keys: who is let in, and where the service listens without any."""
+"""Keys: who passes, what each scope opens, and where the service listens without any."""
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.http.security import UnsafeBind, check_bind, digest
+from service.http.keys import KeyRing, add_key, read_keys, revoke_key
+from service.http.security import UnsafeBind, check_bind, is_open, key_ring, scope_of
 from service.settings import Settings
 
 from ..exchange import problem_of
@@ -23,8 +25,22 @@ def guarded(bundles):
         yield client
 
 
+@pytest.fixture(scope="module")
+def keyed(bundles, tmp_path_factory):
+    """A running server with a key file, the file, and a key of each scope by its name."""
+    path = tmp_path_factory.mktemp("keys") / "keys.json"
+    secrets = {scope: add_key(path, scope, (scope,)) for scope in ("infer", "jobs", "models", "admin")}
+    with TestClient(create_app(Settings(bundles=bundles, keys_file=path))) as client:
+        yield client, path, secrets
+
+
+@pytest.fixture(autouse=True)
+def every_look_reads(monkeypatch):
+    monkeypatch.setattr("service.http.keys.RELOAD_S", -1.0)
+
+
 @pytest.mark.parametrize("key", ["first-key", "second-key"])
-def test_a_key_opens_by_either_header(guarded, key):
+def test_a_key_passes_by_either_header(guarded, key):
     assert guarded.get("/models", headers={"authorization": f"Bearer {key}"}).status_code == 200
     assert guarded.get("/models", headers={"authorization": f"bearer  {key}"}).status_code == 200
     assert guarded.get("/models", headers={"x-api-key": key}).status_code == 200
@@ -42,7 +58,7 @@ def test_a_key_opens_by_either_header(guarded, key):
         {"x-api-key": KEYS.split(", ")[1]},
     ],
 )
-def test_nothing_else_opens(guarded, headers):
+def test_nothing_else_passes(guarded, headers):
     for path in ("/models", "/metrics", "/nothing", "/forecast/hands", "/landmarks/face", "/landmarks"):
         response = guarded.get(path, headers=headers)
         problem_of(response, "unauthorized")
@@ -55,20 +71,142 @@ def test_health_and_pages_are_open(guarded, path):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.org", ""])
-def test_without_keys_the_service_listens_to_this_machine_only(host):
+def test_without_keys_the_service_listens_on_this_machine_only(host, tmp_path):
+    settings = Settings(host=host, keys_file=tmp_path / "keys.json")
     with pytest.raises(UnsafeBind, match="CHIRON_API_KEYS"):
-        create_app(Settings(host=host))
-    check_bind(Settings(host=host, api_keys=("key",)))
+        create_app(settings)
+    add_key(settings.keys, "somebody", ("infer",))
+    check_bind(settings, key_ring(settings))
+    check_bind(settings, key_ring(Settings(host=host, api_keys=("key",))))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
-def test_this_machine_needs_no_key(host):
-    check_bind(Settings(host=host))
+def test_this_machine_needs_no_key(host, tmp_path):
+    check_bind(Settings(host=host), KeyRing(tmp_path / "keys.json"))
 
 
 def test_the_default_is_this_machine():
     assert Settings().host == "127.0.0.1"
 
 
-def test_a_key_may_be_given_as_its_hash():
-    assert digest("key") == digest("sha256:" + hashlib.sha256(b"key").hexdigest())
+@pytest.mark.parametrize("given", ["sha256:12", "sha256:" + "g" * 64])
+def test_a_malformed_hash_is_refused_by_name(given):
+    with pytest.raises(ValueError, match="64 hexadecimal digits"):
+        Settings(api_keys=(given,))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "opened_by"),
+    [
+        ("POST", "/forecast/hands", "infer"),
+        ("POST", "/landmarks/face", "infer"),
+        ("POST", "/poses/lift", "infer"),
+        ("POST", "/actions/recognize", "infer"),
+        ("POST", "/jobs", "jobs"),
+        ("GET", "/jobs", "jobs"),
+        ("GET", "/workers", "jobs"),
+        ("POST", "/datasets", "jobs"),
+        ("POST", "/models/steady/versions/0123/promote", "models"),
+        ("POST", "/models/steady/rollback", "models"),
+    ],
+)
+def test_a_scope_opens_its_own_paths_and_no_others(keyed, method, path, opened_by):
+    client, _, secrets = keyed
+    for scope, secret in secrets.items():
+        response = client.request(method, path, headers={"x-api-key": secret})
+        if scope in (opened_by, "admin"):
+            assert response.status_code not in (401, 403)
+        else:
+            assert f"the scope '{opened_by}'" in problem_of(response, "forbidden")["detail"]
+
+
+def test_every_key_reads_what_describes_the_service(keyed):
+    client, _, secrets = keyed
+    for secret in secrets.values():
+        for path in ("/models", "/joints", "/landmarks", "/metrics"):
+            assert client.get(path, headers={"x-api-key": secret}).status_code == 200
+
+
+def test_every_route_that_changes_something_needs_a_scope():
+    app = create_app(Settings())
+    paths = app.openapi()["paths"]
+    changing = [(method.upper(), path) for path, methods in paths.items() for method in methods if method != "get"]
+    assert changing
+    for method, path in changing:
+        assert not is_open(path)
+        assert scope_of(method, path) in ("infer", "jobs", "models"), (
+            f"{method} {path} is in no scope of service/http/security.py"
+        )
+
+
+def test_a_key_is_made_revoked_and_expires_while_the_server_runs(keyed):
+    client, path, _ = keyed
+    secret = add_key(path, "late", ("infer",), timedelta(days=1))
+    assert client.get("/models", headers={"x-api-key": secret}).status_code == 200
+    revoke_key(path, "late")
+    assert (
+        "'late' is revoked"
+        in problem_of(client.get("/models", headers={"x-api-key": secret}), "unauthorized")["detail"]
+    )
+    expired = add_key(path, "late", ("infer",), timedelta(seconds=-1))
+    assert (
+        "'late' is expired"
+        in problem_of(client.get("/models", headers={"x-api-key": expired}), "unauthorized")["detail"]
+    )
+
+
+def test_the_first_key_closes_a_server_that_runs_without_and_it_stays_closed(bundles, tmp_path):
+    path = tmp_path / "keys.json"
+    with TestClient(create_app(Settings(bundles=bundles, keys_file=path))) as client:
+        assert client.get("/models").status_code == 200
+        secret = add_key(path, "first", ("admin",))
+        problem_of(client.get("/models"), "unauthorized")
+        assert client.get("/models", headers={"x-api-key": secret}).status_code == 200
+        path.unlink()
+        problem_of(client.get("/models"), "unauthorized")
+
+
+def test_a_key_file_that_is_damaged_while_the_server_runs_changes_nothing(keyed):
+    client, path, secrets = keyed
+    before = path.read_bytes()
+    path.write_bytes(b"{")
+    assert client.get("/models", headers={"x-api-key": secrets["infer"]}).status_code == 200
+    path.write_bytes(before)
+
+
+def test_the_file_keeps_no_secret(keyed):
+    _, path, secrets = keyed
+    text = path.read_text()
+    assert not any(secret in text or secret.removeprefix("chiron_") in text for secret in secrets.values())
+    assert path.stat().st_mode & 0o077 == 0
+    assert {key.name for key in read_keys(path)} >= set(secrets)
+
+
+def test_a_key_is_logged_by_name_and_never_by_value(keyed, caplog):
+    client, _, secrets = keyed
+    with caplog.at_level("INFO", logger="chiron"):
+        client.get("/models", headers={"x-api-key": secrets["models"]})
+    fields = [record.fields for record in caplog.records if hasattr(record, "fields")]
+    assert [line["key"] for line in fields if line["path"] == "/models"] == ["models"]
+    assert secrets["models"] not in caplog.text + str(fields)
+
+
+def test_openapi_names_the_keys_and_their_refusals(keyed):
+    client, _, _ = keyed
+    document = client.get("/openapi.json").json()
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert "403" in operation["responses"], f"{method} {path}"
+            if not is_open(path):
+                assert {"401", "429"} <= set(operation["responses"]), f"{method} {path}"
+                assert {"bearer": []} in operation["security"]
+
+
+def test_a_valid_key_is_valid_until_it_expires():
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    ring = key_ring(Settings(api_keys=("key",)))
+    key = ring.find("key")
+    assert key is not None
+    assert key.state(now) == "valid"
+    assert key.model_copy(update={"expires": now}).state(now) == "expired"

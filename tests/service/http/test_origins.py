@@ -1,0 +1,175 @@
+"""Other sites' pages: the Host that a request names, the origin that a change comes from, CORS, HEAD and a proxy's prefix."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.http.origins import host_name, is_own_name
+from service.settings import Settings
+
+from ..conftest import moving_hands
+from ..exchange import problem_of
+
+ELSEWHERE = "https://elsewhere.example"
+CHANGES = (
+    "/models/steady/rollback",
+    "/models/steady/versions/0123/promote",
+    "/jobs/1/cancel",
+    "/jobs/1/retry",
+    "/jobs",
+    "/datasets",
+    "/forecast/hands",
+)
+READS = (
+    "/",
+    "/docs",
+    "/healthz",
+    "/readyz",
+    "/models",
+    "/joints",
+    "/openapi.json",
+    "/nothing",
+    "/models/hands-thirty/example",
+)
+TRUSTED = "https://studio.example"
+HERE = "http://127.0.0.1:8000"
+
+
+@pytest.fixture(scope="module")
+def client(bundles):
+    settings = Settings(bundles=bundles, hosts=(), cors_origins=(TRUSTED,))
+    with TestClient(create_app(settings), base_url=HERE) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def prefixed(bundles):
+    with TestClient(create_app(Settings(bundles=bundles, hosts=(), root_path="/chiron")), base_url=HERE) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "127.0.0.1:8000", "127.0.0.1", "[::1]:8000", "LocalHost"]
+)
+def test_this_machine_s_names_are_hosts(client, host):
+    assert client.get("/models", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "", "10.0.0.1"]
+)
+def test_any_other_host_is_refused_for_reads_and_changes(client, host):
+    for method in ("GET", "POST"):
+        assert (
+            "CHIRON_HOSTS"
+            in problem_of(client.request(method, "/models", headers={"host": host}), "forbidden")["detail"]
+        )
+
+
+def test_hosts_are_a_setting(bundles):
+    app = create_app(Settings(bundles=bundles, hosts=("chiron.example",)))
+    with TestClient(app, base_url="http://chiron.example") as client:
+        assert client.get("/healthz").status_code == 200
+        problem_of(client.get("/healthz", headers={"host": "localhost"}), "forbidden")
+
+
+def test_with_keys_any_host_is_served(bundles):
+    with TestClient(
+        create_app(Settings(bundles=bundles, hosts=(), api_keys=("key",))), base_url="http://gpu-7.lan"
+    ) as client:
+        assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("path", CHANGES)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": ELSEWHERE},
+        {"origin": "null"},
+        {"origin": ELSEWHERE, "sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "http://127.0.0.1:9000", "sec-fetch-site": "same-site"},
+    ],
+)
+def test_a_page_of_another_site_changes_nothing(client, path, headers):
+    problem_of(client.post(path, headers=headers), "forbidden")
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"origin": HERE, "sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}, {"origin": TRUSTED}]
+)
+def test_programs_own_pages_and_trusted_origins_may_ask(client, headers):
+    assert (
+        client.post(
+            "/forecast/hands", json={"fps": 30, "past": moving_hands(30, hands=2).tolist()}, headers=headers
+        ).status_code
+        == 200
+    )
+
+
+def test_a_preflight_is_answered_before_keys_are_asked(bundles):
+    settings = Settings(bundles=bundles, api_keys=("key",), cors_origins=(TRUSTED,))
+    with TestClient(create_app(settings), base_url=HERE) as client:
+        asked = {
+            "origin": TRUSTED,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "x-api-key,content-type",
+        }
+        preflight = client.options("/forecast/hands", headers=asked)
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == TRUSTED
+        refused = client.post("/forecast/hands", headers={"origin": TRUSTED})
+        problem_of(refused, "unauthorized")
+        assert refused.headers["access-control-allow-origin"] == TRUSTED  # so that the page can read why
+        assert client.options("/forecast/hands", headers={**asked, "origin": ELSEWHERE}).status_code == 400
+
+
+def test_without_the_setting_no_page_may_read_an_answer(bundles):
+    with TestClient(create_app(Settings(bundles=bundles, hosts=())), base_url=HERE) as client:
+        assert "access-control-allow-origin" not in client.get("/models", headers={"origin": TRUSTED}).headers
+
+
+@pytest.mark.parametrize("path", READS)
+def test_head_is_get_without_a_body(client, path):
+    head, get = client.head(path), client.get(path)
+    assert head.status_code == get.status_code
+    assert head.content == b""
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+@pytest.mark.parametrize("start", ["/chiron", ""])
+def test_behind_a_prefix_everything_has_it(prefixed, start):
+    assert prefixed.get(f"{start}/models").status_code == 200
+    assert prefixed.get(f"{start}/nothing").json()["type"] == "/chiron/problems/not-found"
+    assert prefixed.get(f"{start}/openapi.json").json()["servers"] == [{"url": "/chiron"}]
+    job = prefixed.post(f"{start}/jobs", json={"kind": "train", "run": "hands-eqmotion", "steps": 1})
+    assert job.headers["location"] == f"/chiron/jobs/{job.json()['id']}"
+
+
+@pytest.mark.parametrize("page", ["/", "/docs"])
+def test_pages_link_relatively(client, page):
+    text = client.get(page).text
+    assert not [start for start in ('href="/', "fetch('/", "ask('/", "ask(`/", "send('/", "send(`/") if start in text]
+
+
+def test_a_prefix_guards_what_it_guards_without(bundles):
+    settings = Settings(bundles=bundles, root_path="/chiron", api_keys=("key",))
+    with TestClient(create_app(settings), base_url=HERE) as client:
+        for path in ("/chiron/models", "/models", "/chiron/forecast/hands"):
+            assert client.get(path).status_code == 401
+        assert client.get("/chiron/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "name"), [("a.b:80", "a.b"), ("[::1]:80", "::1"), ("[::1]", "::1"), ("A", "a"), ("", "")]
+)
+def test_a_host_s_name_is_without_its_port(host, name):
+    assert host_name(host) == name
+
+
+def test_own_names_are_loopback():
+    assert is_own_name("localhost")
+    assert is_own_name("127.8.8.8")
+    assert not is_own_name("0.0.0.0")
+    assert not is_own_name("example.org")
