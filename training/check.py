@@ -1,11 +1,11 @@
-"""A data folder read whole, with the loaders that training uses, before anything is trained on it.
+"""The check of a data folder: everything in it is read with the readers of training, before anything is trained on it.
 
-    hands/      splits.json and <source>/<source>.npz
-    faces/      ict_facekit, which landmarkers are trained on; facefuns_composites and raw_scans, which they are measured on
+    hands/      splits.json and <source>/<source>.npz; registered sources in <source>/, such as assembly101
+    faces/      ict_facekit to train landmarkers on; facefuns_composites and raw_scans to measure them on
     facescape/  as published
     body/       hdm05_11, cmu_9act, reactidle, bandai_namco, jhmdb, penn_action, nw_ucla; human36m, humaneva and kinetics as published
 
-What no run can name, such as a README or a source that hands/splits.json does not split, is not read.
+Files that no run can name, such as a README or an .npz that hands/splits.json does not split, are not read.
 """
 
 from collections.abc import Callable
@@ -14,19 +14,20 @@ from pathlib import Path
 from training.data.reading import Found, MalformedData, alternatives, contents
 from training.data.splits import SPLITS
 from training.tasks.bodies.check import check_bodies
-from training.tasks.faces.check import _faces, _facescape
-from training.tasks.hands.check import _hands
+from training.tasks.faces.check import check_faces, check_facescape
+from training.tasks.hands.check import check_hands
 
-Counts = dict[str, dict[str, dict[str, int]]]
+Counts = dict[str, dict[str, dict[str, int]]]  # part -> source -> split -> number of recordings
 
 
 def check(folder: Path, stop: Callable[[], bool] = lambda: False) -> Counts:
-    """Read every recording under `folder`; how many there are, {part: {source: {split: recordings}}}.
+    """Read every recording under `folder` and count them.
 
-    One recording or source is in memory at a time. Of a face model recordings are the identities of its seeds; of jhmdb splits are those of
-    fold 1, of nw_ucla cross-view; of human36m and humaneva a source is one detector's keypoints, and a recording what one camera saw.
+    One recording or source is in memory at a time. The recordings of a face model are the identities of its seeds. The splits of jhmdb are
+    those of fold 1, those of nw_ucla are cross-view. In human36m and humaneva, a source is one detector's keypoints and a recording is one
+    camera's view.
 
-    `stop` is asked between recordings or sources; once it is true the answer is {}. Raises MalformedData.
+    `stop` is called between recordings or sources; once it returns True, the result is {}. Raises MalformedData.
     """
     try:
         return _check(folder, stop)
@@ -35,27 +36,27 @@ def check(folder: Path, stop: Callable[[], bool] = lambda: False) -> Counts:
 
 
 def _check(folder: Path, stop: Callable[[], bool]) -> Counts:
-    there = [part for part in PARTS if (folder / part).is_dir()]
-    if not there:
-        raise MalformedData(f"wanted a folder with {alternatives(PARTS)} in it; came {contents(folder)}")
+    present = [part for part in PARTS if (folder / part).is_dir()]
+    if not present:
+        raise MalformedData(f"expected {alternatives(PARTS)} in the data folder, got {contents(folder)}")
     for path in folder.rglob("*"):
         if path.is_symlink():
-            raise MalformedData(f"{path} is a link; files are read")
+            raise MalformedData(f"{path}: expected files and folders, got a symbolic link")
     counts: Counts = {}
-    for part in there:
-        held = counts.setdefault(part, {})
+    for part in present:
+        sources = counts.setdefault(part, {})
         for source, split, recordings in PARTS[part](folder / part):
-            held.setdefault(source, dict.fromkeys(SPLITS, 0))[split] += recordings
+            sources.setdefault(source, dict.fromkeys(SPLITS, 0))[split] += recordings
             if stop():
                 return {}
-        if not any(sum(splits.values()) for splits in held.values()):
+        if not any(sum(splits.values()) for splits in sources.values()):
             raise MalformedData(f"{folder / part} has no recordings")
     return counts
 
 
 PARTS: dict[str, Callable[[Path], Found]] = {
-    "hands": _hands,
-    "faces": _faces,
-    "facescape": _facescape,
+    "hands": check_hands,
+    "faces": check_faces,
+    "facescape": check_facescape,
     "body": check_bodies,
 }

@@ -1,28 +1,58 @@
-"""training.tasks.hands.check."""
+"""Check of a data folder's hands/: every source that a run can name is read with the reader that training uses."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from training.data.reading import Found, MalformedData, any_present, bounded, reading
 from training.data.splits import SPLITS
-from training.tasks.hands.npz import read_hands
+from training.tasks.hands.recordings import Recording
+from training.tasks.hands.sources import SOURCES, hand_source
 
 
-def _hands(folder: Path) -> Found:
+def check_hands(folder: Path) -> Found:
+    """Read the .npz sources of splits.json, and the folders of other sources; yield (source, split, recordings).
+
+    Raises MalformedData.
+    """
+    others = [
+        source
+        for source in SOURCES
+        if (folder / source.name).is_dir() and not (folder / source.name / f"{source.name}.npz").is_file()
+    ]
     listed = folder / "splits.json"
-    with reading(listed):
-        splits = json.loads(bounded(listed).read_text()) if listed.is_file() else None
-    if not isinstance(splits, dict) or not all(isinstance(split, dict) for split in splits.values()):
-        raise MalformedData(f"wanted {listed} with {{source: {{split: [recordings]}}}}; it is not there, or not so")
-    for source in splits:
-        path = folder / source / f"{source}.npz"
-        if Path(source).name != source:
-            raise MalformedData(f"{listed}: a source is the name of a folder; came {source[:80]!r}")
+    splits = _splits(listed) if listed.is_file() or not others else {}
+    for name in splits:
+        if Path(name).name != name:
+            raise MalformedData(f"{listed}: expected the name of a folder for a source, got {name[:80]!r}")
+        path = folder / name / f"{name}.npz"
         for split in SPLITS:
             with reading(path):
                 bounded(path)
-                recordings = read_hands(folder, source, split)
-                for recording in recordings:
-                    if not any_present(recording.clip.joints, recording.clip.valid, recording.name):
-                        raise ValueError(f"{recording.name} has no hand in any frame")
-            yield source, split, len(recordings)
+                recordings = hand_source(name).read(folder, split)
+                _check_recordings(recordings)
+            yield name, split, len(recordings)
+    for source in others:
+        for split in SPLITS:
+            with reading(folder / source.name):
+                recordings = source.read(folder, split)
+                _check_recordings(recordings)
+            yield source.name, split, len(recordings)
+
+
+def _splits(path: Path) -> dict[str, Any]:
+    """Return the sources of splits.json. Raises MalformedData."""
+    with reading(path):
+        splits = json.loads(bounded(path).read_text()) if path.is_file() else None
+    if not isinstance(splits, dict) or not all(isinstance(split, dict) for split in splits.values()):
+        problem = "no file" if splits is None else "another structure"
+        raise MalformedData(f"expected {path} with {{source: {{split: [recordings]}}}}, got {problem}")
+    return splits
+
+
+def _check_recordings(recordings: Sequence[Recording]) -> None:
+    """Raise ValueError for a recording that has no hand in any frame, or a valid hand with coordinates that are not finite."""
+    for recording in recordings:
+        if not any_present(recording.clip.joints, recording.clip.valid, recording.name):
+            raise ValueError(f"{recording.name}: expected a hand in at least one frame, got none")
