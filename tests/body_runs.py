@@ -109,7 +109,7 @@ ACTIONS = Run(
     name="few-actions",
     title="A recogniser of a test",
     task=ActionRecognition(order="hdm05-25", classes=HDM05, dims=3, frames=12),
-    network=RecogniserConfig(pairs(8), dropout=0.1),
+    network=RecogniserConfig(pairs(8), dropout=0.1, blocks=5),
     data=OnceRead("hdm05_11", frames=12, batch=16),
     licence="CC-BY-SA-3.0",
     loss=smoothed_cross_entropy,

@@ -6,6 +6,7 @@ from models.contract.task import FaceLandmarks
 from models.scans.levels import levels
 
 SMALL = FaceLandmarks(levels=(96, 40, 20), neighbours=8)
+TWO_LEVELS = FaceLandmarks(levels=(96, 20), neighbours=8)  # the fewest: half the work of an export
 
 
 def bumpy_cloud(points: int, seed: int = 0) -> np.ndarray:

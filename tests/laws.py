@@ -144,6 +144,9 @@ BODY_LAWS = {
     "forecaster, with confidence": Law(
         _body(ForecasterConfig(FREE), PoseForecast(order="h36m-17", past=3, future=3, confidence=True)), CHIRAL
     ),
+    "forecaster, two frames to two with confidence": Law(
+        _body(ForecasterConfig(FREE), PoseForecast(order="h36m-17", past=2, future=2, confidence=True)), CHIRAL
+    ),
     "forecaster, averaged": Law(
         lambda: AveragedOverFlip(ForecasterConfig(pairs(16), chiral=False).build(FLAT)), CHIRAL
     ),
@@ -153,6 +156,9 @@ BODY_LAWS = {
         _body(RecogniserConfig(FREE, nonlinearity="tanh", paper_exact=True), ACTION), CHIRAL
     ),
     "recogniser, classes that name a side": Law(_body(RecogniserConfig(pairs(16)), SIDED), CHIRAL),
+    "recogniser, five blocks, classes that name a side": Law(
+        _body(RecogniserConfig(pairs(16), blocks=5), SIDED), CHIRAL
+    ),
     "recogniser, two persons in 3D": Law(
         _body(
             RecogniserConfig(FREE),

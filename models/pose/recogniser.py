@@ -20,7 +20,7 @@ from models.layers.chiral_spec import Spec
 from models.layers.chiral_time import ChiralTaps, Rows
 from models.pose.ends import RELU, Activation, Enter, activation, joints_as, pairs, twin
 
-BLOCKS, INVARIANT = 10, 3  # blocks in all, and before the one that begins with the invariance layer
+INVARIANT = 3  # blocks before the one that begins with the invariance layer
 HIDDEN = pairs(128)
 STRIDED = (4, 7)  # blocks that halve the frames, as in ST-GCN (arXiv:1801.07455)
 
@@ -32,6 +32,7 @@ class RecogniserConfig:
     hidden: Spec = HIDDEN
     chiral: bool = True
     nonlinearity: Activation = "relu"
+    blocks: int = 10
     taps: int = 5
     dropout: float = 0.3
     paper_exact: bool = False
@@ -51,7 +52,7 @@ class Recogniser(nn.Module):
         order = joints_as(task.order, 2 * task.dims + 1, negated=(0, task.dims), chiral=config.chiral)
         hidden = twin(config.hidden, chiral=config.chiral)
         specs = [order.spec, *[hidden] * INVARIANT]
-        specs += [hidden if sided else invariant(hidden.width)] * (BLOCKS - INVARIANT)
+        specs += [hidden if sided else invariant(hidden.width)] * (config.blocks - INVARIANT)
         exact = config.paper_exact and config.chiral
         self.enter, self.norm = Enter(order), ChiralBatchNorm(order.spec, dim=-1)
         self.blocks = nn.ModuleList(

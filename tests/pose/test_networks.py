@@ -26,8 +26,8 @@ every_law = pytest.mark.parametrize("law", BODY_LAWS.values(), ids=BODY_LAWS)
 GRAPHS = (
     "lifter, free channels, coco-17 with confidence to h36m-17",
     "lifter, averaged",
-    "forecaster, with confidence",
-    "recogniser, classes that name a side",
+    "forecaster, two frames to two with confidence",
+    "recogniser, five blocks, classes that name a side",
 )
 
 
