@@ -13,6 +13,8 @@ serve: $(SERVE)/.made  ## start the API on 127.0.0.1:8000 with the shipped bundl
 worker: $(WORKER)/.made  ## run the jobs of that API, on a GPU where there is one; CHIRON_DATA is what it trains on
 	$(WORKER)/bin/chiron worker
 
+# Bytecode is kept even where the environment says otherwise: the suite starts a hundred processes that import the packages.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(FULL)/.made  ## the whole suite
 	$(FULL)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 

@@ -1,4 +1,4 @@
-"""Where the tests find real data."""
+"""What every test relies on: the folder of real data, fixed random numbers, and an order that keeps all processes busy."""
 
 import os
 import sys
@@ -11,19 +11,30 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: on a 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are processors: a test that runs a server waits more than it computes."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules marked `long` first, so that no process is left with one of them when the others have nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(autouse=True)
 def same_noise() -> None:
-    """What torch draws in a test does not depend on the tests before it. Where torch is not imported yet nothing was drawn."""
+    """Seed torch, so that what a test draws does not depend on the tests before it."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder of real recordings: CHIRON_DATA, or ../shared/data beside the checkout.
+    """Return the folder of real recordings: CHIRON_DATA, or ../shared/data beside the checkout.
 
-    Without it a test skips and says why; with CHIRON_REQUIRE_DATA=1 it fails, so that an integration run cannot pass by
-    skipping.
+    A test that needs it is skipped, with the reason, if the folder is missing. With CHIRON_REQUIRE_DATA=1 it fails instead, so that an
+    integration run cannot pass by skipping.
     """
     folder = Path(os.environ.get("CHIRON_DATA", CHECKOUT.parent / "shared" / "data"))
     if not (folder / "hands" / "splits.json").is_file():

@@ -26,6 +26,8 @@ from torch import nn
 from models.contract.symmetry import SYMMETRIES, Tensors, violation
 from training.engine.export import Run, onnx_runner, to_onnx
 
+pytestmark = pytest.mark.long
+
 TRIALS = 3
 BROKEN_M = 1e-3  # what breaks a law breaks it visibly: by a millimetre
 

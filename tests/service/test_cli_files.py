@@ -23,6 +23,8 @@ from training.tasks.hands.npz import read_hands
 from .conftest import moving_hands
 from .test_landmarks_face import ply, triangles_of
 
+pytestmark = pytest.mark.long
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 CLOUD = 0.7 * bumpy_cloud(3000)
 PAST = moving_hands(40, hands=2).astype(np.float32)

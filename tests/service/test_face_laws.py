@@ -25,6 +25,8 @@ from .conftest import make_bundle
 from .test_landmarks_face import NPZ, URL, npy, npz, ply, triangles_of
 from .test_server import Running, start, stop
 
+pytestmark = pytest.mark.long
+
 CLOUD = bumpy_cloud(8192)
 TASK = FaceLandmarks(levels=(1024, 256))
 FORMS = {"npy": npy, "npz": lambda points: npz(points=points), "ply": ply}

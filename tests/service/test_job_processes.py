@@ -21,6 +21,8 @@ from service.settings import Settings
 from .conftest import moving_hands
 from .processes import Stack, stack, until
 
+pytestmark = pytest.mark.long
+
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 SPEC = {"kind": "train", "run": "hands-eqmotion", "steps": 14, "validate_every": 7, "checkpoint_every": 2}
 UNPUBLISHED = {**SPEC, "publish": False}

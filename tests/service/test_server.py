@@ -33,6 +33,8 @@ from .processes import until
 from .test_errors import JSON_ERRORS, problem_of
 from .test_forecast_hands import URL
 
+pytestmark = pytest.mark.long
+
 BODY = {"fps": 30, "past": moving_hands(30, hands=2).tolist()}
 
 

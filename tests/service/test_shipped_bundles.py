@@ -24,6 +24,8 @@ from training.tasks.hands.windows import Window
 from .test_landmarks_face import NPZ, ply
 from .test_server import Running, start, stop
 
+pytestmark = pytest.mark.long
+
 SHIPPED = Path(__file__).resolve().parents[2] / "bundles"
 KINDS = {path.parent.name: json.loads(path.read_text())["task"]["kind"] for path in sorted(SHIPPED.glob(f"*/{META}"))}
 HANDS, FACES = (

@@ -20,6 +20,8 @@ from training.tasks.hands.benchmark import Suite
 from training.tasks.hands.data import HandData
 from training.tasks.hands.report import BASELINES, Report
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def only_tiny(tiny: Run[HandForecast, HandData], monkeypatch: pytest.MonkeyPatch) -> Run[HandForecast, HandData]:

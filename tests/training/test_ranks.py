@@ -29,6 +29,8 @@ from training.tasks.hands.data import HandData
 
 from .test_loop import CHECKOUT, history, must_be_the_same, not_a_number, trained, undisturbed
 
+pytestmark = pytest.mark.long
+
 __all__ = ["undisturbed"]
 
 

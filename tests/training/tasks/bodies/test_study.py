@@ -34,6 +34,8 @@ from training.tasks.bodies.study import (
     show,
 )
 
+pytestmark = pytest.mark.long
+
 every_kind = pytest.mark.parametrize("kind", RUNS)
 INPUTS = {"lift": "keypoints", "forecast": "past", "actions": "clips"}
 

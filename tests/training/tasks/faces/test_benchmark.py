@@ -23,6 +23,8 @@ from training.tasks.faces.losses import LandmarkLoss, mean_distance_mm
 from training.tasks.faces.report import FoundFace, Report, median_face
 from training.tasks.faces.scanner import CLEAN, scan
 
+pytestmark = pytest.mark.long
+
 TASK = FaceLandmarks(levels=(256, 96, 32), neighbours=8)
 FEW = Run(
     name="few",

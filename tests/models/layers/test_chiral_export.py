@@ -28,6 +28,8 @@ from models.layers.chiral_spec import FlipAveraged, Spec, enter, leave, mirrored
 from models.layers.degrees import frozen
 from training.engine.export import Run, onnx_runner, to_onnx
 
+pytestmark = pytest.mark.long
+
 FRAMES = 7
 HIDDEN = Spec(4, 6, 3, 5)
 IN, OUT = order_of(H36M, 2, (0,)), order_of(H36M, 3, (0,))

@@ -18,6 +18,8 @@ from models.scans.levels import levels
 from training.engine.export import onnx_runner, to_onnx
 from training.tasks.faces.losses import LandmarkLoss
 
+pytestmark = pytest.mark.long
+
 every_law = pytest.mark.parametrize("law", FACE_LAWS.values(), ids=FACE_LAWS)
 every_se3_unet = pytest.mark.parametrize("name", [name for name in FACES if name.startswith("se3-unet")])
 PLAIN = FACES["pointnet++"]

@@ -20,6 +20,8 @@ from models.pose.lifter import LifterConfig, UnsuitableWindow
 from models.pose.recogniser import RecogniserConfig
 from training.engine.export import onnx_runner, runner, to_onnx
 
+pytestmark = pytest.mark.long
+
 SINGLE, DOUBLE, VISIBLE = 1e-6, 1e-12, 1e-2  # of answers of size 1
 ROUNDED = 3e-6  # another order of sums, through up to twenty maps
 every_law = pytest.mark.parametrize("law", BODY_LAWS.values(), ids=BODY_LAWS)
