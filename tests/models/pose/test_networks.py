@@ -195,7 +195,7 @@ def test_poses_are_from_the_pelvis_exactly():
 def test_a_receptive_field_that_is_no_power_of_three_is_refused():
     with pytest.raises(UnsuitableWindow, match="a power of 3, not 45"):
         LifterConfig(pairs(8)).build(PoseLift(receptive=45))
-    with pytest.raises(ValueError, match="an odd number of frames, not 26"):
+    with pytest.raises(ValueError, match="an odd number of frames, with one in its middle, got 26"):
         PoseLift(receptive=26)
 
 
