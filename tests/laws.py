@@ -172,7 +172,7 @@ BODY_LAWS = {
     "recogniser, plain": Law(_body(RecogniserConfig(pairs(16), chiral=False), SIDED), ()),
 }
 
-# A kind of network whose input is something else has a table here and tests of its own: faces in tests/models/landmarks, bodies in tests/models/pose.
+# Networks whose input is something else have a table here and tests of their own: tests/models/landmarks and tests/models/pose.
 TABLES = (LAWS, FACE_LAWS, BODY_LAWS)
 
 
