@@ -1,4 +1,4 @@
-"""A service over tiny bundles made here, their networks written as ONNX graphs, so that only the service is under test."""
+"""A service with tiny bundles, whose networks are ONNX graphs written here, so that only the service is under test."""
 
 import atexit
 import os
@@ -22,7 +22,7 @@ from models.skeletons.face import FACE68
 from service.app import create_app
 from service.settings import Settings
 
-if "CHIRON_STATE" not in os.environ:  # no test leaves jobs in the checkout
+if "CHIRON_STATE" not in os.environ:  # tests leave no jobs in the checkout
     os.environ["CHIRON_STATE"] = tempfile.mkdtemp(prefix="chiron-")
     atexit.register(shutil.rmtree, os.environ["CHIRON_STATE"], ignore_errors=True)
 os.environ.setdefault("CHIRON_HOSTS", "*")  # the test client calls its host "testserver"
@@ -33,7 +33,7 @@ ARMS = ("left up", "right up", "neither")
 
 
 def constant_velocity(task: HandForecast) -> bytes:
-    """Every joint goes on as it went between the last two frames; mode m at 1/(m+1) of that speed."""
+    """Write a graph that continues every joint at its last velocity; mode m moves at 1/(m+1) of it."""
     past, future, modes = task.past, task.future, task.modes
     steps = np.arange(1, future + 1, dtype=np.float32).reshape(1, 1, future, 1, 1)
     steps = steps / np.arange(1, modes + 1, dtype=np.float32).reshape(1, modes, 1, 1, 1)
@@ -56,9 +56,9 @@ def constant_velocity(task: HandForecast) -> bytes:
 
 
 def shells(task: FaceLandmarks) -> bytes:
-    """Landmark l is the mean of the points at a certain distance from their centroid, weighted by its heatmap.
+    """Write a graph whose landmark l is the heatmap-weighted mean of the points at a certain distance from their centroid.
 
-    It is sure of clouds the size of a face and of nothing else.
+    It is confident about clouds the size of a face only.
     """
     sigma, landmarks = 0.004, len(FACE68.joints)
     constants = {
@@ -92,7 +92,7 @@ def shells(task: FaceLandmarks) -> bytes:
 
 
 def window_means(task: PoseLift) -> bytes:
-    """A pose is the mean of the window's keypoints from the pelvis, and its depth that of the last of their numbers."""
+    """Write a graph whose pose is the window's mean keypoints relative to the pelvis; the last channel serves as depth."""
     joints, numbers = len(get_body_order(task.order).joints), 3 if task.confidence else 2
     constants = {
         "rows": np.array([0, -1, joints * numbers]),
@@ -114,7 +114,7 @@ def window_means(task: PoseLift) -> bytes:
 
 
 def onwards_2d(task: PoseForecast) -> bytes:
-    """Every keypoint goes on as it went between the last two frames."""
+    """Write a graph that continues every keypoint at its last velocity."""
     constants = {
         "xy": np.array([0, 1]),
         "last_index": np.array([task.past - 1]),
@@ -133,7 +133,7 @@ def onwards_2d(task: PoseForecast) -> bytes:
 
 
 def raised_wrists(task: ActionRecognition) -> bytes:
-    """Logits of left up, right up and neither: mean heights of the wrists over all persons and frames, and 0.1."""
+    """Write a graph whose logits of left up, right up and neither are the wrists' mean heights, and 0.1."""
     joints = get_body_order(task.order).joints
     constants = {
         "wrists": np.array([joints.index("left_wrist"), joints.index("right_wrist")]),
@@ -154,7 +154,7 @@ def raised_wrists(task: ActionRecognition) -> bytes:
 
 
 def graph_of(name: str, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], task: Task) -> bytes:
-    """An ONNX file with the inputs and outputs of the task."""
+    """Return an ONNX file with the inputs and outputs of the task."""
     kinds = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": TensorProto.INT64}
     inputs, outputs = (
         [helper.make_tensor_value_info(key, kinds[spec.dtype], spec.shape) for key, spec in specs.items()]
@@ -169,7 +169,7 @@ def graph_of(name: str, nodes: list[onnx.NodeProto], constants: dict[str, np.nda
 
 
 def make_bundle(parent: Path, name: str, task: Task, model: bytes, inputs: dict[str, np.ndarray]) -> Path:
-    """A whole bundle of the graph in `parent`/`name`, with these inputs as its example."""
+    """Write a complete bundle of the graph to `parent`/`name`, with these inputs as its example."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     outputs = {key: np.asarray(x) for key, x in zip(task.outputs, session.run(list(task.outputs), inputs), strict=True)}
     error = Measurement(metric="error", value=12.5, unit="mm", split="test", source="made up", windows=10, recordings=2)
@@ -227,7 +227,7 @@ def make_recogniser(parent: Path, name: str, task: ActionRecognition) -> Path:
 
 
 def moving_body(frames: int, dims: int, joints: int = 17, seed: int = 0) -> np.ndarray:
-    """(frames, joints, dims): points within some hundred units of 500 that drift and wave smoothly; of no order's shape."""
+    """Return (frames, joints, dims): points within some hundred units of 500 that drift and wave smoothly."""
     rng = np.random.default_rng(seed)
     rest = 500 + rng.normal(scale=100, size=(1, joints, dims))
     time = np.arange(frames).reshape(frames, 1, 1) / 30
@@ -236,7 +236,7 @@ def moving_body(frames: int, dims: int, joints: int = 17, seed: int = 0) -> np.n
 
 
 def moving_hands(frames: int, hands: int, joints: int = 21, seed: int = 0) -> np.ndarray:
-    """(frames, hands * joints, 3) metres: hands of points within 0.1 m that drift and wave smoothly."""
+    """Return (frames, hands * joints, 3) in metres: hands of points within 0.1 m that drift and wave smoothly."""
     rng = np.random.default_rng(seed)
     rest = rng.normal(scale=0.05, size=(1, hands, joints, 3)) + np.arange(hands).reshape(1, hands, 1, 1) * 0.3
     time = np.linspace(0, 1, frames).reshape(frames, 1, 1, 1)
@@ -246,8 +246,11 @@ def moving_hands(frames: int, hands: int, joints: int = 21, seed: int = 0) -> np
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of bundles: `hands-thirty` (30 to 30 frames at 30 fps), `hands-modes` (10 to 10, three modes), `face-shells`; and of
-    bodies those that take a confidence, those that take none (`-sure`), and two recognisers, of one person in 3D and of two in 2D."""
+    """A folder of bundles for hands, faces and bodies.
+
+    `hands-thirty` forecasts 30 frames from 30 at 30 fps, `hands-modes` 10 from 10 in three modes. The models of bodies
+    take confidences, except those named `-sure`; one recogniser is for one person in 3D, one for two in 2D.
+    """
     folder = tmp_path_factory.mktemp("bundles")
     make_hands(folder, "hands-thirty", HandForecast(past=30, future=30, fps=30))
     make_hands(folder, "hands-modes", HandForecast(past=10, future=10, fps=30, modes=3))
@@ -272,6 +275,6 @@ def settings(bundles: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def client(settings: Settings) -> Iterator[TestClient]:
-    """A client of a running app; an error that the service did not expect comes as its 500, not as an exception."""
+    """A client of a running application; an unexpected error comes as a 500, not as an exception."""
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client

@@ -1,4 +1,4 @@
-"""Real processes of the service in a folder of their own: API, workers and the broker that the API starts."""
+"""Real processes of the service in a folder of their own: the API, workers, and the broker that the API starts."""
 
 import json
 import os
@@ -22,11 +22,11 @@ from service.jobs.table import JobTable
 from service.settings import Settings
 
 T = TypeVar("T")
-PATIENCE_S = 120.0  # how long anything may take on a busy machine before it counts as not happening
+PATIENCE_S = 120.0  # timeout of every wait: generous, because the machine may be busy
 
 
 def until(what: str, ask: Callable[[], T | None]) -> T:
-    """What `ask` answers once it is not None; AssertionError if that takes too long."""
+    """Return what `ask` returns once it is not None; fail after PATIENCE_S."""
     give_up = time.monotonic() + PATIENCE_S
     while (answer := ask()) is None:
         assert time.monotonic() < give_up, f"{what}: not within {PATIENCE_S:g} s"
@@ -35,7 +35,7 @@ def until(what: str, ask: Callable[[], T | None]) -> T:
 
 
 class Process:
-    """A command in a process group of its own, its output in a file."""
+    """A command in a process group of its own, with its output in a file."""
 
     def __init__(self, folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
         self.log = Path(tempfile.mkstemp(prefix=f"{arguments[0]}-", suffix=".log", dir=folder)[1])
@@ -49,13 +49,13 @@ class Process:
             )
 
     def kill(self) -> None:
-        """SIGKILL for it and its children, as a machine that goes down has it."""
+        """Kill it and its children, as when the machine goes down."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> None:
-        """SIGTERM, and wait."""
+        """Send SIGTERM and wait."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -66,7 +66,7 @@ class Process:
 
 
 class Stack:
-    """What runs from one state folder."""
+    """The processes that share one state folder."""
 
     def __init__(self, folder: Path, data: Path, bundles: Path, **more: str) -> None:
         self.folder, self.state = folder, folder / "state"
@@ -84,7 +84,7 @@ class Stack:
         self.url = ""
 
     def api(self) -> Process:
-        """A started and ready API; `url` is the last one's."""
+        """Start an API and wait until it is ready; `url` is that of the last one."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -102,7 +102,7 @@ class Stack:
         return process
 
     def worker(self) -> Process:
-        """A started worker that is connected."""
+        """Start a worker and wait until it is connected."""
         before = {worker["name"] for worker in self.get("/workers")["workers"]}
         process = self._begin(["worker", "--device", "cpu"])
 
@@ -118,7 +118,7 @@ class Stack:
         return Redis(unix_socket_path=str(self.state / "redis" / "redis.sock"))
 
     def table(self) -> JobTable:
-        """The job table, as it is without asking the API."""
+        """Open the job table without the API."""
         return JobTable(open_database(Settings(state=self.state).database), lease_s=3)
 
     def get(self, path: str) -> Any:
@@ -138,7 +138,7 @@ class Stack:
         return self.get(f"/jobs/{job}")
 
     def ended(self, job: str) -> Any:
-        """The job when it is over."""
+        """Wait until the job is over and return it."""
 
         def over() -> Any:
             found = self.job(job)
@@ -147,7 +147,7 @@ class Stack:
         return until(f"job {job} is over", over)
 
     def reached(self, job: str, step: int) -> None:
-        """Wait until a job runs and has reached a step."""
+        """Wait until a running job has reached a step."""
 
         def there() -> bool | None:
             found = self.job(job)
@@ -157,7 +157,7 @@ class Stack:
         until(f"job {job} reaches step {step}", there)
 
     def history(self, job: str) -> list[dict[str, float]]:
-        """The curve of a training job."""
+        """Download the learning curve of a training job."""
         names = [a["name"] for a in self.get(f"/jobs/{job}/artifacts")["artifacts"]]
         (name,) = [name for name in names if name.endswith("history.jsonl")]
         text = httpx2.get(f"{self.url}/jobs/{job}/artifacts/{name}").text
@@ -169,7 +169,7 @@ class Stack:
         return process
 
     def close(self) -> None:
-        """Stop all of it, workers first; the broker ends with the API that owns it."""
+        """Stop all processes, workers first; the broker ends with the API that owns it."""
         for process in reversed(self.processes):
             process.stop()
         pid = _server_pid(self.state)
@@ -188,7 +188,7 @@ def _server_pid(state: Path) -> int | None:
 
 @contextmanager
 def stack(data: Path, bundles: Path, **more: str) -> Iterator[Stack]:
-    """A stack in a folder with a short name, as a socket's has to be."""
+    """Run a stack in a folder with a short name, which a socket's path requires."""
     with tempfile.TemporaryDirectory(prefix="chiron-", dir="/tmp") as folder:
         running = Stack(Path(folder), data, bundles, **more)
         try:

@@ -1,4 +1,4 @@
-"""The files of the containers: what they copy is there, and the dashboard asks for metrics that the service has."""
+"""The container files: the sources that they copy exist, and the dashboard queries metrics that the service has."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def _code(dockerfile: str) -> list[str]:
 
 
 @pytest.mark.parametrize("image", ["api", "worker"])
-def test_an_image_runs_as_nobody_takes_its_base_as_an_argument_and_copies_what_there_is(image):
+def test_an_image_runs_unprivileged_takes_its_base_as_an_argument_and_copies_existing_sources(image):
     code = _code(f"docker/{image}.Dockerfile")
     assert code[0].startswith("ARG BASE_IMAGE=")
     assert code[1] == "FROM ${BASE_IMAGE}"
@@ -41,24 +41,24 @@ def test_an_image_runs_as_nobody_takes_its_base_as_an_argument_and_copies_what_t
 
 
 @pytest.mark.parametrize("image", ["api", "worker"])
-def test_an_image_sends_its_maker_nothing(image):
+def test_an_image_disables_the_reports_of_onnx_runtime(image):
     assert any("ORT_DISABLE_TELEMETRY=1" in line for line in _code(f"docker/{image}.Dockerfile"))
 
 
-def test_compose_builds_an_image_once_with_arguments_that_it_takes():
+def test_compose_builds_each_image_once_with_arguments_that_it_declares():
     built = {name: service["build"] for name, service in SERVICES.items() if "build" in service}
     assert built
     for build in built.values():
         taken = {line.split()[1].partition("=")[0] for line in _code(build["dockerfile"]) if line.startswith("ARG ")}
         assert set(build["args"]) <= taken
     names = [SERVICES[name]["image"] for name in built]
-    assert len(set(names)) == len(names), "two builds of one name at once disturb each other"
+    assert len(set(names)) == len(names), "concurrent builds of one name disturb each other"
     for service in SERVICES.values():
         assert service["image"] in names or ":" in service["image"], "neither built nor published"
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_of_compose_has_a_health_a_limit_and_what_it_mounts(name):
+def test_a_service_of_compose_has_a_health_check_a_memory_limit_and_existing_mounts(name):
     service = SERVICES[name]
     assert service["healthcheck"]["test"]
     assert service["deploy"]["resources"]["limits"]["memory"]
@@ -73,7 +73,7 @@ def test_a_service_of_compose_has_a_health_a_limit_and_what_it_mounts(name):
         assert port.startswith("127.0.0.1:")
 
 
-def test_a_worker_is_healthy_while_it_is_among_those_seen_lately(tmp_path):
+def test_a_worker_is_healthy_while_its_heartbeat_is_recent(tmp_path):
     url = f"sqlite:///{tmp_path / 'jobs.db'}"
     workers = WorkerTable(open_database(url), lease_s=60)
     mine, queues = f"{socket.gethostname()}:1:abc", queues_of("cpu", 1)
@@ -96,7 +96,7 @@ def test_a_worker_is_healthy_while_it_is_among_those_seen_lately(tmp_path):
     assert not healthy()
 
 
-def test_prometheus_asks_the_port_that_the_api_has_with_the_key_that_compose_puts_there():
+def test_prometheus_uses_the_port_of_the_api_and_the_key_that_compose_mounts():
     (job,) = yaml.safe_load((CHECKOUT / "docker" / "prometheus.yml").read_text())["scrape_configs"]
     (found,) = job["dns_sd_configs"]
     assert set(found["names"]) <= set(SERVICES)
@@ -106,7 +106,7 @@ def test_prometheus_asks_the_port_that_the_api_has_with_the_key_that_compose_put
     ]
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are(client):
+def test_the_dashboard_queries_existing_metrics(client):
     there = {line.split()[2] for line in client.get("/metrics").text.splitlines() if line.startswith("# TYPE")}
     dashboard = json.loads((CHECKOUT / "docker" / "grafana" / "dashboards" / "chiron.json").read_text())
     asked = {

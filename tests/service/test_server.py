@@ -1,4 +1,4 @@
-"""The `chiron` command as a process: it serves over a real socket, survives its clients, and loses no work."""
+"""The `chiron` command as a process: it serves over a real socket, survives broken clients, and loses no work."""
 
 import http.client
 import json
@@ -43,14 +43,14 @@ class Running:
     process: subprocess.Popen
     url: str
     port: int
-    log: IO[str]  # a file: a pipe that nobody empties would stop the server after some hundred requests
+    log: IO[str]  # a file, because a full pipe would block the server
 
 
 def start(bundles, **environment: str) -> Running:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the Running that is returned owns it
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the returned Running owns it
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "serve", "--port", str(port), "--bundles", str(bundles)],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
@@ -69,13 +69,13 @@ def start(bundles, **environment: str) -> Running:
 
 
 def stop(running: Running) -> str:
-    """SIGTERM; what the process wrote."""
+    """Send SIGTERM and return what the process wrote."""
     running.process.send_signal(signal.SIGTERM)
     return written(running)
 
 
 def written(running: Running) -> str:
-    """What the process wrote, once it has ended."""
+    """Wait until the process has ended and return what it wrote."""
     running.process.wait(timeout=60)
     with running.log as log:
         log.seek(0)
@@ -99,10 +99,10 @@ def test_a_forecast_comes_back_over_a_real_socket(server):
 
 
 @pytest.mark.parametrize("source", ["leap", "manipnet", "humoto"])
-def test_a_real_clip_is_forecast_as_it_comes_from_its_tracker(server, data_folder, source):
-    """Two seconds of each test recording, in millimetres at the tracker's own rate; the first is sent, the second is the truth.
+def test_a_recorded_clip_is_forecast_as_its_tracker_wrote_it(server, data_folder, source):
+    """Send the first of two seconds of each test recording, in millimetres at the tracker's rate; compare with the second.
 
-    The bundle is constant velocity: its error, hand by hand, is between none and what a fast hand travels.
+    The bundle is constant velocity, so each hand's error is above 0 and below what a fast hand travels.
     """
     errors = []
     for recording in read_hands(data_folder / "hands", source, "test"):
@@ -126,13 +126,13 @@ def test_a_real_clip_is_forecast_as_it_comes_from_its_tracker(server, data_folde
     assert 0 < np.mean(errors) < 0.05
 
 
-def test_requests_side_by_side_are_all_answered_alike(server):
+def test_concurrent_requests_get_the_same_answer(server):
     with ThreadPoolExecutor(8) as pool:
         answers = set(pool.map(lambda _: httpx2.post(server.url + URL, json=BODY).text, range(40)))
     assert len(answers) == 1
 
 
-def test_clients_that_break_off_do_no_harm(server):
+def test_clients_that_disconnect_do_no_harm(server):
     head = b"POST /forecast/hands HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 999\r\n"
     for sent in (b"", b"POST", head + b"\r\n{"):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
@@ -140,7 +140,7 @@ def test_clients_that_break_off_do_no_harm(server):
     assert httpx2.post(server.url + URL, json=BODY).status_code == 200
 
 
-def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(server):
+def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     connection.putrequest("POST", URL)
     connection.putheader("content-type", "application/json")
@@ -153,13 +153,13 @@ def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(server)
 
 
 @pytest.mark.parametrize("case", ["text", "too large", "1e400", "too few"])
-def test_errors_are_problems_over_a_real_socket_too(server, case):
+def test_errors_are_problems_over_a_real_socket(server, case):
     body, kind, _ = JSON_ERRORS[case]
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     problem_of(httpx2.post(server.url + URL, content=content, headers={"content-type": "application/json"}), kind)
 
 
-def test_requests_made_up_from_the_published_schema_get_documented_answers(server):
+def test_requests_generated_from_the_published_schema_get_documented_answers(server):
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     tried = 0
     for operation in schema.get_all_operations():
@@ -169,14 +169,14 @@ def test_requests_made_up_from_the_published_schema_get_documented_answers(serve
         def call(case: schemathesis.Case) -> None:
             nonlocal tried
             tried += 1
-            # how a body's arrays must fit together no schema can say: a documented refusal is an answer
+            # no schema can express how a body's arrays must fit together: a documented refusal is an answer
             case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
         call()
     assert tried > 50
 
 
-def test_told_to_stop_it_finishes_what_it_has_begun(bundles):
+def test_a_request_in_progress_is_answered_after_sigterm(bundles):
     running = start(bundles)
     body = json.dumps(BODY).encode()
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
@@ -194,7 +194,7 @@ def test_told_to_stop_it_finishes_what_it_has_begun(bundles):
     written(running)
 
 
-def test_told_to_stop_it_says_so_before_it_closes_its_port(bundles):
+def test_a_draining_server_is_not_ready_and_still_answers(bundles):
     running = start(bundles, CHIRON_DRAIN_DELAY_S="5")
     running.process.send_signal(signal.SIGTERM)
     until("it is not ready", lambda: True if httpx2.get(f"{running.url}/readyz").status_code == 503 else None)
@@ -202,7 +202,7 @@ def test_told_to_stop_it_says_so_before_it_closes_its_port(bundles):
     written(running)
 
 
-def test_it_refuses_to_listen_to_others_without_a_key():
+def test_a_public_address_without_a_key_is_refused():
     result = CliRunner().invoke(app, ["serve", "--host", "0.0.0.0"])
     assert result.exit_code == 2
     assert "CHIRON_API_KEYS" in re.sub(r"\s+", " ", result.output)
@@ -210,18 +210,18 @@ def test_it_refuses_to_listen_to_others_without_a_key():
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 @pytest.mark.parametrize("url", ["nowhere://versions", "adl://versions"])
-def test_a_registry_of_no_kind_that_is_installed_is_said_at_once(command, url, monkeypatch):
+def test_a_registry_of_an_unknown_kind_is_reported_at_once(command, url, monkeypatch):
     monkeypatch.setenv("CHIRON_REGISTRY", url)
     result = CliRunner().invoke(app, [command])
     assert result.exit_code == 2
     assert "CHIRON_REGISTRY" in re.sub(r"\s+", " ", result.output)
 
 
-def test_the_bundles_are_listed(bundles):
+def test_models_lists_the_bundles(bundles):
     result = CliRunner().invoke(app, ["models", "--bundles", str(bundles)])
     assert result.exit_code == 0
     assert [line.split()[0] for line in result.output.splitlines()] == sorted(path.name for path in bundles.iterdir())
 
 
-def test_a_folder_that_is_not_there_is_an_error(tmp_path):
+def test_a_missing_folder_of_bundles_is_an_error(tmp_path):
     assert CliRunner().invoke(app, ["models", "--bundles", str(tmp_path / "none")]).exit_code == 2

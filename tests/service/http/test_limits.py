@@ -1,4 +1,4 @@
-"""The thread pool beside the event loop: it runs what it is given, and refuses work before the queue is too long."""
+"""The limits on threads, bytes and streams: work runs, and is refused before a queue is too long."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ def threads(**options) -> ThreadPool:
     return ThreadPool(**({"threads": 1, "max_queue": 100, "deadline_s": 5.0, "name": "test"} | options))
 
 
-def test_functions_run_beside_the_loop_and_give_or_raise_what_they_do():
+def test_a_function_runs_in_a_thread_and_its_result_or_error_comes_back():
     async def run() -> None:
         pool = threads()
         assert await pool.run(divmod, 7, 2) == (3, 1)
@@ -28,7 +28,7 @@ def test_functions_run_beside_the_loop_and_give_or_raise_what_they_do():
     asyncio.run(run())
 
 
-def test_no_more_run_at_a_time_than_there_are_threads():
+def test_no_more_functions_run_at_a_time_than_there_are_threads():
     running, most = 0, 0
 
     def count() -> None:
@@ -47,18 +47,18 @@ def test_no_more_run_at_a_time_than_there_are_threads():
     assert most == 2
 
 
-def test_what_would_not_begin_in_time_is_refused_and_later_taken_again():
+def test_work_that_would_not_begin_in_time_is_refused_until_the_queue_is_shorter():
     async def run() -> None:
         pool, gate = threads(deadline_s=0.02), threading.Event()
         for _ in range(20):
             await pool.run(time.sleep, 0.01)
-        begun = [asyncio.create_task(pool.run(gate.wait)) for _ in range(9)]
+        running = [asyncio.create_task(pool.run(gate.wait)) for _ in range(9)]
         await asyncio.sleep(0)
         with pytest.raises(QueueFull, match="9 calls are waiting") as refused:
             pool.admit()
         assert 1 <= refused.value.retry_after <= 8
         gate.set()
-        await asyncio.gather(*begun)
+        await asyncio.gather(*running)
         await asyncio.sleep(0)
         pool.admit()
         pool.close()
@@ -66,15 +66,15 @@ def test_what_would_not_begin_in_time_is_refused_and_later_taken_again():
     asyncio.run(run())
 
 
-def test_the_number_that_wait_is_bounded_however_quick_they_are():
+def test_the_queue_length_is_bounded_however_short_the_calls():
     async def run() -> None:
         pool, gate = threads(max_queue=3), threading.Event()
-        begun = [asyncio.create_task(pool.run(gate.wait)) for _ in range(3)]
+        running = [asyncio.create_task(pool.run(gate.wait)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(QueueFull):
             pool.admit()
         gate.set()
-        await asyncio.gather(*begun)
+        await asyncio.gather(*running)
         pool.close()
 
     asyncio.run(run())

@@ -40,7 +40,7 @@ def every_look_reads(monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["first-key", "second-key"])
-def test_a_key_passes_by_either_header(guarded, key):
+def test_a_key_is_accepted_in_either_header(guarded, key):
     assert guarded.get("/models", headers={"authorization": f"Bearer {key}"}).status_code == 200
     assert guarded.get("/models", headers={"authorization": f"bearer  {key}"}).status_code == 200
     assert guarded.get("/models", headers={"x-api-key": key}).status_code == 200
@@ -58,7 +58,7 @@ def test_a_key_passes_by_either_header(guarded, key):
         {"x-api-key": KEYS.split(", ")[1]},
     ],
 )
-def test_nothing_else_passes(guarded, headers):
+def test_every_other_request_is_refused(guarded, headers):
     for path in ("/models", "/metrics", "/nothing", "/forecast/hands", "/landmarks/face", "/landmarks"):
         response = guarded.get(path, headers=headers)
         problem_of(response, "unauthorized")
@@ -81,7 +81,7 @@ def test_without_keys_the_service_listens_on_this_machine_only(host, tmp_path):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
-def test_this_machine_needs_no_key(host, tmp_path):
+def test_a_loopback_address_requires_no_key(host, tmp_path):
     check_bind(Settings(host=host), KeyRing(tmp_path / "keys.json"))
 
 

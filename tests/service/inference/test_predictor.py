@@ -1,4 +1,4 @@
-"""The predictor: what it runs on, what it refuses, and how batches are timed."""
+"""The predictor: its execution provider, the tensors it refuses, and the calibration of batches."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def predictor(bundles) -> Predictor:
     return Predictor(read_bundle(bundles / "hands-thirty"))
 
 
-def test_it_says_what_it_runs_on(predictor):
+def test_a_predictor_names_its_execution_provider(predictor):
     assert predictor.provider in onnxruntime.get_available_providers()
 
 
@@ -23,11 +23,11 @@ def test_tensors_of_another_shape_are_refused_before_they_reach_the_graph(predic
         predictor.run({"past": np.zeros((1, 29, 21, 3), np.float32)})
 
 
-def test_it_warms_up_with_every_shape_that_the_task_allows(predictor):
+def test_warm_up_covers_every_shape_that_the_task_allows(predictor):
     assert [tensors["past"].shape for tensors in predictor.inputs(2)] == [(2, 30, 21, 3), (2, 30, 42, 3)]
 
 
-def test_it_warms_up_with_indices_that_are_legal_in_any_cloud(bundles):
+def test_warm_up_uses_indices_that_are_valid_in_any_cloud(bundles):
     predictor = Predictor(read_bundle(bundles / "face-shells"))
     (tensors,) = predictor.inputs(2)
     assert tensors["neighbours"].shape == (2, 1344, 16)
@@ -35,15 +35,13 @@ def test_it_warms_up_with_indices_that_are_legal_in_any_cloud(bundles):
     assert predictor.run(tensors)["landmarks"].shape == (2, 68, 3)
 
 
-@pytest.mark.skipif(
-    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this machine can run what it must not"
-)
-def test_a_device_that_is_not_there_is_refused_and_not_silently_replaced(bundles):
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this machine has CUDA")
+def test_cuda_is_refused_where_the_runtime_lacks_it(bundles):
     with pytest.raises(ProviderUnavailable, match="CUDAExecutionProvider is not in this ONNX Runtime"):
         Predictor(read_bundle(bundles / "hands-thirty"), "cuda")
 
 
-def test_a_runtime_that_falls_back_by_itself_is_refused(bundles, monkeypatch):
+def test_cuda_is_refused_where_the_runtime_falls_back_by_itself(bundles, monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     session = onnxruntime.InferenceSession
     monkeypatch.setattr(
@@ -56,14 +54,14 @@ def test_a_runtime_that_falls_back_by_itself_is_refused(bundles, monkeypatch):
 @pytest.mark.parametrize(
     ("fixed", "item", "deadline", "chosen"),
     [
-        (0.0, 3e-3, 5.0, 1),  # a CPU: nothing is saved by company
-        (1e-3, 5e-5, 5.0, 32),  # a GPU: the fixed part is nearly everything
-        (1e-3, 5e-5, 1.5e-3, 8),  # the same, in a hurry
+        (0.0, 3e-3, 5.0, 1),  # a CPU: batching saves nothing
+        (1e-3, 5e-5, 5.0, 32),  # a GPU: the fixed part dominates
+        (1e-3, 5e-5, 1.5e-3, 8),  # the same with a short deadline
         (2e-3, 1e-2, 5.0, 2),
-        (9.0, 9.0, 5.0, 1),  # nothing is in time: at least it is small
+        (9.0, 9.0, 5.0, 1),  # no batch meets the deadline: the smallest is chosen
     ],
 )
-def test_the_smallest_batch_that_is_nearly_the_best_is_chosen(fixed, item, deadline, chosen):
-    found = calibrate(lambda batch: fixed + item * batch, (1, 2, 4, 8, 16, 32), deadline)
-    assert found.max_batch == chosen
-    np.testing.assert_allclose([found.fixed_s, found.item_s], [fixed, item], atol=1e-9)
+def test_calibration_chooses_the_smallest_batch_that_is_nearly_the_fastest(fixed, item, deadline, chosen):
+    calibration = calibrate(lambda batch: fixed + item * batch, (1, 2, 4, 8, 16, 32), deadline)
+    assert calibration.max_batch == chosen
+    np.testing.assert_allclose([calibration.fixed_s, calibration.item_s], [fixed, item], atol=1e-9)

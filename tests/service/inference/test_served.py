@@ -1,4 +1,4 @@
-"""The registry: bundles that serve, bundles that are refused, and how the one does not hinder the other."""
+"""The served models: bundles that serve, bundles that are refused, and their independence of each other."""
 
 import shutil
 
@@ -20,7 +20,7 @@ BODY = {"fps": 30, "past": moving_hands(30, hands=1).tolist()}
 
 @pytest.fixture
 def copied(bundles, tmp_path):
-    """The bundles of hands and faces, to spoil."""
+    """A copy of the bundles of hands and faces, to damage."""
     bodies = shutil.ignore_patterns("lift-*", "poses-*", "actions-*")
     return shutil.copytree(bundles, tmp_path / "bundles", ignore=bodies)
 
@@ -44,7 +44,7 @@ def test_a_bundle_with_a_wrong_checksum_is_refused_while_the_others_serve(copied
         assert refused.headers["retry-after"]
         listed = client.get("/models/hands-modes").json()
         assert listed["state"] == "refused"
-        assert str(copied) not in listed["reason"], "the server's paths are not the caller's business"
+        assert str(copied) not in listed["reason"], "an answer reveals no path of the server"
 
 
 def test_a_bundle_that_answers_its_example_differently_is_refused(copied, monkeypatch):
@@ -59,7 +59,7 @@ def test_a_bundle_in_a_folder_of_another_name_is_refused(copied):
         assert "got hands-modes" in client.get("/readyz").json()["models"]["hands-renamed"]
 
 
-def test_a_folder_without_bundle_json_is_refused_and_hidden_ones_are_passed_over(copied):
+def test_a_folder_without_bundle_json_is_refused_and_a_hidden_folder_is_ignored(copied):
     (copied / "hands-modes" / META).unlink()
     (copied / ".half-written").mkdir()
     with serving(copied) as client:
@@ -78,7 +78,7 @@ def test_without_any_model_the_service_is_alive_and_not_ready(tmp_path, make):
         assert client.get("/models").json() == {"defaults": {}, "models": []}
 
 
-def test_the_first_model_by_name_answers_where_the_settings_choose_none(bundles):
+def test_the_first_model_by_name_is_the_default_unless_the_settings_choose_one(bundles):
     with serving(bundles) as client:
         assert client.get("/models").json()["defaults"] == {
             "action-recognition": "actions-3d",
@@ -91,7 +91,7 @@ def test_the_first_model_by_name_answers_where_the_settings_choose_none(bundles)
 
 
 @pytest.mark.parametrize("chosen", ["hands-thirty", "face-shells"])
-def test_a_model_that_is_chosen_leaves_requests_of_the_other_kind_theirs(bundles, chosen):
+def test_a_chosen_default_does_not_change_the_defaults_of_other_kinds(bundles, chosen):
     with serving(bundles, default_model=chosen) as client:
         defaults = client.get("/models").json()["defaults"]
         assert defaults["face-landmarks"] == "face-shells"
@@ -102,9 +102,7 @@ def test_a_model_that_is_chosen_leaves_requests_of_the_other_kind_theirs(bundles
 
 
 @pytest.mark.parametrize(("chosen", "other"), [("hands-thirty", FACE_URL), ("face-shells", HANDS_URL)])
-def test_a_chosen_model_that_is_refused_is_not_quietly_replaced_and_does_not_hinder_the_other_kind(
-    copied, chosen, other
-):
+def test_a_chosen_default_that_is_refused_is_not_replaced_and_the_other_kind_serves(copied, chosen, other):
     corrupt(copied / chosen, MODEL)
     with serving(copied, default_model=chosen) as client:
         hands = client.post(HANDS_URL, json=BODY)
@@ -116,7 +114,7 @@ def test_a_chosen_model_that_is_refused_is_not_quietly_replaced_and_does_not_hin
         problem_of(client.get(f"/models/{chosen}/example"), "not-ready")
 
 
-def test_a_kind_without_a_model_is_not_ready_while_the_other_serves(copied):
+def test_a_kind_without_a_model_is_not_ready_while_the_others_serve(copied):
     shutil.rmtree(copied / "face-shells")
     with serving(copied) as client:
         answer = client.post(FACE_URL, content=npy(CLOUD), headers={"content-type": NPY})
@@ -125,7 +123,7 @@ def test_a_kind_without_a_model_is_not_ready_while_the_other_serves(copied):
         assert client.get("/models").json()["defaults"] == {"hand-forecast": "hands-modes"}
 
 
-def test_a_model_says_all_that_its_bundle_says(client):
+def test_the_description_of_a_model_has_all_of_its_metadata(client):
     model = client.get("/models/hands-thirty").json()
     assert model["state"] == "ready"
     assert model["task"] == {
@@ -140,7 +138,7 @@ def test_a_model_says_all_that_its_bundle_says(client):
     assert model in client.get("/models").json()["models"]
 
 
-def test_a_full_service_says_when_to_come_again(client, monkeypatch):
+def test_a_full_service_states_when_to_try_again(client, monkeypatch):
     async def refuse(*_: object) -> None:
         raise QueueFull("9 requests are waiting, for about 12.0 s", 12.0)
 

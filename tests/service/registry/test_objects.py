@@ -29,9 +29,6 @@ def memory(tmp_path) -> Place:
     return Place.of("memory://registry", tmp_path)
 
 
-# --- what was changed since ---
-
-
 def test_a_version_is_downloaded_whole_or_not_at_all(memory, monkeypatch):
     version = memory.publish(2)
     with monkeypatch.context() as patched:
@@ -45,7 +42,7 @@ def test_a_version_is_downloaded_whole_or_not_at_all(memory, monkeypatch):
     assert folder is not None
     assert read_bundle(folder).meta.version == version
     cut(monkeypatch)
-    assert memory.versions("api").folder(NAME, version) == folder, "what is here wants no connection"
+    assert memory.versions("api").folder(NAME, version) == folder, "a local copy needs no connection"
 
 
 def one_bit(content: bytes) -> bytes:
@@ -62,7 +59,7 @@ def one_bit(content: bytes) -> bytes:
     ],
 )
 @pytest.mark.parametrize("file", [MODEL, META, LINEAGE_FILE])
-def test_content_that_is_not_what_was_published_is_refused(objects, file, change, message):
+def test_changed_content_is_refused(objects, file, change, message):
     version = objects.publish(2)
     path = objects.content(version, file)
     objects.put(path, change(objects.object(path)))
@@ -73,7 +70,7 @@ def test_content_that_is_not_what_was_published_is_refused(objects, file, change
         assert objects.versions("api").versions(NAME)[0].meta is None
 
 
-def test_content_that_is_gone_is_refused(objects):
+def test_missing_content_is_refused(objects):
     version = objects.publish(2)
     files, root = url_to_fs(objects.where)
     files.rm_file(f"{root}/{objects.content(version, MODEL)}")
@@ -101,7 +98,7 @@ SHA256 = hashlib.sha256(b"x").hexdigest()
         json.dumps({"files": {}, "more": 1}).encode(),
     ],
 )
-def test_a_list_of_files_that_is_none_is_refused(objects, manifest):
+def test_an_invalid_manifest_is_refused(objects, manifest):
     objects.put(f"files/{SHA256}", b"x")
     objects.put(f"versions/{NAME}.abc.json", manifest)
     with pytest.raises(BadBundle):
@@ -110,7 +107,7 @@ def test_a_list_of_files_that_is_none_is_refused(objects, manifest):
     assert [path for path in objects.state.rglob("*") if path.is_file()] == []
 
 
-def test_a_copy_that_was_changed_is_fetched_again(memory):
+def test_a_changed_local_copy_is_fetched_again(memory):
     version = memory.publish(2)
     api = memory.versions("api")
     folder = api.folder(NAME, version)
@@ -121,7 +118,7 @@ def test_a_copy_that_was_changed_is_fetched_again(memory):
     assert read_bundle(folder).meta.version == version
 
 
-def test_other_objects_are_passed_over(memory):
+def test_other_objects_are_ignored(memory):
     version = memory.publish(2)
     for path in ("versions/README", "versions/.x.json", "choices/m.x.json", "choices/m.json", "versions/a/b.json"):
         memory.put(path, b"x")

@@ -36,7 +36,7 @@ def memory(tmp_path) -> Place:
 
 
 def chosen(versions: Versions, name: str = "m") -> list[str]:
-    """What was served, one after the other, the current one last."""
+    """List the versions served one after the other, the current one last."""
     current = versions.current(name)
     assert current is not None
     return [*(step.version for step in current.history), current.version]
@@ -45,7 +45,7 @@ def chosen(versions: Versions, name: str = "m") -> list[str]:
 # --- publishing ---
 
 
-def test_a_version_is_there_whole_for_every_machine_and_is_not_changed_by_publishing_it_again(place):
+def test_every_machine_sees_a_whole_version_that_publishing_again_does_not_change(place):
     version = place.publish(2)
     for machine in ("worker", "api", "another"):
         versions = place.versions(machine)
@@ -58,16 +58,16 @@ def test_a_version_is_there_whole_for_every_machine_and_is_not_changed_by_publis
         assert place.publish(2, at=9.0, machine=machine) == version
         assert versions.folder(NAME, version) == folder
         assert folder.stat().st_ino == before
-        assert versions.versions(NAME)[0].lineage == LINEAGE, "the first one stays"
-        assert [path.name for path in folder.parent.iterdir()] == [version], "nothing half done is left"
+        assert versions.versions(NAME)[0].lineage == LINEAGE, "the first publication stays"
+        assert [path.name for path in folder.parent.iterdir()] == [version], "no partial copy is left"
         assert all(path.stat().st_mode & 0o222 == 0 for path in folder.iterdir())
     assert place.versions().folder(NAME, "another") is None
     assert place.versions().folder("nothing", version) is None
 
 
-def test_of_two_that_publish_the_same_version_one_does_whatever_the_order(place):
+def test_the_first_of_two_publications_of_one_version_holds(place):
     (first, version), (second, _) = (place.stage(2, at, machine) for at, machine in ((1.0, "a"), (2.0, "b")))
-    assert place.versions("c").versions(NAME) == [], "staged is not published"
+    assert place.versions("c").versions(NAME) == [], "a staged version is not published"
     place.versions("b").publish(second, version)
     place.versions("a").publish(first, version)
     for machine in "abc":
@@ -79,7 +79,7 @@ def test_of_two_that_publish_the_same_version_one_does_whatever_the_order(place)
         assert Lineage.model_validate_json((folder / LINEAGE_FILE).read_bytes()).created_at == 2.0
 
 
-def test_what_is_no_whole_bundle_is_not_staged(place, bundles, tmp_path):
+def test_an_incomplete_bundle_is_not_staged(place, bundles, tmp_path):
     folder = shutil.copytree(bundles / NAME, tmp_path / NAME)
     bundle = read_bundle(folder)
     corrupt(folder, MODEL)
@@ -89,7 +89,7 @@ def test_what_is_no_whole_bundle_is_not_staged(place, bundles, tmp_path):
     assert list(tmp_path.glob("**/.staging-*")) == []
 
 
-def test_a_disk_that_is_full_in_the_middle_of_staging_leaves_nothing(place, monkeypatch):
+def test_a_full_disk_during_staging_leaves_nothing(place, monkeypatch):
     real, calls = shutil.copyfile, []
 
     def full(source: Path, target: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_disk_that_is_full_in_the_middle_of_staging_leaves_nothing(place, monk
 
 
 @pytest.mark.parametrize(("method", "after"), [("put_file", 0), ("put_file", 3), ("pipe_file", 0)])
-def test_a_connection_lost_in_the_middle_of_an_upload_publishes_nothing(memory, monkeypatch, method, after):
+def test_a_connection_lost_during_an_upload_publishes_nothing(memory, monkeypatch, method, after):
     with monkeypatch.context() as patched:
         cut(patched, method, after=after)
         with pytest.raises(StoreAway, match="ConnectionError: the cable was cut"):
@@ -119,7 +119,7 @@ def test_a_connection_lost_in_the_middle_of_an_upload_publishes_nothing(memory, 
     assert memory.versions("api").folder(NAME, version) is not None
 
 
-def test_an_answer_lost_is_no_publication_or_choice_lost(memory, monkeypatch):
+def test_a_lost_answer_loses_no_publication_and_no_choice(memory, monkeypatch):
     for version in ("a", "b"):
         memory.versions().promote("m", version, None)
     with monkeypatch.context() as patched:
@@ -134,7 +134,7 @@ def test_an_answer_lost_is_no_publication_or_choice_lost(memory, monkeypatch):
 # --- choosing ---
 
 
-def test_versions_are_taken_back_in_the_order_in_which_they_came(place):
+def test_rollbacks_undo_promotions_in_reverse_order(place):
     versions, elsewhere = place.versions("a"), place.versions("b")
     assert elsewhere.current("m") is None
     assert elsewhere.choices() == {}
@@ -142,7 +142,7 @@ def test_versions_are_taken_back_in_the_order_in_which_they_came(place):
     for version in ("a", "b", "b", "c"):
         versions.promote("m", version, before="shipped")
         seen.append(elsewhere.choices()["m"])
-    assert seen[1] == seen[2], "promoted again, nothing changes"
+    assert seen[1] == seen[2], "promoting again changes nothing"
     assert len(set(seen)) == 3
     assert chosen(elsewhere) == ["shipped", "a", "b", "c"]
     for version, before in (("c", "b"), ("b", "a"), ("a", "shipped")):
@@ -156,7 +156,7 @@ def test_versions_are_taken_back_in_the_order_in_which_they_came(place):
         versions.roll_back("x", "a")
 
 
-def test_who_loses_the_race_for_a_choice_comes_after_the_one_who_won(objects, monkeypatch):
+def test_the_loser_of_a_race_for_a_choice_follows_the_winner(objects, monkeypatch):
     ours, theirs = objects.versions("a"), objects.versions("b")
     ours.promote("m", "a", None)
     create = ObjectStore._create
@@ -175,7 +175,7 @@ def test_who_loses_the_race_for_a_choice_comes_after_the_one_who_won(objects, mo
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("memory")])  # which has no lock
-def test_promotions_side_by_side_lose_none(kind, tmp_path):
+def test_concurrent_promotions_lose_none(kind, tmp_path):
     place = Place.of(kind, tmp_path)
     versions = [f"v{i}" for i in range(12)]
     with ThreadPoolExecutor(4) as pool:
@@ -183,7 +183,7 @@ def test_promotions_side_by_side_lose_none(kind, tmp_path):
     assert sorted(chosen(place.versions())) == sorted(versions)
 
 
-def test_a_choice_that_is_none_is_refused(place):
+def test_an_unreadable_choice_is_refused(place):
     place.versions().promote("m", "a", None)
     if place.shared:
         place.put("choices/m.00000002.json", b'{"wrong": 1}')
@@ -208,7 +208,7 @@ def test_a_choice_that_is_none_is_refused(place):
         lambda versions: versions.roll_back("m", "a"),
     ],
 )
-def test_a_store_that_is_away_says_so_and_what_was_chosen_is_remembered(
+def test_a_store_that_is_away_raises_and_the_choices_are_remembered(
     memory, monkeypatch, act: Callable[[Versions], object]
 ):
     versions = memory.versions()
@@ -222,11 +222,13 @@ def test_a_store_that_is_away_says_so_and_what_was_chosen_is_remembered(
     for remembered in (memory.state / "worker").rglob("current.json"):
         remembered.write_text("{")
     assert memory.versions().remembered() == {}
-    assert Versions(f"{memory.where}-2", memory.state / "worker").remembered() == {}, "another store's are not its own"
+    assert Versions(f"{memory.where}-2", memory.state / "worker").remembered() == {}, (
+        "the choices of another store are not mixed in"
+    )
 
 
 class Silent(AsyncFileSystem):
-    """Answers nothing, as behind a firewall that drops what it is sent."""
+    """A file system that never answers, as behind a firewall that drops packets."""
 
     protocol = "silent"
 
@@ -234,14 +236,14 @@ class Silent(AsyncFileSystem):
         await asyncio.sleep(3600)
 
 
-def test_a_store_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch):
+def test_a_store_that_does_not_answer_runs_into_the_timeout(tmp_path, monkeypatch):
     fsspec.register_implementation("silent", Silent, clobber=True)
     monkeypatch.setattr(version_objects, "ANSWER_S", 0.1)
     with pytest.raises(StoreAway, match="no answer in time"):
         Versions("silent://bucket", tmp_path).choices()
 
 
-def test_a_url_of_no_known_kind_is_refused_at_once(tmp_path):
+def test_a_url_of_an_unknown_kind_is_refused_at_once(tmp_path):
     with pytest.raises(ValueError, match="Protocol not known: nonsense"):
         Versions("nonsense://bucket", tmp_path)
 

@@ -1,4 +1,4 @@
-"""Versions of a model over HTTP: promoted and taken back in every process, without a gap, wherever they are kept."""
+"""Versions of a model over HTTP: promoted and rolled back in every process, without a gap, in every kind of store."""
 
 import asyncio
 import gc
@@ -36,13 +36,13 @@ def memory(tmp_path) -> Place:
 
 @pytest.fixture
 def own(bundles, tmp_path) -> Path:
-    """A folder with the one model that ships."""
+    """A folder with one model that ships."""
     shutil.copytree(bundles / NAME, tmp_path / "bundles" / NAME)
     return tmp_path / "bundles"
 
 
 def serve(own: Path, place: Place, machine: str | None = None) -> TestClient:
-    """A process of a machine, by default of one that has nothing yet."""
+    """Start a process of a machine, by default of one whose state folder is empty."""
     state = place.state / (machine or uuid4().hex[:6])
     settings = Settings(bundles=own, state=state, registry=place.where, reconcile_s=0.05)
     return TestClient(create_app(settings), raise_server_exceptions=False)
@@ -67,9 +67,9 @@ def wait(holds) -> None:
     raise AssertionError("not within a minute")
 
 
-def test_a_version_is_promoted_and_taken_back(client, place):
+def test_a_version_is_promoted_and_rolled_back(client, place):
     shipped, version = serving(client), place.publish(2)
-    assert serving(client) == shipped, "published is not yet promoted"
+    assert serving(client) == shipped, "a published version is not yet promoted"
     answer = client.post(f"/models/{NAME}/versions/{version}/promote")
     assert answer.json() == {"name": NAME, "version": version, "before": shipped}
     assert serving(client) == version
@@ -85,7 +85,7 @@ def test_a_version_is_promoted_and_taken_back(client, place):
     assert serving(client) == shipped
 
 
-def test_a_choice_outlives_the_process(own, place):
+def test_a_promotion_outlives_the_process(own, place):
     version = place.publish(2)
     for _ in range(2):
         with serve(own, place) as client:
@@ -107,14 +107,14 @@ def test_a_model_that_does_not_ship_is_served_once_it_is_promoted(own, place):
 
 @pytest.mark.parametrize("name", [NAME, "nothing", "..", "%2e%2e", ".hidden"])
 @pytest.mark.parametrize("what", ["promote", "rollback"])
-def test_what_there_is_no_version_of_is_not_promoted(client, place, name, what):
+def test_an_unknown_version_is_not_promoted(client, place, name, what):
     answer = client.post(f"/models/{name}/versions/none/{what}")
     assert answer.status_code in (404, 409)
     assert answer.json()["type"] in ("/problems/unknown-version", "/problems/wrong-state", "/problems/not-found")
     assert place.versions().choices() == {}
 
 
-def test_a_version_that_was_changed_on_disk_is_refused_and_what_served_still_does(client, place):
+def test_a_version_that_was_changed_on_disk_is_refused_and_the_version_before_serves(client, place):
     shipped, version = serving(client), place.publish(2)
     place.corrupt(version)
     problem = problem_of(client.post(f"/models/{NAME}/versions/{version}/promote"), "bundle-refused")
@@ -124,7 +124,7 @@ def test_a_version_that_was_changed_on_disk_is_refused_and_what_served_still_doe
     assert client.get(f"/models/{NAME}").json()["current"] == shipped
 
 
-def test_another_process_follows_and_keeps_what_it_has_if_it_cannot(own, place):
+def test_another_process_follows_a_promotion_and_keeps_its_version_if_it_cannot(own, place):
     first, second = place.publish(2, at=1), place.publish(3, at=2)
 
     elsewhere = place.versions("elsewhere")
@@ -140,7 +140,7 @@ def test_another_process_follows_and_keeps_what_it_has_if_it_cannot(own, place):
         wait(lambda: client.get("/readyz").json()["status"] == "ready")
 
 
-def test_a_version_is_let_go_with_the_last_request_that_holds_it_and_not_before(own, place):
+def test_a_replaced_version_is_freed_after_the_last_request_that_uses_it(own, place):
     async def swap() -> None:
         registry = ServedModels(Settings(bundles=own, state=place.state, registry=place.where), Metrics())
         await registry.load()
@@ -158,7 +158,7 @@ def test_a_version_is_let_go_with_the_last_request_that_holds_it_and_not_before(
             if gone() is None:
                 break
         gc.collect()
-        assert gone() is None, "what is no longer served must not be kept"
+        assert gone() is None, "a version that is no longer served must be freed"
         await registry.close()
 
     asyncio.run(swap())
@@ -171,7 +171,7 @@ def corrupt_choice(place: Place) -> None:
         Path(place.where, NAME, "current.json").write_text('{"wrong": 1}')
 
 
-def test_a_choice_that_cannot_be_read_refuses_the_model_and_not_the_service(own, place):
+def test_an_unreadable_choice_refuses_the_model_and_not_the_service(own, place):
     version = place.publish(2)
     corrupt_choice(place)
     with serve(own, place) as client:
@@ -188,7 +188,7 @@ def reason(client: TestClient) -> str | None:
     return client.get(f"/models/{NAME}").json()["reason"]
 
 
-def test_what_serves_goes_on_while_the_versions_cannot_be_reached(own, memory, monkeypatch):
+def test_the_served_versions_go_on_while_the_store_cannot_be_reached(own, memory, monkeypatch):
     first, second = memory.publish(2), memory.publish(3)
     with serve(own, memory) as client:
         shipped = serving(client)
@@ -199,7 +199,7 @@ def test_what_serves_goes_on_while_the_versions_cannot_be_reached(own, memory, m
             wait(lambda: reason(client))
             assert reason(client) == "the trained versions cannot be reached: ConnectionError: the cable was cut"
             listed = client.get("/models").json()["models"][0]
-            assert {one["version"] for one in listed["versions"]} == {first, second, shipped}, "as last seen"
+            assert {one["version"] for one in listed["versions"]} == {first, second, shipped}, "as last read"
             assert (listed["state"], listed["current"], serving(client)) == ("ready", first, first)
             for version, what in ((second, "promote"), (first, "promote"), (first, "rollback")):
                 problem = problem_of(client.post(f"/models/{NAME}/versions/{version}/{what}"), "versions-unavailable")
@@ -209,7 +209,7 @@ def test_what_serves_goes_on_while_the_versions_cannot_be_reached(own, memory, m
         assert client.post(f"/models/{NAME}/versions/{second}/promote").json()["before"] == first
 
 
-def test_a_process_that_starts_meanwhile_serves_what_was_chosen_when_last_seen(own, memory, monkeypatch):
+def test_a_process_that_starts_while_the_store_is_away_serves_the_last_known_choice(own, memory, monkeypatch):
     version = memory.publish(2)
     with serve(own, memory, "a") as client:
         shipped = serving(client)
@@ -227,7 +227,7 @@ def test_a_process_that_starts_meanwhile_serves_what_was_chosen_when_last_seen(o
                 wait(lambda: serving(other) == version)
 
 
-def test_a_version_that_cannot_be_fetched_yet_is_fetched_when_it_can(own, memory, monkeypatch):
+def test_a_version_that_cannot_be_fetched_is_fetched_once_it_can(own, memory, monkeypatch):
     version = memory.publish(2)
     with serve(own, memory) as client:
         shipped = serving(client)
@@ -241,25 +241,25 @@ def test_a_version_that_cannot_be_fetched_yet_is_fetched_when_it_can(own, memory
         assert reason(client) is None
 
 
-def test_nobody_waits_for_a_store_that_is_slow_but_those_who_ask_for_it(own, memory, monkeypatch):
-    goes_on, asked, real = threading.Event(), threading.Event(), MemoryFileSystem.ls
+def test_a_slow_store_delays_only_the_requests_that_need_it(own, memory, monkeypatch):
+    proceed, called, real = threading.Event(), threading.Event(), MemoryFileSystem.ls
 
     def slow(*args, **options):
-        asked.set()
-        assert goes_on.wait(60)
+        called.set()
+        assert proceed.wait(60)
         return real(*args, **options)
 
     with serve(own, memory) as client:
         monkeypatch.setattr(MemoryFileSystem, "ls", slow)
-        assert asked.wait(60)
+        assert called.wait(60)
         try:
             assert client.get("/healthz").status_code == 200
             assert client.post(HANDS_URL, json=BODY).status_code == 200
         finally:
-            goes_on.set()
+            proceed.set()
 
 
-def test_a_folder_that_cannot_be_read_is_no_error_of_ours(own, tmp_path):
+def test_a_folder_that_cannot_be_read_is_no_internal_error(own, tmp_path):
     place = Place.of("folder", tmp_path / "state")
     version = place.publish(2)
     with serve(own, place) as client:

@@ -1,4 +1,4 @@
-"""The log: what a line has, and what is never written down."""
+"""The log: the fields of a line, and what is never logged."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ def test_a_request_is_one_line_of_json_without_its_query(client, caplog):
 
 
 @pytest.mark.parametrize("sent", ["", "x" * 65, "a b", 'a"b'])
-def test_an_id_that_could_be_mischief_is_replaced(client, sent):
+def test_an_unsafe_request_id_is_replaced(client, sent):
     given = client.get("/healthz", headers={"x-request-id": sent}).headers["x-request-id"]
     assert given != sent
     assert len(given) == 32

@@ -1,4 +1,4 @@
-"""Metrics and the log: what is counted, under which names, and what is not written down."""
+"""Metrics: what is counted, and under which names."""
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -19,7 +19,7 @@ def samples(client) -> dict[tuple, float]:
 
 
 def grown(client, name: str, act, **labels: str) -> float:
-    """By how much the samples of that name and labels grow when `act` is done, added up."""
+    """Return the total growth of the samples of that name and labels while `act` runs."""
 
     def total() -> float:
         return sum(v for key, v in samples(client).items() if key[0] == name and set(labels.items()) <= set(key[1:]))
@@ -56,7 +56,7 @@ def test_a_forecast_is_counted_once(client, name, labels):
         ("chiron_stage_seconds_count", {"route": FACE_URL, "stage": "encode"}, 1),
     ],
 )
-def test_a_scan_is_counted_once_and_prepared_before_and_after_its_look(client, name, labels, times):
+def test_a_scan_is_counted_once_and_prepared_before_and_after_the_network(client, name, labels, times):
     def act() -> None:
         client.post(FACE_URL, content=npy(CLOUD), headers={"content-type": NPY})
 
@@ -70,7 +70,7 @@ def test_errors_are_counted_by_route_and_status(client):
     assert grown(client, "chiron_requests_total", act, route=HANDS_URL, status="400") == 1
 
 
-def test_paths_and_methods_that_are_made_up_share_one_series(client):
+def test_unknown_paths_and_methods_share_one_series(client):
     def act() -> None:
         for i in range(5):
             client.request(f"BREW{i}", f"/nothing/{i}")
@@ -79,11 +79,11 @@ def test_paths_and_methods_that_are_made_up_share_one_series(client):
     assert not any("BREW" in str(key) for key in samples(client))
 
 
-def test_a_model_is_counted_under_its_route_and_not_its_name(client):
+def test_a_request_is_counted_under_its_route_and_not_its_path(client):
     assert grown(client, "chiron_requests_total", lambda: client.get("/models/nobody"), route="/models/{name}") == 1
 
 
-def test_the_version_and_the_provider_of_every_model_are_told(client, bundles):
+def test_every_model_has_its_version_and_provider(client, bundles):
     infos = [dict(key[1:]) for key in samples(client) if key[0] == "chiron_model_info"]
     assert {info["model"] for info in infos} == {path.name for path in bundles.iterdir()}
     assert all(info["version"] and info["provider"] for info in infos)
