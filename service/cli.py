@@ -13,7 +13,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from models.contract.bundle import BadBundle, read_bundle
-from models.scans.files import READERS
+from models.scans.files import formats
 from models.skeletons.hand import HANDS
 from models.skeletons.skeleton import Hand
 from service.app import create_app
@@ -124,7 +124,7 @@ def models(bundles: Bundles = None) -> None:
 @app.command()
 def landmarks(
     scans: Annotated[
-        list[Path], typer.Argument(metavar="SCAN", help=f"Scans: {', '.join(READERS)}.", show_default=False)
+        list[Path], typer.Argument(metavar="SCAN", help=f"Scans: {', '.join(formats())}.", show_default=False)
     ],
     output: Annotated[
         str | None,

@@ -1,10 +1,9 @@
-"""Point clouds as the networks for faces take and give them: centring, nearest neighbours, and heatmaps to points and back.
+"""Point clouds for landmark networks: validation, centring, nearest neighbours, and heatmaps to points and back.
 
-Everything here follows a rotation and translation of the cloud exactly: the same indices come out, and points move with
-the cloud. What could spoil that is rounding where two distances are equal, as they are on a grid or a mirror-symmetric
-mesh. So squared distances are compared in whole multiples of `tie_unit`, far above rounding and far below every
-scanner's noise, and of equal ones the point that came first in the file wins. Arrays are float64: cast to float32 only
-what `centre` gives.
+Every function commutes exactly with rotation and translation of the cloud: the same indices come out, and points move with the cloud.
+Rounding could break this if two distances are equal, as on a grid or on a mirror-symmetric mesh. Squared distances are therefore compared
+in whole multiples of `tie_unit`, which is far above rounding and far below every scanner's noise, and among equal distances the point that
+is first in the file wins. Arrays are float64; cast only the result of `centre` to float32.
 """
 
 from dataclasses import dataclass
@@ -13,77 +12,79 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
-MIN_POINTS = 4  # fewer span no solid, and a face has no side
-MAX_COORDINATE = 1e9  # a thousand kilometres in millimetres; squares of squares still fit
-SPREAD = 1e-10  # of the largest coordinate: below it what is left of the shape is rounding
+MIN_POINTS = 4  # fewer points span no solid
+MAX_COORDINATE = 1e9  # a thousand kilometres in millimetres; its fourth power does not overflow
+SPREAD = 1e-10  # relative to the largest coordinate; a smaller extent is rounding
 TIE_BITS = 26  # 1.5e-8 of the median squared distance from the centroid: 1 nm between neighbours 5 mm apart on a face
-TOP, POWER = 10, 3  # of decode: one point is as coarse as the sampling, and many bring in the noise far from the peak
+TOP, POWER = (
+    10,
+    3,
+)  # defaults of decode: one point is as coarse as the sampling, and many include noise far from the peak
 
 
 class BadCloud(ValueError):
-    """Bytes or arrays that are no cloud or mesh to find anything on; the message says what was wanted and what came."""
+    """Bytes or arrays that are not a usable cloud or mesh; the message says what was expected and what it got."""
 
 
 class UnknownSuffix(BadCloud):
-    """A suffix that no reader is for, or one whose contents are plainly of another format."""
+    """A suffix without a reader, or a file whose first bytes belong to another format."""
 
 
 class Unreadable(BadCloud):
-    """A file that is cut short, contradicts itself, or uses a part of its format that is not read here."""
+    """A file that is cut short, contradicts itself, or uses an unsupported part of its format."""
 
 
 class TooBig(BadCloud):
-    """More bytes or points than are taken, as sent, as announced in a header, or once inflated."""
+    """More bytes or points than the limit: as sent, as announced in a header, or after decompression."""
 
 
 class NotFinite(BadCloud):
-    """NaN, infinity, or coordinates so large that they cannot be lengths."""
+    """Coordinates that are NaN, infinite, or too large to be lengths."""
 
 
 class Degenerate(BadCloud):
-    """Too few points, points that are all equal, or a mesh without a face that has an area."""
+    """Too few points, points that are all equal, or a mesh without any area."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What was uploaded: points in the file's order and unit, and the triangles between them if it is a mesh."""
+    """The content of a scan file: points in the file's order and unit and, for a mesh, the triangles between them."""
 
     points: Float[np.ndarray, "points 3"]  # float64
     triangles: Int[np.ndarray, "triangles 3"] | None
 
 
 def check_points(points: Float[np.ndarray, "points 3"]) -> None:
-    """Raises NotFinite or Degenerate for points that no landmark can be found on."""
+    """Raise NotFinite or Degenerate for points on which no landmark can be found."""
     if len(points) < MIN_POINTS:
-        raise Degenerate(f"a cloud wants at least {MIN_POINTS} points; came {len(points)}")
+        raise Degenerate(f"expected a cloud of at least {MIN_POINTS} points, got {len(points)}")
     finite = np.isfinite(points).all(axis=1)
     if not finite.all():
         first = int(np.argmin(finite))
         raise NotFinite(
-            f"coordinates are finite numbers; {np.count_nonzero(~finite)} of {len(points)} points have a NaN or an infinity, the first is "
-            f"point {first}. Leave out points without a measurement"
+            f"expected finite coordinates, got a NaN or an infinity in {np.count_nonzero(~finite)} of {len(points)} points, "
+            f"the first of them point {first}; leave out points without a measurement"
         )
     reach = float(np.abs(points).max())
     if reach > MAX_COORDINATE:
-        raise NotFinite(f"coordinates are at most {MAX_COORDINATE:g} in any unit; came {reach:g}")
+        raise NotFinite(f"expected coordinates of at most {MAX_COORDINATE:g} in any unit, got {reach:g}")
     if float(np.ptp(points, axis=0).max()) <= max(SPREAD * reach, 1e-30):
-        raise Degenerate(f"the {len(points)} points are all equal")
+        raise Degenerate(f"expected points that differ, got {len(points)} that are all equal")
 
 
 def centre(points: Float[np.ndarray, "points 3"]) -> tuple[Float[np.ndarray, "points 3"], Float[np.ndarray, "3"]]:
-    """The points about their centroid, and the centroid; float64, so that 10 m of offset cost 1e-15 m."""
+    """Return the points relative to their centroid, and the centroid, in float64: an offset of 10 m costs 1e-15 m."""
     weights = np.full(len(points), 1 / len(points))
     centroid = weights @ points.astype(np.float64)
     about = points - centroid
-    rest = weights @ about  # what the long sum lost
-    return about - rest, centroid + rest
+    correction = weights @ about  # the rounding of the long sum
+    return about - correction, centroid + correction
 
 
 def tie_unit(squared_radii: Float[np.ndarray, " points"]) -> float:
-    """The step in which squared distances of a cloud are compared, from its points' squared distances to the centroid.
+    """Return the step in which squared distances of a cloud are compared, from its squared distances to the centroid.
 
-    A power of four, so that dividing lengths by its root rounds nothing; of the median, so that an outlier a kilometre
-    away leaves it alone.
+    It is a power of four, so that dividing lengths by its root is exact, and relative to the median, so that an outlier does not change it.
     """
     middle = len(squared_radii) // 2
     scale = float(np.partition(squared_radii, middle)[middle])
@@ -94,57 +95,60 @@ def tie_unit(squared_radii: Float[np.ndarray, " points"]) -> float:
 
 
 def _squared(vectors: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, " points"]:
+    """Return the squared lengths of vectors."""
     return np.einsum("ij,ij->i", vectors, vectors)
 
 
 def nearest(
     points: Float[np.ndarray, "points 3"], queries: Float[np.ndarray, "queries 3"], k: int
 ) -> Int[np.ndarray, "queries k"]:
-    """The k points nearest to each query, nearest first; among equally near ones the lower index. Raises Degenerate.
+    """Return the k points nearest to each query, nearest first and, among equally near points, the lower index first.
 
-    2 to 3 ms for 1024 queries of 16 among 1024; a query with ties costs some 30 us more.
+    Takes 2 to 3 ms for 1024 queries of 16 among 1024; a query with ties costs about 30 us more. Raises Degenerate for fewer than k points.
     """
     if k > len(points):
-        raise Degenerate(f"{k} nearest points want a cloud of at least {k} points; came {len(points)}")
+        raise Degenerate(f"expected a cloud of at least {k} points for {k} nearest ones, got {len(points)}")
     unit = tie_unit(_squared(centre(points)[0]))
     tree = KDTree(points)
-    distances, found = map(np.asarray, tree.query(queries, list(range(1, min(k + 1, len(points)) + 1))))  # pyright: ignore - scipy's stub
+    distances, indices = map(np.asarray, tree.query(queries, list(range(1, min(k + 1, len(points)) + 1))))  # pyright: ignore - scipy's stub
     steps = np.rint(distances**2 / unit)
     for row in np.flatnonzero((steps[:, 1:] == steps[:, :-1]).any(axis=1)):
         reach = np.sqrt((steps[row, k - 1] + 1) * unit)
-        around = np.array(tree.query_ball_point(queries[row], reach), dtype=found.dtype)
-        theirs = np.rint(_squared(points[around] - queries[row]) / unit)
-        found[row, :k] = around[np.lexsort((around, theirs))[:k]]
-    return found[:, :k]
+        around = np.array(tree.query_ball_point(queries[row], reach), dtype=indices.dtype)
+        squared = np.rint(_squared(points[around] - queries[row]) / unit)
+        indices[row, :k] = around[np.lexsort((around, squared))[:k]]
+    return indices[:, :k]
 
 
 def neighbours(points: Float[np.ndarray, "points 3"], k: int) -> Int[np.ndarray, "points k"]:
-    """The k nearest other points of each point, nearest first. Raises Degenerate."""
-    found = nearest(points, points, k + 1)
-    own = found == np.arange(len(points))[:, None]
-    own[~own.any(axis=1), -1] = True  # k + 1 points in the same place, none of them this one
-    return found[~own].reshape(len(points), k)
+    """Return the k nearest other points of each point, nearest first. Raises Degenerate."""
+    indices = nearest(points, points, k + 1)
+    own = indices == np.arange(len(points))[:, None]
+    own[~own.any(axis=1), -1] = True  # k + 1 other points in the same place
+    return indices[~own].reshape(len(points), k)
 
 
 def interpolation(
-    known: Float[np.ndarray, "known 3"], wanted: Float[np.ndarray, "wanted 3"], k: int = 3
-) -> tuple[Int[np.ndarray, "wanted k"], Float[np.ndarray, "wanted k"]]:
-    """Which k known points give the value at each wanted one, and with what weights: inverse squared distances that add
-    up to 1 (Qi et al. 2017, arXiv:1706.02413, eq. 2). At a known point its own value comes out. Raises Degenerate.
+    known: Float[np.ndarray, "known 3"], targets: Float[np.ndarray, "targets 3"], k: int = 3
+) -> tuple[Int[np.ndarray, "targets k"], Float[np.ndarray, "targets k"]]:
+    """Return the k known points to interpolate from at each target, and their weights, which add up to 1.
+
+    Weights are inverse squared distances (Qi et al. 2017, arXiv:1706.02413, eq. 2). At a known point they give its own value. Raises
+    Degenerate.
     """
-    index = nearest(known, wanted, k)
-    squared = np.square(known[index] - wanted[:, None]).sum(axis=2)
+    index = nearest(known, targets, k)
+    squared = np.square(known[index] - targets[:, None]).sum(axis=2)
     squared = np.maximum(squared, 1e-12 * tie_unit(_squared(centre(known)[0])))
-    weights = squared[:, :1] / squared  # 1/d^2 over that of the nearest: nothing overflows
+    weights = squared[:, :1] / squared  # relative to the nearest, so that nothing overflows
     return index, weights / weights.sum(axis=1, keepdims=True)
 
 
 def interpolate(
     values: Float[np.ndarray, "known channels"],
-    index: Int[np.ndarray, "wanted k"],
-    weights: Float[np.ndarray, "wanted k"],
-) -> Float[np.ndarray, "wanted channels"]:
-    """The values at the wanted points of `interpolation`, in the values' dtype."""
+    index: Int[np.ndarray, "targets k"],
+    weights: Float[np.ndarray, "targets k"],
+) -> Float[np.ndarray, "targets channels"]:
+    """Return the values at the targets of `interpolation`, in the values' dtype."""
     out = np.zeros((len(index), values.shape[1]), dtype=values.dtype)
     for column in range(index.shape[1]):
         out += values[index[:, column]] * weights[:, column, None].astype(values.dtype)
@@ -159,10 +163,10 @@ def decode(
     top: int = TOP,
     power: float = POWER,
 ) -> Float[np.ndarray, "landmarks 3"]:
-    """Where each heatmap peaks, in the unit of the points: the mean of its `top` highest points that are within `radius`
-    of the highest, weighted by the `power` of their height. Two sigma of the heatmap is a good radius.
+    """Return the position of each heatmap's peak, in the unit of the points.
 
-    A heatmap that is nowhere positive gives its highest point.
+    It is the mean of the heatmap's `top` highest points within `radius` of the highest, weighted by the `power` of their height. Two sigma
+    of the heatmap is a good radius. A heatmap that is nowhere positive gives its highest point.
     """
     heights = heatmaps.astype(np.float64)
     order = np.argsort(-heights, axis=0, kind="stable")[: min(top, len(points))]  # (top, landmarks)

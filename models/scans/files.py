@@ -1,81 +1,91 @@
-"""Files to scans: bytes under a suffix become points and triangles, or one BadCloud that says what is wrong.
+"""Files to scans: the table of formats, and the function that reads bytes in any of them.
 
-Nothing is unpickled and no header is believed: what a file announces is held against the bytes that are there, or
-against the limits, before anything is allocated.
+A format from another package joins the table through an entry point of the group `chiron.scan_formats`, whose object is a `Format`, or
+through `register_format`.
 """
 
-from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
 
 import numpy as np
 
-from models.scans.arrays import read_npy, read_npz
-from models.scans.cloud import (
-    Degenerate,
-    Scan,
-    TooBig,
-    UnknownSuffix,
-    check_points,
-)
-from models.scans.gltf import read_glb, read_gltf
-from models.scans.pcd import read_pcd
-from models.scans.ply import read_ply
-from models.scans.stl import read_stl
-from models.scans.text import (
-    read_obj,
-    read_off,
-    read_table,
-    require_triangles,
-)
+from models.scans import gltf, npy, npz, obj, off, pcd, ply, stl, table
+from models.scans.cloud import Degenerate, Scan, TooBig, UnknownSuffix, check_points
+from models.scans.format import Format
+from models.scans.polygons import require_triangles
 
 MAX_BYTES = 64 << 20
 MAX_POINTS = 5_000_000
-SIGNS = {  # how files begin that are only ever one thing
-    b"ply\n": ".ply",
-    b"ply\r": ".ply",
-    b"glTF": ".glb",
-    b"\x93NUMPY": ".npy",
-    b"PK\x03\x04": ".npz",
-    b"# .PCD": ".pcd",
-}
+ENTRY_POINTS = "chiron.scan_formats"
+FORMATS = (  # the formats of this package
+    ply.FORMAT,
+    obj.FORMAT,
+    stl.FORMAT,
+    off.FORMAT,
+    gltf.GLB,
+    gltf.GLTF,
+    npz.FORMAT,
+    npy.FORMAT,
+    pcd.FORMAT,
+    table.FORMAT,
+)
+_registered: list[Format] = []
+
+
+def register_format(format: Format) -> None:
+    """Add a format of another package, for this process. Raises ValueError if a suffix of it is taken."""
+    _by_suffix([*formats().values(), format])
+    _registered.append(format)
+
+
+def formats() -> dict[str, Format]:
+    """Return every format by suffix: those of this package, of installed packages, and of `register_format`."""
+    return _by_suffix([*FORMATS, *_installed(), *_registered])
+
+
+@cache
+def _installed() -> tuple[Format, ...]:
+    """Load the formats of installed packages. Raises TypeError for an entry point that is not a Format."""
+    loaded = {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINTS)}
+    if wrong := [name for name, value in loaded.items() if not isinstance(value, Format)]:
+        raise TypeError(
+            f"expected a models.scans.format.Format at the entry point {wrong[0]} of {ENTRY_POINTS}, got {loaded[wrong[0]]!r}"
+        )
+    return tuple(loaded.values())
+
+
+def _by_suffix(formats: list[Format]) -> dict[str, Format]:
+    """Return the formats by suffix. Raises ValueError if two of them have the same suffix."""
+    table: dict[str, Format] = {}
+    for format in formats:
+        for suffix in format.suffixes:
+            if table.setdefault(suffix, format) is not format:
+                raise ValueError(f"expected one format for {suffix}, got two; use another suffix")
+    return table
 
 
 def read_scan(data: bytes, suffix: str, *, max_bytes: int = MAX_BYTES, max_points: int = MAX_POINTS) -> Scan:
-    """The scan in a file of this suffix (".ply", any case), in the file's unit and order of points.
+    """Read the scan in a file of this suffix (".ply", in any case), in the file's unit and order of points.
 
     Raises UnknownSuffix, TooBig, Unreadable, NotFinite or Degenerate, all of them BadCloud.
     """
-    suffix = suffix.lower()
-    if suffix not in READERS:
-        raise UnknownSuffix(f"no reader for {suffix[:20]!r} files; there are {', '.join(READERS)}")
+    suffix, known = suffix.lower(), formats()
+    if suffix not in known:
+        raise UnknownSuffix(f"expected a scan file, one of {', '.join(known)}, got {suffix[:20]!r}")
     if len(data) > max_bytes:
-        raise TooBig(f"files of at most {max_bytes} bytes are taken; {len(data)} came")
+        raise TooBig(f"expected a file of at most {max_bytes} bytes, got {len(data)}")
     if not data.strip():
-        raise Degenerate(f"an empty {suffix} file")
-    sign = next((sign for sign in SIGNS if data.startswith(sign)), None)
-    if sign is not None and SIGNS[sign] != suffix:
-        raise UnknownSuffix(f"a {suffix} file does not begin with {sign!r}: this is a {SIGNS[sign]} file")
-    with np.errstate(invalid="ignore", over="ignore"):  # a signalling NaN is a complaint in a cast already
-        scan = READERS[suffix](data, max_points)
+        raise Degenerate(f"expected a {suffix} file, got an empty one")
+    for format in dict.fromkeys(known.values()):
+        if format is not known[suffix] and (begin := next(filter(data.startswith, format.signatures), None)):
+            raise UnknownSuffix(
+                f"expected a {suffix} file, got one that begins with {begin!r} like a {format.suffixes[0]} file; name it so"
+            )
+    with np.errstate(invalid="ignore", over="ignore"):  # casting a signalling NaN is reported as invalid
+        scan = known[suffix].read(data, max_points)
     if len(scan.points) > max_points:
-        raise TooBig(f"at most {max_points} points are taken; {len(scan.points)} came")
+        raise TooBig(f"expected at most {max_points} points, got {len(scan.points)}")
     check_points(scan.points)
-    if suffix in MESHES:
+    if known[suffix].mesh:
         require_triangles(scan, f"a {suffix} file")
     return scan if scan.triangles is not None and len(scan.triangles) else Scan(scan.points, None)
-
-
-READERS: dict[str, Callable[[bytes, int], Scan]] = {
-    ".ply": read_ply,
-    ".obj": read_obj,
-    ".stl": read_stl,
-    ".off": read_off,
-    ".glb": read_glb,
-    ".gltf": read_gltf,
-    ".npz": read_npz,
-    ".npy": read_npy,
-    ".pcd": read_pcd,
-    ".xyz": read_table,
-    ".txt": read_table,
-    ".csv": read_table,
-}
-MESHES = (".obj", ".stl", ".off", ".glb", ".gltf")  # formats that are for meshes: no face is a mistake

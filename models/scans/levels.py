@@ -1,7 +1,7 @@
-"""From a scan to the tensors of FaceLandmarks, and from what a network answers to landmarks in the scan's frame.
+"""A scan as the tensors of FaceLandmarks, and the network's output as landmarks in the scan's frame.
 
-A scan is sampled once; prefixes of that sampling are the levels, and with them comes who is near whom in each. All of it follows a rotation
-and translation of the scan: the same indices come out, and the points move with it.
+A scan is sampled once; prefixes of the sample are the levels, and each level has its neighbours. All of it commutes with rotation and
+translation of the scan: the same indices come out, and the points move with the scan.
 """
 
 from collections.abc import Callable, Generator
@@ -17,22 +17,22 @@ from models.scans.cloud import centre, nearest, neighbours
 from models.scans.sampling import farthest_points
 from models.skeletons.face import FACE_REGIONS
 
-MESH_POINTS = 8192  # points that stand for a mesh, drawn on its surface
-REACH_M = 0.15  # from the nose: no landmark of a face is farther
-ELSEWHERE = 0.15  # share of a sampling beyond that reach, from which on a second look pays
+MESH_POINTS = 8192  # points that are sampled on the surface of a mesh
+REACH_M = 0.15  # no landmark of a face is farther from the nose
+ELSEWHERE = 0.15  # share of a sample beyond that reach above which a second look is worthwhile
 
 
 @dataclass(frozen=True)
 class Levels:
-    """One scan as the network takes it. Landmarks come out about `centroid`."""
+    """One scan as the input of a network. Landmarks in its output are relative to `centroid`."""
 
     tensors: dict[str, np.ndarray]  # the task's inputs, a batch of one
-    sampled: Int[np.ndarray, " points"]  # which points of the scan they are
-    centroid: Float[np.ndarray, "3"]  # what was taken off
+    sampled: Int[np.ndarray, " points"]  # the sampled points, as indices of the scan
+    centroid: Float[np.ndarray, "3"]  # the centroid that was subtracted
 
 
 def levels(points: Float[np.ndarray, "all 3"], task: FaceLandmarks) -> Levels:
-    """The tensors of a scan in metres. Raises Degenerate for one of fewer than task.levels[0] points."""
+    """Return the tensors of a scan in metres. Raises Degenerate for a scan of fewer than task.levels[0] points."""
     about, centroid = centre(points)
     sampled = farthest_points(about, task.levels[0])
     chosen = about[sampled]
@@ -48,58 +48,58 @@ def levels(points: Float[np.ndarray, "all 3"], task: FaceLandmarks) -> Levels:
 
 @dataclass(frozen=True)
 class Face:
-    """What was found on a scan, in its frame and in metres. Heatmaps are over the points `sampled`, which are indices of the scan."""
+    """The landmarks of a scan, in its frame and in metres. Heatmaps are over the points `sampled`, which are indices of the scan."""
 
     landmarks: Float[np.ndarray, "landmarks 3"]
-    confidence: Float[np.ndarray, " landmarks"]  # the task says of what it is the probability
+    confidence: Float[np.ndarray, " landmarks"]  # the probability that the task defines
     heatmaps: Float[np.ndarray, "landmarks points"]
     sampled: Int[np.ndarray, " points"]
-    looks: int  # 2 where the scan has much besides a face, and its neighbourhood was looked at again
+    looks: int  # 2 if much of the scan is elsewhere, and the surroundings of the face were sampled again
 
 
 Search = Generator[dict[str, np.ndarray], Tensors, Face]
 
 
 def search(points: Float[np.ndarray, "all 3"], task: FaceLandmarks) -> Search:
-    """Finds a face on a scan in metres: yields inputs for the network, wants its outputs sent back, returns the Face.
+    """Find a face on a scan in metres: yield inputs of the network, receive its outputs, and return the Face.
 
-    The first look is at the whole scan. Where much of that is elsewhere (shoulders, the back of the head, a room), the second is at what is
-    around the nose, so that the samples are where the face is. Raises Degenerate for a scan of too few points.
+    The first look samples the whole scan. If much of that is elsewhere (shoulders, the back of the head, a room), a second look samples the
+    surroundings of the nose, so that the sampled points are on the face. Raises Degenerate for a scan of too few points.
     """
-    seen = levels(points, task)
-    answer = yield seen.tensors
+    look = levels(points, task)
+    answer = yield look.tensors
     looks = 1
-    if (near := around(points, nose(answer, seen), seen, task)) is not None:
+    if (near := around(points, nose(answer, look), look, task)) is not None:
         again = levels(points[near], task)
-        seen = Levels(again.tensors, near[again.sampled], again.centroid)
-        answer = yield seen.tensors
+        look = Levels(again.tensors, near[again.sampled], again.centroid)
+        answer = yield look.tensors
         looks = 2
-    landmarks = answer["landmarks"][0] + seen.centroid
-    return Face(landmarks, answer["confidence"][0], answer["heatmaps"][0], seen.sampled, looks)
+    landmarks = answer["landmarks"][0] + look.centroid
+    return Face(landmarks, answer["confidence"][0], answer["heatmaps"][0], look.sampled, looks)
 
 
 def find(points: Float[np.ndarray, "all 3"], task: FaceLandmarks, run: Callable[[Tensors], Tensors]) -> Face:
-    """The whole search with a network that is at hand."""
-    going = search(points, task)
-    tensors = next(going)
+    """Run the whole search with a network as a function."""
+    steps = search(points, task)
+    tensors = next(steps)
     while True:
         try:
-            tensors = going.send(run(tensors))
+            tensors = steps.send(run(tensors))
         except StopIteration as done:
             return done.value
 
 
-def nose(answer: Tensors, seen: Levels) -> int:
-    """Which point of the scan is most of a nose: of those sampled the one where the heatmaps of the nose add up to the most."""
+def nose(answer: Tensors, look: Levels) -> int:
+    """Return the sampled point of the scan at which the heatmaps of the nose have the largest sum."""
     landmarks = [i for name in ("nose_bridge", "nose_base") for i in FACE_REGIONS[name]]
-    return int(seen.sampled[answer["heatmaps"][0][landmarks].sum(axis=0).argmax()])
+    return int(look.sampled[answer["heatmaps"][0][landmarks].sum(axis=0).argmax()])
 
 
 def around(
-    points: Float[np.ndarray, "all 3"], middle: int, seen: Levels, task: FaceLandmarks
+    points: Float[np.ndarray, "all 3"], middle: int, look: Levels, task: FaceLandmarks
 ) -> Int[np.ndarray, " near"] | None:
-    """Which points are within REACH_M of the `middle` one, if ELSEWHERE of the sampling is not and those that are suffice."""
+    """Return the points within REACH_M of point `middle`, or None if they are too few or at most ELSEWHERE of the sample is beyond."""
     squares = np.square(points.astype(np.float64) - points[middle]).sum(axis=1)
-    beyond = float((squares[seen.sampled] > REACH_M**2).mean())
+    beyond = float((squares[look.sampled] > REACH_M**2).mean())
     near = np.flatnonzero(squares <= REACH_M**2)
     return near if beyond > ELSEWHERE and len(near) >= task.levels[0] else None

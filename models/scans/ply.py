@@ -1,22 +1,25 @@
 """Polygon files, .ply: text, little and big endian.
 
-The header's counts are claims, and each is held against the bytes that are there before anything is allocated. Written
-here since trimesh 5.2 reads no binary .ply with triangles and quads mixed, and re-orders the vertices of one with texture
-coordinates.
+The counts of the header are claims; each is checked against the bytes that are there before anything is allocated. Elements may come in any
+order, and any of their properties may be a list. Written here because trimesh 5.2 reads no binary .ply with triangles and quads mixed, and
+reorders the vertices of one with texture coordinates.
 """
 
 import re
-import struct
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Int
 
 from models.scans.cloud import Scan, TooBig, Unreadable
-from models.scans.text import lines_of, triangles_of
+from models.scans.format import Format
+from models.scans.ply_rows import Column, Element, Property, binary_rows, text_rows
+from models.scans.polygons import triangles_of
+from models.scans.text import lines_of
 
 MAX_HEADER, MAX_PROPERTIES = 65536, 256
+MAX_TEXT_LINES = 8  # for each point
 CORNERS = ("vertex_indices", "vertex_index")
 _TYPES = {
     name: dtype
@@ -32,72 +35,105 @@ _TYPES = {
     )
     for name in names.split()
 }
-_FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+_ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
-@dataclass(frozen=True)
-class Property:
-    name: str
-    dtype: np.dtype
-    length: np.dtype | None  # of a list: what its length is written as
+@dataclass
+class _Polygons:
+    """The corners of faces, one after the other, and the number of corners of each."""
 
+    corners: list[np.ndarray] = field(default_factory=list)
+    counts: list[Int[np.ndarray, " faces"]] = field(default_factory=list)
 
-@dataclass(frozen=True)
-class Element:
-    name: str
-    rows: int
-    properties: tuple[Property, ...]
-
-    @property
-    def lists(self) -> list[Property]:
-        return [property_ for property_ in self.properties if property_.length is not None]
+    def triangles(self, points: int, max_points: int) -> Int[np.ndarray, "triangles 3"]:
+        """Return the polygons as triangles. Raises TooBig or Unreadable."""
+        corners, counts = np.concatenate(self.corners), np.concatenate(self.counts)
+        return triangles_of(corners, np.cumsum(counts) - counts, counts, points, max_points)
 
 
 def read_ply(data: bytes, max_points: int) -> Scan:
-    """A .ply as mesh or, if it has no face, as cloud; elements and properties other than these are passed over."""
+    """Read the vertices, faces and triangle strips of a .ply; other elements and properties are ignored."""
     end = re.search(rb"(?m)^end_header[ \t]*\r?\n", data[:MAX_HEADER])
     if not re.match(rb"ply[ \t]*\r?\n", data) or end is None:
         raise Unreadable(
-            f"a .ply begins with 'ply' and a header up to 'end_header'; this one begins with {data[:16]!r}"
+            f"expected a .ply that begins with 'ply' and has a header up to 'end_header', got one that begins with {data[:16]!r}"
         )
-    elements, text = _header(data[: end.start()])
-    body = data[end.end() :]
-    if text:  # its numbers as doubles make a body like a binary one
-        body = lines_of(body, 8 * max_points, "a text .ply").numbers.tobytes()
-    at, points, triangles = 0, None, None
-    for element in elements:
-        if (element.lists or element.name == "vertex") and element.rows > 2 * max_points:
-            raise TooBig(f"at most {max_points} points are taken; the .ply announces {element.rows} of {element.name}")
+    elements, order = _header(data[: end.start()])
+    _check_announced(elements, max_points)
+    if order:
+        rows = binary_rows(memoryview(data)[end.end() :], elements)
+    else:
+        rows = text_rows(lines_of(data[end.end() :], MAX_TEXT_LINES * max_points, "a text .ply"), elements)
+    return _scan(rows, max_points)
+
+
+def _scan(rows: Iterable[tuple[Element, dict[str, Column]]], max_points: int) -> Scan:
+    """Build the scan from the rows of every element."""
+    points, polygons = None, _Polygons()
+    for element, columns in rows:
         if element.name == "vertex":
-            records, at = _records(body, at, element, {})
-            if element.lists or not {"x", "y", "z"} <= set(records.dtype.names or ()):
-                raise Unreadable(f"a .ply vertex wants single numbers x, y and z; it has {records.dtype.names}")
-            points = np.stack([records[name].astype(np.float64) for name in "xyz"], axis=1)
-            if len(points) > max_points:
-                raise TooBig(f"at most {max_points} points are taken; {len(points)} came")
-        elif element.lists:
-            corners, counts, at = _lists(body, at, element)
-            if element.name == "face" and element.rows:
-                if points is None:
-                    raise Unreadable("a .ply has its vertices before its faces; this one has not")
-                triangles = triangles_of(corners, np.cumsum(counts) - counts, counts, len(points), max_points)
-        else:
-            _, at = _records(body, at, element, {})
-    if points is None:
-        raise Unreadable(f"a .ply wants an element vertex; it has {[element.name for element in elements]}")
-    return Scan(points, triangles)
+            points = np.stack([columns[name].numbers.astype(np.float64) for name in "xyz"], axis=1)
+        elif element.name == "face":
+            corners = columns[_corner_list(element)]
+            polygons.corners.append(corners.numbers)
+            polygons.counts.append(corners.counts)
+        elif element.name == "tristrips":
+            for corners, counts in map(_strip, _split(columns[_corner_list(element)])):
+                polygons.corners.append(corners)
+                polygons.counts.append(counts)
+    assert points is not None, "the header was checked for vertices"
+    return Scan(points, polygons.triangles(len(points), max_points) if polygons.counts else None)
 
 
-def _header(header: bytes) -> tuple[list[Element], bool]:
-    """The elements, and whether the body is text."""
-    elements, order = [], None
+def _split(strips: Column) -> list[np.ndarray]:
+    """Return the strips of every row; a corner of -1 begins a new strip."""
+    corners, ends = strips.numbers.astype(np.int64), np.cumsum(strips.counts)
+    cuts = np.union1d(ends[:-1], np.flatnonzero(corners < 0))
+    parts = (part[part >= 0] for part in np.split(corners, cuts))
+    return [part for part in parts if len(part) >= 3]
+
+
+def _strip(corners: Int[np.ndarray, " corners"]) -> tuple[Int[np.ndarray, " numbers"], Int[np.ndarray, " triangles"]]:
+    """Return the triangles of a strip, every other one turned round, as flat corners and the count 3 for each."""
+    triangles = np.stack([corners[:-2], corners[1:-1], corners[2:]], axis=1)
+    triangles[1::2] = triangles[1::2, [1, 0, 2]]
+    return triangles.reshape(-1), np.full(len(triangles), 3)
+
+
+def _corner_list(element: Element) -> str:
+    """Return the name of the list that holds the corners: a usual name, or the first list."""
+    return next((name for name in CORNERS if name in element.lists), element.lists[0])
+
+
+def _check_announced(elements: list[Element], max_points: int) -> None:
+    """Raise Unreadable for a header without vertices, and TooBig for more rows than `max_points` allows."""
+    names = [element.name for element in elements]
+    if names.count("vertex") != 1:
+        raise Unreadable(f"expected one element vertex in a .ply, got {', '.join(names)[:80] or 'none'}")
+    for element in elements:
+        scalars = {each.name for each in element.properties if each.length is None}
+        most = max_points if element.name == "vertex" else 2 * max_points
+        if (element.name == "vertex" or element.lists) and element.rows > most:
+            what = "points" if element.name == "vertex" else f"rows of {element.name}"
+            raise TooBig(f"expected at most {most} {what}, got a .ply that announces {element.rows}")
+        if element.name == "vertex" and not {"x", "y", "z"} <= scalars:
+            raise Unreadable(
+                f"expected single numbers x, y and z in a .ply vertex, got {', '.join(scalars)[:80] or 'none'}"
+            )
+        if element.name in ("face", "tristrips") and not element.lists:
+            raise Unreadable(f"expected a list of corners in a .ply {element.name}, got none")
+
+
+def _header(header: bytes) -> tuple[list[Element], str]:
+    """Return the elements, and the byte order of the body: "" for text."""
+    elements: list[Element] = []
+    order = None
     for line in header.decode("latin-1").split("\n")[1:]:
-        words = line.split()
-        match words:
+        match line.split():
             case [] | ["comment" | "obj_info", *_]:
                 pass
-            case ["format", form, _] if form in _FORMATS:
-                order = _FORMATS[form]
+            case ["format", form, _] if form in _ORDERS:
+                order = _ORDERS[form]
             case ["element", name, rows] if re.fullmatch(r"[0-9]{1,18}", rows):
                 elements.append(Element(name, int(rows), ()))
             case ["property", "list", length, dtype, name] if elements and order is not None:
@@ -105,90 +141,26 @@ def _header(header: bytes) -> tuple[list[Element], bool]:
             case ["property", dtype, name] if elements and order is not None:
                 elements[-1] = _with(elements[-1], Property(name, _dtype(dtype, order), None))
             case _:
-                raise Unreadable(f"a .ply header has lines of format, element, property; came {line[:80]!r}")
+                raise Unreadable(f"expected lines of format, element and property in a .ply header, got {line[:80]!r}")
     if order is None:
-        raise Unreadable(f"a .ply header says its format, one of {', '.join(_FORMATS)}; this one does not")
-    return elements, order == ""
+        raise Unreadable(f"expected a format, one of {', '.join(_ORDERS)}, in the .ply header, got none")
+    return elements, order
 
 
 def _dtype(name: str, order: str) -> np.dtype:
+    """Return the type of a property; text is parsed to doubles."""
     if name not in _TYPES:
-        raise Unreadable(f"a .ply property is one of {', '.join(_TYPES)}; came {name[:80]!r}")
-    return np.dtype(order + _TYPES[name] if order else "<f8")
+        raise Unreadable(f"expected a .ply property of {', '.join(_TYPES)}, got {name[:80]!r}")
+    return np.dtype(order + _TYPES[name] if order else "f8")
 
 
-def _with(element: Element, property_: Property) -> Element:
-    if len(element.properties) >= MAX_PROPERTIES or any(property_.name == other.name for other in element.properties):
+def _with(element: Element, new: Property) -> Element:
+    """Return the element with another property."""
+    if len(element.properties) >= MAX_PROPERTIES or any(new.name == other.name for other in element.properties):
         raise Unreadable(
-            f"a .ply element has at most {MAX_PROPERTIES} properties, each once; {property_.name!r} is more"
+            f"expected at most {MAX_PROPERTIES} properties of different names in a .ply element, got {new.name[:80]!r} beyond them"
         )
-    return Element(element.name, element.rows, (*element.properties, property_))
+    return Element(element.name, element.rows, (*element.properties, new))
 
 
-def _records(body: bytes, at: int, element: Element, widths: dict[str, int]) -> tuple[np.ndarray, int]:
-    """The rows of an element whose lists have these lengths throughout, and where they end."""
-    fields: list[tuple] = []
-    for property_ in element.properties:
-        if property_.length is not None:
-            fields.append((f"length of {property_.name}", property_.length))
-            fields.append((property_.name, property_.dtype, (widths[property_.name],)))
-        else:
-            fields.append((property_.name, property_.dtype))
-    dtype = np.dtype(fields)
-    if element.rows * dtype.itemsize > len(body) - at:
-        raise Unreadable(
-            f"the .ply announces {element.rows} of {element.name}, {dtype.itemsize} bytes each; {len(body) - at} bytes are left"
-        )
-    rows = element.rows if dtype.itemsize else 0
-    return np.frombuffer(body, dtype, rows, at) if rows else np.empty(0, dtype), at + rows * dtype.itemsize
-
-
-def _lists(body: bytes, at: int, element: Element) -> tuple[np.ndarray, Int[np.ndarray, " rows"], int]:
-    """The numbers of an element's list of corners (or first list), one after the other; how many each row has; its end."""
-    name = next((property_.name for property_ in element.lists if property_.name in CORNERS), element.lists[0].name)
-    if element.rows == 0:
-        return np.empty(0), np.empty(0, np.int64), at
-    first, _ = _walk(body, at, Element(element.name, 1, element.properties))
-    widths = {key: int(counts[0]) for key, (_, counts) in first.items()}
-    records, end = None, at
-    with suppress(Unreadable):  # other rows may be shorter
-        records, end = _records(body, at, element, widths)
-    if records is not None and all((records[f"length of {key}"] == width).all() for key, width in widths.items()):
-        return records[name].reshape(-1), np.full(element.rows, widths[name]), end
-    rows, end = _walk(body, at, element)
-    return *rows[name], end
-
-
-def _walk(body: bytes, at: int, element: Element) -> tuple[dict[str, tuple[np.ndarray, Int[np.ndarray, " rows"]]], int]:
-    """The lists of an element whose rows differ, by name, and its end: row by row, some microseconds each."""
-    steps = []  # a list: how to read its length, the size of that and of an item, where its bytes and its lengths go
-    for property_ in element.properties:
-        if property_.length is None:
-            steps.append((None, 0, property_.dtype.itemsize, bytearray(), []))
-        else:
-            length = struct.Struct(
-                (property_.length.byteorder.replace("|", "<").replace("=", "<")) + property_.length.char
-            )
-            steps.append((length.unpack_from, length.size, property_.dtype.itemsize, bytearray(), []))
-    for row in range(element.rows):
-        for unpack, size, item, items, lengths in steps:
-            if unpack is None:
-                at += item
-                continue
-            length = unpack(body, at)[0] if at + size <= len(body) else -1
-            end = at + size + int(length) * item if 0 <= length <= len(body) else -1
-            if not at < end <= len(body) or length != int(length):
-                raise Unreadable(
-                    f"row {row} of the {element.rows} of {element.name} in the .ply has no list, or half a one"
-                )
-            items += body[at + size : end]
-            lengths.append(int(length))
-            at = end
-    if at > len(body):
-        raise Unreadable(f"the .ply announces {element.rows} of {element.name}; it ends before the last of them")
-    lists = [property_ for property_ in element.properties if property_.length is not None]
-    filled = [step for step in steps if step[0] is not None]
-    return {
-        property_.name: (np.frombuffer(items, property_.dtype), np.array(lengths, np.int64))
-        for property_, (_, _, _, items, lengths) in zip(lists, filled, strict=True)
-    }, at
+FORMAT = Format((".ply",), read_ply, (b"ply\n", b"ply\r"), ("model/ply", "model/vnd.ply", "application/ply"))

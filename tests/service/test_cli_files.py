@@ -325,7 +325,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "no such scan": (["nothing.ply"], "nothing.ply: No such file"),
     "a folder for a scan": (["."], "directory"),
     "no scan": (["empty.ply"], "empty.ply: an empty .ply file"),
-    "a format that is not read": (["notes.docx"], "no reader for '.docx'"),
+    "a format that is not read": (["notes.docx"], "got '.docx'"),
     "a size of nothing": (["far.xyz"], "say its units"),
     "no face": (["scan.ply", "--units", "m"], "confidence"),
     "no such model": (["scan.ply", "--model", "face-other"], "no face-landmarks model 'face-other'"),

@@ -10,7 +10,7 @@ import pytest
 from pydantic import create_model
 
 from models.contract.bundle import read_bundle
-from models.scans.files import READERS
+from models.scans.files import formats
 from models.skeletons.body import BODIES
 from models.skeletons.hand import HANDS
 from service.http.problems import KINDS, MEDIA_TYPE
@@ -152,7 +152,7 @@ def test_the_options_and_the_forms_of_a_scan_are_published(document):
     assert tuple(content) == uploads.TYPES
     assert set(content[uploads.FORM]["schema"]["properties"]) == {"file", *options}
     assert set(operation["responses"]["200"]["content"]) == {"application/json", NPZ, PLY}
-    for suffix in READERS:
+    for suffix in formats():
         assert suffix in operation["description"]
 
 

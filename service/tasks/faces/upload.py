@@ -14,7 +14,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from models.scans.files import READERS
+from models.scans.files import formats
 from service.http.negotiation import typed
 from service.http.problems import Problem
 from service.tasks.faces.schemas import FaceOptions
@@ -87,14 +87,14 @@ def upload_of(body: bytes, content_type: str, query: dict[str, str]) -> Upload:
 def _suffix(options: FaceOptions, media: str, mark: str) -> str:
     """What kind of file it is, by its name or by the media type. Raises invalid-request where these disagree, or neither says it."""
     by_name, by_media = _named(options), SUFFIXES.get(media, "")
-    if by_name and by_media and READERS.get(by_name) is not READERS[by_media]:
+    if by_name and by_media and formats().get(by_name) is not formats()[by_media]:
         pointer = f"{mark}{'format' if options.format else 'filename'}"
         raise Problem.at(
             "invalid-request", pointer, f"says {by_name}, and the Content-Type {media}: one of them is wrong"
         )
     if suffix := by_name or by_media or (".txt" if media == "text/plain" else ""):
         return suffix
-    kinds = ", ".join(reader[1:] for reader in READERS)
+    kinds = ", ".join(reader[1:] for reader in formats())
     raise Problem.at("invalid-request", f"{mark}format", f"wanted the kind of file, one of {kinds}: nothing says it")
 
 

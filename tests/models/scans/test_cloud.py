@@ -188,9 +188,7 @@ def test_points_in_one_place_are_picked_once_each_and_last():
 
 @pytest.mark.parametrize("count", [0, 501])
 def test_more_farthest_points_than_there_are_is_refused(count):
-    with pytest.raises(
-        Degenerate, match=f"{count} farthest points want a cloud of at least as many, and at least 1; came 500"
-    ):
+    with pytest.raises(Degenerate, match=f"sample 1 to 500 farthest points, .* got {count}"):
         farthest_points(some_cloud(), count)
 
 
@@ -214,7 +212,7 @@ def test_a_point_is_not_among_its_neighbours(points):
 
 
 def test_too_few_points_for_so_many_neighbours_is_refused():
-    with pytest.raises(Degenerate, match="6 nearest points want a cloud of at least 6 points; came 5"):
+    with pytest.raises(Degenerate, match="expected a cloud of at least 6 points for 6 nearest ones, got 5"):
         neighbours(some_cloud(points=5), 5)
 
 
@@ -247,14 +245,14 @@ def test_centring_takes_float32_and_gives_float64():
 @pytest.mark.parametrize(
     ("points", "error", "message"),
     [
-        (np.empty((0, 3)), Degenerate, f"at least {MIN_POINTS} points; came 0"),
-        (np.ones((1, 3)), Degenerate, "came 1"),
-        (np.ones((9, 3)), Degenerate, "the 9 points are all equal"),
+        (np.empty((0, 3)), Degenerate, f"at least {MIN_POINTS} points, got 0"),
+        (np.ones((1, 3)), Degenerate, "got 1"),
+        (np.ones((9, 3)), Degenerate, "got 9 that are all equal"),
         (1e6 + 1e-9 * some_cloud(points=9), Degenerate, "all equal"),
         (np.zeros((9, 3)), Degenerate, "all equal"),
-        (np.where(np.eye(4, 3) == 1, np.nan, 2.0), NotFinite, "3 of 4 points .* the first is point 0"),
+        (np.where(np.eye(4, 3) == 1, np.nan, 2.0), NotFinite, "3 of 4 points, the first of them point 0"),
         (np.where(np.eye(4, 3) == 1, np.inf, 2.0), NotFinite, "NaN or an infinity"),
-        (np.where(np.eye(4, 3) == 1, 1e10, 2.0), NotFinite, "at most 1e\\+09 in any unit; came 1e\\+10"),
+        (np.where(np.eye(4, 3) == 1, 1e10, 2.0), NotFinite, "at most 1e\\+09 in any unit, got 1e\\+10"),
     ],
 )
 def test_points_that_nothing_can_be_found_on_are_refused(points, error, message):
@@ -362,7 +360,7 @@ def test_surface_samples_are_as_dense_on_large_triangles_as_on_small_ones():
 
 @pytest.mark.parametrize("triangles", [np.empty((0, 3), np.int64), np.array([[0, 1, 1]])])
 def test_a_mesh_without_area_is_refused(triangles):
-    with pytest.raises(Degenerate, match="a triangle with an area"):
+    with pytest.raises(Degenerate, match="a mesh with an area"):
         sample_surface(some_cloud(), triangles, 10)
 
 

@@ -153,7 +153,7 @@ def test_alignment_finds_real_faces_and_not_a_bust(template: Template, data_fold
 
 
 def test_a_cloud_that_is_degenerate_or_not_finite_is_refused(template: Template):
-    with pytest.raises(Degenerate, match="came 2"):
+    with pytest.raises(Degenerate, match="got 2"):
         align(np.zeros((2, 3)), template)
     with pytest.raises(NotFinite):
         template_of(np.full((10, 3), np.nan))

@@ -1,0 +1,50 @@
+"""Clouds and meshes as archives of NumPy arrays, .npz."""
+
+import numpy as np
+
+from models.contract.npy import MAX_HEADER, ArrayTooLarge, BadArray, Npz
+from models.scans.cloud import Scan, TooBig, Unreadable
+from models.scans.format import Format
+from models.scans.npy import coordinates
+from models.scans.polygons import triangles_of
+
+POINT_BYTES = 64  # a point with normal and colour in float64
+POINT_KEYS, TRIANGLE_KEYS = ("points", "vertices", "positions", "xyz", "cloud"), ("triangles", "faces")
+
+
+def read_npz(data: bytes, max_points: int) -> Scan:
+    """Read points under one of POINT_KEYS, or the only array, and triangles, if any, under one of TRIANGLE_KEYS.
+
+    Other arrays are not inflated.
+    """
+    try:
+        return _read(Npz(data), max_points)
+    except ArrayTooLarge as error:
+        raise TooBig(str(error)) from None
+    except BadArray as error:
+        raise Unreadable(str(error)) from None
+
+
+def _read(archive: Npz, max_points: int) -> Scan:
+    """Read the arrays of an open archive."""
+    names, max_bytes = archive.names, MAX_HEADER + POINT_BYTES * max_points
+    key = next((key for key in POINT_KEYS if key in names), names[0] if len(names) == 1 else None)
+    if key is None:
+        raise Unreadable(
+            f"expected an array called {' or '.join(POINT_KEYS)}, or only one, in the .npz, got {', '.join(names)[:200] or 'none'}"
+        )
+    points = coordinates(archive.read(key, max_bytes), f"the array {key[:40]!r}", max_points)
+    faces = next((face for face in TRIANGLE_KEYS if face in names and face != key), None)
+    if faces is None:
+        return Scan(points, None)
+    corners = archive.read(faces, max_bytes)
+    if corners.ndim != 2 or corners.shape[1] not in (3, 4) or corners.dtype.kind not in "iu":
+        raise Unreadable(
+            f"expected whole numbers of shape (faces, 3 or 4) in {faces!r}, got {corners.dtype} of shape {corners.shape}"
+        )
+    rows, size = corners.shape
+    triangles = triangles_of(corners.reshape(-1), np.arange(rows) * size, np.full(rows, size), len(points), max_points)
+    return Scan(points, triangles)
+
+
+FORMAT = Format((".npz",), read_npz, (b"PK\x03\x04",), ("application/x-npz",))

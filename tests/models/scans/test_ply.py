@@ -1,0 +1,114 @@
+"""Tests of .ply clouds and meshes."""
+
+import struct
+
+import numpy as np
+import pytest
+from refusals import assert_refused, triangles_in
+
+from benchmarks.fuzz.scans import POINTS, TRIANGLES, npz, ply, ply_body
+from models.scans.cloud import BadCloud, NotFinite, TooBig, UnknownSuffix, Unreadable
+from models.scans.files import read_scan
+
+
+def announced(key: str, count: str) -> bytes:
+    return ply("binary_little_endian").replace(
+        f"{key} {len(POINTS if key == 'vertex' else TRIANGLES)}".encode(), f"{key} {count}".encode()
+    )
+
+
+PLY, PLY_TEXT = ply("binary_little_endian"), ply("ascii")
+HEAD = b"ply\nformat ascii 1.0\nelement vertex 4\n"
+
+BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
+    "npz called ply": (".ply", npz(points=POINTS), UnknownSuffix, "like a .npz file"),
+    "text called ply": (".ply", b"1 2 3\n4 5 6\n", Unreadable, "begins with 'ply'"),
+    "nan in a ply": (
+        ".ply",
+        PLY.replace(struct.pack("<f", POINTS[5, 1]), struct.pack("<f", np.nan)),
+        NotFinite,
+        "point 5",
+    ),
+    "nan in a text ply": (".ply", PLY_TEXT.replace(repr(float(POINTS[5, 1])).encode(), b"nan"), NotFinite, "point 5"),
+    "ply cut short": (".ply", PLY[:-1], Unreadable, "row 29 of the 30 of face"),
+    "ply cut in its vertices": (".ply", PLY[:300], Unreadable, "expected 24 rows of vertex of 16 bytes"),
+    "ply cut in its header": (".ply", PLY[:60], Unreadable, "up to 'end_header'"),
+    "text ply cut short": (".ply", PLY_TEXT[:-9], Unreadable, "of face"),
+    "text ply cut in its vertices": (".ply", PLY_TEXT[:400], Unreadable, "expected 24 lines of vertex"),
+    "ply that announces many vertices": (".ply", announced("vertex", "9" * 18), TooBig, "announces 9"),
+    "ply that announces some more": (".ply", announced("vertex", "9000"), Unreadable, "expected 9000 rows of vertex"),
+    "ply that announces many faces": (".ply", announced("face", "9" * 18), TooBig, "of face"),
+    "ply that announces some more faces": (".ply", announced("face", "31"), Unreadable, "row 30 of the 31 of face"),
+    "ply that announces nothing": (".ply", announced("vertex", "-4"), Unreadable, "got 'element vertex -4'"),
+    "ply without vertices": (
+        ".ply",
+        HEAD.replace(b"vertex", b"camera") + b"end_header\n",
+        Unreadable,
+        "one element vertex",
+    ),
+    "ply without z": (".ply", HEAD + b"property float x\nend_header\n1 2 3 4\n", Unreadable, "x, y and z"),
+    "ply with x twice": (".ply", HEAD + b"property float x\n" * 2 + b"end_header\n1\n", Unreadable, "different names"),
+    "ply of a strange type": (".ply", HEAD + b"property quad x\nend_header\n1\n", Unreadable, "'quad'"),
+    "ply of no format": (".ply", b"ply\nelement vertex 4\nend_header\n", Unreadable, "expected a format"),
+    "ply with words": (".ply", PLY_TEXT[:-4] + b"abc\n", Unreadable, "expected numbers"),
+    "ply with a face too far": (
+        ".ply",
+        PLY_TEXT.replace(b"3 %d %d %d\n" % tuple(TRIANGLES[0]), b"3 24 1 2\n", 1),
+        Unreadable,
+        "from 0 to 23, the indices of the points",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_refused_with_what_was_expected_and_what_it_got(name: str):
+    assert_refused(*BAD[name])
+
+
+@pytest.mark.parametrize("form", ["ascii", "binary_little_endian", "binary_big_endian"])
+@pytest.mark.parametrize("extra", [False, True])
+def test_polygons_of_a_ply_become_fans(form, extra):
+    triangles = triangles_in(ply(form, mixed=True, extra=extra), ".ply")
+    fans = [(0, 1, 2), (0, 2, 3), (5, 6, 7), (5, 7, 8), (5, 8, 9)]
+    assert sorted(triangles) == sorted([*map(tuple, TRIANGLES.tolist()), *fans])
+
+
+@pytest.mark.parametrize("form", ["ascii", "binary_little_endian", "binary_big_endian"])
+def test_elements_come_in_any_order(form: str):
+    header = f"ply\nformat {form} 1.0\nelement face 30\nproperty list uchar int vertex_index\n"
+    header += "element vertex 24\nproperty double x\nproperty double y\nproperty double z\nend_header\n"
+    rows = [("B3i", (3, *t)) for t in TRIANGLES.tolist()] + [("3d", tuple(p)) for p in POINTS.tolist()]
+    scan = read_scan(header.encode() + ply_body(form, rows), ".ply")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.triangles, TRIANGLES)
+
+
+@pytest.mark.parametrize("form", ["ascii", "binary_little_endian", "binary_big_endian"])
+@pytest.mark.parametrize("lengths", [(2, 2), (0, 0), (0, 3)], ids=["equal", "empty", "unequal"])
+def test_a_vertex_may_have_lists_before_and_after_its_coordinates(form: str, lengths: tuple[int, int]):
+    header = f"ply\nformat {form} 1.0\nelement vertex 24\nproperty list uchar uint view_indices\n"
+    header += (
+        "property double x\nproperty double y\nproperty double z\nproperty list ushort float view_weights\nend_header\n"
+    )
+    rows = []
+    for i, point in enumerate(POINTS.tolist()):
+        n = lengths[i % 2]
+        rows.append((f"B{n}I3dH{n}f", (n, *range(n), *point, n, *[0.5] * n)))
+    np.testing.assert_array_equal(read_scan(header.encode() + ply_body(form, rows), ".ply").points, POINTS)
+
+
+def test_numbers_of_a_text_row_after_its_declared_ones_are_ignored():
+    header, rows = PLY_TEXT.split(b"end_header\n")
+    data = header + b"end_header\n" + rows.replace(b"\n", b" 9 1 1\n")
+    scan = read_scan(data, ".ply")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.triangles, TRIANGLES)
+
+
+@pytest.mark.parametrize("form", ["ascii", "binary_little_endian"])
+def test_triangle_strips_are_read_and_minus_one_begins_another(form: str):
+    header = f"ply\nformat {form} 1.0\nelement vertex 24\nproperty double x\nproperty double y\nproperty double z\n"
+    header += "element tristrips 1\nproperty list int int vertex_indices\nend_header\n"
+    strip = (0, 1, 2, 3, -1, 7, 8, 9)
+    rows = [("3d", tuple(p)) for p in POINTS.tolist()] + [(f"i{len(strip)}i", (len(strip), *strip))]
+    assert triangles_in(header.encode() + ply_body(form, rows), ".ply") == [(0, 1, 2), (2, 1, 3), (7, 8, 9)]
