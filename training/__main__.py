@@ -2,34 +2,54 @@
 
 import argparse
 import os
-import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from models.contract.bundle import read_bundle
-from models.contract.spec import EvaluateSpec, TrainSpec
-from training.catalogue import all_runs, get_run
+from training.catalogue import all_runs, command_of, find_run, reference_of
+from training.engine.checkpoints import BEST, LAST, NotTrained, load_best
 from training.engine.curves import learning_curves
+from training.engine.devices import device_of, on_device
 from training.engine.export import export
-from training.engine.folders import folder_of
-from training.engine.loop import BEST, load_best, train
+from training.engine.loop import NotANumber, Training, train
+from training.engine.ranks import RankLost
 from training.engine.run import Run
 from training.engine.watch import UNWATCHED
 from training.studies import BENCHMARKS, STUDIES
 
+EXPECTED = (
+    ValueError,
+    LookupError,
+    OSError,
+    NotANumber,
+    RankLost,
+)  # errors that a user can mend; any other is a fault of ours
+
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one command. Raises SystemExit with a sentence for what a user can mend."""
+    """Run one command. Print an expected error as one line and exit with status 2."""
     arguments = _parser().parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    commands = {"list": _list, "run": _run, "evaluate": _evaluate, "export": _export, "benchmark": _benchmark}
     try:
-        commands[arguments.command](arguments)
-    except (ValueError, KeyError, FileNotFoundError, FileExistsError) as error:
-        raise SystemExit(f"{type(error).__name__}: {error}") from error
+        arguments.command(arguments)
+    except EXPECTED as error:
+        print(f"python -m training: {_line(error)}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def _line(error: Exception) -> str:
+    """Return an error's message in one line."""
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    kind = "" if isinstance(error, OSError) or type(error).__module__ != "builtins" else f"{type(error).__name__}: "
+    return kind + " ".join(message.split())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,30 +59,54 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("CHIRON_DATA", "../shared/data")), help="the data folder"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="where checkpoints and reports go")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="CPU threads of one process; 1 is fastest for these networks"
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="the runs there are")
-    run = commands.add_parser("run", help="train a run, or go on with it")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="the folder of checkpoints and reports")
+    parser.add_argument("--threads", type=_counter(1), default=1, help="CPU threads; 1 is fastest for these networks")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("list", help="print the runs there are").set_defaults(command=_list)
+
+    run = commands.add_parser("run", help="train a run, or continue its training")
+    run.set_defaults(command=_run)
+    run.add_argument("--devices", type=_counter(1), default=1, help="processes, one for each device (DDP)")
+
     evaluate = commands.add_parser("evaluate", help="measure a trained run, with pictures")
+    evaluate.set_defaults(command=_evaluate)
     evaluate.add_argument("--split", choices=("validation", "test"), default="test")
+
     export = commands.add_parser("export", help="write the bundle of a trained run")
-    export.add_argument("--bundle", type=Path, help="where to; default bundles/<name>")
-    export.add_argument("--torchscript", action="store_true", help="a TorchScript twin beside the ONNX graph")
-    export.add_argument("--replace", action="store_true", help="take the place of a bundle that is there")
+    export.set_defaults(command=_export)
+    export.add_argument("--bundle", type=Path, help="the bundle's folder (default: bundles/<name>)")
+    export.add_argument("--torchscript", action="store_true", help="add a TorchScript twin of the ONNX graph")
+    export.add_argument("--replace", action="store_true", help="replace the bundle that is there")
+
     for command in (run, evaluate, export):
-        command.add_argument("name")
-        command.add_argument("--seed", type=int, default=0)
-        command.add_argument("--steps", type=int, help="optimiser steps, instead of the run's own")
-    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    run.add_argument("--devices", type=int, default=1)
-    run.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
-    commands.add_parser("benchmark", help="print a table, training what it lacks").add_argument(
-        "table", choices=sorted(BENCHMARKS)
-    )
+        command.add_argument("run", help="the name of a run, my_run.py (a file with a RUN or RUNS), or my_run.py:name")
+        command.add_argument("--seed", type=_counter(0), default=0)
+        command.add_argument(
+            "--steps", type=_steps, help="optimiser steps of every stage, or one number for each: 14000,3000"
+        )
+        command.add_argument("--validate-every", type=_counter(1), help="steps from one validation to the next")
+        command.add_argument("--precision", choices=("32-true", "bf16-mixed"))
+        command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+    benchmark = commands.add_parser("benchmark", help="print a table; train the runs that it lacks")
+    benchmark.set_defaults(command=_benchmark)
+    benchmark.add_argument("table", choices=sorted(BENCHMARKS))
     return parser
+
+
+def _counter(least: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` on."""
+
+    def count(text: str) -> int:
+        if not text.isdigit() or int(text) < least or int(text) >= 2**32:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+        return int(text)
+
+    return count
+
+
+def _steps(text: str) -> tuple[int, ...]:
+    return tuple(map(_counter(1), text.split(",")))
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -70,51 +114,66 @@ def _list(_: argparse.Namespace) -> None:
         print(f"{name:28} {run.title}")
 
 
+def _training(arguments: argparse.Namespace) -> Training:
+    """Return the training that the arguments name."""
+    run = find_run(arguments.run).with_options(arguments.steps, **_changes(arguments))
+    devices = getattr(arguments, "devices", 1)
+    return Training(run, arguments.seed, arguments.data, arguments.out, arguments.device, devices)
+
+
+def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"validate_every": arguments.validate_every, "precision": arguments.precision}
+
+
 def _run(arguments: argparse.Namespace) -> None:
-    spec = TrainSpec(
-        run=arguments.name,
-        seeds=(arguments.seed,),
-        device=arguments.device,
-        devices=arguments.devices,
-        precision=arguments.precision,
-        steps=arguments.steps,
-    )
-    run = get_run(spec.run).with_steps(spec.steps)
-    folder = folder_of(arguments.out, run, arguments.seed)
-    print(f"{run.name}, seed {arguments.seed}, into {folder}")
-    best = train(
-        run,
-        arguments.seed,
-        arguments.data,
-        folder,
-        accelerator=spec.device,
-        devices=spec.devices,
-        precision=spec.precision,
-    )
-    learning_curves({f"seed {arguments.seed}": folder}, run.name, folder / "learning-curves.png")
+    training = _training(arguments)
+    device_of(training.accelerator)
+    run, folder = training.run, training.folder
+    if run.start and not (folder / LAST).is_file():
+        _refuse_untrained(arguments, training, run.start)
+    print(f"{run.name}, seed {training.seed}, into {folder}")
+    best = train(training)
+    learning_curves({f"seed {training.seed}": folder}, run.name, folder / "learning-curves.png")
     print(f"best weights: {best}")
 
 
-def _trained(arguments: argparse.Namespace) -> tuple[Run[Any, Any], Path, nn.Module]:
-    spec = EvaluateSpec(run=arguments.name, seeds=(arguments.seed,))
-    run = get_run(spec.run).with_steps(arguments.steps)
-    folder = folder_of(arguments.out, run, arguments.seed)
-    return run, folder, load_best(run, folder / BEST)
+def _refuse_untrained(arguments: argparse.Namespace, training: Training, stage: Run[Any, Any]) -> None:
+    """Raise NotTrained, with the command that trains it, if a stage has no best weights."""
+    folder = Training(stage, training.seed, training.data, training.out).folder
+    if not (folder / BEST).is_file():
+        command = command_of(stage, reference_of(stage, arguments.run), training.seed, _changes(arguments))
+        raise NotTrained(f"{stage.name}, seed {training.seed}, is not trained yet; run first: {command}")
+
+
+def _trained(arguments: argparse.Namespace) -> tuple[Training, nn.Module]:
+    """Return the training that the arguments name and its network. Raises NotTrained."""
+    training = _training(arguments)
+    _refuse_untrained(arguments, training, training.run)
+    return training, load_best(training.run, training.folder / BEST)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    run, folder, network = _trained(arguments)
-    print(STUDIES[run.task.kind].show(run, network, arguments.data, folder, arguments.split))
+    device = device_of(arguments.device)
+    training, network = _trained(arguments)
+    run, folder = training.run, training.folder
+    with on_device(network, device):
+        print(STUDIES[run.task.kind].show(run, network, training.data, folder, arguments.split))
     print(f"\nreports and pictures in {folder}")
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    run, _, network = _trained(arguments)
-    facts, table = STUDIES[run.task.kind].facts(run, network, arguments.data)
+    device = device_of(arguments.device)
+    training, network = _trained(arguments)
+    run = training.run
     target = arguments.bundle or Path("bundles") / run.name
-    if arguments.replace and target.exists():
-        read_bundle(target)  # replaces a bundle, never another folder
-        shutil.rmtree(target)
+    if target.exists():
+        if not arguments.replace:
+            raise FileExistsError(
+                f"{target} exists; --replace replaces the bundle there, --bundle FOLDER writes another"
+            )
+        read_bundle(target)  # --replace replaces a bundle, never another folder
+    with on_device(network, device):
+        facts, table = STUDIES[run.task.kind].facts(run, network, training.data)
     bundle = export(
         network,
         target,
@@ -122,10 +181,9 @@ def _export(arguments: argparse.Namespace) -> None:
         name=run.name,
         title=run.title,
         licence=run.licence,
-        command=" && ".join(
-            f"python -m training {done}" for done in [*(f"run {s.name}" for s in run.stages), f"export {run.name}"]
-        ),
+        command=command_of(run, arguments.run, training.seed, _changes(arguments), export=True),
         torchscript=arguments.torchscript,
+        replace=arguments.replace,
     )
     print(table)
     print(f"{bundle.meta.name} {bundle.meta.version} in {bundle.folder}")

@@ -43,10 +43,12 @@ class TrainSpec(_OfRun):
     )
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     steps: int | None = Field(
-        default=None, ge=1, le=10**8, description="optimiser steps, instead of the run's own number"
+        default=None, ge=1, le=10**8, description="optimiser steps of every stage, instead of the run's own number"
     )
-    validate_every: int | None = Field(default=None, ge=1, le=10**8, description="steps, instead of the run's own")
-    checkpoint_every: int | None = Field(default=None, ge=1, le=10**8, description="steps, instead of the run's own")
+    validate_every: int | None = Field(default=None, ge=1, le=10**8, description="steps, instead of every stage's own")
+    checkpoint_every: int | None = Field(
+        default=None, ge=1, le=10**8, description="steps, instead of every stage's own"
+    )
     publish: bool = Field(
         default=True,
         description="export the bundle of the seed with the best validation score, and register it as a version of the run's model",

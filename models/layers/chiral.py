@@ -233,7 +233,7 @@ class ChiralBatchNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         if self.training:
-            mean, variance, count = self.statistics(x)
+            mean, variance, count = self.statistics(x.to(self.mean.dtype))  # under mixed precision x may be bfloat16
             with torch.no_grad():
                 self.mean.lerp_(mean, self.momentum)
                 self.variance.lerp_(variance * (2 * count / (2 * count - 1)), self.momentum)

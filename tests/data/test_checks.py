@@ -20,8 +20,7 @@ from meshes import face_of, write_obj
 
 from training.catalogue import all_runs
 from training.check import PARTS, check
-from training.data import parts, reading
-from training.data.parts import parts_of
+from training.data import reading
 from training.data.reading import MalformedData
 from training.data.splits import SPLITS
 from training.tasks.bodies.clips import BodyClip
@@ -71,21 +70,16 @@ def test_it_stops_when_told_to(data_folder: Path):
 
 @pytest.mark.parametrize("name", ["hands-eqmotion", "face-se3unet", "poses-lift", "poses-forecast", "actions-hdm05"])
 def test_a_run_reads_what_it_is_said_to(data_folder: Path, name: str):
-    (part,) = parts_of(all_runs()[name])
+    (part,) = all_runs()[name].parts
     batches = all_runs()[name].data.load(data_folder)
     assert getattr(batches, "folder", data_folder / "faces") == data_folder / part
 
 
 def test_every_run_reads_parts_that_are_checked():
-    read = {name: parts_of(run) for name, run in all_runs().items()}
+    read = {name: run.parts for name, run in all_runs().items()}
     assert set().union(*read.values()) == set(PARTS)
     assert read["face-se3unet-facescape"] == ("faces", "facescape")
     assert read["lift-human36m-chiral"] == read["actions-kinetics-plain"] == ("body",)
-
-
-def test_data_of_a_new_kind_must_say_where_it_is_read_from():
-    with pytest.raises(TypeError, match="nobody has said where int is read from"):
-        parts._parts(3)
 
 
 # --- as published ---

@@ -28,9 +28,7 @@ from service.routes.job_schemas import job_info
 from service.settings import Settings
 from training import catalogue
 from training.engine import loop
-from training.engine import run as runs
 from training.engine.export import Facts
-from training.engine.folders import folder_of
 from training.engine.run import Optimisation
 from training.engine.study import Study
 from training.engine.watch import Watch
@@ -53,7 +51,7 @@ def small(monkeypatch, data_folder):
     tiny = replace(
         real, task=task, network=network, data=replace(real.data, window=window, batch=4), optimisation=Optimisation()
     )
-    monkeypatch.setattr(runs, "get_run", lambda name: tiny if name == tiny.name else catalogue.all_runs()[name])
+    monkeypatch.setattr(catalogue, "get_run", lambda name: tiny if name == tiny.name else catalogue.all_runs()[name])
 
 
 @pytest.fixture
@@ -158,7 +156,7 @@ def test_a_table_is_trained_for_watched_and_stopped(table, settings, monkeypatch
     def one_run(data: Path, out: Path, watch: Watch) -> str:
         run = worker.configured(SPEC)
         watch.check()
-        loop.train(run, 0, data, folder_of(out, run, 0), accelerator="cpu", watch=watch)
+        loop.train(loop.Training(run, 0, data, out, "cpu"), watch)
         watch.check()
         return "| a table |"
 
@@ -226,13 +224,13 @@ def test_a_full_disk_fails_the_job_and_a_retry_goes_on_from_what_fitted(table, s
     """The third checkpoint meets a device that is always full."""
     real, written = loop.save, []
 
-    def save(fabric: Any, path: Path, content: dict[str, Any]) -> None:
+    def save(fabric: Any, path: Path, content: dict[str, Any], watch: Watch) -> None:
         if path.name == loop.LAST:
             written.append(path)
             if len(written) == 3:
                 path.with_suffix(".part").write_bytes(b"half of it")
                 Path("/dev/full").write_bytes(b"the rest")
-        real(fabric, path, content)
+        real(fabric, path, content, watch)
 
     monkeypatch.setattr(loop, "save", save)
     job = ran(table, settings)

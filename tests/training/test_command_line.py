@@ -1,131 +1,131 @@
-"""The command line: train, measure and export a very small run, and sentences for what a user can mend."""
+"""The command line: train, measure and export a very small run, and one line and status 2 for what a user can mend."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
 
 import training.tasks.hands.benchmark
 from models.contract.bundle import read_bundle, repeat_example
-from models.contract.task import FaceLandmarks, HandForecast, PoseForecast, PoseLift
-from models.forecast.eqmotion import EqMotionConfig
+from models.contract.task import HandForecast
 from training.__main__ import main
-from training.catalogue import UnknownRun, all_runs, get_run
+from training.catalogue import all_runs
 from training.engine.export import onnx_runner
 from training.engine.folders import folder_of
 from training.engine.run import Run
-from training.studies import BENCHMARKS, STUDIES
+from training.studies import BENCHMARKS
 from training.tasks.hands.benchmark import Suite
 from training.tasks.hands.data import HandData
 from training.tasks.hands.report import BASELINES, Report
 
 pytestmark = pytest.mark.long
+HandRun = Run[HandForecast, HandData]
 
 
 @pytest.fixture
-def only_tiny(tiny: Run[HandForecast, HandData], monkeypatch: pytest.MonkeyPatch) -> Run[HandForecast, HandData]:
+def only_tiny(tiny: HandRun, monkeypatch: pytest.MonkeyPatch) -> HandRun:
     monkeypatch.setattr("training.catalogue.all_runs", lambda: {tiny.name: tiny})
     monkeypatch.setattr("training.__main__.all_runs", lambda: {tiny.name: tiny})
     return tiny
 
 
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that must end with status 2, and returns the one line that it prints."""
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        assert ended.value.code == 2
+        out, error = capsys.readouterr()
+        assert out == ""
+        assert error.count("\n") == 1
+        return error.rstrip("\n")
+
+    return run
+
+
 def test_the_list_has_every_run_with_its_title(capsys: pytest.CaptureFixture[str]):
     main(["list"])
-    shown = capsys.readouterr().out
-    assert all(name in shown and run.title in shown for name, run in all_runs().items())
+    listed = capsys.readouterr().out
+    assert all(name in listed and run.title in listed for name, run in all_runs().items())
 
 
-def test_the_runs_have_the_names_they_are_found_by_and_fingerprints_of_their_own():
-    runs = all_runs()
-    assert {"hands-eqmotion", "hands-reference-10-10", "hands-eqmotion-30-30", "face-se3unet", "poses-lift"} <= set(
-        runs
-    )
-    assert len({run.fingerprint for run in runs.values()}) == len(runs)
-    assert all(get_run(name) == run and run.name == name for name, run in runs.items())
-    for run in runs.values():
-        if isinstance(run.task, HandForecast):
-            window = run.data.window
-            assert (run.task.past, run.task.future, run.task.fps) == (window.past, window.future, window.fps)
-        elif isinstance(run.task, FaceLandmarks):
-            assert run.data.task == run.task
-        else:
-            must_be_of_one_kind(run)
-
-
-def must_be_of_one_kind(run: Run[Any, Any]) -> None:
-    """Data that give what the task of bodies asks for."""
-    task, data = run.task, run.data
-    if isinstance(task, PoseLift):
-        said = (task.receptive, task.order, task.seen_order, task.confidence)
-        assert said == (data.receptive, data.order, data.seen_order, data.with_confidence)
-        assert data.fps in (None, task.fps)  # None: filmed at the rate that the task says
-    elif isinstance(task, PoseForecast):
-        said = (task.past, task.future, task.fps, task.box, task.order, task.confidence)
-        assert said == (data.past, data.future, data.fps, data.box, data.order, data.with_confidence)
-    else:
-        measured = data.test_frames or data.frames  # of a model that runs on more frames than it was trained on
-        assert (task.frames, task.tempo, task.turned) == (measured, data.tempo, data.turned)
-        assert data.order in (None, task.order)
-
-
-def test_the_check_of_runs_on_bodies_finds_data_that_do_not_fit():
-    for name, changed in (
-        ("poses-lift", {"receptive": 9}),
-        ("poses-forecast", {"fps": 30.0}),
-        ("actions-hdm05", {"frames": 16}),
-    ):
-        run = get_run(name)
-        with pytest.raises(AssertionError):
-            must_be_of_one_kind(replace(run, data=replace(run.data, **changed)))
-
-
-def test_every_table_can_be_asked_for_by_name(capsys: pytest.CaptureFixture[str]):
+def test_every_table_has_a_name(capsys: pytest.CaptureFixture[str]):
     assert {"hands", "faces", "bodies"} == set(BENCHMARKS)
     with pytest.raises(SystemExit):
         main(["benchmark", "feet"])
     assert "'bodies', 'faces', 'hands'" in capsys.readouterr().err
-    assert set(STUDIES) == {run.task.kind for run in all_runs().values()}
 
 
-def test_a_fingerprint_changes_with_whatever_decides_the_weights_and_with_nothing_else(
-    tiny: Run[HandForecast, HandData],
+# --- what a user can mend ---
+
+
+def test_an_unknown_run_is_refused_with_the_names_there_are(refusal):
+    line = refusal("run", "nobody")
+    assert line.startswith("python -m training: no run 'nobody'; there are ")
+    assert "hands-eqmotion, " in line
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--seed", "-1"), ("--seed", str(2**32)), ("--steps", "0"), ("--steps", "5,x"), ("--devices", "0")]
+)  # fmt: skip
+def test_a_number_out_of_range_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "hands-eqmotion", option, value])
+    assert ended.value.code == 2
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_a_run_that_is_not_trained_is_refused_with_the_command_that_trains_it(
+    only_tiny: HandRun, tmp_path: Path, made_data: Path, refusal, command: str
 ):
-    others = (
-        replace(tiny, task=tiny.task.model_copy(update={"modes": 2})),
-        replace(tiny, network=EqMotionConfig(channels=5, hidden=4, layers=1, categories=3, experts=1)),
-        replace(tiny, data=replace(tiny.data, sources=("leap",))),
-        replace(tiny, data=replace(tiny.data, augmentation=replace(tiny.data.augmentation, one_hand=0.3))),
-        tiny.with_steps(13),
+    line = refusal("--data", made_data, "--out", tmp_path, command, "tiny", "--seed", 2)
+    assert line == (
+        "python -m training: tiny, seed 2, is not trained yet; run first: "
+        "python -m training run tiny --seed 2 --steps 12"
     )
-    assert len({tiny.fingerprint, *(run.fingerprint for run in others)}) == 1 + len(others)
-    assert replace(tiny, name="other", title="Other", licence="MIT").fingerprint == tiny.fingerprint
-    assert tiny.with_steps(None) is tiny
 
 
-def test_an_unknown_run_says_the_names_there_are():
-    with pytest.raises(SystemExit, match=r"no run 'nobody'; there are .*hands-eqmotion, "):
-        main(["run", "nobody"])
-    with pytest.raises(UnknownRun, match="no run 'nobody'"):
-        get_run("nobody")
-
-
-def test_a_seed_that_is_none_and_a_run_not_trained_yet_end_in_a_sentence(
-    only_tiny: Run[HandForecast, HandData], tmp_path: Path, made_data: Path
+def test_a_run_whose_first_stage_is_not_trained_is_refused_with_the_command_that_trains_it(
+    tiny: HandRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made_data: Path, refusal
 ):
-    with pytest.raises(SystemExit, match="seed"):
-        main(["run", "tiny", "--seed", "-1"])
-    with pytest.raises(SystemExit, match="FileNotFoundError"):
-        main(["--data", str(made_data), "--out", str(tmp_path), "evaluate", "tiny"])
+    second = replace(tiny, name="second", start=tiny)
+    monkeypatch.setattr("training.catalogue.all_runs", lambda: {"tiny": tiny, "second": second})
+    line = refusal("--data", made_data, "--out", tmp_path, "run", "second", "--steps", "5,3", "--validate-every", 2)
+    assert line.endswith(
+        "tiny, seed 0, is not trained yet; run first: python -m training run tiny --seed 0 --steps 5 --validate-every 2"
+    )
 
 
-def test_a_data_folder_that_is_not_there_ends_in_a_sentence(only_tiny: Run[HandForecast, HandData], tmp_path: Path):
-    with pytest.raises(SystemExit, match="UnknownSource: no file"):
+def test_a_data_folder_that_is_not_there_is_refused(only_tiny: HandRun, tmp_path: Path, refusal, capsys):
+    with pytest.raises(SystemExit):
         main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), "run", "tiny"])
+    assert "python -m training: no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate", "export"])
+def test_a_device_that_is_not_there_is_refused(only_tiny: HandRun, tmp_path: Path, monkeypatch, refusal, command: str):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    line = refusal("--out", tmp_path, command, "tiny", "--device", "cuda")
+    assert line.endswith("expected a CUDA device that torch can use, got none; --device cpu works without one")
+
+
+def test_a_fault_of_the_program_is_not_taken_for_a_mistake_of_the_user(only_tiny: HandRun, monkeypatch, tmp_path: Path):
+    monkeypatch.setattr("training.__main__.train", lambda *_: [].no_such_attribute)  # pyright: ignore
+    with pytest.raises(AttributeError):
+        main(["--out", str(tmp_path), "run", "tiny"])
+
+
+# --- a run from beginning to end ---
 
 
 def test_a_run_is_trained_measured_and_exported(
-    only_tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    only_tiny: HandRun, made_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal
 ):
     common = ["--data", str(made_data), "--out", str(tmp_path / "out")]
     folder = folder_of(tmp_path / "out", only_tiny, 0)
@@ -135,8 +135,8 @@ def test_a_run_is_trained_measured_and_exported(
 
     main([*common, "evaluate", "tiny", "--split", "validation"])
     main([*common, "evaluate", "tiny"])
-    shown = capsys.readouterr().out
-    assert "| 6+6@30, test | hands | windows | recordings | hold |" in shown
+    printed = capsys.readouterr().out
+    assert "| 6+6@30, test | hands | windows | recordings | hold |" in printed
     report = Report.read(folder / "test-beside-baselines.json")
     assert {row.model for row in report.rows} >= {"hold", "ridge", "tiny"}
     pictures = {path.name for path in folder.glob("*.png")}
@@ -147,24 +147,42 @@ def test_a_run_is_trained_measured_and_exported(
     main([*common, "export", "tiny", "--bundle", str(target)])
     bundle = read_bundle(target)
     assert bundle.meta.task == only_tiny.task
+    assert bundle.meta.command == (
+        "python -m training run tiny --seed 0 --steps 12 && python -m training export tiny --seed 0 --steps 12"
+    )
     assert [(source.name, source.recordings) for source in bundle.meta.trained_on] == [("leap", 2), ("tzionas", 1)]
-    wanted = [row.mpjpe_mm for row in report.rows if row.model == "tiny"]
-    assert [m.value for m in bundle.meta.measurements] == pytest.approx(wanted, abs=0.005)
+    measured = [row.mpjpe_mm for row in report.rows if row.model == "tiny"]
+    assert [m.value for m in bundle.meta.measurements] == pytest.approx(measured, abs=0.005)
     assert repeat_example(bundle, onnx_runner(bundle.model.read_bytes())) <= 1e-5
 
-    with pytest.raises(SystemExit, match="FileExistsError: there is a bundle"):
-        main([*common, "export", "tiny", "--bundle", str(target)])
+    line = refusal(*common, "export", "tiny", "--bundle", target)
+    assert line.endswith(f"{target} exists; --replace replaces the bundle there, --bundle FOLDER writes another")
     (tmp_path / "precious").mkdir()
-    with pytest.raises(SystemExit, match="BadBundle"):
-        main([*common, "export", "tiny", "--bundle", str(tmp_path / "precious"), "--replace"])
+    assert "has no bundle.json" in refusal(*common, "export", "tiny", "--bundle", tmp_path / "precious", "--replace")
     assert (tmp_path / "precious").is_dir()
+
+    main([*common, "export", "tiny", "--bundle", str(target), "--replace"])
+    assert repeat_example(read_bundle(target), onnx_runner(bundle.model.read_bytes())) <= 1e-5
+    assert [path.name for path in target.parent.iterdir()] == ["tiny"], "nothing is left beside it"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_a_network_is_measured_on_the_device_that_was_asked_for(
+    only_tiny: HandRun, made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+):
+    """The meta device stands in for a GPU: it has no values to bring back, which the error says."""
+    common = ["--data", str(made_data), "--out", str(tmp_path)]
+    main([*common, "run", "tiny", "--device", "cpu"])
+    monkeypatch.setattr("training.__main__.device_of", lambda _: torch.device("meta"))
+    with pytest.raises(NotImplementedError, match="meta tensor"):
+        main([*common, command, "tiny", "--device", "cuda"])
 
 
 def test_a_benchmark_prints_its_table_and_trains_nothing_twice(
-    only_tiny: Run[HandForecast, HandData],
+    only_tiny: HandRun,
     made_data: Path,
     tmp_path: Path,
-    monkeypatch,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
     suite = Suite("6+6@30", {"EqMotion": "tiny"}, ("leap",), seeds=(0, 1))

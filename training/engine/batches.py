@@ -1,21 +1,23 @@
-"""training.engine.batches."""
+"""Batches: what a data set gives the training loop."""
 
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-Batch = tuple[dict[str, np.ndarray], np.ndarray]
+Batch = tuple[
+    dict[str, np.ndarray], np.ndarray
+]  # the inputs of the task by name, and the target; the first axis counts samples
 
 
 @runtime_checkable
 class Batches(Protocol):
-    """What a run's data gives the loop."""
+    """A data set that is open: training batches by number, and validation batches in order."""
 
     def training_batch(self, seed: int, step: int, rank: int = 0, ranks: int = 1) -> Batch:
-        """The share of a rank of batch `step`: a function of seed and step."""
+        """Return the samples rank, rank + ranks, ... of batch `step`, a function of seed and step alone."""
         ...
 
     def validation_batches(self) -> Iterator[tuple[str, Batch]]:
-        """The validation data, with their source, in batches."""
+        """Yield the validation data in batches, each with the name of its source."""
         ...

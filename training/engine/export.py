@@ -16,7 +16,16 @@ import onnx
 import torch
 from torch import nn
 
-from models.contract.bundle import EXAMPLE_TOLERANCE, Bundle, BundleMeta, Measurement, TrainingSource, write_bundle
+from models.contract.bundle import (
+    EXAMPLE_TOLERANCE,
+    Bundle,
+    BundleMeta,
+    Measurement,
+    TrainingSource,
+    read_bundle,
+    repeat_example,
+    write_bundle,
+)
 from models.contract.runtime import onnxruntime
 from models.contract.symmetry import Tensors, violation
 from models.contract.task import Task, moves, tried_sizes
@@ -55,11 +64,14 @@ def export(
     licence: str,
     command: str,
     torchscript: bool = False,
+    replace: bool = False,
 ) -> Bundle:
-    """Write the bundle of `network` (which has `task` and `symmetries`) at `folder`.
+    """Write the bundle of `network`, which has `task` and `symmetries`, at `folder`.
 
-    The checks run on the example, on batches of it and on every legal size of its axes. Raises NotTheNetwork, BrokenSymmetry,
-    FileExistsError.
+    The checks run on the example, on batches of it and on every legal size of its axes, before anything is written. With `replace`, a
+    bundle at `folder` is exchanged for the new one once that is written and repeats its example.
+
+    Raises NotTheNetwork, BrokenSymmetry, and FileExistsError for a folder that is there, without `replace`.
     """
     task: Task = network.task  # pyright: ignore[reportAssignmentType] - an attribute of a Module
     symmetries: tuple[str, ...] = network.symmetries  # pyright: ignore[reportAssignmentType]
@@ -93,7 +105,24 @@ def export(
         git_commit=git_commit(),
         made_with={package: version(package) for package in ("torch", "onnx", "onnxruntime", "numpy")},
     )
-    return write_bundle(folder, meta, graph, example, run_network(example), extra)
+    if not (replace and folder.exists()):
+        return write_bundle(folder, meta, graph, example, run_network(example), extra)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+        new, old = Path(beside) / "new", Path(beside) / "old"
+        written = write_bundle(new, meta, graph, example, run_network(example), extra)
+        repeat_example(read_bundle(new), run_graph)
+        exchange(folder, new, old)
+    return Bundle(folder, written.meta)
+
+
+def exchange(folder: Path, new: Path, old: Path) -> None:
+    """Move `folder` to `old` and `new` to its place; put it back if the second move fails."""
+    os.rename(folder, old)
+    try:
+        os.rename(new, folder)
+    except BaseException:  # and raised again: a failed exchange leaves what was there
+        os.rename(old, folder)
+        raise
 
 
 def to_onnx(network: nn.Module, example: Tensors) -> bytes:

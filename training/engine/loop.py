@@ -1,16 +1,16 @@
 """The training loop: reads top to bottom, resumes to the same curve, knows no task.
 
-It is called with a run, a folder, and who watches. In the folder: `last.ckpt` and `best.ckpt` (EMA weights),
-`history.jsonl` (a line a validation), TensorBoard events.
+A training keeps in its folder: `last.ckpt`, `best.ckpt` (EMA weights), `history.jsonl` (a line for each validation) and TensorBoard events.
 """
 
 import ctypes
 import json
 import math
-import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -20,63 +20,59 @@ from tqdm import tqdm
 
 from training.engine import noise, ranks
 from training.engine.batches import Batch, Batches
+from training.engine.checkpoints import BEST, LAST, beginning, load_best, refuse_other, save
 from training.engine.folders import folder_of
 from training.engine.run import Optimisation, Run
 from training.engine.watch import UNWATCHED, Watch
 
-LAST, BEST, HISTORY = "last.ckpt", "best.ckpt", "history.jsonl"
-
-
-class NotThisRun(ValueError):
-    """A checkpoint of another configuration than the run's."""
-
-
-class NotStarted(ValueError):
-    """A run that begins with the weights of another, which is not trained yet."""
+HISTORY = "history.jsonl"
 
 
 class NotANumber(ArithmeticError):
-    """The loss became infinite or NaN."""
+    """A loss or score that became infinite or NaN."""
 
 
-def train(
-    run: Run[Any, Any],
-    seed: int,
-    data_folder: Path,
-    folder: Path,
-    *,
-    accelerator: str = "auto",
-    devices: int = 1,
-    precision: Any = "32-true",
-    watch: Watch = UNWATCHED,
-) -> Path:
-    """Train and return the checkpoint of the best validation score; continues from `folder`/last.ckpt where there is one.
+@dataclass(frozen=True)
+class Training:
+    """One run with one seed: the data folder it reads, the root that its folder is under, and where it computes."""
 
-    `watch` is told stage (the run), seed, step and steps, and after a validation loss and score (mm) too; where it says so the loop writes
-    a checkpoint and returns. With several `devices` each has its share of every batch, in a process of its own; the mean over the shares is
-    the batch's, and the curve that of one device, but for rounding and for statistics of batches, which are of the share.
-    Raises NotThisRun, NotStarted, NotANumber, and what loading the data raises.
+    run: Run[Any, Any]
+    seed: int
+    data: Path
+    out: Path
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = 1
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the checkpoints."""
+        return folder_of(self.out, self.run, self.seed)
+
+
+def train(training: Training, watch: Watch = UNWATCHED) -> Path:
+    """Train and return the checkpoint of the best validation score; continue from the last checkpoint if there is one.
+
+    `watch.progress` gets stage (the name of the run), seed, step and steps, and after a validation also loss and score. When
+    `watch.stop` asks for it, the loop writes a checkpoint and returns; that may be before the first validation. Several `devices` get a
+    process each and a share of every batch; the mean over the shares is the batch's, so the curve is that of one device up to rounding and
+    statistics of batches, which are those of a share.
+
+    Raises NotThisRun for a folder of another run, NotTrained if the run begins with one that is not trained, NotANumber if loss or score
+    stops being a number, and what loading the data raises.
     """
-    ranks.launch(devices, _train, watch, run, seed, data_folder, folder, accelerator, devices, precision)
-    return folder / BEST
+    ranks.launch(training.devices, _train, watch, training)
+    return training.folder / BEST
 
 
-def _train(
-    watch: Watch,
-    run: Run[Any, Any],
-    seed: int,
-    data_folder: Path,
-    folder: Path,
-    accelerator: str,
-    devices: int,
-    precision: Any,
-) -> None:
+def _train(watch: Watch, training: Training) -> None:
+    run, seed, folder = training.run, training.seed, training.folder
+    options = run.optimisation
     folder.mkdir(parents=True, exist_ok=True)
     fabric = Fabric(
-        accelerator=accelerator,
-        devices=devices,
-        strategy=ranks.strategy(devices),
-        precision=precision,
+        accelerator=training.accelerator,
+        devices=training.devices,
+        strategy=ranks.strategy(training.devices),
+        precision=options.precision,
         loggers=TensorBoardLogger(folder, name="", version=""),
     )
     fabric.launch()
@@ -84,177 +80,158 @@ def _train(
     torch.manual_seed(seed)
     torch.backends.cuda.matmul.allow_tf32 = False  # its 1e-3 relative is too coarse for a symmetry
     torch.backends.cudnn.allow_tf32 = False
-    how = run.optimisation
     network = run.build()
     if run.start and not (folder / LAST).is_file():
-        network.load_state_dict(beginning(run.start, seed, folder.parents[1]))
-    average = (
-        run.build().requires_grad_(False).eval()
-    )  # what it would do in use: no dropout, no statistics of its batch
+        network.load_state_dict(beginning(run.start, seed, training.out))
+    average = run.build().requires_grad_(False).eval()  # as in use: no dropout, no statistics of its batch
     average.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     average = fabric.to_device(average)
     network, optimiser = fabric.setup(network, optimiser)
-    batches = run.data.load(data_folder)
+    batches = run.data.load(training.data)
 
-    state = {"network": network, "optimiser": optimiser, "average": average}
-    at: dict[str, Any] = {
+    weights = {"network": network, "optimiser": optimiser, "average": average}
+    state: dict[str, Any] = {
         "run": run.fingerprint,
         "seed": seed,
         "step": 0,
         "best": math.inf,
         "stale": 0,
         "loss_sum": torch.zeros(()),
+        "validate": False,  # a validation of this step is due: a stop broke it off
     }
     if (folder / LAST).is_file():
-        held = fabric.load(folder / LAST)
-        if (held["run"], held["seed"]) != (run.fingerprint, seed):
-            raise NotThisRun(
-                f"{folder} holds run {held['run']}, seed {held['seed']}, not {run.fingerprint}, seed {seed}"
-            )
-        at |= fabric.load(folder / LAST, state)
-    noise.restore(fabric, at.pop("noise", None), seed)
+        refuse_other(folder / LAST, fabric.load(folder / LAST), run, seed)
+        state |= fabric.load(folder / LAST, weights)
+    noise.restore(fabric, state.pop("noise", None), seed)
     if fabric.is_global_zero:
-        forget_after(folder / HISTORY, at["step"])
+        forget_after(folder / HISTORY, state["step"])
 
     meter = tqdm(
-        total=how.steps,
-        initial=at["step"],
+        total=options.steps,
+        initial=state["step"],
         desc=f"{run.name} seed {seed}",
         mininterval=5,
         disable=not (watch.bar and fabric.is_global_zero),
     )
-    while at["step"] < how.steps and at["stale"] < how.patience and not ranks.agreed(fabric, watch.stop()):
-        batch, weight = ranks.share(fabric, partial(batches.training_batch, seed, at["step"]))
-        inputs, target = tensors(fabric, batch)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(how, at["step"])
-        loss = weight * run.loss(network(*inputs), target, *inputs)
-        value = ranks.reduced(fabric, loss.detach()).float().cpu()
-        if not value.isfinite():
-            raise NotANumber(f"the loss of {run.name}, seed {seed}, is {value} at step {at['step'] + 1}")
-        fabric.backward(loss)
-        fabric.clip_gradients(network, optimiser, max_norm=how.clip)
-        optimiser.step()
-        optimiser.zero_grad()
-        at["step"] += 1
-        at["loss_sum"] = at["loss_sum"] + value
-        move_average(average, network, min(how.ema, at["step"] / (at["step"] + 10)))
+    while state["validate"] or (state["step"] < options.steps and state["stale"] < options.patience):
+        if ranks.agreed(fabric, watch.stop()):
+            break
+        if not state["validate"]:
+            batch, weight = ranks.share(fabric, partial(batches.training_batch, seed, state["step"]))
+            inputs, target = tensors(fabric, batch)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(options, state["step"])
+            loss = weight * run.loss(network(*inputs), target, *inputs)
+            value = ranks.reduced(fabric, loss.detach()).float().cpu()
+            if not value.isfinite():
+                raise NotANumber(f"the loss of {run.name}, seed {seed}, is {value} at step {state['step'] + 1}")
+            fabric.backward(loss)
+            fabric.clip_gradients(network, optimiser, max_norm=options.clip)
+            optimiser.step()
+            optimiser.zero_grad()
+            state["step"] += 1
+            state["loss_sum"] = state["loss_sum"] + value
+            move_average(average, network, min(options.ema, state["step"] / (state["step"] + 10)))
+            state["validate"] = state["step"] % options.validate_every == 0 or state["step"] == options.steps
+            meter.update()
 
-        meter.update()
-        said = {"step": at["step"], "steps": how.steps}
-        if at["step"] % how.validate_every == 0 or at["step"] == how.steps:
-            seen = (at["step"] - 1) % how.validate_every + 1
-            score = fabric.broadcast(validate(fabric, run, average, batches) if fabric.is_global_zero else 0.0)
-            said |= {"loss": float(at["loss_sum"]) / seen, "score": score}
+        event = {"step": state["step"], "steps": options.steps}
+        if state["validate"]:
+            mine = validate(fabric, run, average, batches, watch.stop) if fabric.is_global_zero else None
+            score = fabric.broadcast(mine)
+            if score is None:
+                break
             if not math.isfinite(score):
-                raise NotANumber(f"the score of {run.name}, seed {seed}, is {score} at step {at['step']}")
-            better = score < at["best"]
-            at |= {
-                "best": min(score, at["best"]),
-                "stale": 0 if better else at["stale"] + 1,
+                raise NotANumber(f"the score of {run.name}, seed {seed}, is {score} at step {state['step']}")
+            seen = (state["step"] - 1) % options.validate_every + 1
+            event |= {"loss": float(state["loss_sum"]) / seen, "score": score}
+            better = score < state["best"]
+            state |= {
+                "best": min(score, state["best"]),
+                "stale": 0 if better else state["stale"] + 1,
                 "loss_sum": torch.zeros(()),
+                "validate": False,
             }
             if better:
-                save(fabric, folder / BEST, {"average": average, "run": run.fingerprint, "seed": seed} | said)
+                save(fabric, folder / BEST, {"average": average, "run": state["run"], "seed": seed} | event, watch)
             if fabric.is_global_zero:
                 with (folder / HISTORY).open("a") as file:
-                    file.write(json.dumps(said) + "\n")
-            fabric.log_dict({"loss": said["loss"], "score": score}, at["step"])
-            meter.set_postfix(loss=f"{said['loss']:.2f}", score=f"{score:.2f}", best=f"{at['best']:.2f}")
-        watch.progress({"stage": run.name, "seed": seed} | said)
-        if at["step"] % how.checkpoint_every == 0:
-            save(fabric, folder / LAST, state | at | noise.drawn(fabric))
+                    file.write(json.dumps(event) + "\n")
+            fabric.log_dict({"loss": event["loss"], "score": score}, state["step"])
+            meter.set_postfix(loss=f"{event['loss']:.2f}", score=f"{score:.2f}", best=f"{state['best']:.2f}")
+        watch.progress({"stage": run.name, "seed": seed} | event)
+        if state["step"] % options.checkpoint_every == 0:
+            save(fabric, folder / LAST, weights | state | noise.drawn(fabric), watch)
     meter.close()
-    save(fabric, folder / LAST, state | at | noise.drawn(fabric))
+    save(fabric, folder / LAST, weights | state | noise.drawn(fabric), watch)
 
 
-def trained(run: Run[Any, Any], seed: int, data_folder: Path, out: Path, watch: Watch = UNWATCHED) -> nn.Module:
-    """The network of a run and seed, ready to measure, trained under `out` as far as it is not yet, stage by stage. Raises Stopped."""
+def trained(run: Run[Any, Any], seed: int, data: Path, out: Path, watch: Watch = UNWATCHED) -> nn.Module:
+    """Train what is missing of a run and seed under `out`, stage by stage, and return the network. Raises Stopped."""
     for stage in run.stages:
         watch.check()
-        train(stage, seed, data_folder, folder_of(out, stage, seed), watch=watch)
+        train(Training(stage, seed, data, out), watch)
     watch.check()
     return load_best(run, folder_of(out, run, seed) / BEST)
 
 
-def beginning(start: Run[Any, Any], seed: int, out: Path) -> dict[str, torch.Tensor]:
-    """The best weights of the run that another begins with, from its folder under `out`. Raises NotStarted."""
-    checkpoint = folder_of(out, start, seed) / BEST
-    if not checkpoint.is_file():
-        raise NotStarted(f"there is no {checkpoint} to begin with: python -m training run {start.name} --seed {seed}")
-    return load_best(start, checkpoint).state_dict()
-
-
-def load_best(run: Run[Any, Any], checkpoint: Path) -> nn.Module:
-    """The network with the averaged weights of the best validation, ready to measure or export. Raises NotThisRun."""
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if content["run"] != run.fingerprint:
-        raise NotThisRun(f"{checkpoint} is of run {content['run']}, not {run.fingerprint}")
-    network = run.build()
-    network.load_state_dict(content["average"])
-    return network.eval()
-
-
-def validate(fabric: Fabric, run: Run[Any, Any], network: nn.Module, batches: Batches) -> float:
-    """The score on the validation data, every source counting the same: the mean over sources of the mean over what they have."""
+def validate(
+    fabric: Fabric, run: Run[Any, Any], network: nn.Module, batches: Batches, stop: Callable[[], bool] = lambda: False
+) -> float | None:
+    """Return the score on the validation data: the mean over sources of the mean over each one's samples; None if stopped."""
     scores: dict[str, list[tuple[float, int]]] = {}
     with torch.no_grad():
         for source, batch in batches.validation_batches():
+            if stop():
+                return None
             inputs, target = tensors(fabric, batch)
             scores.setdefault(source, []).append((float(run.score(network(*inputs), target, *inputs)), len(target)))
     return sum(sum(v * n for v, n in s) / sum(n for _, n in s) for s in scores.values()) / len(scores)
 
 
-def learning_rate(how: Optimisation, step: int) -> float:
-    """The learning rate of a step: up in a line over `warmup` steps, then down a cosine to zero at the last."""
-    if step < how.warmup:
-        return how.learning_rate * (step + 1) / how.warmup
-    return how.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - how.warmup) / max(1, how.steps - how.warmup)))
+def learning_rate(options: Optimisation, step: int) -> float:
+    """Return the learning rate of a step: a line up over `warmup` steps, then a cosine down to zero at the last."""
+    if step < options.warmup:
+        return options.learning_rate * (step + 1) / options.warmup
+    done = (step - options.warmup) / max(1, options.steps - options.warmup)
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
-    """average <- keep * average + (1 - keep) * network, of what is trained.
+    """Set every weight of `average` to keep * average + (1 - keep) * network, and copy the buffers.
 
-    Statistics of batches are the network's own: an average over networks that were is not what the averaged one would see.
+    Buffers are copied because statistics of batches averaged over past networks are not those of the averaged network.
     """
     with torch.no_grad():
         for mean, now in zip(average.parameters(), network.parameters(), strict=True):
             mean.lerp_(now, 1 - keep)
-        for held, now in zip(average.buffers(), network.buffers(), strict=True):
-            held.copy_(now)
+        for own, now in zip(average.buffers(), network.buffers(), strict=True):
+            own.copy_(now)
 
 
 def tensors(fabric: Fabric, batch: Batch) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    """Return the inputs and the target of a batch as tensors on the device."""
     inputs, target = batch
-    return tuple(fabric.to_device(torch.from_numpy(x)) for x in inputs.values()), fabric.to_device(
-        torch.from_numpy(target)
-    )
-
-
-def save(fabric: Fabric, path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
-    written = path.with_suffix(".part")
-    fabric.save(written, content)
-    if fabric.is_global_zero:
-        os.replace(written, path)
+    moved = tuple(fabric.to_device(torch.from_numpy(x)) for x in inputs.values())
+    return moved, fabric.to_device(torch.from_numpy(target))
 
 
 def forget_after(history: Path, step: int) -> None:
-    """Drop what `history` tells of steps after `step`: they are taken again. So is half a line, which a full disk leaves."""
+    """Remove the lines of steps after `step`, which are taken again, and a half-written last line."""
     if history.is_file():
         whole = [line for line in history.read_text().splitlines(keepends=True) if line.endswith("\n")]
         history.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep freed memory for the next step instead of giving it back: a fifth of a training step's time on a CPU.
+    """Let the C library keep freed memory for the next step, which saves a fifth of a training step's time on a CPU.
 
-    glibc hands allocations above 128 KiB back to the system at once, and every step asks for the same ones again, page by page.
+    glibc returns allocations above 128 KiB to the system at once, and every step asks for the same ones again, page by page.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
     except OSError:
-        return  # another C library, which has no such setting
+        return  # another C library, without this setting
     libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
     libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD

@@ -1,4 +1,4 @@
-"""Where the random numbers of dropout stand, for a checkpoint: an interrupted run goes on with the very noise it would have had."""
+"""The state of the random number generators of dropout, in a checkpoint: a resumed run draws the numbers it would have drawn."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from torch import distributed
 
 
 def drawn(fabric: Fabric) -> dict[str, Any]:
-    """{"noise": {kind of generator: (ranks, bytes)}}: where the generators of every process stand."""
+    """Return {"noise": {kind of generator: (ranks, bytes)}}, the states of every process's generators."""
     states = {"cpu": torch.get_rng_state()}
     if fabric.device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(fabric.device)
     return {"noise": {kind: _of_all(fabric, state) for kind, state in states.items()}}
 
 
-def restore(fabric: Fabric, held: dict[str, torch.Tensor] | None, seed: int) -> None:
-    """Go on where this process's generators stood; where nothing is held of them, begin: no two processes with the same noise."""
+def restore(fabric: Fabric, states: dict[str, torch.Tensor] | None, seed: int) -> None:
+    """Set this process's generators to their saved states; without any, seed them so that no two processes draw the same."""
     mine = {
-        kind: states[fabric.global_rank].cpu().clone()  # torch reads a row of a table from beyond its end
-        for kind, states in (held or {}).items()
-        if fabric.global_rank < len(states)
+        kind: of_ranks[fabric.global_rank].cpu().clone()  # torch reads beyond the end of a row of a table
+        for kind, of_ranks in (states or {}).items()
+        if fabric.global_rank < len(of_ranks)
     }
     if "cpu" in mine:
         torch.set_rng_state(mine["cpu"])
@@ -31,6 +31,7 @@ def restore(fabric: Fabric, held: dict[str, torch.Tensor] | None, seed: int) -> 
 
 
 def _of_all(fabric: Fabric, state: torch.Tensor) -> torch.Tensor:
+    """Return the states of all processes, stacked."""
     mine = state.to(fabric.device)
     every = [mine]
     if fabric.world_size > 1:

@@ -1,4 +1,4 @@
-"""`python -m training.engine.rank FD`: one process of a training that has several (training/engine/ranks.py begins it)."""
+"""`python -m training.engine.rank FD`: one process of a training that has several; training/engine/ranks.py starts it."""
 
 import sys
 from multiprocessing.connection import Connection

@@ -1,8 +1,8 @@
-"""One training in several processes, one a device (DDP by Fabric): begun from here, watched from here, and ended with this process.
+"""One training in several processes, one for each device (DDP by Fabric): started, watched and ended from here.
 
-Each is a new Python, told what to do through a socket of its own; what it says comes back through it, and where it breaks off the other
-side is gone. A worker's child may have such processes, which multiprocessing would deny it. Where something else has begun the ranks
-(torchrun), this process is one of them.
+Each process is a new Python with a socket to this one: what to run arrives through it, progress and errors come back through it, and a
+closed socket ends the process. Children of a worker may start such processes, which multiprocessing denies to daemons. Under torchrun, this
+process is already one of the ranks.
 """
 
 import os
@@ -27,105 +27,110 @@ STOP = "stop"
 
 
 class RankLost(RuntimeError):
-    """A process of a training ended without saying why: killed, or out of memory."""
+    """A process of a training that ended without a reason: killed, or out of memory."""
 
 
 def strategy(devices: int) -> Strategy | Literal["auto"]:
-    """How Fabric is to use so many devices."""
+    """Return Fabric's strategy for a number of devices."""
     if devices == 1:
         return "auto"
-    # not every batch reaches every weight: one of single hands has nothing to say of how two hands move
+    # not every batch reaches every weight: one of single hands has no gradient for the weights between two hands
     return DDPStrategy(find_unused_parameters=True)
 
 
-def launch(devices: int, function: Callable[..., None], watch: Watch, *given: Any) -> None:
-    """Call `function(watch, *given)` in a process for each device; where there are several, both can be pickled.
+def launch(devices: int, function: Callable[..., None], watch: Watch, *arguments: Any) -> None:
+    """Call `function(watch, *arguments)` in one process for each device; several devices need both to be picklable.
 
-    `watch` is this process's: what rank 0 tells it arrives here, and all are stopped together. Raises RankLost, and what the first to fail
-    raised.
+    `watch` is that of this process: reports of rank 0 arrive here, and a stop reaches all ranks. Raises RankLost, and the error of the
+    first rank that fails.
     """
     if devices == 1 or "LOCAL_RANK" in os.environ:
-        function(watch, *given)
+        function(watch, *arguments)
         return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ranks = [_begin(rank, port) for rank in range(devices)]
+    ranks = [_start(rank, port) for rank in range(devices)]
     try:
-        for _, ours in ranks:
-            ours.send((torch.get_num_threads(), watch.bar, function, given))
-        _listen({ours: process for process, ours in ranks}, watch)
+        for _, connection in ranks:
+            connection.send((torch.get_num_threads(), watch.bar, function, arguments))
+        _listen({connection: process for process, connection in ranks}, watch)
     finally:
-        for process, ours in ranks:
-            ours.close()  # which ends it, if it has not ended
+        for process, connection in ranks:
+            connection.close()  # which ends a process that has not ended
             process.wait()
 
 
-def _begin(rank: int, port: int) -> tuple[subprocess.Popen[bytes], Connection]:
-    """A process that waits to be told what to do, and this end of its socket."""
-    ours, its = Pipe()
+def _start(rank: int, port: int) -> tuple[subprocess.Popen[bytes], Connection]:
+    """Start a process that waits for what to run, and return it with this end of its socket."""
+    ours, theirs = Pipe()
     environment = os.environ | {
         "LOCAL_RANK": str(rank), "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }  # fmt: skip
-    with its:
-        command = [sys.executable, "-m", "training.engine.rank", str(its.fileno())]
-        return subprocess.Popen(command, env=environment, pass_fds=[its.fileno()]), ours
+    with theirs:
+        command = [sys.executable, "-m", "training.engine.rank", str(theirs.fileno())]
+        return subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()]), ours
 
 
 def _listen(ranks: dict[Connection, subprocess.Popen[bytes]], watch: Watch) -> None:
-    """Pass on what they say until all have ended."""
-    open_ones, stopped = list(ranks), False
-    while open_ones:
-        for connection in wait(open_ones, POLL_S):
+    """Pass reports on to `watch`, and its stop to the ranks, until all ranks have ended."""
+    reports = {"progress": watch.progress, "activity": watch.activity}
+    running, stopped = list(ranks), False
+    while running:
+        for connection in wait(running, POLL_S):
             assert isinstance(connection, Connection)
             try:
-                said = connection.recv()
+                kind, content = connection.recv()
             except (EOFError, ConnectionResetError):
-                open_ones.remove(connection)
+                running.remove(connection)
                 if code := ranks[connection].wait():
                     raise RankLost(f"a process of the training ended with code {code}") from None
                 continue
-            if isinstance(said, Exception):
-                raise said
-            watch.progress(said)
+            if kind == "error":
+                raise content
+            reports[kind](content)
         if not stopped and watch.stop():
             stopped = True
-            for connection in open_ones:
+            for connection in running:
                 connection.send(STOP)
 
 
-def be_rank(connection: Connection) -> None:
-    """What each process does: as it is told. It ends when the other side is gone, even in the middle of a collective operation."""
-    threads, bar, function, given = connection.recv()  # pickled by the process that began this one
-    torch.set_num_threads(threads)
-    stop, saying = threading.Event(), threading.Lock()
+def _ended(code: int) -> str:
+    return f"a process of the training ended with code {code}"
 
-    def hear() -> None:
+
+def be_rank(connection: Connection) -> None:
+    """Run what arrives through the socket; end when the other side is gone, even within a collective operation."""
+    threads, bar, function, arguments = connection.recv()  # pickled by the process that started this one
+    torch.set_num_threads(threads)
+    stop, sending = threading.Event(), threading.Lock()
+
+    def listen() -> None:
         try:
             while connection.recv() == STOP:
                 stop.set()
         except (EOFError, OSError):
             os._exit(1)
 
-    threading.Thread(target=hear, name="hear", daemon=True).start()
+    def send(kind: str, content: Any) -> None:
+        with sending:
+            connection.send((kind, content))
 
-    def say(what: Any) -> None:
-        with saying:
-            connection.send(what)
+    def report(kind: str) -> Callable[[Any], None]:
+        """Return a function that reports for rank 0 and does nothing for the others."""
+        return lambda content: send(kind, content) if os.environ["LOCAL_RANK"] == "0" else None
 
-    tells = say if os.environ["LOCAL_RANK"] == "0" else _nothing
+    threading.Thread(target=listen, name="listen", daemon=True).start()
     try:
-        function(Watch(tells, stop.is_set, bar), *given)
-    except Exception as error:  # whatever it is, it is raised where the ranks were begun
-        say(_portable(error))
+        function(Watch(report("progress"), stop.is_set, bar, report("activity")), *arguments)
+    except Exception as error:  # any error is raised again in the process that started the ranks
+        send("error", _portable(error))
         raise SystemExit(1) from error
 
 
-def _nothing(_: Any) -> None: ...
-
-
 def _portable(error: Exception) -> Exception:
+    """Return the error, or a RuntimeError in its words if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # pickling may raise anything
@@ -134,22 +139,22 @@ def _portable(error: Exception) -> Exception:
 
 
 def reduced(fabric: Fabric, value: torch.Tensor, how: Literal["mean", "sum"] = "mean") -> torch.Tensor:
-    """The mean or sum of a value over all processes, the same in each."""
+    """Return the mean or sum of a value over all processes, the same in each."""
     if fabric.world_size == 1:
         return value
-    found: Any = fabric.all_reduce(value.to(fabric.device), reduce_op=how)
-    return found
+    result: Any = fabric.all_reduce(value.to(fabric.device), reduce_op=how)
+    return result
 
 
 def agreed(fabric: Fabric, stop: bool) -> bool:
-    """Whether any process was told to stop; all get the same answer."""
+    """Return whether any process is to stop; all processes get the same answer."""
     return stop if fabric.world_size == 1 else bool(reduced(fabric, torch.tensor(float(stop)), "sum") > 0)
 
 
 def share(fabric: Fabric, draw: Callable[[int, int], Any]) -> tuple[Any, float]:
-    """This process's share of a batch, and what a mean over it counts for, so that the mean over all is that of the whole batch.
+    """Return this process's share of a batch, and the weight that makes the mean over all shares that of the whole batch.
 
-    `draw(rank, ranks)` is the share of a rank: inputs and target. One that has none gets that of rank 0, which counts nothing.
+    `draw(rank, ranks)` returns the share of a rank: inputs and target. A process whose share is empty gets that of rank 0 with weight 0.
     """
     inputs, target = draw(fabric.global_rank, fabric.world_size)
     if fabric.world_size == 1:

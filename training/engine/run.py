@@ -1,29 +1,68 @@
 """A run: everything that decides what is trained, as one value. Its fingerprint names its results."""
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
-from pydantic import BaseModel
 from torch import Tensor, nn
 
-from models.contract.task import ActionRecognition, FaceLandmarks, HandForecast, PoseForecast, PoseLift
-from training.tasks.bodies.action_data import ActionData
-from training.tasks.bodies.forecast_data import PoseForecastData
-from training.tasks.bodies.lift_data import LiftData
-from training.tasks.faces.data import FaceData
-from training.tasks.faces.facescape_data import FaceScapeData
-from training.tasks.hands.data import HandData
+from models.contract.tensor import TensorSpec
+from training.engine.batches import Batches
+from training.engine.fingerprint import INDIFFERENT, digest, legacy_digest
 
-TaskT = TypeVar("TaskT", HandForecast, FaceLandmarks, PoseLift, PoseForecast, ActionRecognition)
-DataT = TypeVar("DataT", HandData, FaceData, FaceScapeData, LiftData, PoseForecastData, ActionData)
+Precision = Literal["32-true", "bf16-mixed"]
+Loss = Callable[..., Tensor]  # takes the network's answer, the target and each input; an average over the batch
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What a model is asked: its kind, and the tensors that go in and out."""
+
+    @property
+    def kind(self) -> str:
+        """Return the name of the kind of task, by which a study is chosen."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Return the input tensors by name."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Return the output tensors by name."""
+        ...
+
+
+@runtime_checkable
+class Data(Protocol):
+    """A data set as a value: which sources, windows and augmentations; nothing is read until `load`."""
+
+    parts: ClassVar[tuple[str, ...]]  # subfolders of the data folder that are read, in training and in measuring
+
+    def load(self, folder: Path, /) -> Batches:
+        """Open the data under the data folder."""
+        ...
+
+
+TaskT = TypeVar("TaskT", bound=Task)
+DataT = TypeVar("DataT", bound=Data)
 TaskIn = TypeVar("TaskIn", contravariant=True)
+
+
+@runtime_checkable
+class Network(Protocol[TaskIn]):
+    """The sizes and options of a network, which builds itself for a task."""
+
+    def build(self, task: TaskIn, /) -> nn.Module:
+        """Return the network with fresh weights."""
+        ...
 
 
 @dataclass(frozen=True)
 class Optimisation:
-    """Adam with a linear warm-up and a cosine to zero; weights are averaged over time (EMA) for measuring and for export."""
+    """AdamW with a linear warm-up and a cosine to zero; an average of the weights over time (EMA) is measured and exported."""
 
     steps: int = 3000
     learning_rate: float = 2e-3
@@ -33,27 +72,16 @@ class Optimisation:
     ema: float = 0.998
     validate_every: int = 200
     patience: int = 8  # validations without a better score before the run stops
-    checkpoint_every: int = 100
-
-
-@runtime_checkable
-class Network(Protocol[TaskIn]):
-    """The sizes and options of a network, which builds itself for a task."""
-
-    def build(self, task: TaskIn, /) -> nn.Module:
-        """With fresh weights."""
-        ...
-
-
-Loss = Callable[..., Tensor]  # of what the network answers, what is true, and each of its inputs
+    checkpoint_every: int = field(default=100, metadata=INDIFFERENT)
+    precision: Precision = "32-true"
 
 
 @dataclass(frozen=True)
 class Run(Generic[TaskT, DataT]):
-    """`title` and `licence` go into the bundle; the rest decides the weights.
+    """One configuration to train.
 
-    `score` is the loss's stand-in on validation data, the less the better: of points in mm. A run with a `start` begins with the best
-    weights of that run and its seed.
+    `title` and `licence` go into the bundle; the other fields decide the weights. `score` measures validation data and decides which
+    checkpoint is kept: the lower, the better. A run with a `start` begins with the best weights of that run and the same seed.
     """
 
     name: str
@@ -69,33 +97,47 @@ class Run(Generic[TaskT, DataT]):
 
     @property
     def stages(self) -> "list[Run[TaskT, DataT]]":
-        """The runs to be trained, in order, this one last."""
+        """Return the runs to train, in order, this one last."""
         return [*(self.start.stages if self.start else []), self]
 
     @property
-    def fingerprint(self) -> str:
-        """Twelve hex digits that change with whatever decides the weights.
+    def parts(self) -> tuple[str, ...]:
+        """Return the subfolders of the data folder that any stage reads, in alphabetical order."""
+        return tuple(sorted({part for stage in self.stages for part in stage.data.parts}))
 
-        A field at its default does not count, so that an option added later leaves the runs that do not use it what they were.
+    @property
+    def fingerprint(self) -> str:
+        """Return twelve hex digits that change with whatever decides the weights or which checkpoint is kept.
+
+        Raises TypeError for a field that cannot be described, such as a lambda as the loss.
         """
-        decisive = [chosen(part) for part in (self.task, self.network, self.data, self.optimisation)]
         before = [self.start.fingerprint] if self.start else []
-        return hashlib.sha256(repr([*decisive, chosen(self.loss), *before]).encode()).hexdigest()[:12]
+        return digest(self.task, self.network, self.data, self.loss, self.score, self.optimisation, *before)
+
+    @property
+    def legacy_fingerprint(self) -> str:
+        """Return the fingerprint of scheme 1, which covers neither defaults nor score nor modules."""
+        before = [self.start.legacy_fingerprint] if self.start else []
+        return legacy_digest(self.task, self.network, self.data, self.optimisation, self.loss, *before)
 
     def build(self) -> nn.Module:
-        """The network, with fresh weights."""
+        """Return the network with fresh weights."""
         return self.network.build(self.task)
 
-    def with_steps(self, steps: int | None) -> "Run[TaskT, DataT]":
-        return self if steps is None else replace(self, optimisation=replace(self.optimisation, steps=steps))
+    def with_options(self, steps: int | Sequence[int] | None = None, **changes: Any) -> "Run[TaskT, DataT]":
+        """Return the run with other fields of `Optimisation` in every stage; a change of None is no change.
 
-
-def chosen(value: Any) -> Any:
-    """A value as its type's name and the fields that differ from their defaults, all the way down."""
-    if isinstance(value, BaseModel):
-        return type(value).__name__, value.model_dump(exclude_defaults=True)
-    if is_dataclass(value):
-        own = {field.name: getattr(value, field.name) for field in fields(value)}
-        defaults = {field.name: field.default for field in fields(value)}
-        return type(value).__name__, {name: chosen(x) for name, x in own.items() if x != defaults[name]}
-    return getattr(value, "__qualname__", value)
+        `steps` is one count for every stage, or one for each. Raises ValueError for another number of counts than stages.
+        """
+        changes = {name: value for name, value in changes.items() if value is not None}
+        stages = self.stages
+        counts = list(steps) if isinstance(steps, Sequence) else [steps]
+        if len(counts) not in (1, len(stages)):
+            names = ", ".join(stage.name for stage in stages)
+            raise ValueError(f"expected one step count, or one for each of the stages {names}; got {len(counts)}")
+        changed: Run[TaskT, DataT] | None = None
+        for stage, count in zip(stages, counts if len(counts) > 1 else counts * len(stages), strict=True):
+            own = changes if count is None else changes | {"steps": count}
+            changed = replace(stage, optimisation=replace(stage.optimisation, **own), start=changed)
+        assert changed is not None
+        return changed

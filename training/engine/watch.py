@@ -1,6 +1,7 @@
-"""Who looks on while something long runs: what is told of it, and whether it has to stop."""
+"""The watcher of a long computation: it is told of progress and activities, and may ask for a stop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,10 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 class Stopped(Exception):
-    """It was told to stop before it was done; what it has finished is kept."""
+    """A computation that was asked to stop before its end; what it has finished is kept."""
 
 
-def _nothing(_: dict[str, Any]) -> None: ...
+def _nothing(_: Any) -> None: ...
 
 
 def _never() -> bool:
@@ -20,16 +21,31 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Watch:
-    """`progress` is told after every step of a training; `stop` is asked before each; `bar` draws a bar in the terminal."""
+    """What a computation reports to, and asks whether to stop.
+
+    `progress` is called after every step of a training. `stop` is asked before each step and between batches of a validation. `activity`
+    is called with a sentence when something begins that does not stop half-way, such as the write of a checkpoint, and with None when it
+    has ended. `bar` draws a progress bar in the terminal.
+    """
 
     progress: Progress = _nothing
     stop: Callable[[], bool] = _never
     bar: bool = True
+    activity: Callable[[str | None], None] = _nothing
 
     def check(self) -> None:
-        """Raises Stopped where `stop` says so."""
+        """Raise Stopped if a stop is asked for."""
         if self.stop():
             raise Stopped
+
+    @contextmanager
+    def doing(self, activity: str) -> Iterator[None]:
+        """Report an activity for as long as the context lasts."""
+        self.activity(activity)
+        try:
+            yield
+        finally:
+            self.activity(None)
 
 
 UNWATCHED = Watch()

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,9 @@ def run_kind(attempt: Attempt) -> Outcome:
 
 def _train(attempt: Attempt, spec: TrainSpec) -> Outcome:
     """Train every stage with every seed, and export the bundle of the best seed if it is to be published."""
+    from training.engine.checkpoints import BEST, LAST
     from training.engine.folders import folder_of
-    from training.engine.loop import BEST, LAST, train
+    from training.engine.loop import Training, train
     from training.engine.watch import Watch
 
     run, data = configured(spec), attempt.data(spec.dataset)
@@ -43,10 +43,7 @@ def _train(attempt: Attempt, spec: TrainSpec) -> Outcome:
     for stage, seed in plan:
         folder = folder_of(attempt.runs, stage, seed)
         attempt.log(f"{stage.name}, seed {seed}: {stage.optimisation.steps} steps, from step {_step_of(folder / LAST)}")
-        train(
-            stage, seed, data, folder, accelerator=spec.device, devices=spec.devices, precision=spec.precision,
-            watch=watch,
-        )  # fmt: skip
+        train(Training(stage, seed, data, attempt.runs, spec.device, spec.devices), watch)
         if attempt.heartbeat.should_stop():
             return Outcome({})
     attempt.draw_curves(run, spec.seeds)
@@ -59,21 +56,23 @@ def _train(attempt: Attempt, spec: TrainSpec) -> Outcome:
 
 def _export(attempt: Attempt, spec: TrainSpec, run: Any, seed: int, data: Path, result: dict[str, Any]) -> Outcome:
     """Measure a trained network on the test split, export its bundle, and stage the bundle as a version."""
-    from training.data.parts import parts_of
+    from training.catalogue import command_of
+    from training.engine.checkpoints import BEST, load_best
+    from training.engine.devices import device_of, on_device
     from training.engine.export import export
     from training.engine.folders import folder_of
-    from training.engine.loop import BEST, load_best
     from training.studies import STUDIES
 
     folder = folder_of(attempt.runs, run, seed)
     network = load_best(run, folder / BEST)
     attempt.log(f"measuring seed {seed} on the test split")
-    facts, table = STUDIES[run.task.kind].facts(run, network, data)
+    with on_device(network, device_of(spec.device)):
+        facts, table = STUDIES[run.task.kind].facts(run, network, data)
     (folder / "test.md").write_text(table + "\n")
     attempt.log("exporting the bundle and checking it against the network and its symmetries")
     bundle = export(
         network, attempt.folder / "bundle", facts, name=run.name, title=run.title, licence=run.licence,
-        command=_command(spec, seed),
+        command=command_of(run, run.name, seed, _changes(spec), export=True),
     )  # fmt: skip
     lineage = Lineage(
         job=attempt.lease.job,
@@ -81,7 +80,7 @@ def _export(attempt: Attempt, spec: TrainSpec, run: Any, seed: int, data: Path, 
         run=run.name,
         seed=seed,
         data=spec.dataset or data.name,
-        data_sha256=data_sha256(data, parts_of(run)),
+        data_sha256=data_sha256(data, run.parts),
         git_commit=bundle.meta.git_commit,
         created_at=time.time(),
     )
@@ -103,8 +102,9 @@ def _staged(attempt: Attempt, bundle: Bundle, lineage: Lineage, result: dict[str
 
 def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Outcome:
     """Measure the weights of a training job, or of the latest training of each seed, on a split."""
+    from training.engine.checkpoints import BEST, load_best
+    from training.engine.devices import device_of, on_device
     from training.engine.folders import folder_of
-    from training.engine.loop import BEST, load_best
     from training.studies import STUDIES
 
     tables: dict[str, str] = {}
@@ -119,7 +119,8 @@ def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Outcome:
         attempt.log(f"measuring seed {seed} of job {source.id} on the {spec.split} split")
         folder = attempt.folder / f"seed{seed}"
         folder.mkdir(exist_ok=True)
-        tables[str(seed)] = STUDIES[run.task.kind].show(run, network, data, folder, spec.split)
+        with on_device(network, device_of(spec.device)):
+            tables[str(seed)] = STUDIES[run.task.kind].show(run, network, data, folder, spec.split)
         (folder / f"{spec.split}.md").write_text(tables[str(seed)] + "\n")
         sources[str(seed)] = source.id
         if attempt.heartbeat.should_stop():
@@ -168,10 +169,7 @@ def configured(spec: TrainSpec) -> Any:
     """Return the run of a spec with the spec's step counts. Raises UnknownRun."""
     from training.catalogue import get_run
 
-    run = get_run(spec.run)
-    counts = {"steps": spec.steps, "validate_every": spec.validate_every, "checkpoint_every": spec.checkpoint_every}
-    overrides = {name: value for name, value in counts.items() if value is not None}
-    return replace(run, optimisation=replace(run.optimisation, **overrides)) if overrides else run
+    return get_run(spec.run).with_options(spec.steps, checkpoint_every=spec.checkpoint_every, **_changes(spec))
 
 
 def data_sha256(data: Path, parts: tuple[str, ...]) -> str:
@@ -199,8 +197,7 @@ def _validation_of(checkpoint: Path) -> dict[str, float]:
     return {name: content[name] for name in ("step", "loss", "score")}
 
 
-def _command(spec: TrainSpec, seed: int) -> str:
-    """Return the command lines that repeat a training outside the service."""
-    steps = f" --steps {spec.steps}" if spec.steps else ""
-    arguments = f"{spec.run} --seed {seed}{steps}"
-    return f"python -m training run {arguments} && python -m training export {arguments}"
+def _changes(spec: TrainSpec) -> dict[str, Any]:
+    """Return the fields of a run's optimisation that the spec changes, beside its steps, and that decide the weights."""
+    precision = None if spec.precision == "32-true" else spec.precision
+    return {"validate_every": spec.validate_every, "precision": precision}

@@ -42,6 +42,7 @@ class ActionData:
     order: str | None = None
     hold_out: bool = True
     augmentation: BodyAugmentation = UNCHANGED
+    parts: ClassVar[tuple[str, ...]] = ("body",)
 
     def load(self, folder: Path) -> "ActionBatches":
         """Return the batches of the data under `folder`. Reading them for the first time raises what `action_set` raises."""

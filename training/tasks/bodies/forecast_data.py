@@ -44,7 +44,8 @@ class PoseForecastData:
     with_confidence: bool = False
     forced: float = 0.0
     augmentation: BodyAugmentation = UNCHANGED
-    validation: int = 2000  # samples a source
+    validation: int = 2000  # samples of each source
+    parts: ClassVar[tuple[str, ...]] = ("body",)
 
     def load(self, folder: Path) -> "PoseForecastBatches":
         """Return the batches of the data under `folder`. Reading them for the first time raises what `flat_clips` raises."""

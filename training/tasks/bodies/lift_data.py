@@ -48,7 +48,8 @@ class LiftData:
     hold_out: bool = True
     with_confidence: bool = False
     augmentation: BodyAugmentation = UNCHANGED
-    validation: int = 2000  # windows a source
+    validation: int = 2000  # windows of each source
+    parts: ClassVar[tuple[str, ...]] = ("body",)
 
     def load(self, folder: Path) -> "LiftBatches":
         """Return the batches of the data under `folder`. Reading them for the first time raises what `lift_clips` raises."""

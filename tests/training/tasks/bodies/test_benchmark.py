@@ -17,8 +17,8 @@ from models.contract.task import ActionRecognition, PoseForecast
 from training.__main__ import main
 from training.catalogue import all_runs, get_run
 from training.engine.benchmark import REPORT, measured
+from training.engine.checkpoints import BEST, load_best
 from training.engine.folders import folder_of
-from training.engine.loop import BEST, load_best
 from training.engine.run import Run
 from training.engine.watch import Watch
 from training.tasks.bodies import benchmark as body_benchmark

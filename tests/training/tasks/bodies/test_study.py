@@ -15,13 +15,14 @@ from models.contract.bundle import Bundle, read_bundle, repeat_example
 from models.contract.symmetry import violation
 from models.contract.task import check_inputs, moves
 from models.motion.bodies import edge_padded
+from training.engine.checkpoints import load_best
 from training.engine.export import (
     BrokenSymmetry,
     Facts,
     export,
     onnx_runner,
 )
-from training.engine.loop import load_best, train
+from training.engine.loop import Training, train
 from training.engine.run import Run
 from training.engine.watch import Watch
 from training.tasks.bodies.readers.npz import read_bodies
@@ -54,7 +55,7 @@ def networks(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     """Train each kind for a few steps."""
     networks = {}
     for kind, run in RUNS.items():
-        best = train(run, 0, data_folder, tmp_path_factory.mktemp(kind), accelerator="cpu", watch=Watch(bar=False))
+        best = train(Training(run, 0, data_folder, tmp_path_factory.mktemp(kind), "cpu"), Watch(bar=False))
         networks[kind] = load_best(run, best)
     return networks
 

@@ -1,4 +1,4 @@
-"""Training in several processes: the curve of one, stopped together, and ended with the process that began them."""
+"""Training in several processes: they draw the curve of one, stop together, and end with the process that started them."""
 
 import json
 import os
@@ -16,18 +16,11 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from models.contract.task import HandForecast
-from training.engine.loop import (
-    BEST,
-    HISTORY,
-    LAST,
-    NotANumber,
-)
+from training.engine.checkpoints import BEST, LAST
+from training.engine.loop import HISTORY, NotANumber, Training
 from training.engine.ranks import RankLost, share
-from training.engine.run import Run
-from training.tasks.hands.data import HandData
 
-from .test_loop import CHECKOUT, history, must_be_the_same, not_a_number, trained, undisturbed
+from .test_loop import CHECKOUT, HandRun, checkpoint, history, must_be_the_same, not_a_number, trained, undisturbed
 
 pytestmark = pytest.mark.long
 
@@ -35,21 +28,23 @@ __all__ = ["undisturbed"]
 
 
 @pytest.fixture(scope="module")
-def by_two(tiny: Run[HandForecast, HandData], made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def by_two(tiny: HandRun, made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny run, trained by two processes in one go."""
-    folder = tmp_path_factory.mktemp("by-two")
-    told: list[dict] = []
-    trained(tiny, made_data, folder, devices=2, progress=told.append)
-    assert [said["step"] for said in told] == list(range(1, 13)), "one process tells, and nothing is lost"
-    measured = [said for said in told if "score" in said]
-    assert measured == [{"stage": "tiny", "seed": 0} | said for said in history(folder)]
+    reports: list[dict] = []
+    activities: list[str | None] = []
+    out = tmp_path_factory.mktemp("by-two")
+    folder = trained(tiny, made_data, out, devices=2, progress=reports.append, activity=activities.append)
+    assert [report["step"] for report in reports] == list(range(1, 13)), "one process reports, and nothing is lost"
+    measured = [report for report in reports if "score" in report]
+    assert measured == [{"stage": "tiny", "seed": 0} | line for line in history(folder)]
+    assert {"writing last.ckpt", "writing best.ckpt", None} == set(activities)
     return folder
 
 
 def test_two_processes_draw_the_curve_of_one(by_two: Path, undisturbed: Path):
     for one, two in zip(history(undisturbed), history(by_two), strict=True):
         assert two == pytest.approx(one, rel=1e-4)
-    one, two = (torch.load(folder / BEST, weights_only=True)["average"] for folder in (undisturbed, by_two))
+    one, two = (checkpoint(folder, BEST)["average"] for folder in (undisturbed, by_two))
     for name, weights in one.items():
         torch.testing.assert_close(two[name], weights, rtol=1e-3, atol=1e-4)
 
@@ -63,35 +58,35 @@ def test_the_mean_over_shares_is_that_of_the_batch_however_it_is_divided(size: i
         fabric = Mock(spec=Fabric, global_rank=rank, world_size=processes, device=torch.device("cpu"))
         fabric.all_reduce.return_value = torch.tensor(float(size))
         (inputs, target), weight = share(fabric, lambda rank, ranks: ({"past": whole[rank::ranks]}, whole[rank::ranks]))
-        assert len(target) > 0, "what has no share goes through the motions, for the others wait for it"
+        assert len(target) > 0, "a process without a share computes too, since the others wait for it"
         assert inputs["past"] is not None
         means.append(weight * target.mean())
     assert np.mean(means) == pytest.approx(whole.mean())
 
 
-def test_they_stop_together_and_go_on_to_the_same_curve(
-    tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path, by_two: Path
-):
-    reached = 0
-
-    def progress(said: dict) -> None:
-        nonlocal reached
-        reached = said["step"]
-
-    trained(tiny, made_data, tmp_path, devices=2, progress=progress, stop=lambda: reached >= 2)
-    assert 2 <= torch.load(tmp_path / LAST, weights_only=True)["step"] == reached
+def test_they_stop_together_and_resume_to_the_same_curve(tiny: HandRun, made_data: Path, tmp_path: Path, by_two: Path):
+    steps = [0]
+    folder = trained(
+        tiny,
+        made_data,
+        tmp_path,
+        devices=2,
+        progress=lambda report: steps.append(report["step"]),
+        stop=lambda: steps[-1] >= 2,
+    )
+    assert 2 <= checkpoint(folder, LAST)["step"] == steps[-1]
     trained(tiny, made_data, tmp_path, devices=2)
-    must_be_the_same(tmp_path, by_two)
+    must_be_the_same(folder, by_two)
 
 
-def test_what_one_of_them_raises_is_raised(tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path):
+def test_an_error_in_one_of_them_is_raised_here(tiny: HandRun, made_data: Path, tmp_path: Path):
     with pytest.raises(NotANumber, match="loss of tiny, seed 0, is nan at step 1"):
         trained(replace(tiny, loss=not_a_number), made_data, tmp_path, devices=2)
 
 
-def test_one_that_is_killed_ends_them_all(tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path):
-    def kill_the_last(said: dict) -> None:
-        if said["step"] == 2:
+def test_the_death_of_one_ends_them_all(tiny: HandRun, made_data: Path, tmp_path: Path):
+    def kill_the_last(report: dict) -> None:
+        if report["step"] == 2:
             os.kill(children(os.getpid())[-1], signal.SIGKILL)
 
     before = children(os.getpid())
@@ -101,7 +96,7 @@ def test_one_that_is_killed_ends_them_all(tiny: Run[HandForecast, HandData], mad
 
 
 def children(process: int) -> list[int]:
-    """Of any thread of a process, the oldest first."""
+    """Return the children of all threads of a process, the oldest first."""
     tasks = Path(f"/proc/{process}/task").glob("*/children")
     return sorted(int(child) for task in tasks for child in task.read_text().split())
 
@@ -113,34 +108,34 @@ from training.engine.loop import train
 from training.engine.watch import Watch
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    run, data, folder = pickle.load(open(sys.argv[1], "rb"))
-    train(run, 0, data, folder, accelerator="cpu", devices=2, watch=Watch(bar=False))
+    train(pickle.load(open(sys.argv[1], "rb")), Watch(bar=False))
 """
 
 
-def test_they_die_with_the_process_that_began_them(tiny: Run[HandForecast, HandData], made_data: Path, tmp_path: Path):
+def test_they_end_with_the_process_that_started_them(tiny: HandRun, made_data: Path, tmp_path: Path):
     long = replace(tiny, optimisation=replace(tiny.optimisation, steps=100_000, patience=100_000))
-    given, program = tmp_path / "given", tmp_path / "long.py"
-    given.write_bytes(pickle.dumps((long, made_data, tmp_path)))
+    training = Training(long, 0, made_data, tmp_path, "cpu", 2)
+    pickled, program = tmp_path / "training", tmp_path / "long.py"
+    pickled.write_bytes(pickle.dumps(training))
     program.write_text(LONG)
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, program, given], env=environment)
+    process = subprocess.Popen([sys.executable, program, pickled], env=environment)
     try:
-        give_up = time.monotonic() + 120
-        while not (tmp_path / HISTORY).exists():
+        deadline = time.monotonic() + 120
+        while not (training.folder / HISTORY).exists():
             assert process.poll() is None
-            assert time.monotonic() < give_up
+            assert time.monotonic() < deadline
             time.sleep(0.1)
         ranks = children(process.pid)
         assert len(ranks) == 2
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    give_up = time.monotonic() + 30
+    deadline = time.monotonic() + 30
     while not all(map(_is_over, ranks)):
-        assert time.monotonic() < give_up, "they go on without it"
+        assert time.monotonic() < deadline, "they outlive it"
         time.sleep(0.1)
-    steps = [json.loads(line)["step"] for line in (tmp_path / HISTORY).read_text().splitlines()]
+    steps = [json.loads(line)["step"] for line in (training.folder / HISTORY).read_text().splitlines()]
     assert steps == sorted(steps)
 
 

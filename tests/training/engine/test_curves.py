@@ -1,4 +1,4 @@
-"""Learning curves: drawn of every run that has some, and of one that has none nothing."""
+"""Learning curves: drawn for every run that has begun."""
 
 import json
 from pathlib import Path
@@ -10,18 +10,18 @@ from training.engine.loop import HISTORY
 
 
 def ink(path: Path) -> float:
-    """How much of a picture is not white."""
+    """Return the share of a picture's pixels that are not white."""
     return float((matplotlib.image.imread(path)[..., :3] < 0.9).any(axis=-1).mean())
 
 
-def test_every_run_has_its_lines_and_one_that_has_not_begun_has_none(tmp_path: Path):
+def test_every_run_that_has_begun_has_its_lines(tmp_path: Path):
     folders = {f"seed {seed}": tmp_path / str(seed) for seed in range(6)}
     drawn, shown = tmp_path / "curves.png", []
     for begun in (0, 1, 5):
         for folder in list(folders.values())[:begun]:
             folder.mkdir(exist_ok=True)
-            told = [{"step": step, "loss": 9.0 - step, "score": 5.0 - step - int(folder.name)} for step in (1, 2, 3)]
-            (folder / HISTORY).write_text("".join(json.dumps(said) + "\n" for said in told))
+            lines = [{"step": step, "loss": 9.0 - step, "score": 5.0 - step - int(folder.name)} for step in (1, 2, 3)]
+            (folder / HISTORY).write_text("".join(json.dumps(line) + "\n" for line in lines))
         learning_curves(folders, "a run", drawn)
         shown.append(ink(drawn))
     nothing, one, five = shown

@@ -1,0 +1,154 @@
+"""Fingerprints: they change with whatever decides the weights or the checkpoint that is kept, and older ones are recognised."""
+
+import logging
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.contract.task import HandForecast
+from models.forecast.eqmotion import EqMotionConfig
+from training.catalogue import all_runs
+from training.engine.checkpoints import BEST, LAST, load_best
+from training.engine.fingerprint import INDIFFERENT, described, digest
+from training.engine.folders import folder_of
+from training.engine.loop import HISTORY, Training
+from training.engine.run import Run
+from training.tasks.hands.data import HandData
+from training.tasks.hands.losses import mean_distance_mm
+
+from .test_loop import not_a_number, same_bits, trained
+
+HandRun = Run[HandForecast, HandData]
+
+
+def other_score(*tensors: torch.Tensor) -> torch.Tensor:
+    return mean_distance_mm(*tensors)
+
+
+def of_another_module(*tensors: torch.Tensor) -> torch.Tensor:
+    return mean_distance_mm(*tensors)
+
+
+of_another_module.__qualname__ = mean_distance_mm.__qualname__
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda run: replace(run, task=run.task.model_copy(update={"modes": 2})),
+        lambda run: replace(run, network=EqMotionConfig(channels=5, hidden=4, layers=1, categories=3, experts=1)),
+        lambda run: replace(run, data=replace(run.data, sources=("leap",))),
+        lambda run: replace(run, data=replace(run.data, augmentation=replace(run.data.augmentation, one_hand=0.3))),
+        lambda run: replace(run, loss=not_a_number),
+        lambda run: replace(run, loss=of_another_module),
+        lambda run: replace(run, score=other_score),
+        lambda run: replace(run, start=run),
+        lambda run: run.with_options(13),
+        lambda run: run.with_options(precision="bf16-mixed"),
+        lambda run: run.with_options(validate_every=3),
+    ],
+    ids=["task", "network", "sources", "augmentation", "loss", "module", "score", "start", "steps", "precision", "validation"],
+)  # fmt: skip
+def test_a_fingerprint_changes_with_whatever_decides_the_weights_or_the_checkpoint_kept(tiny: HandRun, changed):
+    assert changed(tiny).fingerprint != tiny.fingerprint
+
+
+def test_a_fingerprint_changes_with_nothing_else(tiny: HandRun):
+    same = replace(tiny, name="other", title="Other", licence="MIT")
+    assert same.with_options(checkpoint_every=7).fingerprint == tiny.fingerprint
+
+
+@dataclass(frozen=True)
+class Five:
+    size: int = 5
+    colour: str = field(default="red", metadata=INDIFFERENT)
+
+
+def test_a_field_at_its_default_counts_so_that_a_new_default_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    assert described(Five()) == (f"{__name__}.Five", (("size", 5),))
+    assert described(Five(colour="blue")) == described(Five())
+
+
+@pytest.mark.parametrize("value", [lambda x: x, object(), {"loss": lambda x: x}, (1, [object()])])
+def test_a_value_without_a_lasting_description_is_refused(value: Any):
+    with pytest.raises(TypeError, match="expected values, dataclasses and named functions"):
+        described(value)
+
+
+def test_arrays_and_partials_count_by_their_content():
+    assert digest(np.arange(3)) == digest(np.arange(3)) != digest(np.arange(4))
+    assert digest(partial(other_score, 1)) != digest(partial(other_score, 2))
+
+
+def test_a_fingerprint_is_the_same_in_another_process():
+    program = "from training.catalogue import get_run; print(get_run('face-se3unet').fingerprint, end='')"
+    other = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert other.stdout == all_runs()["face-se3unet"].fingerprint
+
+
+# --- scheme 1 ---
+
+SCHEME_1 = {  # of the runs as they were trained while that scheme was used
+    "hands-eqmotion": "c00a6074e90b",
+    "hands-reference-10-10": "2997771da50a",
+    "hands-eqmotion-30-30": "99e348027e9b",
+    "face-se3unet-base": "8b8f82ff9958",
+    "face-se3unet": "89bf35b641e9",
+    "face-se3unet-facescape": "4fe0569d548e",
+    "poses-lift": "8d02826ec3cd",
+    "poses-forecast": "e7e69a6cf5ef",
+    "actions-hdm05": "78e7bfe325db",
+    "lift-human36m-chiral": "5f8d5a31e087",
+    "actions-ucla-flips": "e93b9f2a31d8",
+}
+
+
+def test_the_fingerprints_of_scheme_1_are_those_that_name_the_folders_of_its_time():
+    runs = all_runs()
+    assert {name: runs[name].legacy_fingerprint for name in SCHEME_1} == SCHEME_1
+
+
+def as_scheme_1(training: Training) -> Path:
+    """Turn the folder of a training into one of scheme 1."""
+    older = training.folder.with_name(f"{training.run.legacy_fingerprint}-seed{training.seed}")
+    training.folder.rename(older)
+    for name in (LAST, BEST):
+        content = torch.load(older / name, weights_only=True)
+        content.pop("validate", None)
+        torch.save(content | {"run": training.run.legacy_fingerprint}, older / name)
+    return older
+
+
+def test_results_of_scheme_1_are_found_again_named_as_older_and_trained_further(
+    tiny: HandRun, made_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    steps: list[int] = []
+    folder = trained(tiny, made_data, tmp_path / "new")
+    training = Training(tiny, 0, made_data, tmp_path / "old", "cpu")
+    trained(tiny, made_data, tmp_path / "old", progress=lambda said: steps.append(1), stop=lambda: len(steps) >= 6)
+    older = as_scheme_1(training)
+    with caplog.at_level(logging.WARNING):
+        assert training.folder == older
+    assert f"{older} has a fingerprint of an older scheme" in caplog.text
+    assert trained(tiny, made_data, tmp_path / "old") == older
+    assert (older / HISTORY).read_text() == (folder / HISTORY).read_text()
+    one, other = load_best(tiny, older / BEST), load_best(tiny, folder / BEST)
+    assert same_bits(dict(one.state_dict()), dict(other.state_dict()))
+    assert not (tmp_path / "old" / "tiny" / folder.name).exists()
+
+
+def test_a_folder_of_today_comes_before_one_of_scheme_1(tiny: HandRun, tmp_path: Path):
+    today = folder_of(tmp_path, tiny, 0)
+    older = today.with_name(f"{tiny.legacy_fingerprint}-seed0")
+    older.mkdir(parents=True)
+    assert folder_of(tmp_path, tiny, 0) == older
+    today.mkdir()
+    assert folder_of(tmp_path, tiny, 0) == today
+    assert folder_of(tmp_path, tiny.with_options(precision="bf16-mixed"), 0).name not in (today.name, older.name)
