@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -39,7 +39,10 @@ class Task(Protocol):
 class Data(Protocol):
     """A data set as a value: which sources, windows and augmentations; nothing is read until `load`."""
 
-    parts: ClassVar[tuple[str, ...]]  # subfolders of the data folder that are read, in training and in measuring
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the subfolders of the data folder that are read, in training and in measuring."""
+        ...
 
     def load(self, folder: Path, /) -> Batches:
         """Open the data under the data folder."""

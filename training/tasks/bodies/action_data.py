@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -29,7 +29,10 @@ class ActionData:
     with 0 if it is shorter. `test_frames` replaces `frames` for clips that are not trained on.
     """
 
-    parts: ClassVar[tuple[str, ...]] = ("body",)
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the subfolders of the data folder that are read."""
+        return ("body",)
 
     source: str
     frames: int = 64
@@ -42,7 +45,6 @@ class ActionData:
     order: str | None = None
     hold_out: bool = True
     augmentation: BodyAugmentation = UNCHANGED
-    parts: ClassVar[tuple[str, ...]] = ("body",)
 
     def load(self, folder: Path) -> "ActionBatches":
         """Return the batches of the data under `folder`. Reading them for the first time raises what `action_set` raises."""

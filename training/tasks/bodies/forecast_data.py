@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -31,7 +31,10 @@ class PoseForecastData:
     The share `forced` of the training samples comes with the true future as a `teacher` input (teacher forcing).
     """
 
-    parts: ClassVar[tuple[str, ...]] = ("body",)
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the subfolders of the data folder that are read."""
+        return ("body",)
 
     sources: tuple[str, ...] = ("penn_action",)
     past: int = 1
@@ -45,7 +48,6 @@ class PoseForecastData:
     forced: float = 0.0
     augmentation: BodyAugmentation = UNCHANGED
     validation: int = 2000  # samples of each source
-    parts: ClassVar[tuple[str, ...]] = ("body",)
 
     def load(self, folder: Path) -> "PoseForecastBatches":
         """Return the batches of the data under `folder`. Reading them for the first time raises what `flat_clips` raises."""

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -33,7 +32,10 @@ class LiftData:
     validation recordings are trained on as well.
     """
 
-    parts: ClassVar[tuple[str, ...]] = ("body",)
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the subfolders of the data folder that are read."""
+        return ("body",)
 
     sources: tuple[str, ...]
     receptive: int = 27
@@ -49,7 +51,6 @@ class LiftData:
     with_confidence: bool = False
     augmentation: BodyAugmentation = UNCHANGED
     validation: int = 2000  # windows of each source
-    parts: ClassVar[tuple[str, ...]] = ("body",)
 
     def load(self, folder: Path) -> "LiftBatches":
         """Return the batches of the data under `folder`. Reading them for the first time raises what `lift_clips` raises."""

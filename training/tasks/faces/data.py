@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -52,7 +51,6 @@ class FaceData:
     batch: int = 8
     rotate: bool = False
     validation: int = 48  # scans of each kind
-    parts: ClassVar[tuple[str, ...]] = ("faces",)
 
     @property
     def parts(self) -> tuple[str, ...]:

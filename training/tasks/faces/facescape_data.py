@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -45,10 +44,6 @@ class FaceScapeData:
     rotate: bool = False
     expressions: tuple[str, ...] = EXPRESSIONS
     validation: int = 96  # meshes
-    parts: ClassVar[tuple[str, ...]] = (
-        "facescape",
-        "faces",
-    )  # every landmarker is measured on the scans of faces/ that nobody trains on
 
     @property
     def parts(self) -> tuple[str, ...]:

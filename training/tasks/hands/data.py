@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -46,7 +46,6 @@ class HandData:
     batch: int = 16
     augmentation: Augmentation = Augmentation()
     tempi: tuple[float, ...] = (1.0,)
-    parts: ClassVar[tuple[str, ...]] = ("hands",)
 
     @property
     def parts(self) -> tuple[str, ...]:
