@@ -19,7 +19,7 @@ from models.skeletons.skeleton import Hand
 from service.app import create_app
 from service.http import key_commands
 from service.http.security import UnsafeBind
-from service.http.server import Server
+from service.http.server import PortUnavailable, Server, bind
 from service.jobs.database import StoreUnavailable
 from service.jobs.queue.broker import EmbeddedBroker, NoBroker
 from service.registry.versions import Versions
@@ -62,10 +62,12 @@ def serve(
     _check_registry(settings)
     log_json_lines()
     try:
+        listener = bind(settings.host, settings.port)  # before anything is loaded
         application = create_app(settings, _broker(settings))
-    except UnsafeBind as error:
-        raise typer.BadParameter(str(error), param_hint="--host") from None
-    logging.getLogger("chiron").info("http://%s:%s", settings.host, settings.port)
+    except (UnsafeBind, PortUnavailable) as error:
+        raise typer.BadParameter(str(error), param_hint="--host, --port") from None
+    host_and_port = listener.getsockname()[:2]
+    logging.getLogger("chiron").info("%s://%s:%s", "https" if settings.tls_cert else "http", *host_and_port)
     config = uvicorn.Config(
         application,
         host=settings.host,
@@ -78,7 +80,7 @@ def serve(
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
-    Server(config, application.state.shutdown, settings.drain_delay_s).run()
+    Server(config, application.state.shutdown, settings.drain_delay_s).run(sockets=[listener])
 
 
 @app.command()

@@ -148,12 +148,14 @@ class Settings(BaseSettings):
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:
     """Describe each variable named CHIRON_* that no setting reads, with the setting of the most similar name."""
-    settings = {PREFIX + name.upper() for name in Settings.model_fields}
+    settings = {name.upper() for name in Settings.model_fields}
     messages = []
     for variable in sorted(environment):
         upper = variable.upper()  # pydantic ignores case, too
-        if upper.startswith(PREFIX) and upper not in settings | OTHER_VARIABLES and "_TEST_" not in upper:
-            similar = get_close_matches(upper, settings, n=1)
-            hint = f"; did you mean {similar[0]}?" if similar else ""
-            messages.append(f"no setting reads the variable {variable}{hint}")
+        name = upper.removeprefix(PREFIX)
+        if name == upper or name in settings or upper in OTHER_VARIABLES or name.startswith("TEST_"):
+            continue
+        similar = get_close_matches(name, settings, n=1)
+        hint = f"; did you mean {PREFIX}{similar[0]}?" if similar else ""
+        messages.append(f"no setting reads the variable {variable}{hint}")
     return messages

@@ -1,10 +1,18 @@
-"""The uvicorn server of `chiron serve`, and the shutdown signal that it shares with the application."""
+"""The uvicorn server of `chiron serve`, its port, and the shutdown signal that it shares with the application."""
 
 import asyncio
+import logging
 import signal
+import socket
 from types import FrameType
 
 import uvicorn
+
+log = logging.getLogger("chiron")
+
+
+class PortUnavailable(OSError):
+    """An address that cannot be listened on."""
 
 
 class Shutdown:
@@ -20,16 +28,53 @@ class Shutdown:
 
 
 class Server(uvicorn.Server):
-    """A server that announces its shutdown `drain_s` seconds before it closes its port, so that a load balancer can react."""
+    """A server that announces its shutdown `drain_s` seconds before it closes its port, so that a load balancer can react.
+
+    A clean stop after SIGTERM ends the process with status 0. SIGHUP, which a closed terminal sends, is ignored.
+    """
 
     def __init__(self, config: uvicorn.Config, shutdown: Shutdown, drain_s: float) -> None:
         super().__init__(config)
         self.shutdown_signal, self.drain_s = shutdown, drain_s
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on `sockets` until a signal ends it."""
+        signal.signal(
+            signal.SIGHUP, lambda *_: log.info("SIGHUP is ignored; promoted versions are served without a reload")
+        )
+        super().run(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Announce the shutdown, then stop; a second signal stops at once."""
         first = self.shutdown_signal.begin()
-        if sig != signal.SIGTERM or not first or not self.drain_s:
+        if sig != signal.SIGTERM:
             return super().handle_exit(sig, frame)
-        loop = asyncio.get_running_loop()
-        loop.call_soon_threadsafe(loop.call_later, self.drain_s, super().handle_exit, sig, frame)  # wakes the loop
+        if first and self.drain_s:
+            loop = asyncio.get_running_loop()
+            loop.call_soon_threadsafe(loop.call_later, self.drain_s, self._stop)  # wakes the loop
+        else:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Close the port and finish open requests. The base class would raise SIGTERM again at the end."""
+        self.should_exit = True
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound but refuses connections until a server listens on it; raise PortUnavailable."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except BaseException:  # re-raised: the socket is not left open
+            bound.close()
+            raise
+    except OSError as error:
+        raise PortUnavailable(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port"
+        ) from None
+    return bound

@@ -49,9 +49,7 @@ class Observe:
         finally:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "unmatched")
-            method = (
-                scope["method"] if scope["method"] in METHODS else "other"
-            )  # an invented method makes no time series
+            method = scope["method"] if scope["method"] in METHODS else "other"  # an invented one makes no time series
             self.metrics.request(method, route, status, seconds)
             if log.isEnabledFor(logging.INFO):
                 log.info("request", extra={"fields": {

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from service.http.limits import ThreadPool
-from service.http.problems import QueueFull
+from service.http.limits import Concurrency, LimitedStream, ThreadPool
+from service.http.problems import Problem, QueueFull
 
 
 def threads(**options) -> ThreadPool:
@@ -78,3 +78,40 @@ def test_the_queue_length_is_bounded_however_short_the_calls():
         pool.close()
 
     asyncio.run(run())
+
+
+def test_a_stream_occupies_its_place_from_before_its_first_byte():
+    """Many streams may be accepted before any sends its first byte: the limit must hold for them, too."""
+
+    async def run() -> None:
+        limit, proceed = Concurrency(2, "streams"), asyncio.Event()
+
+        async def content():
+            await proceed.wait()
+            yield "x"
+
+        async def receive():
+            await proceed.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message) -> None: ...
+
+        scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
+        streams = [asyncio.create_task(LimitedStream(content(), limit)(scope, receive, send)) for _ in range(3)]
+        done, pending = await asyncio.wait(streams, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        assert len(pending) == limit.open == 2
+        with pytest.raises(Problem, match="expected at most 2 streams at a time, and 2 are open"):
+            done.pop().result()
+        proceed.set()
+        await asyncio.gather(*pending)
+        assert limit.open == 0
+
+    asyncio.run(run())
+
+
+def test_a_stream_that_breaks_gives_its_place_back():
+    limit = Concurrency(1, "streams")
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), limit.hold():
+            raise ZeroDivisionError
+    assert limit.open == 0

@@ -1,0 +1,64 @@
+"""The server process: its port, and the signals that stop it or do not."""
+
+import asyncio
+import signal
+import socket
+
+import pytest
+import uvicorn
+from typer.testing import CliRunner
+
+from service import cli
+from service.http.server import PortUnavailable, Server, Shutdown, bind
+
+
+@pytest.fixture
+def occupied():
+    """A port on which another process listens."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+def test_an_occupied_port_is_refused(occupied):
+    with pytest.raises(PortUnavailable, match=f"cannot listen on 127.0.0.1:{occupied}: Address already in use"):
+        bind("127.0.0.1", occupied)
+
+
+def test_an_occupied_port_ends_the_command_before_the_application_is_made(occupied, monkeypatch):
+    def create_app(*_: object) -> None:
+        raise AssertionError("models would be loaded")
+
+    monkeypatch.setattr(cli, "create_app", create_app)
+    result = CliRunner().invoke(cli.app, ["serve", "--port", str(occupied)])
+    assert result.exit_code == 2
+    assert "Address already in use" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_bound_port_refuses_connections_until_the_server_listens():
+    with bind("127.0.0.1", 0) as bound, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(bound.getsockname())
+
+
+def stopped(server: Server, *signals: int) -> list[bool]:
+    """Deliver signals to a server on a running loop; return after each whether it stops."""
+
+    async def deliver() -> list[bool]:
+        states = []
+        for number in signals:
+            server.handle_exit(number, None)
+            states.append(server.should_exit)
+        return states
+
+    return asyncio.run(deliver())
+
+
+def test_sigterm_announces_the_shutdown_and_is_not_raised_again():
+    server = Server(uvicorn.Config("none"), Shutdown(), drain_s=0)
+    assert stopped(server, signal.SIGTERM) == [True]
+    assert server.shutdown_signal.begun
+    assert server._captured_signals == [], "the process would end with the status of the signal"
+
+
+def test_a_draining_server_stops_at_the_second_signal():
+    server = Server(uvicorn.Config("none"), Shutdown(), drain_s=3600)
+    assert stopped(server, signal.SIGTERM, signal.SIGTERM) == [False, True]
