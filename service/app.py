@@ -11,10 +11,8 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 
-from models.contract.cpus import usable_cpus
 from service.http import problems
 from service.http.head import HeadAsGet
-from service.http.limits import ThreadPool
 from service.http.openapi import publish
 from service.http.origins import ANY, CheckOrigin
 from service.http.prefix import UnderPrefix
@@ -27,9 +25,8 @@ from service.jobs.service import JobService
 from service.routes import datasets, jobs, models, operation, versions
 from service.routes.errors import RAISED
 from service.settings import Settings
-from service.tasks.bodies import endpoint as bodies
-from service.tasks.faces import endpoint as faces
-from service.tasks.hands import endpoint as hands
+from service.tasks.catalogue import ENDPOINTS, EXAMPLES
+from service.tasks.endpoint import Pipeline
 from service.telemetry.logs import Observe
 from service.telemetry.metrics import Metrics
 
@@ -58,24 +55,21 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     check_bind(settings, keys)
     metrics, shutdown = Metrics(), Shutdown()
     served, job_service = ServedModels(settings, metrics), JobService(settings, broker)
-    limits = {"max_queue": settings.max_queue, "deadline_s": settings.deadline_s}
-    decoding = ThreadPool(1, name="decode", **limits)
-    scanning = ThreadPool(settings.slots or usable_cpus(), name="scan", **limits)
+    pipeline = Pipeline(served, metrics, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        gc.collect()
-        gc.freeze()  # modules stay, and need no further look; models are loaded later, because each must be freed once replaced
         await served.load()
         await asyncio.to_thread(job_service.start)
+        gc.collect()
+        gc.freeze()  # what is alive now stays: the collector need not look at it again
         following = asyncio.create_task(served.follow())
         yield
         shutdown.begin()
         following.cancel()
         await served.close()
         await asyncio.to_thread(job_service.close)
-        for threads in (decoding, scanning):
-            threads.close()
+        pipeline.close()
 
     app = FastAPI(
         title="Chiron",
@@ -101,13 +95,11 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     app.add_middleware(Observe, metrics=metrics, failed=problems.KINDS["internal"].status)
     if settings.root_path:
         app.add_middleware(UnderPrefix, prefix=settings.root_path)
-    app.include_router(hands.router(served, metrics, decoding, settings))
-    app.include_router(bodies.router(served, metrics, decoding, settings))
-    app.include_router(faces.router(served, metrics, scanning, settings))
+    app.include_router(pipeline.router(ENDPOINTS))
     app.include_router(jobs.router(job_service, shutdown, settings))
     app.include_router(datasets.router(job_service, settings))
     app.include_router(versions.router(served))
-    app.include_router(models.router(served, {**hands.EXAMPLES, **bodies.EXAMPLES, **faces.EXAMPLES}))
+    app.include_router(models.router(served, EXAMPLES))
     app.include_router(operation.router(served, job_service, metrics, shutdown))
 
     @app.get("/", include_in_schema=False)

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "CHIRON_"
@@ -159,3 +159,16 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
         hint = f"; did you mean {PREFIX}{similar[0]}?" if similar else ""
         messages.append(f"no setting reads the variable {variable}{hint}")
     return messages
+
+
+class InvalidSettings(ValueError):
+    """Settings that cannot be used; the message lists each of them with the reason."""
+
+
+def read_settings(**options: object) -> Settings:
+    """Return the environment's settings, overridden by the options that are not None. Raises InvalidSettings."""
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})  # pyright: ignore[reportArgumentType] - pydantic checks them
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise InvalidSettings(f"expected valid settings, or variables CHIRON_*, got {faults}") from None

@@ -9,7 +9,8 @@ from starlette.requests import Request
 
 from service.http.problems import Problem
 
-JSON, MSGPACK, NPY = "application/json", "application/msgpack", "application/x-npy"
+JSON, MSGPACK = "application/json", "application/msgpack"
+NPY, NPZ = "application/x-npy", "application/x-npz"
 TYPES = (JSON, MSGPACK, NPY)
 
 
@@ -44,14 +45,34 @@ def accepted(request: Request, types: Sequence[str]) -> str:
     return best
 
 
+def query_options(request: Request, media: str, *, allowed: bool) -> dict[str, str]:
+    """Return the parameters of the query by name; raise invalid-request for a repeated one, or for any if not `allowed`."""
+    options: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        pointer = f"?{name[:80]}"
+        if not allowed:
+            raise Problem.at("invalid-request", pointer, f"the options of {media} requests are fields of the body")
+        if name in options:
+            raise Problem.at("invalid-request", pointer, "expected one value, got several; send it once")
+        options[name] = value
+    return options
+
+
+def announced_bytes(request: Request, limit: int) -> int:
+    """Return the size that Content-Length announces, or `limit` without it; raise body-too-large beyond the limit."""
+    announced = request.headers.get("content-length", "")
+    size = int(announced) if announced.isdecimal() else limit
+    if size > limit:
+        raise Problem("body-too-large", f"expected at most {limit} bytes; Content-Length announces {announced}")
+    return size
+
+
 async def read_body(request: Request, limit: int, take: Callable[[int], None] | None = None) -> bytearray:
     """Return the whole body; raise the problem body-too-large once more than `limit` bytes are announced or received.
 
     `take` is called with the size of each chunk before it is kept.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise Problem("body-too-large", f"expected at most {limit} bytes; Content-Length announces {announced}")
+    announced_bytes(request, limit)
     body = bytearray()
     async for chunk in request.stream():
         if len(body) + len(chunk) > limit:

@@ -1,32 +1,14 @@
 """The table of errors that packages raise without knowing HTTP, and the kind of problem that answers each."""
 
 from models.contract.bundle import BadBundle
-from models.motion.hands import GapTooLong, TooFewFrames
-from models.scans.cloud import (
-    Degenerate,
-    NotFinite,
-    TooBig,
-    UnknownSuffix,
-    Unreadable,
-)
 from service.jobs.archives import ArchiveRefused
 from service.jobs.database import StoreUnavailable
 from service.jobs.datasets import DatasetExists, FolderRefused, UnknownDataset
 from service.jobs.records import KeyReused, UnknownJob, WrongState
 from service.registry.local import StoreAway
 from service.registry.versions import NotCurrent, UnknownVersion
-from service.tasks.faces.prepare import NoFace, UnclearUnits
 
 RAISED: dict[type[Exception], str] = {
-    TooFewFrames: "too-few-frames",
-    GapTooLong: "gap-too-long",
-    UnknownSuffix: "unknown-format",
-    Unreadable: "unreadable-scan",
-    TooBig: "scan-too-large",
-    NotFinite: "not-finite",
-    Degenerate: "degenerate-scan",
-    UnclearUnits: "unclear-units",
-    NoFace: "no-face",
     UnknownJob: "unknown-job",
     WrongState: "wrong-state",
     KeyReused: "key-reused",

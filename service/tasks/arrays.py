@@ -1,67 +1,140 @@
-"""Bytes to hands and back: JSON, MessagePack and .npy.
+"""Arrays and fields in the bodies of requests and answers: JSON, MessagePack, .npy and .npz.
 
-Every form decodes to the same `HandsAsked`. Nothing is unpickled and no header is believed: a body gives at most as
-many numbers as it has bytes.
-
-What is not of hands here serves arrays of other points too.
+Nothing is unpickled and no header is trusted: an array never has more numbers than the body has bytes for.
 """
 
+import io
 import math
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import orjson
 from jaxtyping import Float
 
 from models.contract.npy import MAGIC, BadArray, read_header
+from service.http.negotiation import JSON, NPZ, typed
 from service.http.problems import Problem
+from service.tasks.endpoint import Body
+
+MAX_LIST = 8  # numbers of an option in a .npz that is a list, such as the size of an image
 
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 
 
 class Shape(NamedTuple):
-    """Which shapes an array may have: any of so many axes, the last of any of these sizes."""
+    """The shapes that an array may have: one of the numbers of axes, the last axis of one of the sizes."""
 
     axes: tuple[int, ...]
-    numbers: tuple[int, ...]
-    said: str
+    sizes: tuple[int, ...]
+    description: str
 
 
-def refuse_parameters(query: dict[str, str], media: str) -> None:
-    """Raises invalid-request if there are any: rather than ignore them."""
-    if query:
-        raise Problem.at("invalid-request", f"?{min(query)}", f"parameters of a {media} request are fields of its body")
+class Decoders(NamedTuple):
+    """The structs that a body is decoded to, as JSON and as MessagePack, and the names of their arrays and options."""
+
+    json: msgspec.json.Decoder
+    msgpack: msgspec.msgpack.Decoder
+    arrays: tuple[str, ...]
+    options: tuple[str, ...]
 
 
-def read_npy(body: bytes, wanted: Shape) -> tuple[Float[np.ndarray, "..."], str]:
-    """Return the array of a .npy file, little-endian float32 or float64 in C order, as float64, and its dtype.
+def decode_fields(body: Body, decoders: Decoders) -> Any:
+    """Return the struct in a JSON, MessagePack or .npz body, with the options beside the body over its own fields.
 
-    Raises the problems malformed-body and wrong-shape.
+    Raises malformed-body, invalid-request and wrong-shape.
+    """
+    if body.media == NPZ:
+        fields = npz_fields(body.data, decoders.arrays, decoders.options)
+        return typed(msgspec.convert, {**fields, **body.options}, type=decoders.msgpack.type)
+    decoder = decoders.json if body.media == JSON else decoders.msgpack
+    if not body.options:
+        return typed(decoder.decode, body.data)
+    fields = typed(msgspec.json.decode if body.media == JSON else msgspec.msgpack.decode, body.data)
+    return typed(msgspec.convert, {**fields, **body.options} if isinstance(fields, dict) else fields, type=decoder.type)
+
+
+def npz_fields(data: bytes, arrays: Sequence[str], options: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a .npz as MessagePack has them: arrays as raw floats of one shape and dtype, options as values.
+
+    Raises malformed-body, invalid-request and wrong-shape.
     """
     try:
-        header = read_header(body)
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            loaded = {name: file[name] for name in (*arrays, *options) if name in file.files}
+            names = ", ".join(file.files)[:200] or "none"
+    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise Problem("malformed-body", f"the .npz cannot be read: {str(error)[:200]}") from None
+    fields = {name: _option(name, loaded[name]) for name in options if name in loaded}
+    points = {name: loaded[name] for name in arrays if name in loaded}
+    if not points:
+        raise Problem("invalid-request", f"expected a .npz with an array {' or '.join(arrays)}, got {names}")
+    for name, array in points.items():
+        if array.dtype.kind not in "fiu":
+            raise Problem.at("invalid-request", f"/{name}", f"expected an array of numbers, got {array.dtype}")
+    shapes = sorted({array.shape for array in points.values()})
+    if len(shapes) > 1:
+        detail = f"expected {' and '.join(points)} of one shape, got {' and '.join(map(str, shapes))}"
+        raise Problem("wrong-shape", detail)
+    dtype = "<f4" if all(array.dtype == np.float32 for array in points.values()) else "<f8"
+    raw = {name: array.astype(dtype).tobytes() for name, array in points.items()}
+    return {**fields, **raw, "shape": shapes[0], "dtype": dtype}
+
+
+def _option(name: str, array: np.ndarray) -> Any:
+    """Return the value of an option in a .npz. Raises invalid-request."""
+    if array.ndim == 1 and len(array) <= MAX_LIST:
+        return array.tolist()
+    if array.ndim:
+        raise Problem.at("invalid-request", f"/{name}", f"expected one value, got an array of shape {array.shape}")
+    return array.item()
+
+
+def read_npy(data: bytes, shape: Shape) -> tuple[Float[np.ndarray, "..."], str]:
+    """Return the array of a .npy file, little-endian float32 or float64 in C order, as float64, and its dtype.
+
+    Raises malformed-body and wrong-shape.
+    """
+    try:
+        header = read_header(data)
     except BadArray as error:
         raise Problem("malformed-body", str(error)) from None
     if header.descr not in ("<f4", "<f8") or header.fortran_order is not False:
-        raise Problem.at("wrong-shape", "", "wanted a .npy array of little-endian float32 or float64 in C order")
-    return shaped(body[header.end :], header.shape, header.descr, "", wanted), header.descr
+        order = " in Fortran order" if header.fortran_order else ""
+        detail = (
+            f"expected a .npy array of little-endian float32 or float64 in C order, got {str(header.descr)[:20]}{order}"
+        )
+        raise Problem.at("wrong-shape", "", detail)
+    return shaped(data[header.end :], header.shape, header.descr, "", shape), header.descr
 
 
-def npy_bytes(array: Float[np.ndarray, "..."], dtype: str) -> bytes:
-    """The array as a .npy file."""
-    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {array.shape}, }}"
-    header += " " * (-(len(header) + 11) % 64) + "\n"
-    start = MAGIC + b"\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
-    return start + array.astype(dtype).tobytes()
+def shaped(data: bytes, dimensions: Any, dtype: str, pointer: str, shape: Shape) -> Float[np.ndarray, "..."]:
+    """Return raw little-endian floats as an array of float64. Raises wrong-shape, at `pointer`."""
+    whole = isinstance(dimensions, tuple) and all(type(n) is int and n > 0 for n in dimensions)
+    if not whole or len(dimensions) not in shape.axes or dimensions[-1] not in shape.sizes:
+        detail = f"expected {shape.description} with no axis of size 0, got {str(dimensions)[:80]}"
+        raise Problem.at("wrong-shape", pointer, detail)
+    size = math.prod(dimensions) * np.dtype(dtype).itemsize
+    if len(data) != size:
+        detail = f"expected {size} bytes for {list(dimensions)} of {dtype}, got {len(data)}"
+        raise Problem.at("wrong-shape", pointer, detail)
+    return np.frombuffer(data, dtype).reshape(dimensions).astype(np.float64)
 
 
-def msgpack_bytes(answer: dict[str, Any], dtype: str) -> bytes:
-    """The answer as MessagePack, arrays of points as raw floats."""
-    return _encode_msgpack(_packed(answer, dtype))
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """Return the document as JSON; arrays are lists in it."""
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def msgpack_bytes(document: Mapping[str, Any], dtype: str) -> bytes:
+    """Return the document as MessagePack: arrays of points as raw floats, other arrays as lists."""
+    return _encode_msgpack(_packed(document, dtype))
 
 
 def _packed(value: Any, dtype: str) -> Any:
-    """The answer with arrays of points as raw floats and other arrays as lists."""
     if isinstance(value, np.ndarray):
         return value.astype(dtype).tobytes() if value.ndim == 3 else value.tolist()
     if isinstance(value, dict):
@@ -69,12 +142,15 @@ def _packed(value: Any, dtype: str) -> Any:
     return [_packed(item, dtype) for item in value] if isinstance(value, list) else value
 
 
-def shaped(data: bytes, shape: Any, dtype: str, pointer: str, wanted: Shape) -> Float[np.ndarray, "..."]:
-    """Raw little-endian floats as an array of float64. Raises wrong-shape, at `pointer`."""
-    whole = isinstance(shape, tuple) and all(type(n) is int and n > 0 for n in shape)
-    if not whole or len(shape) not in wanted.axes or shape[-1] not in wanted.numbers:
-        raise Problem.at("wrong-shape", pointer, f"wanted {wanted.said}, none of them 0; came {str(shape)[:80]}")
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if len(data) != size:
-        raise Problem.at("wrong-shape", pointer, f"{list(shape)} of {dtype} is {size} bytes; {len(data)} came")
-    return np.frombuffer(data, dtype).reshape(shape).astype(np.float64)
+def npy_bytes(array: Float[np.ndarray, "..."], dtype: str) -> bytes:
+    """Return the array as a .npy file."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {array.shape}, }}"
+    header += " " * (-(len(header) + 11) % 64) + "\n"
+    start = MAGIC + b"\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+    return start + array.astype(dtype).tobytes()
+
+
+def npz_bytes(arrays: Mapping[str, Any]) -> bytes:
+    """Return the arrays as a .npz file."""
+    np.savez(buffer := io.BytesIO(), allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+    return buffer.getvalue()

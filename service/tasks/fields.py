@@ -1,22 +1,31 @@
-"""What goes over the wire: msgspec structs that decode it, and pydantic models that publish it in /openapi.json.
+"""Fields that requests and answers of several tasks have: their types, and the bounds of their values."""
 
-msgspec reads arrays of numbers several times faster than pydantic and takes neither `true` nor "1.5" for one. Hands are
-described twice, and a test holds the two equal; the options of a scan are published as msgspec describes them.
-"""
-
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from models.contract.bundle import BundleMeta
+from service.inference.model import expected_error
+
 MIN_FPS, MAX_FPS, MAX_NAME = 5, 1000, 64
 MAX_FILENAME, MAX_SUFFIX = 255, 8
+REACH_M = 1000.0  # float64 keeps a tenth of a picometre there; a point farther away has a wrong unit
 Unit = Literal["m", "cm", "mm"]
 Point = tuple[float, float, float]
 
 
 class ModelVersion(BaseModel):
+    """The model that made an answer."""
+
     name: str
     version: str
 
 
-REACH_M = 1000.0  # float64 keeps a tenth of a picometre there; farther is a wrong unit or a broken tracker
+def with_model(document: Mapping[str, Any], model: BundleMeta) -> dict[str, Any]:
+    """Return the document of an answer with the model's name and version, and its measured errors."""
+    return {
+        "model": {"name": model.name, "version": model.version},
+        **document,
+        "expected_error": expected_error(model),
+    }

@@ -1,89 +1,222 @@
-"""What the commands that work on files have in common: which model, where to, and what can be said in a sentence."""
+"""An endpoint over files: which files go in, where answers and pictures go, and one line for each file that failed."""
 
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from models.contract.bundle import BadBundle, Bundle, read_bundle, repeat_example
-from models.motion.hands import GapTooLong, TooFewFrames
+from models.contract.bundle import BadBundle, Bundle, BundleMeta, read_bundle, repeat_example
+from models.contract.symmetry import Tensors
 from models.pictures.page import NoMatplotlib, UnknownFormat, check_drawable
-from models.scans.cloud import BadCloud
 from service.http.problems import Problem
 from service.inference.predictor import Predictor, ProviderUnavailable
 from service.settings import Settings
-from service.tasks.faces.prepare import NoFace, UnclearUnits
+from service.tasks.endpoint import Body, Endpoint, Limits, call, run
+
+MAX_BYTES, MAX_POINTS = 2 << 30, 50_000_000  # of a user's own file; a server accepts less
+STDIN = Path("-")
 
 
-class Refused(Exception):
-    """What a command does not do, and why: a sentence for whoever asked."""
+class UsageError(Exception):
+    """A command that cannot be carried out as it was given."""
 
 
-SAID = (
-    Refused, Problem, BadBundle, ProviderUnavailable, NoMatplotlib, UnknownFormat, BadCloud, UnclearUnits, NoFace,
-    TooFewFrames, GapTooLong, OSError,
-)  # fmt: skip
+USAGE_ERRORS = (UsageError, BadBundle, ProviderUnavailable, NoMatplotlib, UnknownFormat)
+FILE_ERRORS = (Problem, OSError, *USAGE_ERRORS)
 
 
-def sentence(error: BaseException, file: Path | None = None) -> str:
-    """One of SAID as a line that begins with the file it is about."""
+@dataclass(frozen=True)
+class Work:
+    """One file, `-` for standard input, with the paths of its answer (None: it is printed) and of its picture."""
+
+    source: Path
+    suffix: str
+    output: Path | None
+    picture: Path | None
+
+    @property
+    def name(self) -> str:
+        return "standard input" if self.source == STDIN else str(self.source)
+
+
+class LocalModels:
+    """The bundles of one kind of task in a folder, each opened when it is first needed."""
+
+    def __init__(self, settings: Settings, kind: str) -> None:
+        self._settings, self._kind = settings, kind
+        self._opened: dict[str, tuple[BundleMeta, Callable[[Tensors], Tensors]]] = {}
+
+    def open(self, name: str | None) -> tuple[BundleMeta, Callable[[Tensors], Tensors]]:
+        """Return a model and the function that runs it; without a name, the model that the service would choose.
+
+        The model is verified as the service does it: checksums and example. Raises UsageError, BadBundle and
+        ProviderUnavailable.
+        """
+        chosen = name or self._default
+        if chosen not in self._opened:
+            bundle = self._bundle(chosen)
+            predictor = Predictor(bundle, self._settings.device)
+            repeat_example(bundle, predictor.run)
+            self._opened[chosen] = bundle.meta, predictor.run
+        return self._opened[chosen]
+
+    @cached_property
+    def _folder(self) -> tuple[dict[str, Bundle], dict[str, BadBundle]]:
+        """The bundles of the kind, and the broken ones of any kind, by name."""
+        folder = self._settings.bundles
+        if not folder.is_dir():
+            raise UsageError(f"expected a folder of bundles, got no folder {folder}; give --bundles or CHIRON_BUNDLES")
+        bundles: dict[str, Bundle] = {}
+        broken: dict[str, BadBundle] = {}
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not path.name.startswith("."):
+                try:
+                    bundle = read_bundle(path)
+                except BadBundle as error:
+                    broken[path.name] = error
+                else:
+                    if bundle.meta.task.kind == self._kind:
+                        bundles[bundle.meta.name] = bundle
+        return bundles, broken
+
+    @property
+    def _default(self) -> str:
+        bundles, broken = self._folder
+        if not bundles:
+            raise UsageError(
+                "; ".join([f"no {self._kind} model in {self._settings.bundles}", *map(str, broken.values())])
+            )
+        configured = self._settings.default_model
+        return configured if configured in bundles else next(iter(bundles))
+
+    def _bundle(self, name: str) -> Bundle:
+        bundles, broken = self._folder
+        if name in broken:
+            raise broken[name]
+        if name not in bundles:
+            names = ", ".join(bundles) or "none"
+            raise UsageError(f"no {self._kind} model {name!r} in {self._settings.bundles}; there are: {names}")
+        return bundles[name]
+
+
+def plan(
+    endpoint: Endpoint, inputs: Sequence[Path], *, output: str | None, plot: str | None, form: str, stdin_form: str
+) -> list[Work]:
+    """Return the work to do, checked as far as possible before anything is read or written.
+
+    `inputs` are files, folders and `-`; `output` and `plot` are files if there is one input, or folders, in which `form`
+    is the format of answers. Raises UsageError, NoMatplotlib and UnknownFormat.
+    """
+    sources = [source for path in inputs for source in _sources(endpoint, path)]
+    for option, text in (("-o", output), ("--plot", plot)):
+        needed = option == "-o" or text is not None
+        if len(sources) > 1 and needed and not _is_folder(text):
+            given = "none" if text is None else text
+            raise UsageError(f"expected a folder for {len(sources)} files, {option} FOLDER{os.sep}, got {given}")
+    works = []
+    for source in sources:
+        stem, suffix = ("stdin", f".{stdin_form}") if source == STDIN else (source.stem, source.suffix.lower())
+        target, picture = (_target(text, stem, end) for text, end in ((output, f".{form}"), (plot, ".png")))
+        works.append(Work(source, suffix, target, picture))
+    by_stem: dict[str, Path] = {}
+    for work in works:
+        stem = work.output.stem if work.output else ""
+        if len(works) > 1 and (other := by_stem.setdefault(stem, work.source)) is not work.source:
+            raise UsageError(f"{other} and {work.source} would both be written to {work.output}; rename one of them")
+        if work.output is not None and work.output.suffix.lower() not in endpoint.writes:
+            raise UsageError(f"expected an answer file ending in {', '.join(endpoint.writes)}, got {work.output.name}")
+        if work.picture is not None:
+            check_drawable(work.picture)
+        for path, text in ((work.output, output), (work.picture, plot)):
+            if path is not None:
+                _check_target(path, work.source, in_folder=_is_folder(text))
+    return works
+
+
+def process(endpoint: Endpoint, work: Work, models: LocalModels, options: Mapping[str, Any], limits: Limits) -> bytes:
+    """Do one file's work and return the answer in the format of its output, which is written if it has one.
+
+    Raises an error of FILE_ERRORS.
+    """
+    if work.suffix not in endpoint.reads():
+        formats = ", ".join(endpoint.reads())
+        raise Problem(
+            "unsupported-media-type", f"expected a file ending in {formats}, got {work.suffix or 'no suffix'}"
+        )
+    suffix = ".json" if work.output is None else work.output.suffix.lower()
+    body = Body(
+        _read(work.source),
+        endpoint.reads()[work.suffix],
+        endpoint.writes[suffix],
+        options,
+        suffix=work.suffix,
+        keep=work.picture is not None,
+    )
+    result, model = run(endpoint, body, models.open, limits)
+    content = call(endpoint.raised, endpoint.encode, result, model, body.answer).content
+    if work.output is not None:
+        work.output.parent.mkdir(parents=True, exist_ok=True)
+        work.output.write_bytes(content)
+    if work.picture is not None:
+        assert endpoint.draw is not None, "a command without pictures has no option --plot"
+        work.picture.parent.mkdir(parents=True, exist_ok=True)
+        endpoint.draw(result, model, work.picture, work.source.name)
+    return content
+
+
+def sentence(error: BaseException, name: str = "") -> str:
+    """Return an expected error as one line, which begins with the name of its file."""
     if isinstance(error, OSError) and error.strerror:
-        file, text = Path(error.filename) if error.filename else file, error.strerror
+        name, text = str(error.filename or name), error.strerror
     else:
         text = " ".join((error.detail if isinstance(error, Problem) else str(error)).split())
-    return text if file is None else f"{file}: {text}"
+    if missing := re.search(r"missing required field `(\w+)`", text):
+        text = f"{text}; give --{missing[1]}"
+    return f"{name}: {text}" if name else text
 
 
-def open_model(settings: Settings, name: str | None, kind: str) -> tuple[Bundle, Predictor]:
-    """The bundle of that name or, without one, the one that the service would take for this kind of task.
-
-    It is verified as the service does it: its checksums, and that it repeats its example. Raises Refused, BadBundle.
-    """
-    if not settings.bundles.is_dir():
-        raise Refused(f"no folder {settings.bundles} with bundles; say --bundles or set CHIRON_BUNDLES")
-    found: dict[str, Bundle] = {}
-    refused: dict[str, BadBundle] = {}
-    for folder in sorted(settings.bundles.iterdir()):
-        if folder.is_dir() and not folder.name.startswith("."):
-            try:
-                bundle = read_bundle(folder)
-            except BadBundle as error:
-                refused[folder.name] = error
-            else:
-                if bundle.meta.task.kind == kind:
-                    found[bundle.meta.name] = bundle
-    if name in refused:
-        raise refused[name]
-    if name is not None and name not in found:
-        raise Refused(f"no {kind} model {name!r} in {settings.bundles}; there are {', '.join(found) or 'none'}")
-    if not found:
-        raise Refused("; ".join([f"no {kind} model in {settings.bundles}", *map(str, refused.values())]))
-    chosen = name or (settings.default_model if settings.default_model in found else next(iter(found)))
-    predictor = Predictor(found[chosen], settings.device)
-    repeat_example(found[chosen], predictor.run)
-    return found[chosen], predictor
+def _sources(endpoint: Endpoint, path: Path) -> list[Path]:
+    """Return the files that an input stands for: itself, or the files of a folder that the endpoint reads."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.is_file() and file.suffix.lower() in endpoint.reads())
+    if not files:
+        raise UsageError(f"expected files ending in {', '.join(endpoint.reads())} in {path}{os.sep}, got none")
+    return files
 
 
-def check_target(target: Path | None, source: Path, forms: tuple[str, ...], *, folder: bool = False) -> None:
-    """Raises Refused unless an answer to `source` can be written to `target`, in one of the forms by its suffix.
-
-    `folder` says that it goes into a folder that may not be there yet.
-    """
-    if target is None:
-        return
-    if target.suffix.lower() not in forms:
-        raise Refused(f"answers are written as {', '.join(forms)}; came {target.name}")
-    _check_place(target, source, folder)
+def _is_folder(text: str | None) -> bool:
+    return text is not None and (text.endswith(("/", os.sep)) or Path(text).is_dir())
 
 
-def check_picture(picture: Path | None, source: Path, *, folder: bool = False) -> None:
-    """As check_target. Raises NoMatplotlib, UnknownFormat or Refused."""
-    if picture is not None:
-        check_drawable(picture)
-        _check_place(picture, source, folder)
+def _target(text: str | None, stem: str, suffix: str) -> Path | None:
+    if text is None or not _is_folder(text):
+        return None if text is None else Path(text)
+    return Path(text) / f"{stem}{suffix}"
 
 
-def _check_place(target: Path, source: Path, folder: bool) -> None:
-    if not folder and not target.parent.is_dir():
-        raise Refused(f"no folder {target.parent} for {target.name}")
+def _check_target(target: Path, source: Path, *, in_folder: bool) -> None:
+    """Raise UsageError unless `target` can be written; a folder that does not exist yet is made."""
+    if not in_folder and not target.parent.is_dir():
+        raise UsageError(f"no folder {target.parent} for {target.name}")
     if target.is_dir():
-        raise Refused(f"{target} is a folder; a file was wanted")
+        raise UsageError(f"expected a file, got the folder {target}")
     if target.resolve() == source.resolve():
-        raise Refused(f"{target} would take the place of what it is made from")
+        raise UsageError(f"{target} would overwrite its own input; choose another name")
+
+
+def _read(source: Path) -> bytes:
+    """Return the contents of a file or of standard input. Raises OSError, and body-too-large beyond MAX_BYTES."""
+    if source == STDIN:
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        size = len(data)
+    else:
+        size = source.stat().st_size
+        data = source.read_bytes() if size <= MAX_BYTES else b""
+    if size > MAX_BYTES:
+        raise Problem("body-too-large", f"expected a file of at most {MAX_BYTES} bytes, got {size}")
+    return data

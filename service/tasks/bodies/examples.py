@@ -1,4 +1,4 @@
-"""Requests that run as they are printed: in /openapi.json, on the documentation page, in the tests."""
+"""Requests about bodies that run as they are printed: in /openapi.json, on the documentation page and in the tests."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from models.contract.bundle import Bundle
 from models.contract.task import ActionRecognition, PoseForecast, PoseLift
 from models.motion.bodies import denormalise
 
-# somebody who stands and looks at the camera, Human3.6M order, metres: x to their left, y up, z to the front
+# a person who stands and looks at the camera, Human3.6M order, metres: x to their left, y up, z to the front
 _BODY_M = np.array(
     [  # pelvis, right leg, left leg, then up to the crown, left arm, right arm
         (0, 0.95, 0), (-0.13, 0.93, 0), (-0.14, 0.50, 0.02), (-0.14, 0.08, -0.03),
@@ -18,12 +18,12 @@ _BODY_M = np.array(
         (-0.17, 1.42, -0.01), (-0.24, 1.15, -0.02), (-0.27, 0.91, 0.07),
     ]
 )  # fmt: skip
-_ARM = np.array([12, 13])  # what moves: left elbow and wrist
+_ARM = np.array([12, 13])  # the joints that move: left elbow and wrist
 _IMAGE = (1000, 1000)
 
 
 def lift() -> dict[str, dict[str, Any]]:
-    """Bodies for POST /poses/lift as OpenAPI examples: somebody raises an arm."""
+    """Return bodies for POST /poses/lift as OpenAPI examples: a person raises an arm."""
     clip = _pixels(_raising(frames=4))
     uncertain: list[Any] = [[[*keypoint, 0.9] for keypoint in frame] for frame in clip]
     uncertain[1][13], uncertain[2] = None, None
@@ -32,41 +32,41 @@ def lift() -> dict[str, dict[str, Any]]:
         "a clip": {"summary": "a clip", "value": {**base, "keypoints": clip}},
         "two clips": {"summary": "clips of two lengths", "value": {**base, "clips": [clip, clip[:1]]}},
         "gaps": {
-            "summary": "with confidences, a keypoint and a frame missing",
+            "summary": "with confidences; a keypoint and a frame are missing",
             "value": {**base, "keypoints": uncertain},
         },
     }
 
 
 def poses() -> dict[str, dict[str, Any]]:
-    """Bodies for POST /forecast/poses as OpenAPI examples: a second of somebody who raises an arm."""
+    """Return bodies for POST /forecast/poses as OpenAPI examples: a second of a person who raises an arm."""
     past = _pixels(_raising(frames=6))
     gap: list[Any] = _pixels(_raising(frames=11))
     gap[4][13] = None
     return {
         "a clip": {"summary": "a second", "value": {"fps": 5, "joints": "h36m-17", "past": past}},
         "gaps": {
-            "summary": "a keypoint missing for a moment",
+            "summary": "a keypoint is missing in one frame",
             "value": {"fps": 10, "joints": "h36m-17", "past": gap},
         },
     }
 
 
 def actions() -> dict[str, dict[str, Any]]:
-    """Bodies for POST /actions/recognize as OpenAPI examples, in three dimensions: somebody raises an arm."""
+    """Return bodies for POST /actions/recognize as OpenAPI examples, in three dimensions: a person raises an arm."""
     clip = np.round(_raising(frames=6), 3).tolist()
     base = {"fps": 5, "joints": "h36m-17", "units": "m"}
     return {
         "a clip": {"summary": "a clip in three dimensions", "value": {**base, "clip": clip}},
         "a frame missing": {
-            "summary": "a frame missing, the best two classes",
+            "summary": "a frame is missing; the best two classes",
             "value": {**base, "top": 2, "clip": [*clip[:2], None, *clip[3:]]},
         },
     }
 
 
 def _raising(frames: int) -> np.ndarray:
-    """The body, [frames][17][3] in metres, its left arm on the way up."""
+    """Return the person, [frames][17][3] in metres, while the left arm is raised."""
     bodies = np.repeat(_BODY_M[None], frames, axis=0)
     share = np.linspace(0, 1, frames)[:, None, None]
     bodies[:, _ARM] += share * [(0.15, 0.25, 0), (0.35, 0.6, -0.05)]
@@ -74,16 +74,16 @@ def _raising(frames: int) -> np.ndarray:
 
 
 def _pixels(bodies: np.ndarray) -> list[list[list[float]]]:
-    """As a camera four metres before them sees the bodies."""
+    """Project the bodies to pixels of a camera four metres in front of them."""
     x, y, z = np.moveaxis(bodies, -1, 0)
     scale = 1600 / (4 - z)
     return np.round(np.stack([500 + scale * x, 500 - scale * (y - 0.9)], axis=-1), 1).tolist()
 
 
 def body_of_bundle(bundle: Bundle) -> dict[str, Any]:
-    """The bundle's example as a body for POST /poses/lift, /forecast/poses or /actions/recognize."""
+    """Return the bundle's example as a body for POST /poses/lift, /forecast/poses or /actions/recognize."""
     task, inputs = bundle.meta.task, bundle.example()[0]
-    assert isinstance(task, PoseLift | PoseForecast | ActionRecognition), f"{bundle.meta.name} knows no bodies"
+    assert isinstance(task, PoseLift | PoseForecast | ActionRecognition), f"{bundle.meta.name} is no model of bodies"
     about = {"model": bundle.meta.name, "joints": task.order}
     if isinstance(task, PoseLift):
         seen, confidence = np.split(inputs["keypoints"][0].astype(float), [2], axis=-1)
@@ -104,7 +104,7 @@ def body_of_bundle(bundle: Bundle) -> dict[str, Any]:
 
 
 def _with_nulls(points: np.ndarray, confidence: np.ndarray, decimals: int) -> list[list[list[float] | None]]:
-    """Keypoints with their confidences, (frames, joints, 1), or without where there are 0 of these; null where one is 0."""
+    """Return keypoints with their confidences, (frames, joints, 1) or (frames, joints, 0); null where a confidence is 0."""
     numbers = np.concatenate([np.round(points, decimals), np.round(confidence, 3)], axis=-1).tolist()
     for frame, joint in np.argwhere((confidence <= 0).any(axis=-1)):
         numbers[frame][joint] = None

@@ -1,24 +1,22 @@
-"""A second of 2D keypoints to what a forecaster of poses takes, and from its answer back to the caller's order, unit and rate."""
+"""POST /forecast/poses and `chiron forecast --of poses`: the last 2D poses to a forecaster's past, and its future back."""
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from models.contract.bundle import BundleMeta
 from models.contract.symmetry import Tensors
 from models.contract.task import PoseForecast
 from models.motion.bodies import box_of, boxed, shown
 from models.motion.hands import future_to_fps
-from models.skeletons.body import (
-    convert_body,
-    convert_confidence,
-    get_body_order,
-    undefined_joints,
-)
+from models.skeletons.body import convert_body, convert_confidence, get_body_order, undefined_joints
 from models.skeletons.skeleton import Skeleton
 from service.http.problems import Problem
+from service.tasks.bodies.clips import PreparedClips, encode_clips
 from service.tasks.bodies.keypoints import (
     Keypoints,
     at_rate,
@@ -33,82 +31,92 @@ from service.tasks.bodies.keypoints import (
     rounded,
 )
 from service.tasks.bodies.schemas import PosesOptions
-from service.tasks.bodies.wire import BodiesAsked
+from service.tasks.bodies.wire import Clip, DecodedClips
+from service.tasks.endpoint import Limits
 
 FAR = 1e9  # float64 keeps a ten-millionth of a unit there
 
 
 @dataclass(frozen=True)
-class Question:
-    """A clip, checked: `tensors` are the model's input, without a batch axis, float32, in units of the box."""
+class ForecastClip:
+    """A clip, checked: `tensors` are the model's input without a batch axis, float32, in units of the box."""
 
     options: PosesOptions
     order: Skeleton
     filled: int
     box: tuple[Float[np.ndarray, "2"], float]
     seen: Bool[np.ndarray, " joints"]  # in some frame
-    last: Float[np.ndarray, "joints 2"]  # the last pose as the model has it, NaN where missing
+    last: Float[np.ndarray, "joints 2"]  # the last pose in the model's order and box, NaN where missing
     tensors: list[Tensors]
 
 
-def prepare(asked: BodiesAsked[PosesOptions], task: PoseForecast, max_gap_s: float, who: str) -> list[Question]:
-    """Check the request against the task of the model `who` and bring it to the model's order, unit and rate. Raises problems."""
-    order, wanted = order_of(asked), get_body_order(task.order)
+def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limits) -> PreparedClips[ForecastClip]:
+    """Check the request against the model's task and bring it to the model's order, unit and rate. Raises problems."""
+    task, options = model.task, request.options
+    assert isinstance(task, PoseForecast), f"{model.name} forecasts no poses"
+    order, target = order_of(request), get_body_order(task.order)
     if not task.confidence:
-        check_joints(order, wanted, asked.pointer("joints"), who)
-    questions = []
-    for clip in asked.clips:
-        seen = keypoints_of(clip, order, 2)
-        check_reach(seen, seen.points, FAR, f"is farther than {FAR:g} from 0")
-        past = _past(bridged(in_order(seen, order, wanted), asked.options.fps, max_gap_s), asked, task, who)
-        if not past.there.any():
-            raise Problem.at("gap-too-long", clip.pointer, f"no joint that {who} knows is seen in its past")
+        check_joints(order, target, request.pointer("joints"), model.name)
+
+    def prepared(clip: Clip) -> ForecastClip:
+        sent = keypoints_of(clip, order, 2)
+        check_reach(sent, sent.points, FAR, f"expected at most {FAR:g} from 0")
+        past = _past(bridged(in_order(sent, order, target), options.fps, limits.gap_s), options.fps, task, model.name)
+        if not past.present.any():
+            raise Problem.at(
+                "gap-too-long", clip.pointer, f"expected joints that {model.name} knows in its past, got none"
+            )
         if not task.confidence:
-            check_gaps(past, wanted, who, max_gap_s)
+            check_gaps(past, target, model.name, limits.gap_s)
         box = box_of(past.points)
         points = boxed(past.points, box)
         tensor = shown(points, past.confidence)[..., : 3 if task.confidence else 2]
-        tensors: list[Tensors] = [{"past": np.ascontiguousarray(tensor)}]
-        last, ever = points[-1].astype(np.float64), np.asarray(past.there.any(axis=0))
-        questions.append(Question(asked.options, order, past.filled, box, ever, last, tensors))
-    return questions
+        seen, last = np.asarray(past.present.any(axis=0)), points[-1].astype(np.float64)
+        return ForecastClip(options, order, past.filled, box, seen, last, [{"past": np.ascontiguousarray(tensor)}])
+
+    return PreparedClips(request, task, [prepared(clip) for clip in request.clips])
 
 
-def answer(question: Question, outputs: list[Tensors], task: PoseForecast) -> dict[str, Any]:
-    """The model's poses in the caller's order, unit and rate, float64; NaN for joints that it does not know or that were never seen."""
-    future, ours = outputs[0]["future"].astype(np.float64), get_body_order(task.order)
+def answer(clip: ForecastClip, outputs: list[Tensors], task: PoseForecast) -> dict[str, Any]:
+    """Return the answer for one clip, in the caller's order, unit and rate, float64. Raises not-finite.
+
+    Joints that the model does not know, or that were never seen, are NaN.
+    """
+    future, models_order = outputs[0]["future"].astype(np.float64), get_body_order(task.order)
     if not np.isfinite(future).all():
         raise Problem("not-finite", "the model has no finite forecast for these keypoints")
-    last = np.where(np.isnan(question.last), future[0], question.last)
+    last = np.where(np.isnan(clip.last), future[0], clip.last)
     assert task.fps is not None, "a model without a rate is not served"
-    poses, times = future_to_fps(last, future, task.fps, question.options.fps)
-    middle, half = question.box
-    poses = convert_body(poses * half + middle, ours, question.order, partial=True)
-    known = convert_confidence(question.seen.astype(np.float64), ours, question.order) > 0
+    poses, times = future_to_fps(last, future, task.fps, clip.options.fps)
+    middle, half = clip.box
+    poses = convert_body(poses * half + middle, models_order, clip.order, partial=True)
+    known = convert_confidence(clip.seen.astype(np.float64), models_order, clip.order) > 0
     poses[:, ~known] = np.nan
     return {
         "times": np.round(times, 6),
         "future": rounded(poses, half),
-        "filled_keypoints": question.filled,
-        "unforecast_joints": [joint for joint, is_ in zip(question.order.joints, known, strict=True) if not is_],
+        "filled_keypoints": clip.filled,
+        "unforecast_joints": [joint for joint, is_known in zip(clip.order.joints, known, strict=True) if not is_known],
     }
 
 
-def about(asked: BodiesAsked[PosesOptions], task: PoseForecast) -> dict[str, Any]:
-    """What an answer says of all its clips."""
-    lacking = undefined_joints(order_of(asked), get_body_order(task.order))
-    return {"fps": asked.options.fps, "joints": asked.options.joints, "missing_joints": list(lacking)}
+def describe(request: DecodedClips[PosesOptions], task: PoseForecast) -> dict[str, Any]:
+    """Return what an answer says of all its clips."""
+    lacking = undefined_joints(order_of(request), get_body_order(task.order))
+    return {"fps": request.options.fps, "joints": request.options.joints, "missing_joints": list(lacking)}
 
 
-def _past(seen: Keypoints, asked: BodiesAsked[PosesOptions], task: PoseForecast, who: str) -> Keypoints:
-    """The model's past, which ends with the last frame. Raises too-few-frames."""
-    fps = asked.options.fps
+encode = partial(encode_clips, answer, describe)
+
+
+def _past(keypoints: Keypoints, fps: float, task: PoseForecast, model: str) -> Keypoints:
+    """Return the model's past, which ends with the last frame. Raises too-few-frames."""
     assert task.fps is not None, "a model without a rate is not served"
-    backwards = at_rate(reverse(seen), fps, task.fps)
+    backwards = at_rate(reverse(keypoints), fps, task.fps)
     if len(backwards.points) < task.past:
         span = (task.past - 1) / task.fps
-        wanted = math.ceil(span * fps - 1e-6) + 1
-        detail = f"{who} takes the last {span:.3f} s: at least {wanted} frames at {fps:g} fps; {len(seen.points)} came"
-        raise Problem.at("too-few-frames", seen.pointer, detail)
-    recent = Keypoints(seen.pointer, backwards.points[: task.past], backwards.confidence[: task.past], backwards.filled)
-    return reverse(recent)
+        least = math.ceil(span * fps - 1e-6) + 1
+        detail = f"expected at least {least} frames at {fps:g} fps, since {model} needs the last {span:.3f} s"
+        raise Problem.at("too-few-frames", keypoints.pointer, f"{detail}; got {len(keypoints.points)}")
+    points, confidence = backwards.points[: task.past], backwards.confidence[: task.past]
+    return reverse(Keypoints(keypoints.pointer, points, confidence, backwards.filled))

@@ -1,22 +1,20 @@
-"""A clip of 2D keypoints to what a lifter takes, window by window, and from its poses back to the caller's frames."""
+"""POST /poses/lift and `chiron lift`: 2D keypoints to a lifter's windows, and its poses back to the caller's frames."""
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from models.contract.bundle import BundleMeta
 from models.contract.symmetry import Tensors
 from models.contract.task import PoseLift
-from models.motion.bodies import (
-    edge_padded,
-    normalise,
-    resampled,
-    shown,
-)
+from models.motion.bodies import edge_padded, normalise, resampled, shown
 from models.skeletons.body import get_body_order, undefined_joints
 from service.http.problems import Problem
+from service.tasks.bodies.clips import PreparedClips, encode_clips
 from service.tasks.bodies.keypoints import (
     Keypoints,
     at_rate,
@@ -30,15 +28,16 @@ from service.tasks.bodies.keypoints import (
     rounded,
 )
 from service.tasks.bodies.schemas import LiftOptions
-from service.tasks.bodies.wire import BodiesAsked
+from service.tasks.bodies.wire import Clip, DecodedClips
+from service.tasks.endpoint import Limits
 
-CHUNK = 512  # poses of one call: some milliseconds of a core, so that a long clip lets others in between
-FAR = 20.0  # half widths of the image from its middle; no camera's keypoint is there
+CHUNK = 512  # poses of one call: some milliseconds of a core, so that other requests come in between
+FAR = 20.0  # half widths of the image from its middle: no camera has a keypoint there
 
 
 @dataclass(frozen=True)
-class Question:
-    """A clip, checked: `tensors` are the model's inputs for one stretch after the other, without a batch axis, float32."""
+class LiftClip:
+    """A clip, checked: `tensors` are the inputs for consecutive stretches, without a batch axis, float32."""
 
     options: LiftOptions
     frames: int
@@ -47,67 +46,76 @@ class Question:
     tensors: list[Tensors]
 
 
-def prepare(asked: BodiesAsked[LiftOptions], task: PoseLift, max_gap_s: float, who: str) -> list[Question]:
-    """Check the request against the task of the model `who` and bring it to the model's order, unit and rate. Raises problems."""
-    order, wanted = order_of(asked), get_body_order(task.seen_order)
+def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limits) -> PreparedClips[LiftClip]:
+    """Check the request against the model's task and bring it to the model's order, unit and rate. Raises problems."""
+    task, options = model.task, request.options
+    assert isinstance(task, PoseLift), f"{model.name} lifts no poses"
+    order, target = order_of(request), get_body_order(task.seen_order)
     if not task.confidence:
-        check_joints(order, wanted, asked.pointer("joints"), who)
-    questions = []
-    for clip in asked.clips:
+        check_joints(order, target, request.pointer("joints"), model.name)
+
+    def prepared(clip: Clip) -> LiftClip:
         seen = keypoints_of(clip, order, 2)
-        points = normalise(seen.points, asked.options.image)
-        check_reach(seen, points, FAR, f"is farther than {FAR / 2:g} image widths from the middle of the image")
-        unseen = np.flatnonzero(~seen.there.any(axis=1)).tolist()
+        points = normalise(seen.points, options.image)
+        check_reach(seen, points, FAR, f"expected at most {FAR / 2:g} image widths from the middle; check `image`")
+        unseen = np.flatnonzero(~seen.present.any(axis=1)).tolist()
         normal = Keypoints(seen.pointer, points, seen.confidence)
-        ready = bridged(in_order(normal, order, wanted), asked.options.fps, max_gap_s)
+        ready = bridged(in_order(normal, order, target), options.fps, limits.gap_s)
         if not task.confidence:
-            check_gaps(ready, wanted, who, max_gap_s)
-        tensors = _stretches(_at_models_rate(ready, asked.options.fps, task.fps), task)
-        questions.append(Question(asked.options, len(clip.values), ready.filled, unseen, tensors))
-    return questions
+            check_gaps(ready, target, model.name, limits.gap_s)
+        tensors = _stretches(_at_models_rate(ready, options.fps, task.fps), task)
+        return LiftClip(options, len(clip.values), ready.filled, unseen, tensors)
+
+    return PreparedClips(request, task, [prepared(clip) for clip in request.clips])
 
 
-def answer(question: Question, outputs: list[Tensors], task: PoseLift) -> dict[str, Any]:
-    """The model's poses at the caller's frames, in metres, float64."""
+def poses_of(clip: LiftClip, outputs: list[Tensors], task: PoseLift) -> Float[np.ndarray, "frames joints 3"]:
+    """Return the model's poses at the caller's frames, in metres, float64. Raises not-finite."""
     poses = np.concatenate([output["poses"] for output in outputs]).astype(np.float64)
     if not np.isfinite(poses).all():
         raise Problem("not-finite", "the model has no finite poses for these keypoints")
+    return rounded(resampled(poses, task.fps, clip.options.fps)[: clip.frames], 1.0)
+
+
+def answer(clip: LiftClip, outputs: list[Tensors], task: PoseLift) -> dict[str, Any]:
+    """Return the answer for one clip. Raises not-finite."""
     return {
-        "times": np.round(np.arange(question.frames) / question.options.fps, 6),
-        "poses": rounded(resampled(poses, task.fps, question.options.fps)[: question.frames], 1.0),
-        "filled_keypoints": question.filled,
-        "unseen_frames": question.unseen,
+        "times": np.round(np.arange(clip.frames) / clip.options.fps, 6),
+        "poses": poses_of(clip, outputs, task),
+        "filled_keypoints": clip.filled,
+        "unseen_frames": clip.unseen,
     }
 
 
-def about(asked: BodiesAsked[LiftOptions], task: PoseLift) -> dict[str, Any]:
-    """What an answer says of all its clips."""
-    lacking = undefined_joints(order_of(asked), get_body_order(task.seen_order))
-    names = list(get_body_order(task.order).joints)
+def describe(request: DecodedClips[LiftOptions], task: PoseLift) -> dict[str, Any]:
+    """Return what an answer says of all its clips."""
     return {
-        "fps": asked.options.fps,
+        "fps": request.options.fps,
         "units": "m",
         "joints": task.order,
-        "names": names,
-        "missing_joints": list(lacking),
+        "names": list(get_body_order(task.order).joints),
+        "missing_joints": list(undefined_joints(order_of(request), get_body_order(task.seen_order))),
     }
 
 
-def _at_models_rate(seen: Keypoints, fps: float, to: float) -> Float[np.ndarray, "new joints 3"]:
-    """What the model is shown, at its rate, at least up to the last frame; after that the last one stays."""
-    frames, more = len(seen.points), math.ceil(fps / to)
-    stays = Keypoints(
-        seen.pointer,
-        np.concatenate([seen.points, seen.points[-1:].repeat(more, axis=0)]),
-        np.concatenate([seen.confidence, seen.confidence[-1:].repeat(more, axis=0)]),
+encode = partial(encode_clips, answer, describe)
+
+
+def _at_models_rate(keypoints: Keypoints, fps: float, to: float) -> Float[np.ndarray, "new joints 3"]:
+    """Resample to the model's rate, at least up to the last frame, which is repeated after that."""
+    frames, more = len(keypoints.points), math.ceil(fps / to)
+    extended = Keypoints(
+        keypoints.pointer,
+        np.concatenate([keypoints.points, keypoints.points[-1:].repeat(more, axis=0)]),
+        np.concatenate([keypoints.confidence, keypoints.confidence[-1:].repeat(more, axis=0)]),
     )
-    there = at_rate(stays, fps, to)
+    new = at_rate(extended, fps, to)
     count = math.ceil((frames - 1) * to / fps - 1e-6) + 1
-    return shown(there.points, there.confidence)[:count]
+    return shown(new.points, new.confidence)[:count]
 
 
 def _stretches(keypoints: Float[np.ndarray, "new joints 3"], task: PoseLift) -> list[Tensors]:
-    """Windows of at most CHUNK poses each, with the frames around that the poses at their ends depend on."""
+    """Return windows of at most CHUNK poses, each with the frames around it that its first and last poses depend on."""
     padded, around = edge_padded(keypoints[..., : 3 if task.confidence else 2], task.receptive), task.receptive - 1
     starts = range(0, len(keypoints), CHUNK)
     return [{"keypoints": np.ascontiguousarray(padded[start : start + CHUNK + around])} for start in starts]

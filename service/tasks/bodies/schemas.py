@@ -1,7 +1,7 @@
-"""What goes over the wire of bodies, as in `schemas`: msgspec structs that decode it, and pydantic models that publish it; a test holds
-the two equal.
+"""The fields of the endpoints on bodies: msgspec structs that decode them, pydantic models that publish them.
 
-A keypoint is its coordinates and, if wanted, a confidence, or null where it is missing; so may a whole frame be.
+A test checks that both descriptions are equal. A keypoint is its coordinates, with or without a confidence, or null where it
+is missing. A frame without any keypoint may be null.
 """
 
 from typing import Annotated, Literal
@@ -33,24 +33,28 @@ Clips23 = Annotated[list[Frames23], Meta(max_length=MAX_CLIPS)]
 
 
 class BodyOptions(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Everything of a request that is not an array: query parameters where the body is .npy."""
+    """The fields of a request that are not arrays: query parameters where the body is .npy."""
 
     joints: Name
     model: Name | None = None
 
 
 class LiftOptions(BodyOptions):
+    """The options of a lift."""
+
     fps: Rate
     image: tuple[Pixels, Pixels]
 
 
 class LiftJson(LiftOptions):
+    """A lift as JSON."""
+
     keypoints: Frames2 | None = None
     clips: Clips2 | None = None
 
 
 class LiftMsgpack(LiftOptions):
-    """As JSON, or the array as raw little-endian floats of a `shape` and `dtype`; so are the others of MessagePack."""
+    """A lift as MessagePack: the fields of JSON, or the array as raw little-endian floats of a `shape` and `dtype`."""
 
     keypoints: Frames2 | bytes | None = None
     clips: Clips2 | bytes | None = None
@@ -59,15 +63,21 @@ class LiftMsgpack(LiftOptions):
 
 
 class PosesOptions(BodyOptions):
+    """The options of a forecast."""
+
     fps: Rate
 
 
 class PosesJson(PosesOptions):
+    """A forecast as JSON."""
+
     past: Frames2 | None = None
     clips: Clips2 | None = None
 
 
 class PosesMsgpack(PosesOptions):
+    """A forecast as MessagePack, like LiftMsgpack."""
+
     past: Frames2 | bytes | None = None
     clips: Clips2 | bytes | None = None
     shape: RawShape | None = None
@@ -75,18 +85,24 @@ class PosesMsgpack(PosesOptions):
 
 
 class ActionsOptions(BodyOptions):
+    """The options of a recognition."""
+
     fps: Rate | None = None
     units: Unit = "m"
     top: Top = 5
 
 
 class ActionsJson(ActionsOptions):
+    """A recognition as JSON."""
+
     clip: Frames23 | None = None
     persons: Clips23 | None = None
     clips: Clips23 | None = None
 
 
 class ActionsMsgpack(ActionsOptions):
+    """A recognition as MessagePack, like LiftMsgpack."""
+
     clip: Frames23 | bytes | None = None
     persons: Clips23 | bytes | None = None
     clips: Clips23 | bytes | None = None
@@ -97,11 +113,13 @@ class ActionsMsgpack(ActionsOptions):
 Keypoints2 = list[list[Annotated[list[float], Field(min_length=2, max_length=3)] | None] | None]
 Keypoints23 = list[list[Annotated[list[float], Field(min_length=2, max_length=4)] | None] | None]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
-A_CLIP = "[frames][joints] of [x, y] or [x, y, confidence]; null: a keypoint, or a frame, that was not seen"
-MORE_CLIPS = "several of them instead, of any lengths; the answer's `clips` are as many"
+A_CLIP = "[frames][joints] of [x, y] or [x, y, confidence]; null for a keypoint or a frame that was not seen"
+MORE_CLIPS = "several clips instead, of any lengths; the answer has as many `clips`"
 
 
 class BodyRequest(BaseModel):
+    """The fields that all requests about bodies share."""
+
     model_config = ConfigDict(extra="forbid")
 
     joints: str = Field(max_length=MAX_NAME, description="joint order of a body; GET /joints lists them")
@@ -122,95 +140,110 @@ class LiftRequest(BodyRequest):
 class PosesRequest(BodyRequest):
     """2D keypoints of a person over the last moments, newest frame last: `past`, or `clips` of them."""
 
-    fps: float = Field(ge=MIN_FPS, le=MAX_FPS, description="frames a second of what is sent and of the answer")
+    fps: float = Field(ge=MIN_FPS, le=MAX_FPS, description="frames a second of the request and of the answer")
     past: Keypoints2 | None = Field(default=None, description=f"{A_CLIP}; in any unit, x right and y down")
     clips: list[Keypoints2] | None = Field(default=None, max_length=MAX_CLIPS, description=MORE_CLIPS)
 
 
 class ActionsRequest(BodyRequest):
-    """A clip of one person (`clip`), of several together (`persons`), or `clips` of one person each; the whole of the action."""
+    """A clip of a whole action: of one person (`clip`), of several together (`persons`), or `clips` of one person each."""
 
     fps: float | None = Field(
-        default=None, ge=MIN_FPS, le=MAX_FPS, description="not needed: what models are shown does not depend on it"
+        default=None, ge=MIN_FPS, le=MAX_FPS, description="not needed: the answer does not depend on it"
     )
-    units: Unit = Field(default="m", description="of coordinates in three dimensions; two are in any unit")
-    top: int = Field(default=5, ge=1, le=MAX_TOP, description="how many classes to answer with")
+    units: Unit = Field(
+        default="m", description="of coordinates in three dimensions; in two dimensions any unit will do"
+    )
+    top: int = Field(default=5, ge=1, le=MAX_TOP, description="number of classes in the answer")
     clip: Keypoints23 | None = Field(
         default=None,
         description="[frames][joints] of [x, y] with x right and y down or, for models in three dimensions, [x, y, z] with y up; either"
-        " with a confidence after it; null: a keypoint, or a frame, that was not seen",
+        " with a confidence after it; null for a keypoint or a frame that was not seen",
     )
     persons: list[Keypoints23] | None = Field(
-        default=None, max_length=MAX_CLIPS, description="a clip of each person instead, all with as many frames"
+        default=None,
+        max_length=MAX_CLIPS,
+        description="a clip of each person instead, all with the same number of frames",
     )
     clips: list[Keypoints23] | None = Field(default=None, max_length=MAX_CLIPS, description=MORE_CLIPS)
 
 
 class BodyAnswer(BaseModel):
+    """The fields that all answers about bodies share."""
+
     model: ModelVersion
     joints: str
-    missing_joints: list[str] = Field(description="joints that the model wants and the request's order cannot give")
-    expected_error: list[Measurement] = Field(description="what the model was off on its test recordings")
+    missing_joints: list[str] = Field(description="joints that the model expects and the request's order lacks")
+    expected_error: list[Measurement] = Field(description="the model's errors on its test recordings")
 
 
 class Lifted(BaseModel):
+    """The poses of one clip."""
+
     times: list[float] | None = Field(default=None, description="seconds from the first frame")
     poses: list[list[Point]] | None = Field(
         default=None, description="[frames][joints][3] from the pelvis, in the camera's axes: x right, y down, z away"
     )
     filled_keypoints: int | None = Field(default=None, description="missing keypoints that were interpolated")
     unseen_frames: list[int] | None = Field(
-        default=None, description="frames without any keypoint: their poses are guessed from those around"
+        default=None, description="frames without any keypoint: their poses are inferred from the frames around"
     )
 
 
 class LiftAnswer(BodyAnswer, Lifted):
-    """A 3D pose for every frame, of `keypoints` here or of each of `clips` there; `joints` is the order of the poses."""
+    """A 3D pose for every frame of `keypoints`, or of each of `clips`; `joints` is the order of the poses."""
 
     fps: float
     units: Literal["m"]
-    names: list[str] = Field(description="the joints of the poses, in order; left and right are the person's")
-    clips: list[Lifted] | None = Field(default=None, description="an item a clip of the request")
+    names: list[str] = Field(description="the joints of the poses, in order; left and right are the person's own")
+    clips: list[Lifted] | None = Field(default=None, description="one item for each clip of the request")
 
 
 FlatPoint = tuple[float, float]
 
 
 class Forecast(BaseModel):
+    """The future of one clip."""
+
     times: list[float] | None = Field(default=None, description="seconds after the last past frame")
     future: list[list[FlatPoint | None]] | None = Field(
-        default=None, description="[frames][joints][2]; null: a joint in `unforecast_joints`"
+        default=None, description="[frames][joints][2]; null for a joint in `unforecast_joints`"
     )
     filled_keypoints: int | None = Field(default=None, description="missing keypoints that were interpolated")
     unforecast_joints: list[str] | None = Field(
-        default=None, description="joints of the request's order that the model does not know, or that were never seen"
+        default=None, description="joints of the request's order that the model does not know or that were never seen"
     )
 
 
 class PosesAnswer(BodyAnswer, Forecast):
-    """The next poses, in the unit, order and rate of the request, after `past` here or after each of `clips` there."""
+    """The next poses after `past`, or after each of `clips`, in the unit, order and rate of the request."""
 
     fps: float
-    clips: list[Forecast] | None = Field(default=None, description="an item a clip of the request")
+    clips: list[Forecast] | None = Field(default=None, description="one item for each clip of the request")
 
 
 class ActionClass(BaseModel):
+    """A class of action and its probability."""
+
     name: str
     probability: float
     mirror: str | None = Field(
-        default=None, description="the class of the mirrored clip, of models whose classes may name a side"
+        default=None, description="the class of the mirrored clip, for models whose classes may name a side"
     )
 
 
 class Recognised(BaseModel):
-    classes: list[ActionClass] | None = Field(default=None, description="the `top` ones, the most probable first")
+    """The classes of one clip."""
+
+    classes: list[ActionClass] | None = Field(default=None, description="the `top` classes, the most probable first")
     persons: list[int] | None = Field(
-        default=None, description="which persons of the request were looked at; more than a model takes are left out"
+        default=None,
+        description="indices of the persons that the model was shown; the others exceed its number of persons",
     )
-    frames: int | None = Field(default=None, description="in the clip")
+    frames: int | None = Field(default=None, description="number of frames in the clip")
 
 
 class ActionsAnswer(BodyAnswer, Recognised):
-    """What is done in `clip`, or by `persons` together, here or in each of `clips` there."""
+    """The actions in `clip`, of `persons` together, or in each of `clips`."""
 
-    clips: list[Recognised] | None = Field(default=None, description="an item a clip of the request")
+    clips: list[Recognised] | None = Field(default=None, description="one item for each clip of the request")

@@ -1,24 +1,25 @@
-"""service.tasks.faces.answers."""
+"""A found face to an answer in the scan's frame and unit: JSON, .npz, .csv, or .ply for viewers."""
 
+import csv
 import io
 from typing import Any
 
 import numpy as np
-import orjson
 from jaxtyping import Float
 
 from models.contract.bundle import Bundle, BundleMeta
 from models.contract.units import to_metres
-from models.scans.cloud import (
-    interpolate,
-    interpolation,
-)
-from models.scans.levels import Face
+from models.scans.cloud import interpolate, interpolation
 from models.skeletons.face import FACE68, FACE_REGIONS
-from service.inference.model import expected_error
-from service.tasks.faces.prepare import CHUNK, ROUND_HEAT, ROUND_M, Question, landmarks_of, sampled_of, task_of
-from service.tasks.faces.schemas import Heatmaps
+from service.http.negotiation import JSON, NPZ
+from service.tasks.arrays import json_bytes, npz_bytes
+from service.tasks.endpoint import Encoded
+from service.tasks.faces.prepare import FoundFace
+from service.tasks.faces.upload import CSV
+from service.tasks.fields import with_model
 
+ROUND_M, ROUND_HEAT = 1e-9, 6  # a nanometre, and decimals of a heatmap, in JSON
+CHUNK = 8192  # points at which heatmaps are interpolated at a time
 COLOURS = {
     "jaw": (153, 153, 153),
     "right_brow": (166, 86, 40),
@@ -32,97 +33,108 @@ COLOURS = {
 }
 
 
-def everywhere(question: Question, face: Face) -> Float[np.ndarray, "landmarks uploaded"]:
-    """The heatmaps at every point of the file, interpolated from the three nearest sampled ones."""
-    assert question.vertices is not None, "prepare() was not told to keep them"
-    known, values = question.points[face.sampled], face.heatmaps.T
-    full = np.empty((len(face.heatmaps), len(question.vertices)), np.float32)
-    for start in range(0, len(question.vertices), CHUNK):
-        some = question.vertices[start : start + CHUNK]
-        full[:, start : start + CHUNK] = interpolate(values, *interpolation(known, some)).T
-    return full
+def encode(found: FoundFace, model: BundleMeta, media: str) -> Encoded:
+    """Return the answer in the form of a media type; headers carry the model and the unit where the body has no fields."""
+    if media == JSON:
+        return Encoded(json_bytes(document(found, model)), {})
+    suffix, write = {NPZ: ("npz", npz), CSV: ("csv", table)}.get(media, ("ply", ply))
+    return Encoded(write(found, model), {
+        "x-chiron-model": model.name,
+        "x-chiron-model-version": model.version,
+        "x-chiron-units": found.scan.unit,
+        "content-disposition": f'attachment; filename="landmarks.{suffix}"',
+    })  # fmt: skip
 
 
-def document(question: Question, face: Face, meta: BundleMeta, heatmaps: Heatmaps = "none") -> dict[str, Any]:
-    """The answer as FaceAnswer has it; arrays are numpy's. Full heatmaps are for `npz_bytes` only."""
-    task = task_of(meta)
-    within, decimals = task.confident_m / to_metres(question.unit), _decimals(question)
-    positions = np.round(landmarks_of(question, face), decimals)
+def document(found: FoundFace, model: BundleMeta) -> dict[str, Any]:
+    """Return the answer as FaceAnswer has it; its arrays are numpy's. Heatmaps at every point are for `npz` only."""
+    scan, face = found.scan, found.face
+    within, decimals = _within(found), round(-np.log10(ROUND_M / to_metres(scan.unit)))
+    landmarks = zip(FACE68.joints, np.round(found.landmarks, decimals), face.confidence, strict=True)
     answer: dict[str, Any] = {
-        "model": {"name": meta.name, "version": meta.version},
-        "units": question.unit,
-        "units_inferred": question.inferred,
-        "points": question.uploaded,
-        "triangles": question.triangles,
+        "units": scan.unit,
+        "units_inferred": scan.options.units == "auto",
+        "points": scan.vertices,
+        "triangles": scan.triangles,
         "sampled": len(face.sampled),
         "looks": face.looks,
         "landmarks": [
             {"index": index, "name": name, "position": position, "confidence": confidence}
-            for index, (name, position, confidence) in enumerate(
-                zip(FACE68.joints, positions, face.confidence, strict=True)
-            )
+            for index, (name, position, confidence) in enumerate(landmarks)
         ],
-        "regions": {region: list(landmarks) for region, landmarks in FACE_REGIONS.items()},
-        "confidence": {
-            "within": round(within, decimals),
-            "meaning": f"the probability that a landmark is within {within:g} {question.unit} of the true one",
-        },
-        "expected_error": expected_error(meta),
+        "regions": {region: list(indices) for region, indices in FACE_REGIONS.items()},
+        "confidence": {"within": round(within, decimals), "meaning": _meaning(found)},
     }
-    if heatmaps != "none":
+    if scan.options.heatmaps != "none":
         answer["heatmaps"] = {
-            "points": np.round(sampled_of(question, face), decimals),
-            "indices": None if question.indices is None else question.indices[face.sampled],
+            "points": np.round(found.samples, decimals),
+            "indices": None if scan.indices is None else scan.indices[face.sampled],
             "values": np.round(face.heatmaps, ROUND_HEAT),
         }
-    return answer
+    return with_model(answer, model)
 
 
-def json_bytes(answer: dict[str, Any]) -> bytes:
-    """The document as JSON."""
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+def npz(found: FoundFace, model: BundleMeta) -> bytes:
+    """Return the answer as arrays, none of them rounded.
 
-
-def npz_bytes(question: Question, face: Face, meta: BundleMeta, heatmaps: Heatmaps = "none") -> bytes:
-    """The answer as arrays, none of them rounded.
-
-    Always landmarks (68, 3) float64, confidence, names, model, version, units; with heatmaps also sampled_points
-    (n, 3), sampled_indices (n), unless they were drawn on a mesh, and heatmaps (68, n); full_heatmaps (68, points) last.
+    They are landmarks (68, 3) float64, confidence, names, model, version and units; with heatmaps also sampled_points
+    (n, 3), heatmaps (68, n), and sampled_indices (n) unless the points were drawn on a mesh; with heatmaps at every point
+    also full_heatmaps (68, points).
     """
-    arrays: dict[str, np.ndarray] = {
-        "landmarks": landmarks_of(question, face),
+    scan, face = found.scan, found.face
+    arrays: dict[str, Any] = {
+        "landmarks": found.landmarks,
         "confidence": face.confidence,
-        "names": np.array(FACE68.joints),
-        "model": np.array(meta.name),
-        "version": np.array(meta.version),
-        "units": np.array(question.unit),
+        "names": FACE68.joints,
+        "model": model.name,
+        "version": model.version,
+        "units": scan.unit,
     }
-    if heatmaps != "none":
-        arrays |= {"sampled_points": sampled_of(question, face), "heatmaps": face.heatmaps}
-        if question.indices is not None:
-            arrays["sampled_indices"] = question.indices[face.sampled]
-    if heatmaps == "full":
-        arrays["full_heatmaps"] = everywhere(question, face)
-    np.savez(buffer := io.BytesIO(), **arrays)  # pyright: ignore[reportArgumentType] - numpy's stub takes allow_pickle there
-    return buffer.getvalue()
+    if scan.options.heatmaps != "none":
+        arrays |= {"sampled_points": found.samples, "heatmaps": face.heatmaps}
+        if scan.indices is not None:
+            arrays["sampled_indices"] = scan.indices[face.sampled]
+    if scan.options.heatmaps == "full":
+        arrays["full_heatmaps"] = heatmaps_everywhere(found)
+    return npz_bytes(arrays)
 
 
-def ply_bytes(question: Question, face: Face, meta: BundleMeta) -> bytes:
-    """The landmarks as a text .ply for MeshLab and its like: coloured by region, with edges along the regions."""
-    within = task_of(meta).confident_m / to_metres(question.unit)
+def heatmaps_everywhere(found: FoundFace) -> Float[np.ndarray, "landmarks vertices"]:
+    """Return the heatmaps at every point of the file, interpolated from the three nearest sampled points."""
+    assert found.scan.whole is not None, "the whole scan is kept where heatmaps at every point are wanted"
+    vertices = found.scan.whole.points
+    known, values = found.scan.points[found.face.sampled], found.face.heatmaps.T
+    full = np.empty((values.shape[1], len(vertices)), np.float32)
+    for start in range(0, len(vertices), CHUNK):
+        chunk = vertices[start : start + CHUNK]
+        full[:, start : start + CHUNK] = interpolate(values, *interpolation(known, chunk)).T
+    return full
+
+
+def table(found: FoundFace, model: BundleMeta) -> bytes:
+    """Return the landmarks as .csv, one line each, in the scan's frame and unit."""
+    writer = csv.writer(text := io.StringIO(), lineterminator="\n")
+    writer.writerow(("index", "name", "x", "y", "z", "confidence"))
+    rows = zip(FACE68.joints, found.landmarks.tolist(), found.face.confidence.tolist(), strict=True)
+    for index, (name, position, confidence) in enumerate(rows):
+        writer.writerow((index, name, *position, f"{confidence:.6g}"))
+    return text.getvalue().encode()
+
+
+def ply(found: FoundFace, model: BundleMeta) -> bytes:
+    """Return the landmarks as a text .ply for viewers such as MeshLab: coloured by region, with edges along the regions."""
     colours = {index: COLOURS[region] for region, indices in FACE_REGIONS.items() for index in indices}
+    landmarks = zip(found.landmarks.tolist(), found.face.confidence.tolist(), strict=True)
     rows = [
         f"{x!r} {y!r} {z!r} {' '.join(map(str, colours[index]))} {index} {confidence:.6g} {confidence:.6g}"
-        for index, ((x, y, z), confidence) in enumerate(
-            zip(landmarks_of(question, face).tolist(), face.confidence.tolist(), strict=True)
-        )
+        for index, ((x, y, z), confidence) in enumerate(landmarks)
     ]
     header = [
         "ply",
         "format ascii 1.0",
-        f"comment {meta.name} {meta.version}",
-        f"comment lengths in {question.unit}",
-        f"comment confidence: the probability that a landmark is within {within:g} {question.unit} of the true one",
+        f"comment {model.name} {model.version}",
+        f"comment lengths in {found.scan.unit}",
+        f"comment confidence: {_meaning(found)}",
         *(f"comment {index} {name}" for index, name in enumerate(FACE68.joints)),
         f"element vertex {len(rows)}",
         *(f"property double {axis}" for axis in "xyz"),
@@ -139,17 +151,21 @@ def ply_bytes(question: Question, face: Face, meta: BundleMeta) -> bytes:
 
 
 def cloud_ply(points: Float[np.ndarray, "points 3"], comment: str) -> bytes:
-    """Points as a text .ply."""
+    """Return points as a text .ply."""
     header = ["ply", "format ascii 1.0", f"comment {comment}", f"element vertex {len(points)}"]
     header += [*(f"property double {axis}" for axis in "xyz"), "end_header"]
     return "\n".join([*header, *(f"{x} {y} {z}" for x, y, z in points), ""]).encode()
 
 
-def _decimals(question: Question) -> int:
-    """To round to ROUND_M in the scan's unit."""
-    return round(-np.log10(ROUND_M / to_metres(question.unit)))
-
-
 def scan_of_bundle(bundle: Bundle) -> bytes:
-    """The bundle's example scan as a body for POST /landmarks/face: the points that the network saw, in metres."""
+    """Return the bundle's example scan as a request body: the points that the network saw, in metres."""
     return cloud_ply(bundle.example()[0]["points"][0], f"the example of {bundle.meta.name}, in m")
+
+
+def _within(found: FoundFace) -> float:
+    """Return the distance that the confidences are about, in the scan's unit."""
+    return found.scan.task.confident_m / to_metres(found.scan.unit)
+
+
+def _meaning(found: FoundFace) -> str:
+    return f"the probability that a landmark is within {_within(found):g} {found.scan.unit} of the true one"

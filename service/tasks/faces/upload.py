@@ -1,13 +1,14 @@
-"""A scan out of a request: the file's bytes, the suffix that says what kind it is, and what is asked of it.
+"""A scan and its options out of a request or a file.
 
-The file is the body, or the one file part of a form; what is asked are query parameters, or the form's fields. A form is
-parsed by python-multipart from bytes that are already counted, with a bound on parts, headers and fields: nothing is
-written to a disk.
+The scan is the body, or the only file of a form. Options are query parameters, or fields of the form. python-multipart
+parses a form from bytes that are in memory and counted, with limits on parts, headers and fields; nothing is written to
+disk.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import msgspec
 from python_multipart import MultipartParser
@@ -15,13 +16,15 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from models.scans.files import formats
-from service.http.negotiation import typed
+from service.http.negotiation import JSON, NPZ, typed
 from service.http.problems import Problem
-from service.tasks.faces.schemas import FaceOptions
+from service.tasks.endpoint import Body
+from service.tasks.faces.schemas import FaceOptions, Heatmaps
 from service.tasks.fields import MAX_FILENAME
 
-FORM = "multipart/form-data"
-ANY = ("application/octet-stream", "text/plain")  # say nothing of the kind of file: its name must, or it is a table
+PLY, CSV, FORM, OCTETS, TEXT = (
+    "model/vnd.ply", "text/csv", "multipart/form-data", "application/octet-stream", "text/plain"
+)  # fmt: skip
 SUFFIXES = {
     "model/ply": ".ply",
     "model/vnd.ply": ".ply",
@@ -34,95 +37,111 @@ SUFFIXES = {
     "application/x-npz": ".npz",
     "text/csv": ".csv",
 }
-TYPES = (*ANY, *SUFFIXES, FORM)
+TYPES = (OCTETS, TEXT, *SUFFIXES, FORM)  # OCTETS and TEXT do not tell the format: a name does, or TEXT is a table
+CARRIES: dict[Heatmaps, tuple[str, ...]] = {"none": (JSON, NPZ, PLY, CSV), "points": (JSON, NPZ), "full": (NPZ,)}
 MAX_FIELD_BYTES, MAX_HEADERS, MAX_HEADER_BYTES = 256, 8, 1024
 OPTIONS = FaceOptions.__struct_fields__
 
 
 @dataclass(frozen=True)
 class Upload:
+    """A scan as its file has it, and what is wanted of it."""
+
     data: bytes
     suffix: str
     options: FaceOptions
-    fields: frozenset[str] = frozenset()  # the options that came as fields of a form
+    form_fields: frozenset[str] = frozenset()  # the options that came as fields of a form
+    keep: bool = False  # the whole scan, for a picture
+
+    @property
+    def model(self) -> str | None:
+        return self.options.model or None
 
     def pointer(self, name: str) -> str:
-        """Where the option `name` is in the request, or would be."""
-        return f"{'/' if name in self.fields else '?'}{name}"
+        """Return the pointer to the option `name`, whether the request has it or not."""
+        return f"{'/' if name in self.form_fields else '?'}{name}"
 
 
-def parameters(pairs: Iterable[tuple[str, str]], mark: str = "?") -> dict[str, str]:
-    """Options by name, each legal by itself and there once. Raises the problem invalid-request."""
-    found: dict[str, str] = {}
-    for name, value in pairs:
-        if name in found:
-            raise Problem.at("invalid-request", f"{mark}{name[:80]}", "is there twice")
-        found[name] = value
-    typed(msgspec.convert, found, type=FaceOptions, strict=False, mark=mark)
-    return found
+def decode(body: Body) -> Upload:
+    """Return the scan and its options. Raises malformed-body, invalid-request and unsupported-media-type."""
+    upload = _of_form(body) if body.media == FORM else _of_body(body)
+    heatmaps, carriers = upload.options.heatmaps, CARRIES[upload.options.heatmaps]
+    if body.answer not in carriers:
+        detail = f"expected an answer as {' or '.join(carriers)} for heatmaps={heatmaps}, got Accept: {body.answer}"
+        raise Problem.at("invalid-request", upload.pointer("heatmaps"), detail)
+    return upload
 
 
-def upload_of(body: bytes, content_type: str, query: dict[str, str]) -> Upload:
-    """The upload in a body of one of TYPES, with the `parameters` of its query.
+def _of_body(body: Body) -> Upload:
+    options = _options(body.options, "?")
+    return Upload(body.data, body.suffix or _suffix(options, body.media, "?"), options, keep=body.keep)
 
-    Raises the problems malformed-body, invalid-request and unsupported-media-type.
-    """
-    media = content_type.partition(";")[0].strip().lower()
-    if media != FORM:
-        options = msgspec.convert(query, FaceOptions)
-        return Upload(body, _suffix(options, media, "?"), options)
-    form = _Form(content_type)
-    form.parse(body)
-    fields = parameters(form.fields, "/")
-    if twice := sorted(set(fields) & set(query)):
-        raise Problem.at("invalid-request", f"/{twice[0]}", "is a field of the form and a parameter too")
-    options = msgspec.convert({"filename": form.filename} | query | fields, FaceOptions)
+
+def _of_form(body: Body) -> Upload:
+    form = _Form(body.content_type)
+    form.parse(body.data)
+    fields: dict[str, str] = {}
+    for name, value in form.fields:
+        if name in fields:
+            raise Problem.at("invalid-request", f"/{name[:80]}", "expected one value, got several; send it once")
+        fields[name] = value
+    if repeated := sorted(set(fields) & set(body.options)):
+        raise Problem.at("invalid-request", f"/{repeated[0]}", "expected a form field or a query parameter, got both")
+    query = _options(body.options, "?")
+    given = fields if "filename" in body.options else {"filename": form.filename, **fields}
+    own = _options(given, "/")
+    options = msgspec.structs.replace(query, **{name: getattr(own, name) for name in given})
     if form.file is None:
-        came = ", ".join(name[:40] for name, _ in form.fields) or "nothing"
-        raise Problem.at("invalid-request", "/file", f"wanted one part with a filename, the scan; came {came}")
-    media = form.media if not _named(options) else ""  # clients guess it from the name, and know some names wrongly
+        names = ", ".join(name[:40] for name, _ in form.fields) or "nothing"
+        raise Problem.at("invalid-request", "/file", f"expected one part with a filename, the scan, got {names}")
+    media = "" if _named(options) else form.media  # clients guess it from the name, and know some names wrongly
     return Upload(bytes(form.file), _suffix(options, media, "/"), options, frozenset(fields))
 
 
-def _suffix(options: FaceOptions, media: str, mark: str) -> str:
-    """What kind of file it is, by its name or by the media type. Raises invalid-request where these disagree, or neither says it."""
+def _options(given: Mapping[str, Any], prefix: str) -> FaceOptions:
+    """Return the options in their types. Raises invalid-request, with pointers that begin with `prefix`."""
+    return typed(msgspec.convert, dict(given), type=FaceOptions, strict=False, mark=prefix)
+
+
+def _suffix(options: FaceOptions, media: str, prefix: str) -> str:
+    """Return the scan's format, by its name or by the media type. Raises invalid-request if these disagree or tell nothing."""
     by_name, by_media = _named(options), SUFFIXES.get(media, "")
     if by_name and by_media and formats().get(by_name) is not formats()[by_media]:
-        pointer = f"{mark}{'format' if options.format else 'filename'}"
-        raise Problem.at(
-            "invalid-request", pointer, f"says {by_name}, and the Content-Type {media}: one of them is wrong"
-        )
-    if suffix := by_name or by_media or (".txt" if media == "text/plain" else ""):
+        pointer = f"{prefix}{'format' if options.format else 'filename'}"
+        detail = f"expected the same format here and in the Content-Type, got {by_name} and {media}"
+        raise Problem.at("invalid-request", pointer, detail)
+    if suffix := by_name or by_media or (".txt" if media == TEXT else ""):
         return suffix
-    kinds = ", ".join(reader[1:] for reader in formats())
-    raise Problem.at("invalid-request", f"{mark}format", f"wanted the kind of file, one of {kinds}: nothing says it")
+    known = ", ".join(suffix[1:] for suffix in formats())
+    detail = f"expected the scan's format, one of {known}, got neither a format, a filename nor a telling Content-Type"
+    raise Problem.at("invalid-request", f"{prefix}format", detail)
 
 
 def _named(options: FaceOptions) -> str:
-    """The suffix by format or, without that, by filename; empty where neither has one."""
+    """Return the suffix by `format` or, without it, by `filename`; empty if neither has one."""
     if options.format:
         return f".{options.format.lower().lstrip('.')}"
     return PurePosixPath(options.filename.replace("\\", "/")).suffix.lower()
 
 
 class _Form:
-    """The parts of a multipart/form-data body: one file, and some short fields."""
+    """The parts of a multipart/form-data body: one file and some short fields."""
 
     def __init__(self, content_type: str) -> None:
         boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
         if not boundary:
-            raise Problem("malformed-body", f"{FORM} wants a boundary; its Content-Type has none")
+            raise Problem("malformed-body", f"expected a Content-Type of {FORM} with a boundary, got none")
         self.boundary = boundary
         self.file: bytearray | None = None
         self.filename, self.media = "", ""
         self.fields: list[tuple[str, str]] = []
-        self._whole = False
+        self._complete = False
         self._header, self._value, self._headers = bytearray(), bytearray(), dict[bytes, bytes]()
         self._data = bytearray()
-        self._name: str | None = None  # of the field that is being read; None: it is the file
+        self._name: str | None = None  # of the field that is being read; None for the file
 
     def parse(self, body: bytes) -> None:
-        """Raises the problems malformed-body and invalid-request."""
+        """Read the parts of the form. Raises malformed-body and invalid-request."""
         callbacks = {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
@@ -144,8 +163,8 @@ class _Form:
             parser.finalize()
         except FormParserError as error:
             raise Problem("malformed-body", f"the form cannot be parsed: {str(error)[:80]}") from None
-        if not self._whole:
-            raise Problem("malformed-body", "the form breaks off before its last boundary")
+        if not self._complete:
+            raise Problem("malformed-body", "expected a form up to its last boundary, got a part of it")
 
     def _begin(self) -> None:
         self._headers = {}
@@ -158,21 +177,24 @@ class _Form:
     def _headers_end(self) -> None:
         disposition, options = parse_options_header(self._headers.get(b"content-disposition"))
         if disposition != b"form-data" or b"name" not in options:
-            raise Problem("malformed-body", "a part of the form has no Content-Disposition: form-data with a name")
+            raise Problem(
+                "malformed-body", "expected Content-Disposition: form-data with a name in every part of the form"
+            )
         if b"filename" not in options:
             self._name = options[b"name"].decode("utf-8", "replace")
             if len(self.fields) >= len(OPTIONS):
-                raise Problem.at("invalid-request", "", f"wanted at most {len(OPTIONS)} fields; more came")
+                raise Problem.at("invalid-request", "", f"expected at most {len(OPTIONS)} fields, got more")
             return
         if self.file is not None:
-            raise Problem.at("invalid-request", "/file", "wanted one file; a second came")
+            raise Problem.at("invalid-request", "/file", "expected one file, got a second")
         self.file, self._name = self._data, None
         self.filename = options[b"filename"].decode("utf-8", "replace")[-MAX_FILENAME:]
         self.media = self._headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._name is not None and len(self._data) + end - start > MAX_FIELD_BYTES:
-            raise Problem.at("invalid-request", f"/{self._name[:80]}", f"a field has at most {MAX_FIELD_BYTES} bytes")
+            detail = f"expected at most {MAX_FIELD_BYTES} bytes in a field, got more"
+            raise Problem.at("invalid-request", f"/{self._name[:80]}", detail)
         self._data += data[start:end]
 
     def _end(self) -> None:
@@ -180,4 +202,4 @@ class _Form:
             self.fields.append((self._name, self._data.decode("utf-8", "replace")))
 
     def _last(self) -> None:
-        self._whole = True
+        self._complete = True

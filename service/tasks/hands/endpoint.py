@@ -1,72 +1,78 @@
-"""POST /forecast/hands: a request of any form through the model's batcher to an answer of any form."""
+"""POST /forecast/hands and `chiron forecast --of hands`: the next moments of one hand or two."""
 
-from fastapi import APIRouter, Request, Response
+from pathlib import Path
 
-from models.contract.task import HandForecast
-from service.http import negotiation
-from service.http.limits import ThreadPool
-from service.http.negotiation import accepted, content_type, read_body
-from service.http.openapi import BINARY, operation
-from service.http.problems import documented
-from service.inference.served import ServedModels
+from models.contract.bundle import BundleMeta
+from models.motion.hands import GapTooLong, TooFewFrames
+from models.pictures.hands import draw_hands
+from service.http.negotiation import JSON, NPY, NPZ, TYPES
+from service.http.openapi import operation
 from service.settings import Settings
-from service.tasks.endpoint import DECODE_ON_LOOP, Example
-from service.tasks.hands import examples as hand_examples
-from service.tasks.hands import prepare as hands
-from service.tasks.hands import wire as hands_wire
+from service.tasks.endpoint import DECODE_ON_LOOP, Encoded, Endpoint, Example, Limits
+from service.tasks.fields import with_model
+from service.tasks.hands import examples, wire
+from service.tasks.hands.prepare import HandsForecast, PreparedHands, document, prepare, steps
 from service.tasks.hands.schemas import HandsAnswer, HandsRequest
-from service.telemetry.metrics import Metrics
+from service.tasks.hands.wire import DecodedHands
 
-PATH = "/forecast/hands"
-OPTIONS = ("fps", "units", "joints", "model", "hand")
+DESCRIPTION = """Forecast the next moments of one hand or two from the last ones.
+
+The forecast has the caller's unit, joint order, rate and form. Coordinates may be in any right-handed frame. Short gaps, in
+which a hand was not seen, are interpolated. In MessagePack, arrays may be raw little-endian floats with a `shape`. With
+.npy the other fields are query parameters. The Accept header chooses the form of the answer.
+"""
 ERRORS = (
     "malformed-body", "unknown-model", "not-acceptable", "body-too-large", "unsupported-media-type", "invalid-request",
     "wrong-shape", "not-finite", "out-of-range", "too-few-frames", "gap-too-long", "unknown-joints", "degenerate-hand",
     "internal", "overloaded", "not-ready",
 )  # fmt: skip
+FILES = {".json": JSON, ".npz": NPZ, ".npy": NPY}
 
-EXAMPLES = {"hand-forecast": Example(hand_examples.clip_of_bundle, schema=HandsRequest)}
+
+def limits(settings: Settings) -> Limits:
+    """Return the limits of a request under the settings."""
+    return Limits(settings.max_body_bytes, gap_s=settings.max_gap_s)
 
 
-def router(registry: ServedModels, metrics: Metrics, threads: ThreadPool, settings: Settings) -> APIRouter:
-    """The route, over these models; `threads` are for large bodies."""
-    routes = APIRouter()
+def encode(forecast: HandsForecast, model: BundleMeta, media: str) -> Encoded:
+    """Return the answer in the form of a media type."""
+    return wire.encode(with_model(document(forecast), model), media, forecast.prepared.request.dtype)
 
-    @routes.post(
-        PATH,
-        response_model=HandsAnswer,
-        responses={200: {"content": {negotiation.MSGPACK: BINARY, negotiation.NPY: BINARY}}, **documented(*ERRORS)},
-        openapi_extra=operation(HandsRequest, hand_examples.hands(), OPTIONS),
-        tags=["forecast"],
+
+def draw(forecast: HandsForecast, model: BundleMeta, path: Path, title: str) -> None:
+    """Write a picture: a strip of moments, past and forecast."""
+    past, future = forecast.prepared.past.joints, forecast.modes[0]
+    draw_hands(
+        past.reshape(len(past), -1, 3),
+        None,
+        future.reshape(len(future), -1, 3),
+        forecast.prepared.task.fps,
+        path,
+        title,
     )
-    async def forecast_hands(request: Request) -> Response:
-        """The next moments of one hand or two, from the last ones, in the caller's units, joint order, rate and form.
 
-        Coordinates may be in any right-handed frame. Frames in which a hand was not seen are interpolated if they are
-        few. As MessagePack, arrays may be raw little-endian floats with a `shape`; as .npy the other fields are
-        parameters of the query. Accept chooses the answer's form.
-        """
-        wanted, media = accepted(request, negotiation.TYPES), content_type(request, negotiation.TYPES)
-        body = bytes(await read_body(request, settings.max_body_bytes))
-        with metrics.stage(PATH, "decode"):
-            arguments = (body, media, dict(request.query_params))
-            if len(body) > DECODE_ON_LOOP:
-                asked = await threads.run(hands_wire.decode_hands, *arguments)
-            else:
-                asked = hands_wire.decode_hands(*arguments)
-        model = registry.get(asked.options.model, "hand-forecast", asked.pointer("model"))
-        task = model.bundle.meta.task
-        assert isinstance(task, HandForecast), "the registry gives models of the kind that it is asked for"
-        with metrics.stage(PATH, "prepare"):
-            question = hands.prepare(asked, task, settings.max_gap_s, model.name)
-        output = await model.batcher.submit(question.tensors)
-        with metrics.stage(PATH, "encode"):
-            answer = {
-                "model": {"name": model.name, "version": model.version},
-                **hands.answer(question, output["future"], task),
-                "expected_error": model.expected_error,
-            }
-            content, headers = hands_wire.encode(answer, wanted, asked.dtype)
-        return Response(content, headers=headers, media_type=wanted)
 
-    return routes
+HANDS: Endpoint[DecodedHands, PreparedHands, HandsForecast] = Endpoint(
+    path="/forecast/hands",
+    kind="hand-forecast",
+    tag="forecast",
+    description=DESCRIPTION,
+    accepts=TYPES,
+    offers=TYPES,
+    with_query=(NPY,),
+    limits=limits,
+    on_loop_bytes=DECODE_ON_LOOP,
+    errors=ERRORS,
+    raised={TooFewFrames: "too-few-frames", GapTooLong: "gap-too-long"},
+    answer=HandsAnswer,
+    operation=lambda: operation(HandsRequest, examples.requests(), wire.OPTIONS),
+    examples=examples.requests,
+    example=Example(examples.clip_of_bundle, schema=HandsRequest),
+    decode=wire.decode,
+    prepare=prepare,
+    steps=steps,
+    encode=encode,
+    reads=lambda: FILES,
+    writes=FILES,
+    draw=draw,
+)

@@ -1,4 +1,4 @@
-"""service.tasks.hands.examples."""
+"""Requests of POST /forecast/hands that run as they are printed: in /openapi.json, on the pages and in the tests."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from models.contract.task import HandForecast
 
 # a right hand, palm down and half open, MediaPipe order, millimetres
 _HAND_MM = np.array(
-    [  # wrist and thumb, then a row a finger
+    [  # wrist and thumb, then one row for each finger
         (0, 0, 0), (-24, 18, -8), (-44, 42, -14), (-57, 66, -20), (-66, 88, -26),
         (-22, 86, 4), (-27, 122, -6), (-29, 144, -20), (-30, 160, -34),
         (0, 90, 8), (0, 131, -4), (0, 156, -22), (0, 172, -38),
@@ -18,13 +18,11 @@ _HAND_MM = np.array(
     ],
     dtype=float,
 )  # fmt: skip
-
-
 _METRES_PER_S = np.array([0.06, 0.02, -0.03])
 
 
-def hands() -> dict[str, dict[str, Any]]:
-    """Bodies for POST /forecast/hands as OpenAPI examples: a second of a right hand that drifts."""
+def requests() -> dict[str, dict[str, Any]]:
+    """Return request bodies as OpenAPI examples: a second of a right hand that drifts."""
     right = _drifting(fps=5, scale=1)
     pair = [[(-200 - x, y, z) for x, y, z in frame] + frame for frame in right]  # its mirror image beside it
     gap: list[Any] = _drifting(fps=10, scale=1)
@@ -37,19 +35,22 @@ def hands() -> dict[str, dict[str, Any]]:
             "summary": "two hands in one array, left then right",
             "value": {"fps": 5, **millimetres, "past": pair},
         },
-        "out of view": {"summary": "in metres, the left hand out of view", "value": {"fps": 5, **metres}},
-        "a gap": {"summary": "not seen in one frame", "value": {"fps": 10, **millimetres, "right": gap}},
+        "out of view": {"summary": "in metres, with the left hand out of view", "value": {"fps": 5, **metres}},
+        "a gap": {
+            "summary": "a frame in which the hand was not seen",
+            "value": {"fps": 10, **millimetres, "right": gap},
+        },
     }
 
 
 def _drifting(fps: int, scale: float) -> list[list[tuple[float, ...]]]:
-    """A second of the hand, [frames][21][3], in millimetres times `scale`."""
+    """Return a second of the hand, [frames][21][3], in millimetres times `scale`."""
     drift = np.arange(fps + 1)[:, None, None] / fps * _METRES_PER_S * 1000
     return np.round((_HAND_MM + drift) * scale, 6).tolist()
 
 
 def clip_of_bundle(bundle: Bundle) -> dict[str, Any]:
-    """The bundle's example clip as a body for POST /forecast/hands: real motion, in metres."""
+    """Return the bundle's example clip, real motion in metres, as a request body."""
     task, past = bundle.meta.task, bundle.example()[0]["past"][0].astype(float)
     assert isinstance(task, HandForecast), f"{bundle.meta.name} forecasts no hands"
     return {

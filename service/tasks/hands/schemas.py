@@ -1,4 +1,8 @@
-"""service.tasks.hands.schemas."""
+"""The fields of POST /forecast/hands: msgspec structs that decode them, pydantic models that publish them.
+
+msgspec reads arrays of numbers several times faster than pydantic, and takes neither `true` nor "1.5" for a number. The
+request is described twice; a test checks that both descriptions are equal.
+"""
 
 from typing import Annotated, Literal
 
@@ -9,11 +13,12 @@ from models.contract.bundle import Measurement
 from models.skeletons.skeleton import Hand
 from service.tasks.fields import MAX_FPS, MAX_NAME, MIN_FPS, ModelVersion, Point, Unit
 
-Frames = list[list[Point] | None]  # null: not seen in this frame
+Frames = list[list[Point] | None]  # null: the hand was not seen in this frame
+Future = list[list[Point]]
 
 
 class HandsOptions(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Everything of a hand forecast that is not an array: query parameters where the body is .npy."""
+    """The fields of a hand forecast that are not arrays: query parameters where the body is .npy."""
 
     fps: Annotated[float, Meta(ge=MIN_FPS, le=MAX_FPS)]
     units: Unit = "m"
@@ -23,13 +28,15 @@ class HandsOptions(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class HandsJson(HandsOptions):
+    """A request as JSON."""
+
     past: Frames | None = None
     left: Frames | None = None
     right: Frames | None = None
 
 
 class HandsMsgpack(HandsOptions):
-    """As JSON, or every array as raw little-endian floats of one `shape` and `dtype`."""
+    """A request as MessagePack: the fields of JSON, or every array as raw little-endian floats of one `shape` and `dtype`."""
 
     past: Frames | bytes | None = None
     left: Frames | bytes | None = None
@@ -39,12 +46,12 @@ class HandsMsgpack(HandsOptions):
 
 
 class HandsRequest(BaseModel):
-    """Hands over the last moments, newest frame last: `past`, or `left` and `right`, or one of the two."""
+    """The last moments of one hand or two, newest frame last: `past`, or `left` and `right`, or one of the two."""
 
     model_config = ConfigDict(extra="forbid")
 
-    fps: float = Field(ge=MIN_FPS, le=MAX_FPS, description="frames a second of what is sent and of the answer")
-    units: Unit = Field(default="m", description="of what is sent and of the answer")
+    fps: float = Field(ge=MIN_FPS, le=MAX_FPS, description="frames a second of the request and of the answer")
+    units: Unit = Field(default="m", description="of the request and of the answer")
     joints: str = Field(default="assembly101", max_length=MAX_NAME, description="joint order; GET /joints lists them")
     model: str | None = Field(
         default=None, max_length=MAX_NAME, description="GET /models lists the names; default: the service's choice"
@@ -56,16 +63,13 @@ class HandsRequest(BaseModel):
         default=None, description="[frames][joints][3] of one hand, or left then right: [frames][2 joints][3]"
     )
     left: Frames | None = Field(
-        default=None, description="[frames][joints][3], null for a frame in which it was not seen"
+        default=None, description="[frames][joints][3], null for a frame in which the hand was not seen"
     )
-    right: Frames | None = Field(default=None, description="as left, with as many frames")
-
-
-Future = list[list[Point]]
+    right: Frames | None = Field(default=None, description="like left, with as many frames")
 
 
 class HandsFuture(BaseModel):
-    """The future in the form of the question: `future` for `past`, `left` and `right` for those."""
+    """The future in the form of the request: `future` for `past`, `left` and `right` for `left` and `right`."""
 
     future: Future | None = None
     left: Future | None = Field(default=None, description="null if the hand was not in view")
@@ -73,12 +77,16 @@ class HandsFuture(BaseModel):
 
 
 class HandsAnswer(HandsFuture):
+    """The forecast, in the caller's unit, joint order and rate."""
+
     model: ModelVersion
     fps: float
     units: Unit
     joints: str
-    times: list[float] = Field(description="seconds after the last past frame, one a future frame")
-    alternatives: list[HandsFuture] = Field(description="the model's further modes, where it has them")
-    expected_error: list[Measurement] = Field(description="what the model's forecasts were off on its test recordings")
+    times: list[float] = Field(description="seconds after the last past frame, one for each future frame")
+    alternatives: list[HandsFuture] = Field(description="the model's further modes, where it has any")
+    expected_error: list[Measurement] = Field(description="the model's errors on its test recordings")
     filled_frames: int = Field(description="missing poses of the past that were interpolated")
-    carried_joints: list[str] = Field(description="joints the model does not know: they ride rigidly with the palm")
+    carried_joints: list[str] = Field(
+        description="joints that the model does not forecast: they move rigidly with the palm"
+    )

@@ -1,104 +1,129 @@
-"""service.tasks.hands.wire."""
+"""Bytes to hands and back: JSON, MessagePack, .npy and .npz decode to the same `DecodedHands`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import msgspec
 import numpy as np
-import orjson
 from jaxtyping import Bool, Float
 
-from service.http.negotiation import JSON, MSGPACK, NPY, typed
+from service.http.negotiation import JSON, MSGPACK, NPY, NPZ, typed
 from service.http.problems import Problem
-from service.tasks.arrays import Shape, msgpack_bytes, npy_bytes, read_npy, refuse_parameters, shaped
+from service.tasks.arrays import (
+    Decoders,
+    Shape,
+    decode_fields,
+    json_bytes,
+    msgpack_bytes,
+    npy_bytes,
+    npz_bytes,
+    read_npy,
+    shaped,
+)
+from service.tasks.endpoint import Body, Encoded
 from service.tasks.hands.schemas import Frames, HandsJson, HandsMsgpack, HandsOptions
 
 ARRAYS = ("past", "left", "right")
-
-
-_decode_json = msgspec.json.Decoder(HandsJson).decode
-
-
-_decode_msgpack = msgspec.msgpack.Decoder(HandsMsgpack).decode
-
-
+OPTIONS = HandsOptions.__struct_fields__
 HANDS_SHAPE = Shape((3,), (3,), "[frames, joints, 3]")
+DECODERS = Decoders(msgspec.json.Decoder(HandsJson), msgspec.msgpack.Decoder(HandsMsgpack), ARRAYS, OPTIONS)
 
 
 @dataclass(frozen=True)
 class Points:
-    """An array as it came, in the caller's unit. `seen` says which frames are there; None: those not NaN throughout."""
+    """An array in the caller's unit. `seen` marks the frames in which the hand is present; None: those not all NaN."""
 
     values: Float[np.ndarray, "frames nodes 3"]
     seen: Bool[np.ndarray, " frames"] | None
 
 
 @dataclass(frozen=True)
-class HandsAsked:
+class DecodedHands:
+    """The request of a hand forecast, in the caller's form."""
+
     options: HandsOptions
     arrays: dict[str, Points]  # past, left or right
-    dtype: str  # of arrays in a binary answer: as they came, float64 from text
-    mark: str = "/"  # what a pointer to an option begins with: ? where options are parameters
+    dtype: str  # of arrays in a binary answer: that of the request, float64 for text
+    prefix: str = "/"  # of pointers to options: ? where options are in the query
+
+    @property
+    def model(self) -> str | None:
+        return self.options.model
 
     def pointer(self, name: str) -> str:
-        """Where the field `name` is in the request."""
-        return f"{'/' if name in ARRAYS else self.mark}{name}"
+        """Return the pointer to the field `name`."""
+        return f"{'/' if name in ARRAYS else self.prefix}{name}"
 
 
-def decode_hands(body: bytes, media: str, query: dict[str, str]) -> HandsAsked:
-    """The request of a hand forecast. Raises malformed-body, invalid-request or wrong-shape."""
-    if media == NPY:
-        options = typed(msgspec.convert, query, type=HandsOptions, strict=False, mark="?")
-        values, dtype = read_npy(body, HANDS_SHAPE)
-        return HandsAsked(options, {"past": Points(values, None)}, dtype, "?")
-    refuse_parameters(query, media)
-    struct = typed(_decode_json if media == JSON else _decode_msgpack, body)
+def decode(body: Body) -> DecodedHands:
+    """Return the request in a body. Raises malformed-body, invalid-request and wrong-shape."""
+    if body.media == NPY:
+        options = typed(msgspec.convert, dict(body.options), type=HandsOptions, strict=False, mark="?")
+        values, dtype = read_npy(body.data, HANDS_SHAPE)
+        return DecodedHands(options, {"past": Points(values, None)}, dtype, "?")
+    struct = decode_fields(body, DECODERS)
     arrays = {name: array for name in ARRAYS if (array := getattr(struct, name)) is not None}
     if isinstance(struct, HandsMsgpack) and any(isinstance(array, bytes) for array in arrays.values()):
-        return HandsAsked(
-            struct, {name: _of_bytes(name, array, struct) for name, array in arrays.items()}, struct.dtype
-        )
-    return HandsAsked(struct, {name: _of_lists(name, array) for name, array in arrays.items()}, "<f8")
+        raw = {name: _from_bytes(name, array, struct) for name, array in arrays.items()}
+        return DecodedHands(struct, raw, struct.dtype)
+    return DecodedHands(struct, {name: _from_lists(name, array) for name, array in arrays.items()}, "<f8")
 
 
-def encode(answer: dict[str, Any], media: str, dtype: str) -> tuple[bytes, dict[str, str]]:
-    """The answer's body and headers. Arrays are float64, (frames, nodes, 3), under `future`, `left` and `right`."""
+def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:
+    """Return an answer in the form of a media type.
+
+    Arrays of the document are float64, (frames, nodes, 3), under `future`, `left` and `right`.
+    """
     if media == JSON:
-        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), {}
+        return Encoded(json_bytes(document), {})
+    sides = [name for name in ("future", "left", "right") if document.get(name) is not None]
     if media == MSGPACK:
-        shape = next(value.shape for value in answer.values() if isinstance(value, np.ndarray) and value.ndim == 3)
-        return msgpack_bytes({**answer, "shape": shape, "dtype": dtype}, dtype), {}
-    sides = [name for name in ("future", "left", "right") if answer.get(name) is not None]
-    return npy_bytes(np.concatenate([answer[name] for name in sides], axis=1), dtype), {
-        "x-chiron-model": answer["model"]["name"],
-        "x-chiron-model-version": answer["model"]["version"],
+        return Encoded(msgpack_bytes({**document, "shape": document[sides[0]].shape, "dtype": dtype}, dtype), {})
+    if media == NPZ:
+        return Encoded(npz_bytes(_arrays(document, sides, dtype)), {})
+    return Encoded(npy_bytes(np.concatenate([document[name] for name in sides], axis=1), dtype), {
+        "x-chiron-model": document["model"]["name"],
+        "x-chiron-model-version": document["model"]["version"],
         "x-chiron-arrays": ",".join(sides),
-        "x-chiron-fps": f"{answer['fps']:g}",
-        "x-chiron-units": answer["units"],
-        "x-chiron-joints": answer["joints"],
-        "x-chiron-filled-frames": str(answer["filled_frames"]),
-    }
+        "x-chiron-fps": f"{document['fps']:g}",
+        "x-chiron-units": document["units"],
+        "x-chiron-joints": document["joints"],
+        "x-chiron-filled-frames": str(document["filled_frames"]),
+    })  # fmt: skip
 
 
-def _of_lists(name: str, frames: Frames) -> Points:
+def _arrays(document: Mapping[str, Any], sides: list[str], dtype: str) -> dict[str, Any]:
+    """Return the arrays of a .npz: forecasts, further modes as alternatives_..., and the fields that describe them."""
+    arrays: dict[str, Any] = {name: document[name].astype(dtype) for name in sides}
+    if document["alternatives"]:
+        for name in sides:
+            arrays[f"alternatives_{name}"] = np.stack([mode[name] for mode in document["alternatives"]]).astype(dtype)
+    arrays |= {name: document[name] for name in ("times", "fps", "units", "joints", "filled_frames")}
+    arrays["carried_joints"] = np.array(document["carried_joints"], dtype=str)
+    return arrays | {"model": document["model"]["name"], "version": document["model"]["version"]}
+
+
+def _from_lists(name: str, frames: Frames) -> Points:
     seen = np.fromiter((frame is not None for frame in frames), bool, len(frames))
-    there = [frame for frame in frames if frame is not None]
-    nodes = len(there[0]) if there else 0
+    present = [frame for frame in frames if frame is not None]
+    nodes = len(present[0]) if present else 0
     for index, frame in enumerate(frames):
         if frame is not None and len(frame) != nodes:
-            raise Problem.at(
-                "wrong-shape", f"/{name}/{index}", f"{len(frame)} joints, where frames before have {nodes}"
-            )
+            detail = f"expected {nodes} joints, as in the frames before, got {len(frame)}"
+            raise Problem.at("wrong-shape", f"/{name}/{index}", detail)
     values = np.full((len(frames), nodes, 3), np.nan)
-    numbers = chain.from_iterable(chain.from_iterable(there))
-    values[seen] = np.fromiter(numbers, np.float64, len(there) * nodes * 3).reshape(len(there), nodes, 3)
+    numbers = chain.from_iterable(chain.from_iterable(present))
+    values[seen] = np.fromiter(numbers, np.float64, len(present) * nodes * 3).reshape(len(present), nodes, 3)
     return Points(values, seen)
 
 
-def _of_bytes(name: str, array: Frames | bytes, struct: HandsMsgpack) -> Points:
+def _from_bytes(name: str, array: Frames | bytes, struct: HandsMsgpack) -> Points:
     if not isinstance(array, bytes):
-        raise Problem.at("invalid-request", f"/{name}", "wanted raw floats, as the other array; came lists")
+        raise Problem.at("invalid-request", f"/{name}", "expected raw floats, like the other array, got lists")
     if struct.shape is None:
-        raise Problem.at("invalid-request", "/shape", "raw floats want a shape [frames, joints, 3]")
+        raise Problem.at(
+            "invalid-request", "/shape", "expected a shape [frames, joints, 3] beside raw floats, got none"
+        )
     return Points(shaped(array, struct.shape, struct.dtype, f"/{name}", HANDS_SHAPE), None)

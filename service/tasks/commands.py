@@ -1,0 +1,232 @@
+"""The commands that work on files without a server: landmarks, forecast, lift and recognize."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from models.contract.bundle import read_bundle
+from models.scans.files import formats
+from models.skeletons.body import BODIES
+from models.skeletons.hand import HANDS as HAND_ORDERS
+from models.skeletons.skeleton import Hand
+from service.settings import InvalidSettings, Settings, read_settings
+from service.tasks.bodies.endpoint import ACTIONS, LIFT, POSES
+from service.tasks.endpoint import Endpoint
+from service.tasks.faces.endpoint import FACE
+from service.tasks.faces.schemas import Heatmaps
+from service.tasks.faces.upload import CARRIES
+from service.tasks.fields import MAX_FPS, MIN_FPS, Unit
+from service.tasks.files import (
+    FILE_ERRORS,
+    MAX_BYTES,
+    MAX_POINTS,
+    STDIN,
+    USAGE_ERRORS,
+    LocalModels,
+    plan,
+    process,
+    sentence,
+)
+from service.tasks.hands.endpoint import HANDS
+
+CLIPS = "Files, folders, or - for standard input: .json, .npz, .npy."
+Output = Annotated[
+    str | None,
+    typer.Option("--output", "-o", help="A file; for several inputs a folder.", show_default="JSON, printed"),
+]
+Plot = Annotated[
+    str | None, typer.Option(help="A picture of the answer, .png, .pdf or .svg; for several inputs a folder.")
+]
+Clips = Annotated[list[Path], typer.Argument(metavar="CLIP", help=CLIPS, show_default=False)]
+PoseForm = Annotated[Literal["json", "npz", "npy"], typer.Option("--format", help="Of the answers in a folder.")]
+StdinForm = Annotated[Literal["json", "npz", "npy"], typer.Option("--stdin", help="Format of standard input.")]
+Fps = Annotated[
+    float | None,
+    typer.Option(min=MIN_FPS, max=MAX_FPS, help="Frames a second of clip and answer.", show_default="the clip's"),
+]
+BodyJoints = Annotated[str | None, typer.Option(help=f"Joint order: {', '.join(BODIES)}.", show_default="the clip's")]
+Model = Annotated[str | None, typer.Option(help="A bundle's name.", show_default="CHIRON_DEFAULT_MODEL, or the first")]
+Bundles = Annotated[Path | None, typer.Option(help="Folder of bundles.", show_default="CHIRON_BUNDLES or bundles")]
+
+
+def landmarks(
+    scans: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SCAN",
+            help=f"Files, folders, or - for standard input: {', '.join(formats())}.",
+            show_default=False,
+        ),
+    ],
+    output: Output = None,
+    plot: Plot = None,
+    units: Annotated[
+        Literal["auto", "m", "cm", "mm"],
+        typer.Option(help="Of the scan and of the answer; auto infers it from the size."),
+    ] = "auto",
+    heatmaps: Annotated[
+        Heatmaps,
+        typer.Option(help="At the points that the network saw (points: .json, .npz), or at every point (full: .npz)."),
+    ] = "none",
+    form: Annotated[
+        Literal["json", "csv", "npz", "ply"], typer.Option("--format", help="Of the answers in a folder.")
+    ] = "json",
+    stdin: Annotated[str, typer.Option("--stdin", help="Format of standard input, such as ply.")] = "",
+    model: Model = None,
+    bundles: Bundles = None,
+) -> None:
+    """Find the 68 landmarks of a face on a scan in any pose, in the scan's own coordinates. Needs no server."""
+    if STDIN in scans and f".{stdin}" not in FACE.reads():
+        _fail(
+            f"expected --stdin with the scan's format, one of {', '.join(suffix[1:] for suffix in formats())}, got {stdin or 'none'}"
+        )
+    answers = [suffix for suffix, media in FACE.writes.items() if media in CARRIES[heatmaps]]
+    suffix = Path(output).suffix.lower() if output else ""
+    if (suffix if suffix in FACE.writes else f".{form}") not in answers:
+        _fail(f"expected an answer as {' or '.join(answers)} for --heatmaps {heatmaps}, got {suffix or f'.{form}'}")
+    options = {"units": units, "heatmaps": heatmaps}
+    _run(FACE, scans, options, output=output, plot=plot, form=form, stdin=stdin, model=model, bundles=bundles)
+
+
+def forecast(
+    clips: Clips,
+    of: Annotated[
+        Literal["hands", "poses"] | None,
+        typer.Option(help="3D hands, or 2D poses of bodies.", show_default="by --model, or hands"),
+    ] = None,
+    output: Output = None,
+    plot: Plot = None,
+    fps: Fps = None,
+    joints: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Joint order of hands: {', '.join(HAND_ORDERS)}; of poses: {', '.join(BODIES)}.",
+            show_default="the clip's, or assembly101 for hands",
+        ),
+    ] = None,
+    units: Annotated[
+        Unit | None, typer.Option(help="Of clip and answer; hands only.", show_default="the clip's, or m")
+    ] = None,
+    hand: Annotated[Hand | None, typer.Option(help="Which hand the one in `past` is; hands only.")] = None,
+    form: PoseForm = "json",
+    stdin: StdinForm = "json",
+    model: Model = None,
+    bundles: Bundles = None,
+) -> None:
+    """Forecast the next moments of one hand or two, or of a person's 2D poses, from the last ones. Needs no server."""
+    endpoint = POSES if (of or _forecast_of(model, bundles)) == "poses" else HANDS
+    if endpoint is POSES and (units or hand):
+        _fail(f"--{'units' if units else 'hand'} is an option of hands; leave it out for poses, which have any unit")
+    options = {"fps": fps, "units": units, "joints": joints, "hand": hand}
+    _run(endpoint, clips, options, output=output, plot=plot, form=form, stdin=stdin, model=model, bundles=bundles)
+
+
+def lift(
+    clips: Clips,
+    output: Output = None,
+    plot: Plot = None,
+    fps: Fps = None,
+    joints: BodyJoints = None,
+    image: Annotated[
+        str | None, typer.Option(help="Size of the image in pixels, such as 1920x1080.", show_default="the clip's")
+    ] = None,
+    form: PoseForm = "json",
+    stdin: StdinForm = "json",
+    model: Model = None,
+    bundles: Bundles = None,
+) -> None:
+    """Lift a person's 2D keypoints to 3D poses, in metres from the pelvis. Needs no server."""
+    size = None
+    if image is not None:
+        width, _, height = image.partition("x")
+        if not (width.isdecimal() and height.isdecimal()):
+            _fail(f"expected --image WIDTHxHEIGHT in pixels, such as 1920x1080, got {image}")
+        size = int(width), int(height)
+    options = {"fps": fps, "joints": joints, "image": size}
+    _run(LIFT, clips, options, output=output, plot=plot, form=form, stdin=stdin, model=model, bundles=bundles)
+
+
+def recognize(
+    clips: Clips,
+    output: Output = None,
+    fps: Fps = None,
+    joints: BodyJoints = None,
+    units: Annotated[
+        Unit | None, typer.Option(help="Of coordinates in three dimensions.", show_default="the clip's, or m")
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, max=1000, help="Number of classes.", show_default="5")] = None,
+    form: Annotated[Literal["json", "csv"], typer.Option("--format", help="Of the answers in a folder.")] = "json",
+    stdin: StdinForm = "json",
+    model: Model = None,
+    bundles: Bundles = None,
+) -> None:
+    """Recognise what people do in clips of 2D or 3D keypoints. Needs no server."""
+    options = {"fps": fps, "joints": joints, "units": units, "top": top}
+    _run(ACTIONS, clips, options, output=output, plot=None, form=form, stdin=stdin, model=model, bundles=bundles)
+
+
+def _run(
+    endpoint: Endpoint,
+    inputs: Sequence[Path],
+    options: dict[str, Any],
+    *,
+    output: str | None,
+    plot: str | None,
+    form: str,
+    stdin: str,
+    model: str | None,
+    bundles: Path | None,
+) -> None:
+    """Run an endpoint over files; exit with status 2 if the command cannot begin, and with 1 if any file failed."""
+    from tqdm import tqdm
+
+    settings = _settings(bundles)
+    models = LocalModels(settings, endpoint.kind)
+    try:
+        works = plan(endpoint, inputs, output=output, plot=plot, form=form, stdin_form=stdin)
+        models.open(model)
+    except USAGE_ERRORS as error:
+        _fail(sentence(error))
+    given = {name: value for name, value in {**options, "model": model}.items() if value is not None}
+    limits = replace(endpoint.limits(settings), bytes=MAX_BYTES, points=MAX_POINTS)
+    failures, content = [], b""
+    for work in tqdm(works, unit="file", disable=len(works) == 1):
+        try:
+            content = process(endpoint, work, models, given, limits)
+        except FILE_ERRORS as error:
+            failures.append(sentence(error, work.name))
+    if failures and len(works) > 1:
+        failures.insert(0, f"{len(failures)} of {len(works)} files failed")
+    for line in failures:
+        typer.echo(f"chiron: {line}", err=True)
+    if failures:
+        raise typer.Exit(1)
+    if output is None:
+        typer.echo(content)
+
+
+def _forecast_of(model: str | None, bundles: Path | None) -> str:
+    """Return what a named model forecasts: poses, or hands, which is also the answer where no model is named."""
+    folder = _settings(bundles).bundles
+    if model is None or not (folder / model).is_dir():
+        return "hands"
+    try:
+        return "poses" if read_bundle(folder / model).meta.task.kind == POSES.kind else "hands"
+    except USAGE_ERRORS as error:
+        _fail(sentence(error))
+
+
+def _settings(bundles: Path | None) -> Settings:
+    try:
+        return read_settings(bundles=bundles)
+    except InvalidSettings as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> Any:
+    """Print a usage error as one line and exit with status 2."""
+    typer.echo(f"chiron: {message}", err=True)
+    raise typer.Exit(2)
