@@ -63,29 +63,29 @@ JSON_ERRORS: dict[str, tuple[object, str, str]] = {  # the body, the kind of pro
     "NaN": (with_number("NaN"), "malformed-body", ""),
     "Infinity": (with_number("Infinity"), "malformed-body", ""),
     "1e400": (with_number("1e400"), "invalid-request", "out of range"),
-    "huge": (with_number("1e300"), "out-of-range", "/past/3/4/1: is farther than 1000 m"),
+    "huge": (with_number("1e300"), "out-of-range", "/past/3/4/1: expected at most 1000 m"),
     "millimetres as metres": ({**BASE, "past": changed((29, 0, 0), 1500.5)}, "out-of-range", "/past/29/0/0"),
-    "one frame short of a joint": ({**BASE, "past": changed((7,), GOOD[0][:20])}, "wrong-shape", "/past/7: 20 joints"),
+    "one frame short of a joint": ({**BASE, "past": changed((7,), GOOD[0][:20])}, "wrong-shape", "/past/7: expected 21 joints, as in the frames before, got 20"),
     "two coordinates": ({**BASE, "past": changed((7, 2), [1, 2])}, "invalid-request", "array` of length 3"),
     "empty frames": ({**BASE, "past": [[]] * 30}, "wrong-shape", "[30][0][3]"),
     "null joint": ({**BASE, "past": changed((7, 2), None)}, "invalid-request", "/past/7/2"),
     "20 joints": ({**BASE, "past": [f[:20] for f in GOOD]}, "wrong-shape", "[frames][21][3] for a hand"),
-    "42 joints as left": ({**BASE, "left": PAIR}, "wrong-shape", "came [30][42][3]"),
+    "42 joints as left": ({**BASE, "left": PAIR}, "wrong-shape", "got [30][42][3]"),
     "26 joints by order": ({**BASE, "past": GOOD, "joints": "openxr"}, "wrong-shape", "[frames][26][3]"),
-    "left longer": ({**BASE, "left": GOOD, "right": GOOD[1:]}, "wrong-shape", "30 and 29 frames"),
-    "no frames": ({**BASE, "past": []}, "too-few-frames", "at least 30 frames at 30 fps; 0 came"),
-    "too few": ({**BASE, "past": GOOD[:10]}, "too-few-frames", "at least 30 frames at 30 fps; 10 came"),
-    "too few at 60": ({"fps": 60, "past": GOOD}, "too-few-frames", "at least 59 frames at 60 fps; 30 came"),
-    "gone": ({**BASE, "past": [*GOOD[:-1], None]}, "gap-too-long", "missing at the last frame"),
+    "left longer": ({**BASE, "left": GOOD, "right": GOOD[1:]}, "wrong-shape", "got 30 and 29"),
+    "no frames": ({**BASE, "past": []}, "too-few-frames", "at least 30 frames at 30 fps, since hands-thirty needs the last 0.967 s; got 0"),
+    "too few": ({**BASE, "past": GOOD[:10]}, "too-few-frames", "got 10"),
+    "too few at 60": ({"fps": 60, "past": GOOD}, "too-few-frames", "at least 59 frames at 60 fps"),
+    "gone": ({**BASE, "past": [*GOOD[:-1], None]}, "gap-too-long", "missing in the last frame"),
     "left gone": ({**BASE, "left": [*GOOD[:-1], None], "right": GOOD}, "gap-too-long", "left hand"),
     "long gap": ({**BASE, "left": GOOD, "right": gap(9, 18)}, "gap-too-long", "between frames 8 and 18"),
     "never there": ({**BASE, "past": [None] * 30}, "gap-too-long", "expected a visible hand"),
     "joints": ({**BASE, "past": GOOD, "joints": "kinect"}, "unknown-joints", "assembly101, mano, mediapipe"),
     "model": ({**BASE, "past": GOOD, "model": "gpt"}, "unknown-model", "hands-modes, hands-thirty"),
-    "no side": ({**BASE, "past": GOOD, "joints": "mano"}, "invalid-request", "hand left or right"),
+    "no side": ({**BASE, "past": GOOD, "joints": "mano"}, "invalid-request", "expected left or right for one hand in mano order"),
     "needless side": ({**BASE, "left": GOOD, "hand": "left"}, "invalid-request", "/hand"),
     "side of two": ({**BASE, "past": PAIR, "hand": "left"}, "invalid-request", "/hand"),
-    "a point": ({**BASE, "left": [[[0.1, 0.2, 0.3]] * 21] * 30, "joints": "mano"}, "degenerate-hand", "one line"),
+    "a point": ({**BASE, "left": [[[0.1, 0.2, 0.3]] * 21] * 30, "joints": "mano"}, "degenerate-hand", "collinear"),
     "long name": ({**BASE, "past": GOOD, "model": "m" * 65}, "invalid-request", "/model"),
     "long field": ({**BASE, "x" * 5000: 1}, "invalid-request", "unknown field"),
     "too large": (b" " * (MAX_BODY + 1), "body-too-large", f"at most {MAX_BODY} bytes"),
@@ -296,7 +296,7 @@ def test_an_error_that_nobody_expected_is_a_problem_without_its_secrets(client, 
     def broken(*_: object) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr("service.tasks.hands.prepare.prepare", broken)
+    monkeypatch.setattr("service.tasks.hands.prepare.past_window", broken)
     response = client.post(URL, json={**BASE, "past": GOOD})
     assert "swordfish" not in problem_of(response, "internal")["detail"]
     assert any("swordfish" in str(record.exc_info) for record in caplog.records)

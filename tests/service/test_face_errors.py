@@ -89,7 +89,7 @@ SCAN_ERRORS: dict[str, tuple[bytes, str, str, str]] = {  # the file, its format,
     "an .obj called .ply": (obj(CLOUD, MESH), "ply", "unreadable-scan", "begins with"),
     "a table called .stl": (text(CLOUD), "stl", "unreadable-scan", "stl"),
     "a format that is not read": (ply(CLOUD), "fbx", "unknown-format", "one of .ply, .obj"),
-    "of no size": (npy(12 * CLOUD), "npy", "unclear-units", "(if in mm): say its units"),
+    "of no size": (npy(12 * CLOUD), "npy", "unclear-units", "if in mm; say its units"),
     "tiny": (npy(1e-9 * CLOUD), "npy", "unclear-units", "3 to 25 cm"),
 }  # fmt: skip
 
@@ -119,7 +119,7 @@ def test_a_scan_of_something_else_has_no_face(client):
     response = client.post(URL, params={"units": "m"}, content=npy(12 * CLOUD), headers={"content-type": NPY})
     detail = problem_of(response, "no-face")["detail"]
     assert f"mean confidence of at least {faces.NO_FACE:g}" in detail
-    assert "Taken in m, half of the scan is within" in detail
+    assert "in m, half of the scan is within" in detail
 
 
 def test_how_sure_it_must_be_is_one_number(client, monkeypatch):
@@ -145,16 +145,16 @@ def test_a_scan_of_any_size_is_an_answer_or_a_problem(client, scale):
         ({"units": "inch"}, "invalid-request", "?units", "inch"),
         ({"units": ""}, "invalid-request", "?units", ""),
         ({"heatmaps": "all"}, "invalid-request", "?heatmaps", "all"),
-        ({"heatmaps": "full"}, "invalid-request", "?heatmaps", "full is given as application/x-npz; Accept wants application/json"),
+        ({"heatmaps": "full"}, "invalid-request", "?heatmaps", "expected an answer as application/x-npz for heatmaps=full, got Accept: application/json"),
         ({"model": "gpt"}, "unknown-model", "?model", "there are face-shells"),
         ({"model": "hands-thirty"}, "unknown-model", "?model", "no face-landmarks model 'hands-thirty'"),
         ({"model": "m" * 65}, "invalid-request", "?model", "64"),
         ({"filename": "f" * 256}, "invalid-request", "?filename", "255"),
         ({"format": "f" * 9}, "invalid-request", "?format", "8"),
         ({"pose": "frontal"}, "invalid-request", None, "pose"),
-        ({"units": ["m", "cm"]}, "invalid-request", "?units", "twice"),
-        ({"format": "obj"}, "invalid-request", "?format", "says .obj, and the Content-Type application/x-npy"),
-        ({"filename": "scan.stl"}, "invalid-request", "?filename", "says .stl"),
+        ({"units": ["m", "cm"]}, "invalid-request", "?units", "got several"),
+        ({"format": "obj"}, "invalid-request", "?format", "got .obj and application/x-npy"),
+        ({"filename": "scan.stl"}, "invalid-request", "?filename", "got .stl"),
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_pointed_at(client, query, kind, pointer, says):
@@ -168,14 +168,14 @@ def test_heatmaps_that_the_answers_form_cannot_carry_are_refused(client):
     for heatmaps, accept in (("points", PLY), ("full", PLY), ("full", "application/json")):
         headers = {"content-type": NPY, "accept": accept}
         response = client.post(URL, params={"heatmaps": heatmaps}, content=npy(CLOUD), headers=headers)
-        assert f"{heatmaps} is given as" in problem_of(response, "invalid-request")["detail"]
+        assert f"for heatmaps={heatmaps}" in problem_of(response, "invalid-request")["detail"]
 
 
 def test_full_heatmaps_of_too_many_points_are_refused_before_they_are_made(client, monkeypatch):
     monkeypatch.setattr(faces, "MOST_FULL", 2999)
     headers = {"content-type": NPY, "accept": NPZ}
     response = client.post(URL, params={"heatmaps": "full"}, content=npy(CLOUD), headers=headers)
-    assert "at most 2999 points; 3000 came" in problem_of(response, "scan-too-large")["detail"]
+    assert "expected at most 2999 points for heatmaps at every point, got 3000" in problem_of(response, "scan-too-large")["detail"]
 
 
 def test_a_body_that_nothing_says_the_kind_of_is_refused(client):
@@ -215,19 +215,19 @@ def part(name: str, content: bytes, more: str = "") -> bytes:
 FILE = part("file", ply(CLOUD), '; filename="scan.ply"')
 END = b"\r\n--XX--\r\n"
 FORM_ERRORS: dict[str, tuple[bytes, str, str]] = {
-    "nothing": (b"", "malformed-body", "breaks off"),
-    "only an end": (b"--XX--\r\n", "invalid-request", "came nothing"),
+    "nothing": (b"", "malformed-body", "got a part of it"),
+    "only an end": (b"--XX--\r\n", "invalid-request", "got nothing"),
     "not a form": (ply(CLOUD), "malformed-body", ""),
-    "broken off in the file": (FILE, "malformed-body", "breaks off before its last boundary"),
-    "broken off in the boundary": (FILE + END[:-5], "malformed-body", "breaks off"),
-    "broken off in a header": (FILE[:40], "malformed-body", "breaks off"),
-    "two files": (FILE + FILE + END, "invalid-request", "/file: wanted one file; a second came"),
-    "no file": (part("units", b"mm") + END, "invalid-request", "/file: wanted one part with a filename, the scan; came units"),
-    "the file as a field": (part("file", ply(CLOUD)) + END, "invalid-request", "/file: a field has at most 256 bytes"),
-    "a long field": (FILE + part("model", b"m" * 257) + END, "invalid-request", "/model: a field has at most 256 bytes"),
+    "broken off in the file": (FILE, "malformed-body", "up to its last boundary"),
+    "broken off in the boundary": (FILE + END[:-5], "malformed-body", "got a part of it"),
+    "broken off in a header": (FILE[:40], "malformed-body", "got a part of it"),
+    "two files": (FILE + FILE + END, "invalid-request", "/file: expected one file, got a second"),
+    "no file": (part("units", b"mm") + END, "invalid-request", "/file: expected one part with a filename, the scan, got units"),
+    "the file as a field": (part("file", ply(CLOUD)) + END, "invalid-request", "/file: expected at most 256 bytes in a field"),
+    "a long field": (FILE + part("model", b"m" * 257) + END, "invalid-request", "/model: expected at most 256 bytes in a field"),
     "many fields": (FILE + b"".join(part(f"f{i}", b"") for i in range(1000)) + END, "invalid-request", "at most 5 fields"),
     "an unknown field": (FILE + part("pose", b"frontal") + END, "invalid-request", "`pose`"),
-    "a field twice": (FILE + part("units", b"mm") * 2 + END, "invalid-request", "/units: is there twice"),
+    "a field twice": (FILE + part("units", b"mm") * 2 + END, "invalid-request", "/units: expected one value, got several"),
     "a wrong unit": (FILE + part("units", b"inch") + END, "invalid-request", "/units"),
     "a wrong model": (FILE + part("model", b"gpt") + END, "unknown-model", "gpt"),
     "not utf-8": (FILE + part("model", b"\xff\xfe") + END, "unknown-model", ""),
@@ -258,7 +258,7 @@ def test_a_boundary_that_is_missing_or_wrong_is_a_problem(client, parameters):
 def test_an_option_both_in_the_form_and_in_the_query_is_a_problem(client):
     form = {"data": {"units": "mm"}, "files": {"file": ("scan.ply", ply(CLOUD))}}
     detail = problem_of(client.post(URL, params={"units": "m"}, **form), "invalid-request")["detail"]
-    assert "a field of the form and a parameter too" in detail
+    assert "expected a form field or a query parameter, got both" in detail
 
 
 def test_a_large_upload_is_cut_off_at_its_own_limit(client):
@@ -284,7 +284,7 @@ def test_an_error_that_nobody_expected_is_a_problem_without_its_secrets(client, 
     def broken(*_: object) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr("service.tasks.faces.prepare.prepare", broken)
+    monkeypatch.setattr("service.tasks.faces.prepare.read_scan", broken)
     response = client.post(URL, content=npy(CLOUD), headers={"content-type": NPY})
     assert "swordfish" not in problem_of(response, "internal")["detail"]
 

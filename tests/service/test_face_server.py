@@ -6,14 +6,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
+from models.scans.cloud import Scan
 from service.app import create_app
 from service.settings import Settings
-from service.tasks.faces import prepare as faces
+from service.tasks.faces import prepare
 
 from .conftest import MAX_SCAN
 from .test_errors import problem_of
@@ -98,14 +100,14 @@ def test_while_uploads_fill_the_room_others_are_told_when_to_come_again(server):
 
 
 def test_while_a_scan_is_read_everything_else_is_answered(bundles, monkeypatch):
-    begun, gate, prepare = threading.Event(), threading.Event(), faces.prepare
+    begun, gate, read_scan = threading.Event(), threading.Event(), prepare.read_scan
 
-    def slowly(*arguments: object) -> faces.Question:
+    def slowly(*arguments: Any, **options: Any) -> Scan:
         begun.set()
         assert gate.wait(60)
-        return prepare(*arguments)  # pyright: ignore[reportArgumentType]
+        return read_scan(*arguments, **options)
 
-    monkeypatch.setattr(faces, "prepare", slowly)
+    monkeypatch.setattr(prepare, "read_scan", slowly)
     with TestClient(create_app(Settings(bundles=bundles, slots=1, max_scan_bytes=MAX_SCAN))) as client:
         with ThreadPoolExecutor(1) as pool:
             scan = pool.submit(client.post, URL, content=npy(CLOUD), headers={"content-type": NPY})

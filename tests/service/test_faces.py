@@ -1,7 +1,10 @@
-"""Scans to questions and finds to answers, without a server: units, thinning, and numbers that stay what they are."""
+"""Preparing scans and encoding found faces, without a server: units, thinning, and the precision of numbers."""
 
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,24 +13,27 @@ from clouds import bumpy_cloud
 from models.contract.bundle import read_bundle
 from models.contract.symmetry import random_rotation
 from models.contract.units import UNITS
-from models.scans.cloud import Degenerate, Scan, TooBig
+from models.scans.cloud import Degenerate, TooBig
 from models.scans.files import read_scan
-from models.scans.levels import Face, find
+from models.scans.levels import Face
 from models.skeletons import face as face_skeleton
 from service.inference.predictor import Predictor
-from service.tasks.faces import answers
-from service.tasks.faces import prepare as faces
-from service.tasks.faces.prepare import (
-    NoFace,
-    Question,
-    UnclearUnits,
-    prepare,
-    typical_radius,
-    unit_of,
-)
+from service.tasks.endpoint import Body, Limits, run
+from service.tasks.faces import answers, prepare
+from service.tasks.faces.endpoint import FACE
+from service.tasks.faces.prepare import FoundFace, NoFace, PreparedScan, UnclearUnits, typical_radius, unit_of
+from service.tasks.faces.schemas import FaceOptions
+from service.tasks.faces.upload import Upload
+
+from .test_landmarks_face import ply
 
 CLOUD = bumpy_cloud(3000)
-SCAN = Scan(CLOUD, None)
+LIMITS = Limits(1 << 30, points=5_000_000)
+
+
+def npy(points: np.ndarray) -> bytes:
+    np.save(file := io.BytesIO(), points)
+    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -36,23 +42,39 @@ def bundle(bundles):
 
 
 @pytest.fixture(scope="module")
-def found(bundle) -> tuple[Question, Face]:
-    question = prepare(SCAN)
-    return question, find(question.points, bundle.meta.task, Predictor(bundle).run)
+def prepared(bundle):
+    """Prepares points, or the bytes of a file, with the options of a request."""
+
+    def call(data: np.ndarray | bytes, suffix: str = ".npy", **options: Any) -> PreparedScan:
+        body = npy(data) if isinstance(data, np.ndarray) else data
+        return prepare.prepare(Upload(body, suffix, FaceOptions(**options)), bundle.meta, LIMITS)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def found(bundle) -> Callable[..., FoundFace]:
+    """Finds a face on points, with the options of a request, without a server."""
+
+    def call(points: np.ndarray, **options: Any) -> FoundFace:
+        body = Body(npy(points), FACE.reads[".npy"], "application/json", options, suffix=".npy")
+        return run(FACE, body, lambda _: (bundle.meta, Predictor(bundle).run), LIMITS)[0]
+
+    return call
 
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", ["humface", "lee_perry_smith"])
-def test_the_unit_of_a_real_scan_is_found_whatever_it_is(data_folder, name, unit):
-    scan = read_scan((Path(data_folder) / "faces" / "raw_scans" / f"{name}.ply").read_bytes(), ".ply")
-    scaled = Scan(scan.points * 0.001 / UNITS[unit], scan.triangles)
-    question = prepare(scaled)
-    assert (question.unit, question.inferred) == (unit, True)
-    assert question.points == pytest.approx(prepare(scan).points, abs=1e-9)
+def test_the_unit_of_a_real_scan_is_inferred_whatever_it_is(data_folder, prepared, name, unit):
+    data = (Path(data_folder) / "faces" / "raw_scans" / f"{name}.ply").read_bytes()
+    scan = read_scan(data, ".ply")
+    scaled = prepared(ply(scan.points * 0.001 / UNITS[unit], scan.triangles), ".ply")
+    assert scaled.unit == unit
+    assert scaled.points == pytest.approx(prepared(data, ".ply").points, abs=1e-9)
 
 
 @pytest.mark.parametrize("part", ["scan_mask", "front_mask", "narrow_mask"])
-def test_the_unit_of_a_face_is_found_however_it_is_cropped(data_folder, part):
+def test_the_unit_of_a_face_is_inferred_however_it_is_cropped(data_folder, part):
     with np.load(Path(data_folder) / "faces" / "ict_facekit" / "ict_facekit_light.npz") as model:
         points = model["mean"][model[part]].astype(float)
     for unit in UNITS:
@@ -60,15 +82,15 @@ def test_the_unit_of_a_face_is_found_however_it_is_cropped(data_folder, part):
 
 
 def test_no_size_is_that_of_a_face_in_two_units():
-    low, high = faces.TYPICAL_M
+    low, high = prepare.TYPICAL_M
     assert high / low < 10
 
 
 @pytest.mark.parametrize("scale", [1e-4, 0.2, 5, 5000])
-def test_a_scan_of_no_faces_size_wants_its_unit_said(scale):
-    with pytest.raises(UnclearUnits, match=r"cm \(if in mm\): say its units"):
-        prepare(Scan(CLOUD * scale, None))
-    assert not prepare(Scan(CLOUD * scale, None), "cm").inferred
+def test_a_scan_that_has_the_size_of_a_face_in_no_unit_needs_a_unit(prepared, scale):
+    with pytest.raises(UnclearUnits, match=r"cm if in mm; say its units"):
+        prepared(CLOUD * scale)
+    assert prepared(CLOUD * scale, units="cm").unit == "cm"
 
 
 def test_the_size_stays_when_the_scan_is_turned_moved_or_has_points_far_away():
@@ -79,52 +101,56 @@ def test_the_size_stays_when_the_scan_is_turned_moved_or_has_points_far_away():
     assert typical_radius(far) == pytest.approx(radius, rel=0.1)
 
 
-def test_a_cloud_is_taken_as_it_is_until_it_is_large(monkeypatch):
-    assert np.array_equal(prepare(SCAN).points, CLOUD)
-    monkeypatch.setattr(faces, "MOST_POINTS", 1500)
-    thin = prepare(SCAN, heatmaps="full")
+def test_all_points_of_a_cloud_are_used_until_it_is_large(prepared, monkeypatch):
+    assert np.array_equal(prepared(CLOUD).points, CLOUD)
+    monkeypatch.setattr(prepare, "MOST_POINTS", 1500)
+    thin = prepared(CLOUD, heatmaps="full")
     assert thin.indices is not None
-    assert thin.vertices is not None
+    assert thin.whole is not None
     assert len(thin.indices) == 1500
     assert np.array_equal(thin.points, CLOUD[thin.indices])
     assert (np.diff(thin.indices) > 0).all()
-    assert thin.uploaded == 3000
-    assert np.array_equal(thin.vertices, CLOUD)
+    assert thin.vertices == 3000
+    assert np.array_equal(thin.whole.points, CLOUD)
 
 
-def test_a_mesh_without_any_area_is_refused():
+def test_the_whole_scan_is_kept_only_where_it_is_needed(prepared):
+    assert prepared(CLOUD).whole is None
+    assert prepared(CLOUD, heatmaps="points").whole is None
+
+
+def test_a_mesh_without_any_area_is_refused(prepared):
     with pytest.raises(Degenerate, match="triangle with an area"):
-        prepare(Scan(CLOUD, np.zeros((4, 3), int)))
+        prepared(ply(CLOUD, np.zeros((4, 3), int)), ".ply")
 
 
-def test_heatmaps_at_too_many_points_are_refused():
-    cloud = np.resize(CLOUD, (faces.MOST_FULL + 1, 3))
-    with pytest.raises(TooBig, match="at most 300000 points; 300001 came"):
-        prepare(Scan(cloud, None), heatmaps="full")
+def test_heatmaps_at_too_many_points_are_refused(prepared):
+    cloud = np.resize(CLOUD, (prepare.MOST_FULL + 1, 3))
+    with pytest.raises(TooBig, match="expected at most 300000 points for heatmaps at every point, got 300001"):
+        prepared(cloud, heatmaps="full")
 
 
 @pytest.mark.parametrize("broken", ["landmarks", "confidence", "heatmaps"])
 def test_an_answer_that_is_not_finite_is_no_face(found, broken):
-    question, face = found
-    numbers = {name: getattr(face, name) for name in ("landmarks", "confidence", "heatmaps")}
+    face = found(CLOUD)
+    numbers = {name: getattr(face.face, name) for name in ("landmarks", "confidence", "heatmaps")}
     numbers[broken] = numbers[broken] * np.nan
     with pytest.raises(NoFace, match="no finite answer"):
-        faces.require_face(question, Face(**numbers, sampled=face.sampled, looks=1))
+        prepare.require_face(face.scan, Face(**numbers, sampled=face.face.sampled, looks=1))
 
 
-def test_json_is_made_of_plain_values(found, bundle):
-    question, face = found
-    answer = json.loads(answers.json_bytes(answers.document(question, face, bundle.meta, "points")))
+def test_json_has_plain_values_at_their_precision(found, bundle):
+    face = found(CLOUD, heatmaps="points")
+    answer = json.loads(answers.encode(face, bundle.meta, "application/json").content)
     assert len(answer["landmarks"]) == 68
-    assert np.abs(np.array(answer["landmarks"][5]["position"]) - face.landmarks[5]).max() <= 5.1e-10
-    assert np.abs(np.array(answer["heatmaps"]["values"]) - face.heatmaps).max() <= 6e-7
+    assert np.abs(np.array(answer["landmarks"][5]["position"]) - face.face.landmarks[5]).max() <= 5.1e-10
+    assert np.abs(np.array(answer["heatmaps"]["values"]) - face.face.heatmaps).max() <= 6e-7
 
 
 @pytest.mark.parametrize(("unit", "decimals"), [("m", 9), ("cm", 7), ("mm", 6)])
-def test_positions_are_written_to_a_nanometre(bundle, unit, decimals):
-    question = prepare(Scan((CLOUD + np.pi) / UNITS[unit], None), unit)
-    face = find(question.points, bundle.meta.task, Predictor(bundle).run)
-    answer = json.loads(answers.json_bytes(answers.document(question, face, bundle.meta)))
+def test_positions_are_written_to_a_nanometre(found, bundle, unit, decimals):
+    face = found((CLOUD + np.pi) / UNITS[unit], units=unit)
+    answer = json.loads(answers.encode(face, bundle.meta, "application/json").content)
     numbers = [x for landmark in answer["landmarks"] for x in landmark["position"]]
     assert all(round(x, decimals) == x for x in numbers)
     assert any(round(x, decimals - 1) != x for x in numbers)

@@ -1,6 +1,7 @@
 """POST /forecast/hands as its callers see it: forms, units, orders, rates, gaps, symmetry and company."""
 
 import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -12,7 +13,7 @@ from models.contract.symmetry import SYMMETRIES
 from models.skeletons.hand import ASSEMBLY101, HANDS
 from service.app import create_app
 from service.settings import Settings
-from service.tasks.hands import endpoint as forecast_hands
+from service.tasks.endpoint import DECODE_ON_LOOP
 
 from .conftest import moving_hands
 
@@ -224,10 +225,10 @@ def test_accept_chooses_the_form_of_the_answer(client, one, accept, given):
     assert response.headers["content-type"] == given
 
 
-def test_a_large_body_is_decoded_beside_the_event_loop_to_the_same_answer(client, pair, monkeypatch):
-    here = forecast(client, past=pair)
-    monkeypatch.setattr(forecast_hands, "DECODE_ON_LOOP", 10)
-    assert forecast(client, past=pair) == here
+def test_a_large_body_is_decoded_beside_the_event_loop_to_the_same_answer(client, pair):
+    body = json.dumps({"fps": FPS, "past": pair.tolist()}).encode() + b" " * DECODE_ON_LOOP
+    response = client.post(URL, content=body, headers={"content-type": "application/json"})
+    assert response.json() == forecast(client, past=pair)
 
 
 def test_numbers_are_rounded_to_a_micrometre(client, one):

@@ -15,7 +15,7 @@ from models.scans.files import read_scan
 from models.skeletons.face import FACE68, FACE_REGIONS
 from service.app import create_app
 from service.settings import Settings
-from service.tasks.faces import prepare as faces
+from service.tasks.faces import answers, prepare
 from service.tasks.faces.schemas import FaceAnswer
 
 from .exchange import CLOUD, npy
@@ -236,7 +236,7 @@ def test_full_heatmaps_are_at_every_point_and_agree_with_those_sampled(client, t
 
 def test_full_heatmaps_are_interpolated_in_pieces_to_the_same_values(client, monkeypatch):
     whole = arrays(client, npy(CLOUD), NPY, heatmaps="full")["full_heatmaps"]
-    monkeypatch.setattr(faces, "CHUNK", 700)
+    monkeypatch.setattr(answers, "CHUNK", 700)
     assert np.array_equal(arrays(client, npy(CLOUD), NPY, heatmaps="full")["full_heatmaps"], whole)
 
 
@@ -274,7 +274,7 @@ def test_the_example_of_the_model_is_a_scan_that_can_be_posted_back(client):
 
 
 def test_a_large_cloud_is_thinned_first_always_to_the_same_points(client, monkeypatch):
-    monkeypatch.setattr(faces, "MOST_POINTS", 2000)
+    monkeypatch.setattr(prepare, "MOST_POINTS", 2000)
     thin = arrays(client, npy(CLOUD), NPY, heatmaps="full")
     assert np.array_equal(thin["sampled_points"], CLOUD[thin["sampled_indices"]])
     assert thin["sampled_indices"].max() > 2000

@@ -14,8 +14,7 @@ from models.scans.files import formats
 from models.skeletons.body import BODIES
 from models.skeletons.hand import HANDS
 from service.http.problems import KINDS, MEDIA_TYPE
-from service.tasks.bodies import endpoint as body_routes
-from service.tasks.bodies import examples
+from service.tasks.bodies.endpoint import ACTIONS, LIFT, POSES
 from service.tasks.bodies.schemas import (
     ActionsJson,
     ActionsMsgpack,
@@ -27,16 +26,17 @@ from service.tasks.bodies.schemas import (
     PosesMsgpack,
     PosesRequest,
 )
-from service.tasks.faces import upload as uploads
+from service.tasks.catalogue import ENDPOINTS
+from service.tasks.faces import upload
 from service.tasks.faces.schemas import FaceOptions
-from service.tasks.hands import examples as hand_examples
+from service.tasks.hands.endpoint import HANDS as HAND_ENDPOINT
 from service.tasks.hands.schemas import HandsAnswer, HandsJson, HandsRequest
 
 from .test_forecast_hands import URL
 from .test_landmarks_face import NPZ, PLY
 from .test_landmarks_face import URL as FACE_URL
 
-BODY_PATHS = tuple(endpoint.path for endpoint in body_routes.ENDPOINTS)
+BODY_ENDPOINTS = (LIFT, POSES, ACTIONS)
 
 
 def plain(schema: Any, definitions: dict[str, Any]) -> Any:
@@ -109,9 +109,7 @@ def test_every_example_in_the_document_runs_as_it_is_printed(client, document):
                 )
                 assert response.status_code == 200, (name, response.text)
                 ran += 1
-    assert (
-        ran == sum(len(made()) for made in (hand_examples.hands, examples.lift, examples.poses, examples.actions)) >= 10
-    )
+    assert ran == sum(len(endpoint.examples()) for endpoint in ENDPOINTS) >= 10
 
 
 def test_every_get_in_the_document_answers_with_a_documented_status(client, document):
@@ -134,7 +132,7 @@ def test_every_error_is_published_as_a_problem(document):
     others = ("method-not-allowed", "wrong-state", "bundle-refused")
     others += ("dataset-exists", "dataset-not-ready", "disk-full", "range-not-satisfiable")
     statuses = {str(kind.status) for name, kind in KINDS.items() if name not in others}
-    for path in (URL, FACE_URL, *BODY_PATHS):
+    for path in (endpoint.path for endpoint in ENDPOINTS):
         responses = document["paths"][path]["post"]["responses"]
         assert statuses | {"200"} == set(responses)
         for status in statuses:
@@ -149,8 +147,8 @@ def test_the_options_and_the_forms_of_a_scan_are_published(document):
     assert set(options["units"]["enum"]) == {"auto", "m", "cm", "mm"}
     assert set(options["heatmaps"]["enum"]) == {"none", "points", "full"}
     content = operation["requestBody"]["content"]
-    assert tuple(content) == uploads.TYPES
-    assert set(content[uploads.FORM]["schema"]["properties"]) == {"file", *options}
+    assert tuple(content) == upload.TYPES
+    assert set(content[upload.FORM]["schema"]["properties"]) == {"file", *options}
     assert set(operation["responses"]["200"]["content"]) == {"application/json", NPZ, PLY}
     for suffix in formats():
         assert suffix in operation["description"]
@@ -201,13 +199,13 @@ def test_the_example_of_a_model_of_bodies_is_a_request_that_gives_its_example_an
 
 
 def test_the_answer_is_what_the_document_says(client, document):
-    for example in hand_examples.hands().values():
+    for example in HAND_ENDPOINT.examples().values():
         answer = client.post(URL, json=example["value"]).json()
         HandsAnswer.model_validate(answer, strict=False)
         assert set(answer) <= set(document["components"]["schemas"]["HandsAnswer"]["properties"])
 
 
-@pytest.mark.parametrize("endpoint", body_routes.ENDPOINTS, ids=lambda endpoint: endpoint.path)
+@pytest.mark.parametrize("endpoint", BODY_ENDPOINTS, ids=lambda endpoint: endpoint.path)
 def test_an_answer_about_bodies_is_what_the_document_says(client, document, endpoint):
     for example in endpoint.examples().values():
         answer = client.post(endpoint.path, json=example["value"]).json()

@@ -51,12 +51,12 @@ def test_a_forecast_is_counted_once(client, name, labels):
         ("chiron_requests_total", {"route": FACE_URL, "method": "POST", "status": "200"}, 1),
         ("chiron_compute_seconds_count", {"model": "face-shells"}, 1),
         ("chiron_stage_seconds_count", {"route": FACE_URL, "stage": "decode"}, 1),
-        ("chiron_stage_seconds_count", {"route": FACE_URL, "stage": "read"}, 1),
-        ("chiron_stage_seconds_count", {"route": FACE_URL, "stage": "prepare"}, 2),
+        ("chiron_stage_seconds_count", {"route": FACE_URL, "stage": "prepare"}, 1),
+        ("chiron_stage_seconds_count", {"route": FACE_URL, "stage": "step"}, 2),
         ("chiron_stage_seconds_count", {"route": FACE_URL, "stage": "encode"}, 1),
     ],
 )
-def test_a_scan_is_counted_once_and_prepared_before_and_after_the_network(client, name, labels, times):
+def test_a_scan_is_counted_once_with_a_step_before_and_after_the_network(client, name, labels, times):
     def act() -> None:
         client.post(FACE_URL, content=npy(CLOUD), headers={"content-type": NPY})
 
