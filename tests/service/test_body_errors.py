@@ -69,24 +69,24 @@ ERRORS: dict[str, tuple[str, object, str, str]] = {  # path, body, kind of probl
     "empty frames": (LIFT, lift([[]] * 3), "wrong-shape", "/keypoints"),
     "16 joints": (LIFT, lift([f[:16] for f in FLAT]), "wrong-shape", "[frames][17] keypoints in h36m-17 order, got [12][16]"),
     "18 joints by order": (FORECAST, past(joints="openpose-18"), "wrong-shape", "[frames][18]"),
-    "a frame short of a joint": (LIFT, lift(changed(FLAT, (7,), FLAT[0][:16])), "wrong-shape", "/keypoints/7: expected 17 joints, as in the frames before, got 16"),
+    "a frame short of a joint": (LIFT, lift(changed(FLAT, (7,), FLAT[0][:16])), "wrong-shape", "/keypoints/7: expected 17 joints"),
     "one number": (LIFT, lift(changed(FLAT, (7, 2), [1])), "invalid-request", "/keypoints/7/2"),
     "four numbers": (LIFT, lift(changed(FLAT, (7, 2), [1, 2, 1, 1])), "invalid-request", "/keypoints/7/2"),
     "null number": (LIFT, lift(changed(FLAT, (7, 2), [1, None])), "invalid-request", "/keypoints/7/2/1"),
     "true": (FORECAST, past(changed(FLAT, (7, 2), [1, True])), "invalid-request", "/past/7/2/1: Expected `float`, got `bool`"),
     "two numbers in 3D": (ACTIONS, clip(changed(DEEP, (7, 2), [1, 2])), "wrong-shape", "/clip/7/2: expected 3 coordinates"),
     "four numbers in 2D": (ACTIONS, {**PAIRS, "clip": changed(FLAT, (7, 2), [1, 2, 3, 1])}, "wrong-shape", "/clip/7/2: expected 2"),
-    "confidence above": (LIFT, lift(changed(FLAT, (7, 2), [1, 2, 1.5])), "out-of-range", "/keypoints/7/2/2: expected a confidence from 0 to 1, got 1.5"),
+    "confidence above": (LIFT, lift(changed(FLAT, (7, 2), [1, 2, 1.5])), "out-of-range", "2/2: expected a confidence from 0 to 1"),
     "confidence below": (FORECAST, past(changed(FLAT, (7, 2), [1, 2, -0.1])), "out-of-range", "/past/7/2/2"),
     "per cent": (ACTIONS, clip(changed(DEEP, (7, 2), [1, 2, 3, 99])), "out-of-range", "/clip/7/2/3"),
     "off the image": (LIFT, lift(changed(FLAT, (7, 2), [12000, 3])), "out-of-range", "/keypoints/7/2/0: expected at most 10 image widths"),
     "far": (FORECAST, past(changed(FLAT, (7, 2), [3, -1e300])), "out-of-range", "/past/7/2/1"),
     "millimetres as metres": (ACTIONS, clip(changed(DEEP, (7, 2), [3, 1001, 3])), "out-of-range", "expected at most 1000 m"),
-    "too few": (FORECAST, past(FLAT[:5]), "too-few-frames", "at least 10 frames at 10 fps, since poses-onwards needs the last 0.900 s; got 5"),
+    "too few": (FORECAST, past(FLAT[:5]), "too-few-frames", "at least 10 frames at 10 fps, since poses-onwards"),
     "too few at 60": (FORECAST, past(fps=60), "too-few-frames", "at least 55 frames at 60 fps"),
     "nobody": (LIFT, lift([None] * 5), "gap-too-long", "/keypoints: expected a person"),
     "nobody sure": (FORECAST, past([[[1, 2, 0]] * 17] * 12), "gap-too-long", "/past: expected a person"),
-    "gone": (FORECAST, {**PAST, "fps": 5, "past": FLAT + [None] * 10}, "gap-too-long", "expected joints that poses-onwards knows in its past"),
+    "gone": (FORECAST, {**PAST, "fps": 5, "past": FLAT + [None] * 10}, "gap-too-long", "joints that poses-onwards knows in its past"),
     "no joint the model has": (
         FORECAST, past([[[1, 2], *[None] * 16]] * 12, joints="coco-17"), "gap-too-long", "expected joints of h36m-17 bodies"
     ),
@@ -95,10 +95,10 @@ ERRORS: dict[str, tuple[str, object, str, str]] = {  # path, body, kind of probl
         LIFT, lift(changed(FLAT, (11, 13), None), model="lift-sure"), "gap-too-long", "expects left_wrist in every frame"
     ),
     "no confidence, no head": (
-        FORECAST, past([[None] * 5 + f[5:] for f in FLAT], joints="coco-17", model="poses-sure"), "gap-too-long", "expects head in every frame"
+        FORECAST, past([[None] * 5 + f[5:] for f in FLAT], joints="coco-17", model="poses-sure"), "gap-too-long", "expects head in every"
     ),
     "no pelvis": (
-        ACTIONS, clip([[[1, 2, 3] if j > 6 else None for j in range(17)]] * 5), "gap-too-long", "/clip: actions-3d measures from the first position of the pelvis"
+        ACTIONS, clip([[[1, 2, 3] if j > 6 else None for j in range(17)]] * 5), "gap-too-long", "/clip: actions-3d measures from"
     ),
     "persons of two lengths": (ACTIONS, {**PAIRS, "persons": [FLAT, FLAT[:3]]}, "wrong-shape", "got 3, 12"),
     "top of none": (ACTIONS, clip(top=0), "invalid-request", "/top"),

@@ -65,7 +65,7 @@ JSON_ERRORS: dict[str, tuple[object, str, str]] = {  # the body, the kind of pro
     "1e400": (with_number("1e400"), "invalid-request", "out of range"),
     "huge": (with_number("1e300"), "out-of-range", "/past/3/4/1: expected at most 1000 m"),
     "millimetres as metres": ({**BASE, "past": changed((29, 0, 0), 1500.5)}, "out-of-range", "/past/29/0/0"),
-    "one frame short of a joint": ({**BASE, "past": changed((7,), GOOD[0][:20])}, "wrong-shape", "/past/7: expected 21 joints, as in the frames before, got 20"),
+    "one frame short of a joint": ({**BASE, "past": changed((7,), GOOD[0][:20])}, "wrong-shape", "/past/7: expected 21 joints"),
     "two coordinates": ({**BASE, "past": changed((7, 2), [1, 2])}, "invalid-request", "array` of length 3"),
     "empty frames": ({**BASE, "past": [[]] * 30}, "wrong-shape", "[30][0][3]"),
     "null joint": ({**BASE, "past": changed((7, 2), None)}, "invalid-request", "/past/7/2"),

@@ -1,0 +1,117 @@
+"""`chiron lift`, `chiron forecast --of poses` and `chiron recognize`: clips in files, with the answers of the service."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ...command_line import complaint, run
+from ...conftest import moving_body
+
+LIFT: dict[str, Any] = {"fps": 30, "joints": "h36m-17", "image": [1000, 800], "keypoints": moving_body(12, 2).tolist()}
+POSES: dict[str, Any] = {"fps": 10, "joints": "h36m-17", "past": moving_body(12, 2).tolist()}
+CLIP: dict[str, Any] = {"joints": "h36m-17", "clip": (moving_body(25, 3) / 1000).tolist()}
+CASES: dict[
+    str, tuple[list[str], str, dict[str, Any], str, str]
+] = {  # command, path, body, its array, that of the answer
+    "lift": (["lift"], "/poses/lift", {**LIFT, "model": "lift-means"}, "keypoints", "poses"),
+    "poses": (["forecast", "--of", "poses"], "/forecast/poses", {**POSES, "model": "poses-onwards"}, "past", "future"),
+    "actions": (["recognize"], "/actions/recognize", {**CLIP, "model": "actions-3d"}, "clip", "classes"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundles: Path) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHIRON_BUNDLES", str(bundles))
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_clip_as_json_and_as_npz_has_the_answer_of_the_service(client, folder: Path, case: str):
+    command, path, body, *_ = CASES[case]
+    answer = client.post(path, json=body).json()
+    Path("clip.json").write_text(json.dumps(body))
+    assert json.loads(run(*command, "clip.json").stdout) == answer
+    arrays = {name: np.array(value) for name, value in body.items()}
+    np.savez("clip.npz", allow_pickle=False, **arrays)
+    assert json.loads(run(*command, "clip.npz").stdout) == answer
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_clip_as_npy_takes_its_options_from_the_command(client, folder: Path, case: str):
+    command, path, body, array, _ = CASES[case]
+    np.save("clip.npy", np.array(body[array]))
+    options = ["--model", body["model"], "--joints", body["joints"]]
+    options += ["--fps", body["fps"]] if "fps" in body else []
+    options += ["--image", "1000x800"] if "image" in body else []
+    assert json.loads(run(*command, "clip.npy", *options).stdout) == client.post(path, json=body).json()
+
+
+def test_options_of_the_command_override_those_of_the_clip(folder: Path):
+    Path("clip.json").write_text(json.dumps(LIFT))
+    answer = json.loads(run("lift", "clip.json", "--fps", 60, "--model", "lift-sure").stdout)
+    assert (answer["fps"], answer["model"]["name"]) == (60, "lift-sure")
+    Path("clip.json").write_text(json.dumps(CLIP))
+    assert len(json.loads(run("recognize", "clip.json", "--top", 1, "--model", "actions-3d").stdout)["classes"]) == 1
+
+
+@pytest.mark.parametrize("case", ["lift", "poses"])
+def test_poses_are_written_as_arrays(folder: Path, case: str):
+    command, _, body, _, name = CASES[case]
+    Path("clip.json").write_text(json.dumps(body))
+    answer = json.loads(run(*command, "clip.json").stdout)
+    run(*command, "clip.json", "-o", "out.npy")
+    np.testing.assert_array_equal(np.load("out.npy"), answer[name])
+    run(*command, "clip.json", "-o", "out.npz")
+    with np.load("out.npz") as arrays:
+        np.testing.assert_array_equal(arrays[name], answer[name])
+        np.testing.assert_array_equal(arrays["times"], answer["times"])
+        assert (str(arrays["model"]), float(arrays["fps"])) == (body["model"], body["fps"])
+
+
+def test_classes_are_written_as_a_table(folder: Path):
+    body = {"joints": "h36m-17", "clips": [CLIP["clip"], CLIP["clip"][:10]], "model": "actions-3d"}
+    Path("clip.json").write_text(json.dumps(body))
+    answer = json.loads(run("recognize", "clip.json").stdout)
+    run("recognize", "clip.json", "-o", "out.csv")
+    rows = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
+    assert [row["clip"] for row in rows] == ["0"] * 3 + ["1"] * 3
+    assert [row["class"] for row in rows[3:]] == [class_["name"] for class_ in answer["clips"][1]["classes"]]
+
+
+@pytest.mark.parametrize("case", ["lift", "poses"])
+def test_a_picture_is_drawn_beside_the_answer(folder: Path, case: str):
+    command, _, body, array, _ = CASES[case]
+    frames = body[array]
+    Path("clip.json").write_text(json.dumps({**body, array: [*frames[:1], None, *frames[2:]]}))
+    run(*command, "clip.json", "-o", "out.json", "--plot", "picture.png")
+    assert Path("picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_clips_of_several_lengths_are_no_array(folder: Path):
+    body = {name: value for name, value in LIFT.items() if name != "keypoints"}
+    Path("clip.json").write_text(json.dumps({**body, "clips": [LIFT["keypoints"], LIFT["keypoints"][:5]]}))
+    assert "expected clips of one length" in complaint("lift", "clip.json", "-o", "out.npy", code=1)
+    assert not Path("out.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["lift", "clip.npy", "--joints", "h36m-17", "--fps", 30], 1, "give --image"),
+        (
+            ["lift", "clip.npy", "--image", "wide"],
+            2,
+            "expected --image WIDTHxHEIGHT in pixels, such as 1920x1080, got wide",
+        ),
+        (["recognize", "clip.npy"], 1, "give --joints"),
+        (["recognize", "clip.npy", "--joints", "mano"], 1, "h36m-17, coco-17"),
+    ],
+)
+def test_what_a_clip_lacks_is_told_with_the_option_that_gives_it(folder: Path, arguments, code, message):
+    np.save("clip.npy", moving_body(12, 2))
+    assert message in complaint(*arguments, code=code)

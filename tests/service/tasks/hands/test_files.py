@@ -1,0 +1,169 @@
+"""`chiron forecast --of hands`: clips in files to forecasts in files, with the answers of the service."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from training.tasks.hands.npz import read_hands
+
+from ...command_line import CHECKOUT, complaint, imported, process, run
+from ...conftest import moving_hands
+
+PAST = moving_hands(40, hands=2).astype(np.float32)
+
+
+@pytest.fixture
+def forecast(bundles: Path, tmp_path: Path):
+    """Run `chiron forecast` on arrays put into a .npz."""
+
+    def call(*arguments: object, model: str = "hands-thirty", **arrays: object) -> Path:
+        np.savez(tmp_path / "clip.npz", allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
+        output = tmp_path / "future.npz"
+        run("forecast", tmp_path / "clip.npz", "-o", output, "--bundles", bundles, "--model", model, *arguments)
+        return output
+
+    return call
+
+
+def test_a_real_clip_is_forecast_with_a_picture_and_without_torch(data_folder: Path, tmp_path: Path):
+    recording = read_hands(data_folder / "hands", "tzionas", "test")[0].clip
+    joints = 1000 * recording.joints[:60]
+    both = recording.valid[:60].all()
+    sides = {"left": joints[:, 0], "right": joints[:, 1]} if both else {"right": joints[:, 1]}
+    np.savez(tmp_path / "clip.npz", fps=round(recording.fps), units="mm", **sides)  # pyright: ignore[reportArgumentType]
+    done = process(
+        *("forecast", tmp_path / "clip.npz", "-o", tmp_path / "future.npz", "--plot", tmp_path / "strip.png"),
+        *("--bundles", CHECKOUT / "bundles", "--model", "hands-eqmotion"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert {"numpy", "onnxruntime", "matplotlib"} <= imported(done)
+    assert not {"torch", "training"} & imported(done)
+    assert (tmp_path / "strip.png").read_bytes().startswith(b"\x89PNG")
+    with np.load(tmp_path / "future.npz") as answer:
+        assert str(answer["model"]) == "hands-eqmotion"
+        for side, past in sides.items():
+            assert answer[side].shape == (len(answer["times"]), 21, 3)
+            assert np.linalg.norm(answer[side][0] - past[-1], axis=-1).max() < 50  # mm in a frame
+
+
+def test_with_no_output_the_answer_is_printed_as_json(bundles: Path, tmp_path: Path):
+    np.savez(tmp_path / "clip.npz", past=PAST, fps=30)
+    printed = run("forecast", tmp_path / "clip.npz", "--bundles", bundles, "--model", "hands-modes").stdout
+    assert len(json.loads(printed)["alternatives"]) == 2
+
+
+@pytest.mark.parametrize("clip", ["clip.json", "clip.npz", "clip.npy"])
+@pytest.mark.parametrize("output", ["future.json", "future.npy", "future.npz"])
+def test_every_form_of_a_clip_has_the_answer_of_the_service_in_every_form(
+    client, bundles: Path, tmp_path: Path, clip: str, output: str
+):
+    (tmp_path / "clip.json").write_bytes(orjson.dumps({"fps": 30, "past": PAST.astype(float).tolist()}))
+    np.savez(tmp_path / "clip.npz", past=PAST, fps=30)
+    np.save(tmp_path / "clip.npy", PAST)
+    options = ["--fps", 30] if clip == "clip.npy" else []
+    run(
+        *("forecast", tmp_path / clip, "-o", tmp_path / output, "--bundles", bundles, "--model", "hands-thirty"),
+        *options,
+    )
+    body = {"fps": 30, "past": PAST.astype(float).tolist(), "model": "hands-thirty"}
+    wanted = client.post("/forecast/hands", json=body).json()
+    if output == "future.json":
+        assert json.loads((tmp_path / output).read_text()) == wanted
+        return
+    loaded = np.load(tmp_path / output)
+    future = loaded["future"] if output == "future.npz" else loaded
+    assert future.dtype == (np.float64 if clip == "clip.json" else np.float32)
+    np.testing.assert_allclose(future, wanted["future"], atol=1e-6)
+    if output == "future.npz":
+        np.testing.assert_array_equal(loaded["times"], wanted["times"])
+        assert str(loaded["version"]) == wanted["model"]["version"]
+        assert (float(loaded["fps"]), str(loaded["units"]), str(loaded["joints"])) == (30, "m", "assembly101")
+
+
+def test_options_of_the_command_stand_over_those_of_the_clip(forecast):
+    path = forecast(
+        "--units", "cm", "--fps", "60", past=100 * moving_hands(70, hands=2), fps=30, units="mm", joints="assembly101"
+    )
+    with np.load(path) as answer:
+        assert (str(answer["units"]), float(answer["fps"]), len(answer["times"])) == ("cm", 60, 60)
+
+
+def test_a_hand_that_was_not_seen_is_left_out(forecast):
+    left = PAST[:, :21]
+    with np.load(forecast(left=left, right=np.full_like(left, np.nan), fps=30)) as answer:
+        assert "left" in answer
+        assert "right" not in answer
+
+
+def test_other_modes_and_carried_joints_are_in_the_arrays(forecast):
+    mediapipe = moving_hands(40, hands=1)
+    path = forecast(past=mediapipe, fps=30, joints="mediapipe", hand="right", model="hands-modes")
+    with np.load(path) as answer:
+        assert answer["alternatives_future"].shape == (2, *answer["future"].shape)
+        assert not np.array_equal(answer["alternatives_future"][0], answer["future"])
+        assert list(answer["carried_joints"]) == ["thumb_cmc"]
+
+
+def test_whole_numbers_and_doubles_are_taken_as_coordinates(forecast):
+    past = np.round(1000 * PAST).astype(np.int32)
+    with np.load(forecast(past=past, fps=30, units="mm")) as whole:
+        assert whole["future"].dtype == np.float64
+        expected = whole["future"]
+    with np.load(forecast(past=past.astype(">f8"), fps=30, units="mm")) as doubles:
+        np.testing.assert_array_equal(doubles["future"], expected)
+
+
+CLIPS: dict[str, tuple[dict[str, object], list[object], str]] = {  # arrays, options, part of the message
+    "no rate": ({"past": PAST}, [], "--fps"),
+    "no array": ({"points": PAST, "fps": 30}, [], "an array past or left or right, got points, fps"),
+    "an array for an option": (
+        {"past": PAST, "joints": PAST, "fps": 30},
+        [],
+        "/joints: expected one value, got an array",
+    ),
+    "text for coordinates": ({"past": np.array([["a"]]), "fps": 30}, [], "/past: expected an array of numbers"),
+    "objects": ({"past": np.array([None]), "fps": 30}, [], "cannot be read"),
+    "two axes": ({"past": PAST[0], "fps": 30}, [], "/shape"),
+    "two lengths": ({"left": PAST[:, :21], "right": PAST[1:, 21:], "fps": 30}, [], "left and right of one shape"),
+    "an unknown order": ({"past": PAST, "fps": 30}, ["--joints", "octopus"], "got 'octopus'"),
+    "a unit that is none": ({"past": PAST, "fps": 30, "units": "km"}, [], "/units"),
+    "too short": ({"past": PAST[:5], "fps": 30}, [], "at least 30 frames"),
+    "an infinity": ({"past": np.where(PAST[5, 5, 0] == PAST, np.inf, PAST), "fps": 30}, [], "expected a finite number"),
+    "a gap": ({"left": np.where(np.arange(40)[:, None, None] > 30, np.nan, PAST[:, :21]), "fps": 30}, [], "missing"),
+}
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_a_clip_that_cannot_be_forecast_fails_with_one_line(bundles: Path, tmp_path: Path, name: str):
+    arrays, options, expected = CLIPS[name]
+    path = tmp_path / "clip.npz"
+    np.savez(path, allow_pickle=True, **arrays)  # pyright: ignore[reportArgumentType]
+    options = ["--bundles", bundles, "--model", "hands-thirty", *options]
+    assert expected in complaint("forecast", path, *options, code=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("clip.npz", b"PK\x03\x04 and no more", "cannot be read"),
+        ("clip.npz", b"", "cannot be read"),
+        ("clip.npy", b"nothing", "\\x93NUMPY"),
+        ("clip.json", b'{"fps": 30, "past"', "truncated"),
+        ("clip.json", b"[1, 2]", "Expected `object`"),
+        ("clip.json", b'{"past": []}', "--fps"),
+        ("clip.json", b'{"fps": 30, "past": [], "more": 1}', "more"),
+        ("clip.bvh", b"HIERARCHY", "expected a file ending in .json, .npz, .npy, got .bvh"),
+    ],
+)
+def test_a_file_that_is_no_clip_fails_with_one_line(
+    bundles: Path, tmp_path: Path, name: str, content: bytes, expected: str
+):
+    (tmp_path / name).write_bytes(content)
+    options = ["--fps", 30] if name == "clip.npy" else []
+    message = complaint("forecast", tmp_path / name, "--bundles", bundles, *options, code=1)
+    assert expected in message
+    assert name in message

@@ -1,0 +1,127 @@
+"""The commands that work on files: inputs, outputs, exit codes and the choice of a model, whatever the task."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ..command_line import complaint, run
+from ..conftest import moving_body, moving_hands
+
+HANDS = {"fps": 30, "past": moving_hands(40, hands=2).tolist()}
+POSES = {"fps": 10, "joints": "h36m-17", "past": moving_body(12, 2).tolist()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundles: Path) -> Path:
+    """The current folder, with clips of hands and of poses, and the tests' bundles."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHIRON_BUNDLES", str(bundles))
+    monkeypatch.delenv("CHIRON_DEFAULT_MODEL", raising=False)
+    Path("hands.json").write_text(json.dumps(HANDS))
+    Path("poses.json").write_text(json.dumps(POSES))
+    return tmp_path
+
+
+def model_of(*arguments: object) -> str:
+    return json.loads(run(*arguments).stdout)["model"]["name"]
+
+
+USAGE_ERRORS: dict[str, tuple[list[str], str]] = {
+    "an unknown form of answer": (["hands.json", "-o", "out.xml"], "expected an answer file ending in .json, .npz, .npy"),
+    "a form of another task": (["hands.json", "-o", "out.ply"], "got out.ply"),
+    "a picture of another kind": (["hands.json", "--plot", "clip.gif"], ".png, .pdf, .svg"),
+    "a folder that is not there": (["hands.json", "-o", "none/out.json"], "no folder none"),
+    "the clip itself": (["hands.json", "-o", "hands.json"], "would overwrite its own input"),
+    "the clip itself, in its folder": (["hands.json", "-o", "./"], "would overwrite its own input"),
+    "many clips and no folder": (["hands.json", "other.json"], "expected a folder for 2 files, -o FOLDER/, got none"),
+    "many clips into a file": (["hands.json", "other.json", "-o", "out.json"], "got out.json"),
+    "many pictures into a file": (["hands.json", "other.json", "-o", "out/", "--plot", "all.png"], "--plot FOLDER/"),
+    "two clips of one name": (["hands.json", "hands.npz", "-o", "out/"], "hands.json and hands.npz would both be written"),
+    "an empty folder": (["empty"], "expected files ending in .json, .npz, .npy in empty/, got none"),
+    "a folder of several and no output": (["."], "expected a folder for 2 files"),
+    "a model of another kind": (["hands.json", "--model", "face-shells"], "no hand-forecast model 'face-shells'"),
+    "units of poses": (["poses.json", "--of", "poses", "--units", "mm"], "--units is an option of hands"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", USAGE_ERRORS)
+def test_a_command_that_cannot_begin_exits_with_2_and_leaves_nothing_behind(folder: Path, name: str):
+    arguments, message = USAGE_ERRORS[name]
+    Path("empty").mkdir()
+    before = sorted(folder.rglob("*"))
+    assert message in complaint("forecast", *arguments, code=2)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_files_that_fail_are_named_one_a_line_and_the_others_are_written(folder: Path):
+    Path("broken.json").write_text("{")
+    result = run("forecast", "hands.json", "broken.json", "missing.json", "-o", "out/", code=1)
+    bar, *lines = result.stderr.split("chiron: ")
+    assert "3/3" in bar
+    assert lines[0] == "2 of 3 files failed\n"
+    assert [line.partition(":")[0] for line in lines[1:]] == ["broken.json", "missing.json"]
+    assert [path.name for path in Path("out").iterdir()] == ["hands.json"]
+
+
+def test_one_file_that_fails_exits_with_1(folder: Path):
+    assert "missing.json: No such file" in complaint("forecast", "missing.json", code=1)
+
+
+def test_standard_input_is_a_clip_in_the_format_that_is_given(folder: Path):
+    from_file = run("forecast", "hands.json").stdout
+    assert run("forecast", "-", stdin=json.dumps(HANDS).encode()).stdout == from_file
+    np.save("past.npy", np.array(HANDS["past"]))
+    piped = run("forecast", "-", "--stdin", "npy", "--fps", 30, stdin=Path("past.npy").read_bytes())
+    assert json.loads(piped.stdout)["future"] == json.loads(from_file)["future"]
+    assert "standard input: " in complaint("forecast", "-", stdin=b"{", code=1)
+
+
+def test_a_folder_stands_for_the_files_that_the_command_reads(folder: Path):
+    Path("clips").mkdir()
+    for name in ("a.json", "b.json"):
+        Path("clips", name).write_text(json.dumps(HANDS))
+    Path("clips", "notes.txt").write_text("no clip")
+    run("forecast", "clips", "-o", "out/", "--format", "npy")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.npy", "b.npy"]
+
+
+def test_hands_or_poses_are_forecast_by_the_option_or_by_the_model(folder: Path):
+    assert model_of("forecast", "hands.json") == "hands-modes"
+    assert model_of("forecast", "poses.json", "--of", "poses") == "poses-onwards"
+    assert model_of("forecast", "poses.json", "--model", "poses-onwards") == "poses-onwards"
+    assert "no pose-forecast model" in complaint(
+        "forecast", "hands.json", "--of", "poses", "--model", "hands-modes", code=2
+    )
+
+
+def test_the_model_is_that_of_the_command_of_the_clip_of_the_settings_or_the_first(folder: Path, monkeypatch):
+    assert model_of("forecast", "hands.json") == "hands-modes"
+    monkeypatch.setenv("CHIRON_DEFAULT_MODEL", "hands-thirty")
+    assert model_of("forecast", "hands.json") == "hands-thirty"
+    assert model_of("forecast", "poses.json", "--of", "poses") == "poses-onwards"
+    Path("own.json").write_text(json.dumps({**HANDS, "model": "hands-modes"}))
+    assert model_of("forecast", "own.json") == "hands-modes"
+    assert model_of("forecast", "own.json", "--model", "hands-thirty") == "hands-thirty"
+
+
+def test_a_clip_that_names_an_unknown_model_fails_alone(folder: Path):
+    Path("own.json").write_text(json.dumps({**HANDS, "model": "gpt"}))
+    result = run("forecast", "own.json", "hands.json", "-o", "out/", code=1)
+    assert "own.json: no hand-forecast model 'gpt'" in result.stderr
+    assert [path.name for path in Path("out").iterdir()] == ["hands.json"]
+
+
+@pytest.mark.parametrize("command", ["forecast", "landmarks", "lift", "recognize"])
+def test_invalid_settings_are_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch, command: str):
+    monkeypatch.setenv("CHIRON_DEVICE", "abacus")
+    assert "device" in complaint(command, "hands.json", code=2)
+
+
+def test_the_version_is_printed():
+    assert run("--version").stdout.startswith("chiron 0.")
+
+
+def test_completion_of_the_shell_can_be_installed():
+    assert "--install-completion" in run("--help").stdout
