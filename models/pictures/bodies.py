@@ -54,9 +54,9 @@ def draw_bodies(views: Sequence[View], captions: Sequence[str], path: Path, titl
         bottom = foot + INCHES * (len(views) - 1 - row)
         figure.text(0.1 / width, (bottom + INCHES / 2) / height, view.name, fontsize=8, color=INK, va="center")
         for column, caption in enumerate(captions):
-            middle = middles[column]
+            x, y = middles[column].tolist()
             inches = (left + INCHES * column, bottom, INCHES, INCHES)
-            axes = panel(figure, inches, (middle[0] - half, middle[1] + half), (middle[0] + half, middle[1] - half))
+            axes = panel(figure, inches, (x - half, y + half), (x + half, y - half))
             if row == 0:
                 axes.set_title(caption, fontsize=8, color=INK, pad=2)
             for name, (skeleton, points) in view.layers.items():
