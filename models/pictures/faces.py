@@ -146,20 +146,22 @@ def _draw_landmarks(
     from matplotlib.collections import LineCollection
 
     turn = upright.turn(degrees)
-    found = upright.landmarks @ turn.T
-    pale = np.where(seen.hidden(found, HIDDEN_MM), PALE, 1.0)
+    landmarks = upright.landmarks @ turn.T
+    pale = np.where(seen.hidden(landmarks, HIDDEN_MM), PALE, 1.0)
     if upright.true is not None:
         true = upright.true @ turn.T
         paint = [(*_rgb(GREEN), alpha) for alpha in pale]
         axes.add_collection(
-            LineCollection(list(np.stack([true, found], axis=1)[..., :2]), colors=paint, linewidths=0.9)
+            LineCollection(list(np.stack([true, landmarks], axis=1)[..., :2]), colors=paint, linewidths=0.9)
         )
         axes.scatter(true[:, 0], true[:, 1], s=7, c=paint, linewidths=0, zorder=3)
     colours = {i: _rgb(_colour(region)) for region, members in FACE_REGIONS.items() for i in members}
     bones = [(*colours[a], min(pale[a], pale[b])) for a, b in FACE68.bones]
-    axes.add_collection(LineCollection(list(found[np.array(FACE68.bones), :2]), colors=bones, linewidths=1.1, zorder=4))
+    axes.add_collection(
+        LineCollection(list(landmarks[np.array(FACE68.bones), :2]), colors=bones, linewidths=1.1, zorder=4)
+    )
     white = (1.0, 1.0, 1.0)
-    for i, (x, y, _) in enumerate(found):
+    for i, (x, y, _) in enumerate(landmarks):
         fill, edge = (white, colours[i]) if hollow[i] else (colours[i], white)
         axes.plot(
             x, y, "o", markersize=3, color=fill, markeredgecolor=edge, markeredgewidth=0.5, alpha=pale[i], zorder=5

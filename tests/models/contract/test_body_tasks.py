@@ -1,4 +1,4 @@
-"""What a model of bodies is asked: shapes, what is refused, and what the chirality transform does to each tensor."""
+"""Tests of the tasks on bodies: shapes, refusals, and the chirality transform of each tensor."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def noise(*shape: int) -> np.ndarray:
 
 
 @every_task
-def test_a_task_is_read_back_as_the_kind_it_says(task: BaseModel):
+def test_a_task_survives_json_as_its_own_kind(task: BaseModel):
     assert TypeAdapter(Task).validate_json(task.model_dump_json()) == task
     with pytest.raises(ValidationError, match="extra"):
         TypeAdapter(Task).validate_python(task.model_dump() | {"modes": 3})
@@ -59,12 +59,12 @@ def test_a_task_is_read_back_as_the_kind_it_says(task: BaseModel):
         (ActionRecognition(order="penn-13", classes=("a", "b")), {"clips": "(batch, 1, 64, 13, 3)", "logits": "(batch, 2)"}),
     ],
 )  # fmt: skip
-def test_a_task_says_its_tensors(task: Any, shapes: dict[str, str]):
+def test_a_task_specifies_its_tensors(task: Any, shapes: dict[str, str]):
     assert {name: spec.describe() for name, spec in (task.inputs | task.outputs).items()} == shapes
     assert {spec.dtype for spec in (task.inputs | task.outputs).values()} == {"float32"}
 
 
-def test_a_task_says_its_units():
+def test_a_task_specifies_its_units():
     assert {name: spec.unit for task in TASKS.values() for name, spec in (task.inputs | task.outputs).items()} == {
         **{"keypoints": "half widths", "poses": "m", "past": "half boxes", "future": "half boxes"},
         **{"clips": "m", "logits": ""},
@@ -92,18 +92,18 @@ def test_a_task_says_its_units():
         (ActionRecognition, {"order": "penn-13", "classes": ("a", "b"), "mirrored": (0, 0)}, "its own inverse"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_refused(kind: type[BaseModel], given: dict[str, Any], message: str):
+def test_an_inconsistent_task_is_refused(kind: type[BaseModel], given: dict[str, Any], message: str):
     with pytest.raises(ValidationError, match=message):
         kind(**given)
 
 
 @pytest.mark.parametrize("given", [{"order": "mpii-99"}, {"seen_order": "mpii-99"}])
-def test_an_order_that_is_none_is_refused_with_those_there_are(given: dict[str, Any]):
+def test_an_unknown_order_is_refused_with_the_known_ones(given: dict[str, Any]):
     with pytest.raises((ValidationError, UnknownOrder), match=r"one of h36m-17, coco-17.* got 'mpii-99'"):
         PoseLift(**given)
 
 
-def test_classes_keep_their_logits_unless_a_task_says_that_they_name_a_side():
+def test_classes_keep_their_logits_unless_the_task_declares_mirror_images():
     plain = ACTION.model_copy(update={"mirrored": None})
     assert plain.class_mirror == (0, 1, 2)
     assert ACTION.class_mirror == (0, 2, 1)
@@ -113,13 +113,13 @@ def test_classes_keep_their_logits_unless_a_task_says_that_they_name_a_side():
 # --- shapes of what comes ---
 
 
-def test_a_clip_has_at_least_the_receptive_field_and_the_message_says_the_range():
+def test_a_clip_shorter_than_the_receptive_field_is_refused_with_the_legal_range():
     for frames in (27, 28, 500):
         check_inputs(LIFT, {"keypoints": noise(1, frames, 17, 3)}, "poses-lift")
-    wanted = (
+    message = (
         rf"poses-lift: expected keypoints of shape \(batch, frames, 17, 3\) with 27 to {MAX_FRAMES + 26} frames, got 26"
     )
-    with pytest.raises(WrongShape, match=wanted):
+    with pytest.raises(WrongShape, match=message):
         check_inputs(LIFT, {"keypoints": noise(1, 26, 17, 3)}, "poses-lift")
     longest = np.broadcast_to(np.zeros((), np.float32), (1, MAX_FRAMES + 26, 17, 3))
     check_inputs(LIFT, {"keypoints": longest}, "poses-lift")
@@ -127,7 +127,7 @@ def test_a_clip_has_at_least_the_receptive_field_and_the_message_says_the_range(
         check_inputs(LIFT, {"keypoints": longest.repeat(2, axis=1)[:, : MAX_FRAMES + 27]}, "poses-lift")
 
 
-def test_sizes_that_are_listed_one_by_one_are_said_one_by_one():
+def test_a_size_that_is_not_listed_is_refused_with_the_listed_ones():
     hands = HandForecast(past=10, future=5, fps=30)
     with pytest.raises(WrongShape, match="with 21 or 42 nodes, got 20"):
         check_inputs(hands, {"past": noise(1, 10, 20, 3)}, "it")
@@ -149,13 +149,13 @@ def test_tensors_of_another_shape_are_refused(task: Any, tensors: dict[str, np.n
         check_inputs(task, tensors, "it")
 
 
-def test_answers_are_checked_as_questions_are():
+def test_outputs_are_checked_like_inputs():
     check_outputs(LIFT, {"poses": noise(2, 4, 17, 3)}, "it")
     with pytest.raises(WrongShape, match=r"the output of it: expected logits of shape \(batch, 3\), got \(2, 4\)"):
         check_outputs(ACTION, {"logits": noise(2, 4)}, "it")
 
 
-def test_a_model_is_tried_at_the_least_of_a_range_and_a_little_more_and_at_all_sizes_of_a_list():
+def test_sizes_to_try_are_the_least_of_a_range_and_one_more_or_all_of_a_list():
     assert tried_sizes(LIFT) == {"frames": (27, 30)}
     assert tried_sizes(HandForecast(past=10, future=5, fps=30)) == {"nodes": (21, 42)}
     assert tried_sizes(FORECAST) == tried_sizes(ACTION) == {}
@@ -166,7 +166,7 @@ def test_a_model_is_tried_at_the_least_of_a_range_and_a_little_more_and_at_all_s
 
 @pytest.mark.parametrize("order", BODIES)
 @pytest.mark.parametrize("numbers", [2, 3, 4])
-def test_the_mirror_is_the_transform_of_bodies_and_undoes_itself(order: str, numbers: int):
+def test_the_mirror_is_the_chirality_transform_and_its_own_inverse(order: str, numbers: int):
     body, x = BODIES[order], noise(2, 5, len(BODIES[order].joints), numbers)
     mirror = mirror_of(order)
     given = x.copy()
@@ -176,21 +176,21 @@ def test_the_mirror_is_the_transform_of_bodies_and_undoes_itself(order: str, num
     assert not np.array_equal(mirror.of(x), x)
 
 
-def test_of_classes_the_mirror_exchanges_numbers_and_negates_none():
+def test_the_mirror_of_classes_exchanges_numbers_and_negates_none():
     logits = noise(4, 3)
     mirror = Mirror(mirror=(0, 2, 1), negated=False)
     np.testing.assert_array_equal(mirror.of(logits), logits[:, [0, 2, 1]])
     np.testing.assert_array_equal(mirror.of(mirror.of(logits)), logits)
 
 
-def test_a_missing_keypoint_is_missing_in_the_mirror():
+def test_a_missing_keypoint_is_missing_in_the_mirror_image():
     x = noise(1, 3, 17, 3)
     x[:, :, 5] = 0
     image = mirror_of("coco-17").of(x)
     assert not image[:, :, BODIES["coco-17"].mirror[5]].any()
 
 
-def test_a_body_moves_with_the_chirality_transform_and_with_nothing_else():
+def test_a_body_moves_under_the_chirality_transform_only():
     x, mirror, rng = noise(2, 13, 3), mirror_of("penn-13"), np.random.default_rng(0)
     for symmetry, make in SYMMETRIES.items():
         moved = acted_on(x, make(rng), symmetry, mirror)
@@ -200,7 +200,7 @@ def test_a_body_moves_with_the_chirality_transform_and_with_nothing_else():
         np.testing.assert_array_equal(acted_on(x, chirality, "chirality", other), x)
 
 
-def test_all_tensors_of_a_body_are_mirrored_and_none_of_hands_and_faces_is():
+def test_the_tensors_of_bodies_are_mirrored_and_those_of_hands_and_faces_are_not():
     for task in TASKS.values():
         assert all(isinstance(how, Mirror) for how in moves(task).values())
     for task in (HandForecast(past=10, future=5, fps=30), FaceLandmarks(levels=(100, 30), neighbours=8)):
@@ -208,31 +208,31 @@ def test_all_tensors_of_a_body_are_mirrored_and_none_of_hands_and_faces_is():
     assert moves(LIFT) == {"keypoints": mirror_of("coco-17"), "poses": mirror_of("h36m-17")}
 
 
-def test_a_function_that_breaks_the_transform_is_found_out_and_one_that_keeps_it_passes():
+def test_a_function_that_breaks_the_transform_is_detected_and_one_that_keeps_it_passes():
     given, how = {"past": noise(2, 8, 13, 2)}, moves(FORECAST)
 
-    def held(x):
+    def last_pose(x):
         return {"future": x["past"][:, -1:].repeat(16, axis=1)}
 
     def drifting(x):
-        return {"future": held(x)["future"] + np.array([0.25, 0], np.float32)}  # to one side
+        return {"future": last_pose(x)["future"] + np.array([0.25, 0], np.float32)}  # to one side
 
     def sinking(x):
-        return {"future": held(x)["future"] + np.array([0, 0.25], np.float32)}
+        return {"future": last_pose(x)["future"] + np.array([0, 0.25], np.float32)}
 
     def one_sided(x):
-        future = held(x)["future"]
+        future = last_pose(x)["future"]
         future[:, :, 1, 1] += 0.5  # one shoulder
         return {"future": future}
 
-    assert violation(held, "chirality", given, moves=how) == 0
+    assert violation(last_pose, "chirality", given, moves=how) == 0
     assert violation(sinking, "chirality", given, moves=how) == 0
     assert violation(drifting, "chirality", given, moves=how) == pytest.approx(0.5)
     assert violation(one_sided, "chirality", given, moves=how) == pytest.approx(0.5)
-    assert violation(drifting, "chirality", given) == 0  # nobody said that it is of bodies
+    assert violation(drifting, "chirality", given) == 0  # without `moves`, its tensors are not known to be of bodies
 
 
-def test_so_is_one_that_lets_a_mirrored_class_keep_its_logit():
+def test_a_function_that_lets_a_mirrored_class_keep_its_logit_is_detected():
     given = {"clips": noise(2, 2, 24, 21, 4)}
     hands = [BODIES["bandai-21"].joints.index(f"{side}_wrist") for side in ("left", "right")]
 
@@ -245,7 +245,7 @@ def test_so_is_one_that_lets_a_mirrored_class_keep_its_logit():
     assert violation(higher_hand, "chirality", given, moves=moves(keeping)) > 0.01
 
 
-def test_the_transform_is_one_of_a_kind_and_is_tried_once():
+def test_the_only_chirality_transform_is_tried_once():
     calls = []
 
     def counted(x):

@@ -1,4 +1,4 @@
-"""Bundles: written whole or not at all, read only as they were written, and held to the example they carry."""
+"""Tests of bundles: atomic writes, checksums, the stored example, and the model card."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def meta(**changes: Any) -> BundleMeta:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    return write_bundle(tmp_path / "hands-made-up", meta(), b"a graph", INPUTS, OUTPUTS, {"model.ts": b"a twin"})
+    return write_bundle(tmp_path / "hands-made-up", meta(), b"a graph", INPUTS, OUTPUTS, {"model.ts": b"a copy"})
 
 
 def test_a_bundle_is_read_as_it_was_written(bundle: Bundle):
@@ -76,21 +76,21 @@ def test_a_bundle_is_read_as_it_was_written(bundle: Bundle):
 
 
 def test_a_version_changes_with_any_file_and_with_nothing_else(tmp_path: Path, bundle: Bundle):
-    same = write_bundle(tmp_path / "same", meta(title="Other"), b"a graph", INPUTS, OUTPUTS, {"model.ts": b"a twin"})
-    other = write_bundle(tmp_path / "other", meta(), b"a Graph", INPUTS, OUTPUTS, {"model.ts": b"a twin"})
+    same = write_bundle(tmp_path / "same", meta(title="Other"), b"a graph", INPUTS, OUTPUTS, {"model.ts": b"a copy"})
+    other = write_bundle(tmp_path / "other", meta(), b"a Graph", INPUTS, OUTPUTS, {"model.ts": b"a copy"})
     fewer = write_bundle(tmp_path / "fewer", meta(), b"a graph", INPUTS, OUTPUTS)
     assert len(bundle.meta.version) == 12
     assert same.meta.version == bundle.meta.version
     assert len({bundle.meta.version, other.meta.version, fewer.meta.version}) == 3
 
 
-def test_a_bundle_is_never_written_over_another(bundle: Bundle):
+def test_a_bundle_never_replaces_another(bundle: Bundle):
     with pytest.raises(FileExistsError, match="never changed"):
         write_bundle(bundle.folder, meta(), b"another graph", INPUTS, OUTPUTS)
     assert read_bundle(bundle.folder).model.read_bytes() == b"a graph"
 
 
-def test_a_bundle_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_bundle_is_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
@@ -100,7 +100,7 @@ def test_a_bundle_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_example_that_is_not_of_the_task_is_not_written(tmp_path: Path):
+def test_an_example_that_does_not_fit_the_task_is_not_written(tmp_path: Path):
     with pytest.raises(WrongShape, match="the input of the example of hands-made-up: expected past"):
         write_bundle(tmp_path / "b", meta(), b"", {"past": INPUTS["past"][:, 1:]}, OUTPUTS)
     with pytest.raises(WrongShape, match="the output of the example of hands-made-up: expected future"):
@@ -150,7 +150,7 @@ def test_metadata_that_does_not_describe_the_folder_is_refused(bundle: Bundle, c
         read_bundle(tampered(bundle, change))
 
 
-def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path):
+def test_a_folder_that_is_not_a_bundle_is_refused(tmp_path: Path):
     with pytest.raises(BadBundle, match=f"has no {META}"):
         read_bundle(tmp_path)
     (tmp_path / META).write_text("not json")
@@ -161,7 +161,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path):
         read_bundle(tmp_path)
 
 
-def test_whoever_answers_the_example_rightly_is_accepted_and_others_are_not(bundle: Bundle):
+def test_a_function_that_repeats_the_example_is_accepted_and_others_are_refused(bundle: Bundle):
     assert repeat_example(bundle, hold) == 0
 
     def nearly(inputs: Any) -> dict[str, np.ndarray]:
@@ -216,7 +216,7 @@ def test_an_output_that_is_absent_or_of_another_shape_is_a_difference(tmp_path: 
             repeat_example(bundle, lambda _, repeated=repeated: repeated)
 
 
-def test_the_model_card_says_what_the_metadata_says(bundle: Bundle):
+def test_the_model_card_contains_the_metadata(bundle: Bundle):
     card = (bundle.folder / "README.md").read_text()
     assert card == model_card(bundle.meta)
     assert "# Made up" in card
@@ -228,6 +228,6 @@ def test_the_model_card_says_what_the_metadata_says(bundle: Bundle):
 
 
 @pytest.mark.parametrize("name", ["", "Hands", "hands_eq", "-hands", "hands--eq", "a/b", "a" * 65])
-def test_a_name_that_is_no_folder_or_address_is_refused(name: str):
+def test_a_name_that_cannot_be_a_folder_and_an_address_is_refused(name: str):
     with pytest.raises(ValueError, match="name"):
         meta(name=name)

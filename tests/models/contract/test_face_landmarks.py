@@ -1,4 +1,4 @@
-"""What a landmark network is asked, and how its tensors move."""
+"""Tests of the task of landmark networks, and of how its tensors move."""
 
 import numpy as np
 import pytest
@@ -20,14 +20,14 @@ def inputs(**changed: np.ndarray) -> dict[str, np.ndarray]:
     return given | changed
 
 
-def test_a_task_is_read_back_as_the_kind_it_says():
+def test_a_task_survives_json_as_its_own_kind():
     for task in (TASK, HandForecast(past=10, future=5, fps=30)):
         assert TypeAdapter(Task).validate_json(task.model_dump_json()) == task
     with pytest.raises(ValidationError, match="kind"):
         TypeAdapter(Task).validate_python({"kind": "juggling"})
 
 
-def test_a_task_says_its_tensors_and_how_they_move():
+def test_a_task_specifies_its_tensors_and_how_they_move():
     assert {name: spec.describe() for name, spec in (TASK.inputs | TASK.outputs).items()} == {
         "points": "(batch, 100, 3)",
         "neighbours": "(batch, 130, 8)",
@@ -58,12 +58,12 @@ def test_indices_are_whole_numbers_and_points_are_not():
 
 
 @pytest.mark.parametrize("levels", [(), (100,), (100, 100), (30, 100), (100, 8)])
-def test_levels_that_make_no_sense_are_refused(levels: tuple[int, ...]):
+def test_inconsistent_levels_are_refused(levels: tuple[int, ...]):
     with pytest.raises(ValidationError):
         FaceLandmarks(levels=levels, neighbours=8)
 
 
-def test_the_action_moves_points_turns_vectors_and_leaves_the_rest():
+def test_an_action_moves_points_rotates_vectors_and_leaves_the_rest():
     act = translation(np.random.default_rng(0))
     x = np.random.default_rng(1).normal(size=(2, 5, 3))
     assert np.array_equal(acted_on(x, act, "translation", "points"), act(x))
@@ -73,7 +73,7 @@ def test_the_action_moves_points_turns_vectors_and_leaves_the_rest():
     assert np.array_equal(acted_on(x, act, "rotation", "invariant"), x)
 
 
-def test_a_violation_goes_by_how_each_tensor_moves():
+def test_a_violation_depends_on_how_each_tensor_moves():
     def offsets(given):
         return {"offsets": given["points"][:, 1:] - given["points"][:, :-1]}
 

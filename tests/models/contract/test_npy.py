@@ -3,6 +3,7 @@
 import io
 import struct
 import zipfile
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ class Bomb:
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8", ">f8", "i1", "<i2", ">i8", "u1", "<u4"])
 @pytest.mark.parametrize("shape", [(), (0,), (24,), (4, 6), (2, 3, 4), (1, 2, 3, 4)])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_an_array_that_numpy_writes_is_read_bit_for_bit(dtype: str, shape: tuple[int, ...], order: str):
+def test_an_array_that_numpy_writes_is_read_bit_for_bit(dtype: str, shape: tuple[int, ...], order: Literal["C", "F"]):
     array = np.asarray((100 * np.random.default_rng(0).random(shape)).astype(dtype), order=order)
     back = read_npy(npy(array))
     assert back.dtype == array.dtype

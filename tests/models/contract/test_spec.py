@@ -1,4 +1,4 @@
-"""What a job is, as a value: defaults that run, and nothing that cannot."""
+"""Tests of job specifications: defaults that run, and refusals of what cannot."""
 
 import pytest
 from pydantic import ValidationError
@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from models.contract.spec import JOB_SPEC, BenchmarkSpec, EvaluateSpec, TrainSpec
 
 
-def test_a_name_is_enough():
+def test_a_specification_needs_only_a_name():
     assert TrainSpec(run="hands-eqmotion").model_dump() == {
         "kind": "train",
         "run": "hands-eqmotion",
@@ -31,12 +31,12 @@ def test_a_name_is_enough():
         BenchmarkSpec(table="hands", dataset="own"),
     ],
 )
-def test_a_spec_survives_json_and_says_itself_what_it_is(spec: TrainSpec | EvaluateSpec | BenchmarkSpec):
+def test_a_specification_survives_json_as_its_own_kind(spec: TrainSpec | EvaluateSpec | BenchmarkSpec):
     assert JOB_SPEC.validate_json(spec.model_dump_json()) == spec
 
 
 @pytest.mark.parametrize("wrong", [{}, {"kind": "dance"}, {"kind": "benchmark", "run": "a"}, {"run": "a"}])
-def test_what_is_no_kind_of_job_is_refused(wrong: dict[str, str]):
+def test_an_unknown_kind_of_job_is_refused(wrong: dict[str, str]):
     with pytest.raises(ValidationError):
         JOB_SPEC.validate_python(wrong)
 
@@ -63,11 +63,13 @@ def test_what_is_no_kind_of_job_is_refused(wrong: dict[str, str]):
         (EvaluateSpec, {"steps": 10}),
     ],
 )
-def test_what_cannot_run_is_refused(kind: type[TrainSpec] | type[EvaluateSpec], wrong: dict[str, object]):
+def test_a_specification_that_cannot_run_is_refused(
+    kind: type[TrainSpec] | type[EvaluateSpec], wrong: dict[str, object]
+):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         kind.model_validate({"run": "a", **wrong})
 
 
-def test_a_spec_cannot_be_changed():
+def test_a_specification_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         TrainSpec(run="a").seeds = (1,)  # pyright: ignore[reportAttributeAccessIssue] - it is what must fail

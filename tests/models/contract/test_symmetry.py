@@ -1,4 +1,4 @@
-"""The group actions are what they are called, and the measure of a violation is in metres and misses nothing."""
+"""Tests of the group actions, and of the measure of a violation, on functions that break the law too."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_rotations_are_proper():
         assert np.linalg.det(matrix) == pytest.approx(1)
 
 
-def test_rotations_are_spread_over_all_directions():
+def test_rotations_are_uniform_over_all_directions():
     rng = np.random.default_rng(0)
     turned = np.array([random_rotation(rng) @ [0, 0, 1] for _ in range(4000)])
     np.testing.assert_allclose(turned.mean(axis=0), 0, atol=0.05)
@@ -51,13 +51,13 @@ def test_mirroring_reflects_and_swaps_two_hands_but_leaves_the_joints_of_one():
     assert np.linalg.det(matrix) == pytest.approx(-1)
 
 
-def test_mirroring_twice_is_nothing():
+def test_mirroring_twice_is_the_identity():
     act = mirror_swap(np.random.default_rng(0))
     np.testing.assert_allclose(act(act(POINTS)), POINTS, atol=1e-12)
 
 
 @pytest.mark.parametrize("symmetry", SYMMETRIES)
-def test_an_action_keeps_single_precision_and_what_it_was_given(symmetry: str):
+def test_an_action_keeps_single_precision_and_does_not_change_its_input(symmetry: str):
     points = POINTS.astype(np.float32)
     acted = SYMMETRIES[symmetry](np.random.default_rng(0))(points)
     assert acted.dtype == np.float32

@@ -1,4 +1,4 @@
-"""What a forecast is asked: shapes that say themselves, and refusals that say what was wanted and what came."""
+"""Tests of the task of hand forecasters, and of the check of tensors against a task."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def past(*shape: int, dtype: type = np.float32) -> dict[str, np.ndarray]:
     return {"past": np.zeros(shape, dtype)}
 
 
-def test_a_task_says_its_tensors_and_its_horizon():
+def test_a_task_specifies_its_tensors_and_its_horizon():
     assert TASK.inputs["past"].describe() == "(batch, 10, nodes, 3)"
     assert TASK.outputs["future"].describe() == "(batch, 2, 5, nodes, 3)"
     assert {spec.unit for spec in (*TASK.inputs.values(), *TASK.outputs.values())} == {"m"}
@@ -24,7 +24,7 @@ def test_a_task_says_its_tensors_and_its_horizon():
 
 @pytest.mark.parametrize("batch", [0, 1, 7])
 @pytest.mark.parametrize("nodes", [21, 42])
-def test_one_hand_and_two_in_any_batch_are_taken(batch: int, nodes: int):
+def test_one_hand_and_two_are_accepted_in_any_batch(batch: int, nodes: int):
     check_inputs(TASK, past(batch, 10, nodes, 3), "it")
     check_outputs(TASK, {"future": np.zeros((batch, 2, 5, nodes, 3), np.float32)}, "it")
 
@@ -42,12 +42,12 @@ def test_one_hand_and_two_in_any_batch_are_taken(batch: int, nodes: int):
         (past(1, 10, 42, 3) | {"more": np.zeros(1, np.float32)}, r"got \['more', 'past'\]"),
     ],
 )
-def test_anything_else_is_refused_with_what_was_wanted_and_what_came(tensors: dict[str, np.ndarray], message: str):
+def test_other_tensors_are_refused_with_the_expected_and_the_actual_ones(tensors: dict[str, np.ndarray], message: str):
     with pytest.raises(WrongShape, match=message):
         check_inputs(TASK, tensors, "it")
 
 
-def test_outputs_are_held_to_their_own_shapes():
+def test_outputs_are_checked_against_their_own_shapes():
     with pytest.raises(
         WrongShape,
         match=r"the output of it: expected future of shape \(batch, 2, 5, nodes, 3\), got \(1, 1, 5, 42, 3\)",
@@ -59,7 +59,7 @@ def test_outputs_are_held_to_their_own_shapes():
     "wrong",
     [{"past": 1}, {"future": 0}, {"fps": 0}, {"modes": 0}, {"order": "mano"}, {"colour": "red"}, {"kind": "pose"}],
 )
-def test_a_task_that_makes_no_sense_cannot_be_made(wrong: dict[str, object]):
+def test_an_inconsistent_task_is_refused(wrong: dict[str, object]):
     with pytest.raises(ValidationError):
         HandForecast(**{"past": 10, "future": 5, "fps": 30, **wrong})
 

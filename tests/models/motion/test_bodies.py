@@ -1,4 +1,4 @@
-"""What networks on bodies are shown, and that the mirror commutes with making it."""
+"""Tests of body clips as inputs of networks, and of their commuting with the mirror."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_every_frame_is_in_the_middle_of_a_window_of_the_padded_clip(receptive: 
         np.testing.assert_array_equal(window, slow)
 
 
-def test_resampling_keeps_frames_that_fall_on_others_and_draws_lines_between():
+def test_resampling_keeps_frames_on_both_grids_and_interpolates_linearly_between():
     clip = np.arange(10, dtype=np.float32)[:, None, None] * np.ones((1, 2, 3), np.float32)
     np.testing.assert_array_equal(resampled(clip, 60, 60), clip)
     np.testing.assert_array_equal(resampled(clip, 60, 30), clip[::2])
@@ -49,7 +49,7 @@ def test_resampling_keeps_frames_that_fall_on_others_and_draws_lines_between():
     assert np.isnan(resampled(clip, 60, 40)[:, 0, 0]).tolist() == [False, False, True, False, False, False, False]
 
 
-def test_the_box_is_round_all_points_that_are_there_and_its_longer_side_two():
+def test_the_box_surrounds_all_visible_points_and_its_longer_side_is_two():
     points = np.array([[[0, 0], [4, 2]], [[np.nan, np.nan], [2, 8]]], np.float32)
     middle, half = box_of(points)
     assert (middle.tolist(), half) == ([2, 4], 4)
@@ -58,7 +58,7 @@ def test_the_box_is_round_all_points_that_are_there_and_its_longer_side_two():
     assert box_of(np.ones((2, 3, 2)))[1] == 1  # a single place: no division by nothing
 
 
-def test_a_penn_sample_is_spread_over_the_clip_and_repeats_its_end():
+def test_a_penn_sample_spans_the_clip_and_repeats_its_last_frame():
     rows = penn_sample(100)  # step 99 // 17 = 5
     assert rows.shape == (100, 17)
     assert rows[0].tolist() == list(range(0, 85, 5))
@@ -81,7 +81,7 @@ def test_frames_are_spread_evenly_from_first_to_last():
     assert evenly(1, 3).tolist() == [0, 0, 0]
 
 
-def test_a_crop_beyond_the_end_is_missing_and_says_so():
+def test_a_crop_beyond_the_end_is_zero_with_confidence_zero():
     clip = np.ones((2, 10, 3, 4), np.float32)
     assert (cropped(clip, 4, 6) == 1).all()
     beyond = cropped(clip, 7, 6)
@@ -90,14 +90,14 @@ def test_a_crop_beyond_the_end_is_missing_and_says_so():
     assert (beyond[:, 3:] == 0).all()
 
 
-def test_what_is_missing_or_unsure_of_is_shown_as_nothing():
+def test_points_that_are_missing_or_of_no_confidence_become_zero():
     points = np.array([[1, 2], [np.nan, np.nan], [3, 4]], np.float32)
     together = shown(points, np.array([0.5, 1, 0], np.float32))
     np.testing.assert_array_equal(together, np.array([[1, 2, 0.5], [0, 0, 0], [0, 0, 0]], np.float32))
     assert together.dtype == np.float32
 
 
-def test_facing_is_the_same_wherever_the_camera_stood():
+def test_facing_does_not_depend_on_the_direction_of_the_camera():
     clip = some_clip()
     straight = facing(clip, KINECT)
     for angle in (0.3, 2.0, -1.0):
@@ -115,7 +115,7 @@ def test_facing_is_the_same_wherever_the_camera_stood():
     np.testing.assert_array_equal(straight[..., 1], clip[..., 1])
 
 
-def test_facing_does_without_what_is_missing():
+def test_facing_ignores_missing_joints():
     clip = some_clip()
     clip[3, 5] = np.nan
     straight = facing(clip, KINECT)

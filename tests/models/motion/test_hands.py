@@ -1,4 +1,4 @@
-"""Clips: what they are, resampling, gaps, and the way there and back."""
+"""Tests of hand clips: validation, resampling, gaps, the past window, and the forecast at another rate."""
 
 from dataclasses import replace
 
@@ -27,19 +27,19 @@ def some_clip(frames: int, fps: float = 30.0, hands: int = 2, seed: int = 0) -> 
 
 
 def without(clip: HandClip, frames, hand: int) -> HandClip:
-    """The clip with a hand absent from some frames."""
+    """Return the clip with a hand missing from some frames."""
     valid = clip.valid.copy()
     valid[frames, hand] = False
     return clip_of(clip.joints, clip.times, valid)
 
 
 def straight(times: np.ndarray) -> np.ndarray:
-    """Hands moving at one metre a second, their joints apart: what linear interpolation must follow exactly."""
+    """Return hands that move at one metre per second, which linear interpolation follows exactly."""
     joints = np.random.default_rng(1).normal(size=(1, 2, 21, 3))
     return joints + times[:, None, None, None] * np.array([0.6, -0.8, 0.0])
 
 
-def test_arrays_that_make_no_clip_are_refused():
+def test_arrays_that_do_not_form_a_clip_are_refused():
     clip = some_clip(4)
     for wrong, message in (
         ({"joints": np.zeros((4, 3, 21, 3))}, "1 or 2 hands"),
@@ -61,7 +61,7 @@ def test_arrays_that_make_no_clip_are_refused():
         clip_of(clip.joints, clip.times, clip.valid.T)
 
 
-def test_a_hand_is_absent_where_it_is_said_to_be_or_where_a_coordinate_is_missing():
+def test_a_hand_is_invalid_where_the_mask_says_so_or_a_coordinate_is_missing():
     joints = np.ones((3, 2, 21, 3))
     joints[1, 0, 7, 2] = np.nan
     clip = clip_of(joints, np.arange(3.0))
@@ -71,7 +71,7 @@ def test_a_hand_is_absent_where_it_is_said_to_be_or_where_a_coordinate_is_missin
     np.testing.assert_array_equal(np.isnan(masked.joints).all(axis=(2, 3)), ~clip.valid)
 
 
-def test_the_rate_is_that_of_the_usual_step():
+def test_the_rate_is_that_of_the_median_step():
     times = np.array([0.0, 0.01, 0.02, 0.03, 5.03, 5.04])
     assert clip_of(np.zeros((6, 1, 21, 3)), times).fps == pytest.approx(100)
     with pytest.raises(TooFewFrames):
@@ -80,7 +80,7 @@ def test_the_rate_is_that_of_the_usual_step():
 
 @pytest.mark.parametrize(("fps", "ratio"), [(30, 4), (60, 2), (40, 3), (120, 1)])
 @pytest.mark.parametrize("anchor", ["start", "end", 1 / 120])
-def test_an_integer_ratio_picks_frames_to_the_last_bit(fps, ratio, anchor):
+def test_an_integer_ratio_selects_frames_bit_for_bit(fps, ratio, anchor):
     clip = some_clip(50, fps=120)
     coarse = resample(clip, fps, max_gap=0.05, anchor=anchor)
     first = {"start": 0, "end": 49 % ratio}.get(anchor, 1)
@@ -102,7 +102,7 @@ def test_steady_motion_survives_any_rate(fps, anchor):
     np.testing.assert_allclose(other.joints, straight(other.times), atol=1e-12)
 
 
-def test_resampling_is_the_obvious_loop():
+def test_resampling_matches_a_slow_reference_implementation():
     rng = np.random.default_rng(3)
     times = np.cumsum(rng.uniform(0.01, 0.04, size=60))
     clip = clip_of(rng.normal(size=(60, 2, 21, 3)), times, rng.random((60, 2)) < 0.8)
@@ -124,7 +124,7 @@ def test_resampling_is_the_obvious_loop():
             )
 
 
-def test_a_gap_is_bridged_up_to_its_limit_and_not_beyond():
+def test_a_gap_is_filled_up_to_its_limit_and_not_beyond():
     clip = without(some_clip(10), [4, 5], hand=1)  # 0.1 s from pose to pose
     assert resample(clip, 30, max_gap=0.1).valid.all()
     kept = resample(clip, 30, max_gap=0.099)
@@ -139,7 +139,7 @@ def test_a_grid_that_begins_after_the_clip_is_refused():
 
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 10_000), fps=st.floats(5, 200), mirror=st.booleans())
-def test_resampling_and_bridging_follow_a_change_of_frame(seed, fps, mirror):
+def test_resampling_commutes_with_a_change_of_frame(seed, fps, mirror):
     rng = np.random.default_rng(seed)
     matrix = random_rotation(rng) @ np.diag([-1.0 if mirror else 1.0, 1.0, 1.0])
     shift = rng.uniform(-10, 10, size=3)
@@ -151,14 +151,14 @@ def test_resampling_and_bridging_follow_a_change_of_frame(seed, fps, mirror):
     np.testing.assert_allclose(after.joints, before.joints @ matrix.T + shift, atol=1e-12)
 
 
-def test_the_past_ends_at_the_last_frame_and_keeps_precision():
+def test_the_past_ends_at_the_last_frame_and_keeps_the_dtype():
     clip = some_clip(40, fps=60)
     past = past_window(clip, frames=10, fps=30, max_gap=0.1)
     np.testing.assert_array_equal(past.joints, clip.joints[21::2])
     assert (past.filled, past.hands, past.joints.dtype) == (0, (0, 1), np.float64)
 
 
-def test_the_past_at_the_callers_rate_needs_no_more_than_its_own_span():
+def test_the_past_needs_no_more_than_its_own_span():
     assert past_window(some_clip(10), 10, 30, max_gap=0.1).joints.shape == (10, 2, 21, 3)
     with pytest.raises(
         TooFewFrames, match=r"expected 0\.300 s of past, 10 frames at 30 fps, got 9 frames over 0\.267 s"
@@ -166,7 +166,7 @@ def test_the_past_at_the_callers_rate_needs_no_more_than_its_own_span():
         past_window(some_clip(9), 10, 30, max_gap=0.1)
 
 
-def test_short_gaps_of_the_past_are_bridged_and_counted():
+def test_short_gaps_of_the_past_are_filled_and_counted():
     clip = without(without(some_clip(10), [4, 5], hand=0), [7], hand=1)
     past = past_window(clip, 10, 30, max_gap=0.1)
     assert past.filled == 3
@@ -174,12 +174,12 @@ def test_short_gaps_of_the_past_are_bridged_and_counted():
     np.testing.assert_allclose(past.joints[4, 0], (2 * clip.joints[3, 0] + clip.joints[6, 0]) / 3, atol=1e-12)
 
 
-def test_a_gap_at_the_start_is_bridged_from_before_the_window():
+def test_a_gap_at_the_start_is_filled_from_before_the_window():
     clip = without(some_clip(12), [2], hand=0)
     assert np.isfinite(past_window(clip, 10, 30, max_gap=0.1).joints).all()
 
 
-def test_a_hand_never_in_view_is_left_out():
+def test_a_hand_that_is_never_visible_is_left_out():
     past = past_window(without(some_clip(10), slice(None), hand=0), 10, 30, max_gap=0.1)
     assert past.hands == (1,)
     assert past.joints.shape == (10, 1, 21, 3)
@@ -196,18 +196,18 @@ def test_a_hand_never_in_view_is_left_out():
         ([0], "right hand is missing until frame 1 of 10"),
     ],
 )
-def test_a_hand_that_cannot_be_followed_is_refused_with_its_frames(frames, message):
+def test_a_hand_that_is_missing_for_too_long_is_refused_with_its_frames(frames, message):
     with pytest.raises(GapTooLong, match=message):
         past_window(without(some_clip(10), frames, hand=1), 10, 30, max_gap=0.1)
 
 
-def test_a_clip_with_no_hand_at_all_is_refused():
+def test_a_clip_without_any_visible_hand_is_refused():
     clip = without(without(some_clip(10), slice(None), 0), slice(None), 1)
     with pytest.raises(GapTooLong, match="expected a visible hand in the last"):
         past_window(clip, 10, 30, max_gap=0.1)
 
 
-def test_the_future_returns_at_the_callers_rate_from_the_last_pose_on():
+def test_the_future_is_resampled_from_the_last_pose_on():
     last, step = straight(np.zeros(1))[0], np.arange(1, 31) / 30
     future = straight(step)
     for fps, frames in ((30, 30), (15, 15), (60, 60), (90, 90), (24, 24), (29.97, 29), (7, 7)):
@@ -217,7 +217,7 @@ def test_the_future_returns_at_the_callers_rate_from_the_last_pose_on():
         assert len(poses) == frames
 
 
-def test_frames_on_both_grids_return_to_the_last_bit():
+def test_frames_on_both_grids_are_kept_bit_for_bit():
     rng = np.random.default_rng(6)
     last, future = rng.normal(size=(2, 21, 3)), rng.normal(size=(30, 2, 21, 3))
     np.testing.assert_array_equal(future_to_fps(last, future, 30, 30)[0], future)

@@ -1,4 +1,4 @@
-"""Pictures of bodies: all that is known is on the page, upright, of one scale a row, with the right side told from the left."""
+"""Tests of pictures of body motion: everything is on the page, upright, with one scale in a row, and the right side dashed."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ STANDING = {  # x right as seen, y down, z forward, in metres: a person who is s
 
 
 def standing(frames: int = 3) -> np.ndarray:
-    """(frames, 17, 3) of Human3.6M's joints, wandering to the right."""
+    """Return (frames, 17, 3) of Human3.6M's joints, moving to the right."""
     pose = []
     for joint in H36M.joints:
         side, _, part = joint.partition("_")
@@ -63,7 +63,7 @@ def picture_at(path: Path) -> np.ndarray:
     return matplotlib.image.imread(path)[..., :3]
 
 
-def test_a_row_a_view_and_a_column_a_moment_with_one_legend(tmp_path: Path, drawn: list[Any]):
+def test_a_picture_has_a_row_for_each_view_a_column_for_each_moment_and_one_legend(tmp_path: Path, drawn: list[Any]):
     views = [View("seen", {"keypoints": (COCO, keypoints())}), *both(standing())]
     draw_bodies(views, ["0 s", "1 s", "2 s"], tmp_path / "b.png", "somebody")
     (figure,) = drawn
@@ -94,7 +94,7 @@ def test_heads_are_above_feet_and_all_joints_are_in_their_panel(tmp_path: Path, 
             assert high <= line.get_ydata().min() <= line.get_ydata().max() <= low
 
 
-def test_a_pose_that_is_far_off_is_on_the_page_too(tmp_path: Path, drawn: list[Any]):
+def test_a_distant_pose_is_on_the_page(tmp_path: Path, drawn: list[Any]):
     poses = standing(2)[..., FRONT]
     layers = {"true": (H36M, poses), "network": (H36M, poses + np.array([3.0, 0]))}
     draw_bodies([View("front", layers)], ["a", "b"], tmp_path / "b.png")
@@ -103,7 +103,7 @@ def test_a_pose_that_is_far_off_is_on_the_page_too(tmp_path: Path, drawn: list[A
         assert all(left <= line.get_xdata().min() <= line.get_xdata().max() <= right for line in panel.lines)
 
 
-def test_a_row_has_one_scale_and_another_its_own(tmp_path: Path, drawn: list[Any]):
+def test_every_row_has_a_scale_of_its_own(tmp_path: Path, drawn: list[Any]):
     small = keypoints() * np.array([[[0.1]], [[1.0]], [[0.3]]])
     draw_bodies([View("seen", {"past": (COCO, small)}), *both(standing())], ["a", "b", "c"], tmp_path / "b.png")
     spans = np.array([[np.ptp(panel.get_xlim()), np.ptp(panel.get_ylim())] for panel in drawn[0].axes])
@@ -122,7 +122,7 @@ def test_the_right_side_of_a_body_is_dashed(tmp_path: Path, drawn: list[Any]):
     assert (x[~dashed] >= 0).all()
 
 
-def test_a_joint_that_is_missing_leaves_a_gap(tmp_path: Path, drawn: list[Any]):
+def test_a_missing_joint_leaves_a_gap(tmp_path: Path, drawn: list[Any]):
     poses = standing(2)[..., FRONT]
     poses[0, H36M.joints.index("left_wrist")] = np.nan
     draw_bodies([View("front", {"true": (H36M, poses)})], ["a", "b"], tmp_path / "b.png")
@@ -131,7 +131,7 @@ def test_a_joint_that_is_missing_leaves_a_gap(tmp_path: Path, drawn: list[Any]):
 
 
 @pytest.mark.parametrize("other", [True, False], ids=["beside another layer", "alone"])
-def test_a_moment_at_which_nothing_is_seen_is_drawn_without(tmp_path: Path, drawn: list[Any], other: bool):
+def test_a_moment_without_a_visible_joint_is_an_empty_panel(tmp_path: Path, drawn: list[Any], other: bool):
     poses = standing(3)[..., FRONT]
     layers = {"network": (H36M, poses.copy())} if other else {}
     poses[1] = np.nan
@@ -144,7 +144,7 @@ def test_a_moment_at_which_nothing_is_seen_is_drawn_without(tmp_path: Path, draw
     assert known == [bones * (1 + other), bones * other, bones * (1 + other)]
 
 
-def test_nothing_at_all_makes_a_picture_all_the_same(tmp_path: Path):
+def test_poses_without_extent_still_make_a_picture(tmp_path: Path):
     nothing = np.full((2, 17, 2), np.nan)
     draw_bodies([View("front", {"true": (H36M, nothing)})], ["a", "b"], tmp_path / "b.png")
     assert (tmp_path / "b.png").stat().st_size > 1000

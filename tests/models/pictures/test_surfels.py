@@ -5,13 +5,13 @@ import numpy as np
 from models.pictures.surfels import EDGE_ON, Frame, Surfels, surfels, view
 
 
-def test_discs_are_seen_as_one_disc_after_the_other_says():
+def test_depth_matches_a_loop_over_discs_and_pixels():
     rng = np.random.default_rng(0)
     normals = rng.normal(size=(30, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     cloud = Surfels(rng.uniform(-1, 1, size=(30, 3)), normals, radius=0.3)
     frame = Frame((-1.2, -1.1), (1.2, 1.1), 0.04)
-    wanted = np.full(frame.shape, -np.inf)
+    expected = np.full(frame.shape, -np.inf)
     for point, normal in zip(cloud.points, normals * np.sign(normals[:, 2:]), strict=True):
         for row in range(frame.shape[0]):
             for column in range(frame.shape[1]):
@@ -19,11 +19,11 @@ def test_discs_are_seen_as_one_disc_after_the_other_says():
                 y = frame.high[1] - (row + 0.5) * frame.pixel - point[1]
                 z = -(normal[0] * x + normal[1] * y) / max(normal[2], EDGE_ON)
                 if x * x + y * y + z * z <= cloud.radius**2:
-                    wanted[row, column] = max(wanted[row, column], point[2] + z)
+                    expected[row, column] = max(expected[row, column], point[2] + z)
     seen = view(cloud, frame, np.zeros((30, 0)))
     middles = frame.place(cloud.points[:, :2])[:2]
-    wanted[middles] = seen.depth[middles]  # a disc is seen at its middle however small it is
-    np.testing.assert_allclose(seen.depth, wanted, atol=1e-12)
+    expected[middles] = seen.depth[middles]  # a disc covers the pixel of its centre however small it is
+    np.testing.assert_allclose(seen.depth, expected, atol=1e-12)
 
 
 def ball(points: int = 5000) -> np.ndarray:
@@ -45,6 +45,6 @@ def test_a_ball_has_no_holes_its_normals_point_outwards_and_its_back_is_hidden()
     np.testing.assert_array_equal(seen.hidden(cloud.points, 0.2)[middle], cloud.points[middle, 2] < 0)
 
 
-def test_what_is_outside_the_frame_is_not_hidden():
+def test_points_outside_the_frame_are_not_hidden():
     seen = view(surfels(ball()), Frame((-0.5, -0.5), (0.5, 0.5), 0.01), np.zeros((5000, 0)))
     assert not seen.hidden(np.array([[0.9, 0.0, -5.0], [0.0, -3.0, -5.0]]), 0.1).any()

@@ -11,7 +11,7 @@ from models.pictures.upright import Upright, frontal
 from models.skeletons.face import FACE68
 
 
-def test_the_axes_of_a_face_turn_with_it_and_point_left_up_and_out():
+def test_the_axes_of_a_face_rotate_with_it_and_point_left_up_and_out():
     _, landmarks = made_face()
     axes = frontal(landmarks)
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
@@ -23,13 +23,13 @@ def test_the_axes_of_a_face_turn_with_it_and_point_left_up_and_out():
         np.testing.assert_allclose(frontal(landmarks @ turn.T + [3, -2, 5]), axes @ turn.T, atol=1e-9)
 
 
-def test_a_face_whose_left_and_right_are_swapped_is_seen_from_its_front():
+def test_a_face_with_left_and_right_exchanged_is_seen_from_its_front():
     _, landmarks = made_face()
     np.testing.assert_allclose(frontal(landmarks[list(FACE68.mirror)])[1:], frontal(landmarks)[1:], atol=0.1)
 
 
 @pytest.mark.parametrize("spread", [np.zeros(3), np.array([1.0, 0.0, 0.0])], ids=["one point", "one line"])
-def test_landmarks_that_span_no_face_leave_the_scan_as_it_is(spread: np.ndarray):
+def test_landmarks_that_span_no_face_give_the_axes_of_the_scan(spread: np.ndarray):
     np.testing.assert_array_equal(frontal(np.arange(68)[:, None] * spread), np.eye(3))
 
 
@@ -47,7 +47,7 @@ def test_the_rest_of_the_scan_is_left_out():
 
 
 def test_real_scans_are_upright(data_folder: Path):
-    """facefuns is scanned upright and frontal: its own axes are within 15 degrees of the scanner's."""
+    """Check that the axes of facefuns, which is scanned upright and frontal, are within 15 degrees of the scanner's."""
     faces = np.load(data_folder / "faces" / "facefuns_composites" / "facefuns_faces.npz")
     for vertices in faces["vertices"].astype(float) / 1000:
         axes = frontal(vertices[faces["landmarks68_fitted"]])

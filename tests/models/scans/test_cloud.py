@@ -1,4 +1,4 @@
-"""Clouds: centring, neighbours, heatmaps to points and back, and that all of it follows rotation and translation."""
+"""Tests of point clouds and sampling: slow reference implementations, and invariance under rotation and translation."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def some_cloud(seed: int = 0, points: int = 500) -> np.ndarray:
 
 
 def grid(*sides: int) -> np.ndarray:
-    """A lattice, on which nearly every distance is that of many pairs."""
+    """Return a lattice, on which nearly every distance is shared by many pairs."""
     return np.stack(np.meshgrid(*map(np.arange, sides), indexing="ij"), axis=-1).reshape(-1, 3) * 0.003
 
 
@@ -43,7 +43,7 @@ def moved(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def slow_farthest(points: np.ndarray, count: int) -> np.ndarray:
-    """The plain loop: each time the point with the largest distance to the nearest of those picked."""
+    """Sample farthest points by the plain loop; the reference implementation."""
     centred = points - points.mean(axis=0)
     unit = tie_unit((centred**2).sum(axis=1))
     picked = [int(np.rint((centred**2).sum(axis=1) / unit).argmax())]
@@ -67,7 +67,7 @@ def front_of(points: np.ndarray, triangles: np.ndarray, mask: np.ndarray) -> np.
 
 @pytest.fixture(scope="module")
 def faces(data_folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """Points in metres, and triangles: the model's mean (exactly symmetric) and a random face, averages of scans, raw scans."""
+    """Return points in metres and triangles: the model's exactly symmetric mean, a random face, an average of scans, raw scans."""
     folder, out = data_folder / "faces", {}
     with np.load(folder / "ict_facekit/ict_facekit_light.npz") as model:
         triangles = model["triangles"][model["front_mask"][model["triangles"]].all(axis=1)]
@@ -93,7 +93,7 @@ FACES = [
 
 
 def chain(points: np.ndarray, triangles: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """From what was uploaded to what a network is given: samples, their order, neighbours, and a coarser level's."""
+    """Return what a network gets of a scan: samples, their order, their neighbours, and those of a coarser level."""
     cloud = points if triangles is None else sample_surface(points, triangles, 8192)
     centred, centroid = centre(cloud)
     order = farthest_points(centred, SAMPLES)
@@ -103,7 +103,7 @@ def chain(points: np.ndarray, triangles: np.ndarray | None) -> tuple[np.ndarray,
 
 
 @pytest.mark.parametrize("name", FACES)
-def test_turning_and_moving_a_face_chooses_the_same_points_and_neighbours(faces, name):
+def test_a_rotated_and_translated_face_has_the_same_samples_and_neighbours(faces, name):
     points, triangles = faces[name]
     rng = np.random.default_rng(1)
     positions, *indices = chain(points, triangles)
@@ -115,8 +115,8 @@ def test_turning_and_moving_a_face_chooses_the_same_points_and_neighbours(faces,
         assert np.abs(there - (positions @ turn.T + shift)).max() < 1e-12
 
 
-def test_without_steps_ties_of_a_symmetric_face_are_broken_by_rounding(faces):
-    """The control: the same loop on plain distances chooses others once the symmetric face is turned."""
+def test_without_tie_units_rounding_breaks_the_ties_of_a_symmetric_face(faces):
+    """Check the control: the loop on plain distances selects other points after the symmetric face is rotated."""
 
     def plain(points: np.ndarray) -> list[int]:
         centred = points - points.mean(axis=0)
@@ -130,7 +130,7 @@ def test_without_steps_ties_of_a_symmetric_face_are_broken_by_rounding(faces):
     assert plain(points) != plain(moved(points, np.random.default_rng(2)))
 
 
-def test_a_start_at_the_first_point_of_the_file_depends_on_the_file_and_ours_does_not(faces):
+def test_samples_do_not_depend_on_the_order_of_points_in_the_file(faces):
     points, _ = faces["humface, its vertices"]
     shuffle = np.random.default_rng(3).permutation(len(points))
     np.testing.assert_array_equal(shuffle[farthest_points(points[shuffle], 256)], farthest_points(points, 256))
@@ -140,12 +140,12 @@ def test_a_start_at_the_first_point_of_the_file_depends_on_the_file_and_ours_doe
     "points", [some_cloud(), grid(9, 9, 9), grid(40, 12, 1), np.repeat(some_cloud(points=60), 5, 0)]
 )
 @pytest.mark.parametrize("count", [1, 7, 150, 200])
-def test_farthest_points_are_those_of_the_plain_loop(points, count):
+def test_farthest_points_match_the_plain_loop(points, count):
     np.testing.assert_array_equal(farthest_points(points, count), slow_farthest(points, count))
 
 
 @pytest.mark.parametrize("name", FACES)
-def test_on_faces_too(faces, name):
+def test_farthest_points_match_the_plain_loop_on_faces(faces, name):
     points, triangles = faces[name]
     cloud = points if triangles is None else sample_surface(points, triangles, 8192)
     np.testing.assert_array_equal(farthest_points(cloud, SAMPLES), slow_farthest(cloud, SAMPLES))
@@ -158,7 +158,7 @@ def test_on_faces_too(faces, name):
     st.sampled_from(["normal", "line", "lattice", "clumps", "outlier"]),
     st.data(),
 )
-def test_farthest_points_are_those_of_the_plain_loop_on_any_cloud(seed, size, kind, data):
+def test_farthest_points_match_the_plain_loop_on_any_cloud(seed, size, kind, data):
     rng = np.random.default_rng(seed)
     points = {
         "normal": lambda: rng.normal(size=(size, 3)),
@@ -173,7 +173,7 @@ def test_farthest_points_are_those_of_the_plain_loop_on_any_cloud(seed, size, ki
     assert len(set(picked)) == count
 
 
-def test_a_prefix_of_the_farthest_points_is_a_sampling_of_its_own():
+def test_a_prefix_of_the_farthest_points_is_a_sample_too():
     points = some_cloud(1)
     np.testing.assert_array_equal(farthest_points(points, 300)[:77], farthest_points(points, 77))
 
@@ -187,14 +187,14 @@ def test_points_in_one_place_are_picked_once_each_and_last():
 
 
 @pytest.mark.parametrize("count", [0, 501])
-def test_more_farthest_points_than_there_are_is_refused(count):
+def test_a_sample_larger_than_the_cloud_is_refused(count):
     with pytest.raises(Degenerate, match=f"sample 1 to 500 farthest points, .* got {count}"):
         farthest_points(some_cloud(), count)
 
 
 @pytest.mark.parametrize("points", [some_cloud(3), grid(8, 8, 8), np.repeat(some_cloud(points=60), 9, 0)])
 @pytest.mark.parametrize("k", [1, 3, 16])
-def test_nearest_points_are_those_of_all_distances(points, k):
+def test_nearest_points_match_a_sort_of_all_distances(points, k):
     queries = np.vstack([points[::3], some_cloud(4, 40)])
     np.testing.assert_array_equal(nearest(points, queries, k), slow_nearest(points, queries, k))
 
@@ -211,7 +211,7 @@ def test_a_point_is_not_among_its_neighbours(points):
         np.testing.assert_allclose(distance[found[i]], distance[others], atol=1e-9)
 
 
-def test_too_few_points_for_so_many_neighbours_is_refused():
+def test_more_neighbours_than_other_points_are_refused():
     with pytest.raises(Degenerate, match="expected a cloud of at least 6 points for 6 nearest ones, got 5"):
         neighbours(some_cloud(points=5), 5)
 
@@ -238,7 +238,7 @@ def test_centring_keeps_the_shape_exactly_ten_metres_away():
     assert np.abs(late - centred).max() > 1e-7
 
 
-def test_centring_takes_float32_and_gives_float64():
+def test_centring_float32_gives_float64():
     assert centre(some_cloud().astype(np.float32))[0].dtype == np.float64
 
 
@@ -255,14 +255,14 @@ def test_centring_takes_float32_and_gives_float64():
         (np.where(np.eye(4, 3) == 1, 1e10, 2.0), NotFinite, "at most 1e\\+09 in any unit, got 1e\\+10"),
     ],
 )
-def test_points_that_nothing_can_be_found_on_are_refused(points, error, message):
+def test_unusable_points_are_refused(points, error, message):
     with pytest.raises(error, match=message) as caught:
         check_points(points)
     assert isinstance(caught.value, BadCloud)
     check_points(some_cloud())
 
 
-def test_interpolation_gives_a_known_point_its_own_value_and_stays_between_the_others():
+def test_interpolation_keeps_known_values_and_stays_between_them():
     known, values = some_cloud(8), np.random.default_rng(8).random((500, 5))
     index, weights = interpolation(known, known)
     np.testing.assert_allclose(interpolate(values, index, weights), values, atol=1e-9)
@@ -274,21 +274,21 @@ def test_interpolation_gives_a_known_point_its_own_value_and_stays_between_the_o
     assert (weights[:, :-1] >= weights[:, 1:] - 1e-6).all()  # the nearest weighs most
 
 
-def test_interpolation_is_inverse_squared_distances():
-    known, wanted, values = some_cloud(10, 50), some_cloud(11, 20), np.random.default_rng(1).random((50, 2))
-    for place, ours in zip(wanted, interpolate(values, *interpolation(known, wanted)), strict=True):
+def test_interpolation_weights_are_inverse_squared_distances():
+    known, targets, values = some_cloud(10, 50), some_cloud(11, 20), np.random.default_rng(1).random((50, 2))
+    for place, ours in zip(targets, interpolate(values, *interpolation(known, targets)), strict=True):
         squared = ((known - place) ** 2).sum(axis=1)
         three = np.argsort(squared)[:3]
         np.testing.assert_allclose(ours, np.average(values[three], axis=0, weights=1 / squared[three]), atol=1e-12)
 
 
 def test_interpolation_is_the_same_after_a_motion_and_keeps_float32():
-    known, wanted = some_cloud(12), some_cloud(13)
+    known, targets = some_cloud(12), some_cloud(13)
     values = np.random.default_rng(2).random((500, 4)).astype(np.float32)
     rng = np.random.default_rng(14)
     turn, shift = random_rotation(rng), rng.uniform(-REACH_M, REACH_M, 3)
-    here = interpolate(values, *interpolation(known, wanted))
-    there = interpolate(values, *interpolation(known @ turn.T + shift, wanted @ turn.T + shift))
+    here = interpolate(values, *interpolation(known, targets))
+    there = interpolate(values, *interpolation(known @ turn.T + shift, targets @ turn.T + shift))
     assert here.dtype == np.float32
     assert np.abs(here - there).max() < 1e-6
 
@@ -308,7 +308,7 @@ def test_decoding_comes_within_a_third_of_the_nearest_points_distance_on_a_face(
     assert error < 0.4 * argmax
 
 
-def test_decoding_follows_rotation_and_translation():
+def test_decoding_commutes_with_rotation_and_translation():
     points, rng = some_cloud(16), np.random.default_rng(16)
     heatmaps = rng.random((500, 68))
     turn, shift = random_rotation(rng), rng.uniform(-REACH_M, REACH_M, 3)
@@ -338,7 +338,7 @@ def test_a_heatmap_that_is_nowhere_high_gives_its_highest_point(level):
     np.testing.assert_allclose(decode(heatmaps, points, 1e-9)[0], points[13 if level else 0])
 
 
-def test_surface_samples_follow_rotation_and_translation_and_lie_on_the_surface(faces):
+def test_surface_samples_commute_with_rotation_and_translation_and_lie_on_the_surface(faces):
     points, triangles = faces["humface"]
     rng = np.random.default_rng(19)
     turn, shift = random_rotation(rng), rng.uniform(-REACH_M, REACH_M, 3)
@@ -364,7 +364,7 @@ def test_a_mesh_without_area_is_refused(triangles):
         sample_surface(some_cloud(), triangles, 10)
 
 
-def test_thinning_draws_the_same_points_in_order_whatever_their_coordinates():
+def test_thinning_does_not_depend_on_coordinates():
     kept = thinned(1000, 100)
     assert len(set(kept)) == 100
     assert (np.diff(kept) > 0).all()

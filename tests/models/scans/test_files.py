@@ -26,28 +26,28 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_with_what_was_expected_and_what_it_got(name: str):
+def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
     assert_refused(*BAD[name])
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_what_is_written_is_read_back_in_the_files_order(name):
-    suffix, data, wanted = GOOD[name]
+def test_a_file_is_read_back_as_written_in_the_files_order(name):
+    suffix, data, expected = GOOD[name]
     scan = read_scan(data, suffix)
-    np.testing.assert_array_equal(scan.points, wanted.points)
-    assert (scan.triangles is None) == (wanted.triangles is None)
-    if scan.triangles is not None and wanted.triangles is not None:
-        np.testing.assert_array_equal(scan.triangles, wanted.triangles)
+    np.testing.assert_array_equal(scan.points, expected.points)
+    assert (scan.triangles is None) == (expected.triangles is None)
+    if scan.triangles is not None and expected.triangles is not None:
+        np.testing.assert_array_equal(scan.triangles, expected.triangles)
     assert scan.points.dtype == np.float64
     assert scan.points.flags.c_contiguous
 
 
-def test_every_suffix_is_in_the_table_of_good_files():
+def test_every_suffix_has_a_good_file():
     assert {suffix.lower() for suffix, _, _ in GOOD.values()} == set(formats())
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".stl", ".off", ".glb"])
-def test_what_trimesh_writes_is_read_as_trimesh_made_it(suffix):
+def test_a_mesh_that_trimesh_writes_is_read_as_trimesh_made_it(suffix):
     mesh = trimesh.creation.icosphere(subdivisions=2)
     data = mesh.export(file_type=suffix[1:])
     scan = read_scan(data.encode() if isinstance(data, str) else bytes(data), suffix)
@@ -55,7 +55,7 @@ def test_what_trimesh_writes_is_read_as_trimesh_made_it(suffix):
     np.testing.assert_allclose(scan.points[scan.triangles], mesh.vertices[mesh.faces], atol=1e-6)
 
 
-def test_the_limits_are_the_callers():
+def test_the_caller_sets_the_limits():
     for name, (suffix, data, scan) in GOOD.items():
         with pytest.raises(TooBig, match=f"at most {len(data) - 1} bytes, got {len(data)}"):
             read_scan(data, suffix, max_bytes=len(data) - 1)
@@ -102,7 +102,7 @@ def test_any_text_is_a_scan_or_a_bad_cloud(text, suffix, start):
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255), st.integers(0, 3)), max_size=6),
     st.data(),
 )
-def test_a_good_file_with_bytes_changed_left_out_and_doubled_is_a_scan_or_a_bad_cloud(name, changes, data):
+def test_a_damaged_file_is_a_scan_or_a_bad_cloud(name, changes, data):
     suffix, whole, _ = GOOD[name]
     body = bytearray(whole)
     for place, value, kind in changes:

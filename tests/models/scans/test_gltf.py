@@ -101,11 +101,11 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_with_what_was_expected_and_what_it_got(name: str):
+def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
     assert_refused(*BAD[name])
 
 
-def test_gltf_nodes_carry_their_meshes():
+def test_nodes_transform_their_meshes():
     turn = [0, 0, np.sqrt(0.5), np.sqrt(0.5)]  # a quarter about z: x to y
     nodes = [
         {"children": [1, 2], "translation": [1, 2, 3]},
@@ -127,18 +127,18 @@ def test_gltf_nodes_carry_their_meshes():
 
 
 @pytest.mark.parametrize(
-    ("mode", "wanted"),
+    ("mode", "expected"),
     [(5, [(0, 1, 2), (2, 1, 3), (2, 3, 4), (4, 3, 5)]), (6, [(0, 1, 2), (0, 2, 3), (0, 3, 4), (0, 4, 5)])],
 )
-def test_gltf_strips_and_fans_are_wound_one_way(mode, wanted):
+def test_triangles_of_strips_and_fans_have_one_winding(mode, expected):
     def change(document: dict) -> None:
         del document["meshes"][0]["primitives"][0]["indices"]
         document["accessors"][0]["count"] = 6
 
-    assert triangles_in(glb(*gltf(mode=mode, change=change)), ".glb") == wanted
+    assert triangles_in(glb(*gltf(mode=mode, change=change)), ".glb") == expected
 
 
-def test_gltf_without_scenes_and_with_whole_numbers_for_points():
+def test_a_document_without_scenes_and_with_quantized_points_is_read():
     def change(document: dict) -> None:
         del document["scenes"], document["scene"]
         document["accessors"][0].update(componentType=5122, normalized=True)

@@ -1,4 +1,4 @@
-"""A scan as the tensors of its task: prefixes of one sampling, true neighbours, and a turned scan chooses the same."""
+"""Tests of a scan as the tensors of its task: levels, neighbours, a second look, and invariance under rotation."""
 
 from itertools import pairwise
 
@@ -17,22 +17,22 @@ from models.scans.levels import (
 )
 
 
-def test_the_tensors_are_those_of_the_task():
+def test_the_tensors_fit_the_task():
     scan = bumpy_cloud(300) + 5
     found = levels(scan, SMALL)
     check_inputs(SMALL, found.tensors, "the network")
     assert np.abs(found.tensors["points"][0] + found.centroid - scan[found.sampled]).max() < 1e-7
 
 
-def test_neighbours_are_the_nearest_others_of_a_level_and_parents_the_nearest_of_the_next():
+def test_neighbours_are_the_nearest_points_of_a_level_and_parents_those_of_the_next():
     found = levels(bumpy_cloud(300), SMALL)
     points = found.tensors["points"][0].astype(float)
     begin = 0
     for size in SMALL.levels:
         apart = np.linalg.norm(points[:size, None] - points[None, :size], axis=2)
         np.fill_diagonal(apart, np.inf)
-        wanted = np.argsort(apart, axis=1)[:, : SMALL.neighbours]
-        assert np.array_equal(found.tensors["neighbours"][0, begin : begin + size], wanted)
+        expected = np.argsort(apart, axis=1)[:, : SMALL.neighbours]
+        assert np.array_equal(found.tensors["neighbours"][0, begin : begin + size], expected)
         begin += size
     begin = 0
     for fine, coarse in pairwise(SMALL.levels):
@@ -43,7 +43,7 @@ def test_neighbours_are_the_nearest_others_of_a_level_and_parents_the_nearest_of
         begin += fine
 
 
-def test_a_scan_turned_and_moved_gives_the_same_indices_and_turned_points():
+def test_a_rotated_and_translated_scan_has_the_same_indices():
     scan, turn = bumpy_cloud(300), random_rotation(np.random.default_rng(0))
     straight, turned = levels(scan, SMALL), levels(scan @ turn.T + [3, -7, 10], SMALL)
     for name in ("neighbours", "parents"):
@@ -51,7 +51,7 @@ def test_a_scan_turned_and_moved_gives_the_same_indices_and_turned_points():
     assert np.abs(turned.tensors["points"] - straight.tensors["points"] @ turn.T).max() < 1e-7
 
 
-def test_a_scan_of_fewer_points_than_the_task_takes_is_refused():
+def test_a_scan_of_fewer_points_than_the_task_needs_is_refused():
     with pytest.raises(Degenerate, match="96"):
         levels(bumpy_cloud(50), SMALL)
 
@@ -60,12 +60,12 @@ def test_a_scan_of_fewer_points_than_the_task_takes_is_refused():
 
 
 def bust(seed: int = 0) -> np.ndarray:
-    """A small cloud that is looked for, and one three times as wide 0.4 m below it."""
+    """Return a small cloud to find, and one three times as wide 0.4 m below it."""
     return np.concatenate([bumpy_cloud(400, seed), 3 * bumpy_cloud(400, seed + 1) - [0.0, 0.4, 0.0]])
 
 
 def pretended(at: np.ndarray, looks: list[dict[str, np.ndarray]]):
-    """A network whose heatmaps are high near a place of the scan, given to it about the centroid of each look in turn."""
+    """Return a network whose heatmaps peak near a place of the scan, given relative to the centroid of each look in turn."""
 
     def run(tensors):
         looks.append(tensors)
@@ -78,7 +78,7 @@ def pretended(at: np.ndarray, looks: list[dict[str, np.ndarray]]):
     return run
 
 
-def test_a_scan_that_is_mostly_a_face_is_looked_at_once():
+def test_a_scan_that_is_mostly_a_face_is_sampled_once():
     scan, looks = bumpy_cloud(400), []
     found = find(scan, SMALL, pretended(np.zeros(3), looks))
     assert (found.looks, len(looks)) == (1, 1)
@@ -86,7 +86,7 @@ def test_a_scan_that_is_mostly_a_face_is_looked_at_once():
     assert np.array_equal(found.sampled, levels(scan, SMALL).sampled)
 
 
-def test_a_scan_of_much_else_is_looked_at_again_about_the_nose():
+def test_a_scan_of_much_else_is_sampled_again_around_the_nose():
     scan, looks = bust(), []
     found = find(scan, SMALL, pretended(-scan.mean(axis=0), looks))
     assert (found.looks, len(looks)) == (2, 2)
@@ -95,12 +95,12 @@ def test_a_scan_of_much_else_is_looked_at_again_about_the_nose():
     assert np.allclose(found.landmarks, scan[found.sampled[0]], atol=1e-6)  # in the scan's own frame after either look
 
 
-def test_no_second_look_is_taken_at_too_few_points():
+def test_too_few_points_around_the_nose_are_not_sampled_again():
     scan = np.concatenate([bumpy_cloud(60), 3 * bumpy_cloud(400, 1) - [0.0, 0.4, 0.0]])
     assert find(scan, SMALL, pretended(-scan.mean(axis=0), [])).looks == 1
 
 
-def test_both_looks_choose_the_same_points_however_the_scan_lies():
+def test_both_looks_select_the_same_points_in_any_pose():
     scan, rng = bust(), np.random.default_rng(0)
     straight = find(scan, SMALL, pretended(-scan.mean(axis=0), []))
     for _ in range(5):

@@ -33,14 +33,14 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_with_what_was_expected_and_what_it_got(name: str):
+def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
     assert_refused(*BAD[name])
 
 
 def test_polygons_of_an_obj_and_an_off_become_fans():
-    wanted = [(0, 1, 2), (3, 4, 5), (3, 5, 6), (7, 8, 9), (7, 9, 10), (7, 10, 11)]
+    expected = [(0, 1, 2), (3, 4, 5), (3, 5, 6), (7, 8, 9), (7, 9, 10), (7, 10, 11)]
     obj = triangles_in((OBJ + "f 1 2 3\nf 4 5 6 7\nf 8 9 10 11 12\nf 1 2\n").encode(), ".obj")
     off = triangles_in(
         f"OFF\n24 4 0\n{lines(POINTS.tolist())}3 0 1 2\n4 3 4 5 6\n5 7 8 9 10 11\n2 0 1\n".encode(), ".off"
     )
-    assert sorted(obj) == sorted(off) == wanted
+    assert sorted(obj) == sorted(off) == expected

@@ -1,4 +1,4 @@
-"""Joint orders of bodies, their mirror pairs, and conversion between them."""
+"""Tests of the joint orders of bodies, their mirror pairs, and conversion between them."""
 
 import itertools
 from pathlib import Path
@@ -66,13 +66,13 @@ def test_bones_reach_every_joint_and_are_the_same_in_the_mirror(body: Skeleton):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_sides_are_those_published(name: str):
+def test_sides_match_the_published_ones(name: str):
     pairs = sides(BODIES[name])
     left, right = PUBLISHED[name]
     assert (sorted(pairs.left), sorted(pairs.right)) == (sorted(left), sorted(right))
 
 
-def test_joints_are_where_the_data_sets_say():
+def test_joints_have_the_indices_of_their_data_sets():
     assert H36M.indices(("pelvis", "right_ankle", "left_ankle", "thorax", "head_top", "left_wrist")) == [
         0,
         3,
@@ -103,7 +103,7 @@ def test_joints_are_where_the_data_sets_say():
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_orders_are_those_of_the_files(data_folder: Path, name: str):
+def test_orders_match_the_names_in_the_files(data_folder: Path, name: str):
     body, pairs = BODIES[name], sides(BODIES[name])
     with np.load(data_folder / "body" / FILES[name]) as arrays:
         assert len(arrays["joint_names"]) == len(body.joints)
@@ -120,12 +120,12 @@ def test_orders_are_those_of_the_files(data_folder: Path, name: str):
 @pytest.mark.parametrize("name", [name for name in FILES if name not in ("nw-ucla-20", "jhmdb-15")])
 def test_motion_capture_becomes_human36m_as_the_files_map_it(data_folder: Path, name: str):
     with np.load(data_folder / "body" / FILES[name]) as arrays:
-        wanted = arrays["h36m17_idx"]
+        indices = arrays["h36m17_idx"]
         points = arrays["joints" if "joints" in arrays else "joints_rel_0p1mm"][:50].astype(np.float32)
     converted = convert_body(points, BODIES[name], H36M, partial=True)
-    np.testing.assert_array_equal(converted[:, wanted >= 0], points[:, wanted[wanted >= 0]])
-    assert np.isnan(converted[:, wanted < 0]).all()
-    assert undefined_joints(BODIES[name], H36M) == tuple(np.array(H36M.joints)[wanted < 0])
+    np.testing.assert_array_equal(converted[:, indices >= 0], points[:, indices[indices >= 0]])
+    assert np.isnan(converted[:, indices < 0]).all()
+    assert undefined_joints(BODIES[name], H36M) == tuple(np.array(H36M.joints)[indices < 0])
 
 
 def test_penn_actions_left_is_the_persons_right(data_folder: Path):
@@ -146,13 +146,15 @@ def test_penn_actions_left_is_the_persons_right(data_folder: Path):
         if facing
     ]
     assert len(to_the_right) > 50
-    assert np.mean(to_the_right) > 0.95  # of someone who faces the camera the left shoulder is on the image's right
+    assert (
+        np.mean(to_the_right) > 0.95
+    )  # the left shoulder of a person who faces the camera is on the right of the image
 
 
 @pytest.mark.parametrize(
     ("source", "target"), list(itertools.permutations(BODIES.values(), 2)), ids=lambda body: body.name
 )
-def test_conversion_keeps_what_is_there_and_keeps_the_mirror(source: Skeleton, target: Skeleton):
+def test_conversion_copies_shared_joints_and_commutes_with_the_mirror(source: Skeleton, target: Skeleton):
     points = some_body(source)
     converted = convert_body(points, source, target, partial=True)
     for i, joint in enumerate(target.joints):
@@ -165,7 +167,7 @@ def test_conversion_keeps_what_is_there_and_keeps_the_mirror(source: Skeleton, t
     )
 
 
-def test_what_lies_half_way_between_two_joints_is_computed():
+def test_midpoints_of_two_joints_are_computed():
     points = some_body(COCO, dims=2)
     pelvis = BODIES["humaneva-15"].joints.index("pelvis")
     hips = points[:, COCO.indices(("left_hip", "right_hip"))]
@@ -177,13 +179,13 @@ def test_what_lies_half_way_between_two_joints_is_computed():
     np.testing.assert_allclose(convert_body(some_body(H36M), H36M, PENN)[:, 0], crown.mean(axis=1))
 
 
-def test_openpose_and_coco_become_each_other_but_for_what_neither_sees():
+def test_openpose_and_coco_convert_to_each_other_except_for_joints_that_one_lacks():
     points = some_body(COCO, dims=2)
     there = convert_body(points, COCO, OPENPOSE)
     np.testing.assert_array_equal(convert_body(there, OPENPOSE, COCO), points)
 
 
-def test_a_missing_joint_stays_missing_and_so_does_what_is_computed_from_it():
+def test_a_missing_joint_and_midpoints_computed_from_it_stay_missing():
     points = some_body(COCO, dims=2)
     left_hip = COCO.joints.index("left_hip")
     points[1, left_hip] = np.nan
@@ -197,7 +199,7 @@ def test_a_missing_joint_stays_missing_and_so_does_what_is_computed_from_it():
     assert convert_confidence(confidence, COCO, H36M)[0, [pelvis, own]].tolist() == [0.25, 0.25]
 
 
-def test_a_joint_that_cannot_be_had_is_named():
+def test_a_joint_that_cannot_be_computed_is_named_in_the_error():
     with pytest.raises(
         UndefinedJoint, match="h36m-17 bodies need spine, head_base, head_top, which penn-13 bodies do not have"
     ):
@@ -215,14 +217,14 @@ def test_points_of_another_order_are_refused():
         convert_confidence(np.ones((4, 13)), COCO, H36M)
 
 
-def test_an_unknown_order_is_answered_with_those_there_are():
+def test_an_unknown_order_is_refused_with_the_known_ones():
     assert get_body_order("coco-17") is COCO
     with pytest.raises(UnknownOrder, match=r"one of h36m-17, coco-17, openpose-18, penn-13.* got 'coco'"):
         get_body_order("coco")
 
 
 @every_order
-def test_the_mirror_twice_is_no_change_and_leaves_the_given_points_alone(body: Skeleton):
+def test_mirroring_twice_is_the_identity_and_does_not_change_its_input(body: Skeleton):
     points = some_body(body)
     given = points.copy()
     once = mirrored(points, body)

@@ -1,4 +1,4 @@
-"""The 68 face landmarks: their order, regions and mirror pairs."""
+"""Tests of the 68 face landmarks: their order, regions and mirror pairs."""
 
 import numpy as np
 
@@ -19,14 +19,14 @@ def test_the_landmarks_are_in_ibug_order():
     assert INTEROCULAR == (36, 45)
 
 
-def test_every_landmark_is_in_one_region_and_curves_stay_in_theirs():
+def test_every_landmark_is_in_one_region_and_every_curve_within_a_region():
     assert [i for region in FACE_REGIONS.values() for i in region] == list(range(68))
     assert [len(region) for region in FACE_REGIONS.values()] == [17, 5, 5, 4, 5, 6, 6, 12, 8]
     assert all(any({a, b} <= set(region) for region in FACE_REGIONS.values()) for a, b in FACE68.bones)
     assert len(FACE68.bones) == 68 - 5  # five of the nine curves are open
 
 
-def test_mirroring_twice_is_nothing_and_keeps_the_curves():
+def test_mirroring_twice_is_the_identity_and_maps_curves_to_curves():
     mirror = np.array(FACE68.mirror)
     np.testing.assert_array_equal(mirror[mirror], np.arange(68))
     assert {frozenset((FACE68.mirror[a], FACE68.mirror[b])) for a, b in FACE68.bones} == set(

@@ -1,4 +1,4 @@
-"""Joint orders, conversion between them, and joints that ride on the palm."""
+"""Tests of the joint orders of hands, conversion between them, and joints carried with the palm."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ MANO = HANDS["mano"]
 
 @pytest.fixture(scope="module")
 def sample(data_folder: Path):
-    """Real frames of Assembly101, (frames, 2, 21, 3) metres, all joints the data set's own."""
+    """Return real frames of Assembly101, (frames, 2, 21, 3) in metres, with all joints as measured."""
     with np.load(data_folder / "hands/assembly101_sample/assembly101_sample.npz") as arrays:
         assert arrays["valid"].all()
         assert tuple(arrays["joint_names"]) == ASSEMBLY101.joints
@@ -41,7 +41,7 @@ def some_hand(order: Skeleton, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("order", HANDS.values(), ids=lambda order: order.name)
-def test_a_hand_is_a_tree_on_the_wrist_that_reaches_every_joint_once(order: Skeleton):
+def test_a_hand_is_a_tree_from_the_wrist_that_reaches_every_joint_once(order: Skeleton):
     children = [child for _, child in order.bones]
     assert len(set(order.joints)) == len(order.joints)
     assert sorted(children) == sorted(set(range(len(order.joints))) - {order.joints.index("wrist")})
@@ -52,11 +52,11 @@ def test_a_hand_is_a_tree_on_the_wrist_that_reaches_every_joint_once(order: Skel
     assert order.mirror == tuple(range(len(order.joints)))
 
 
-def test_the_bones_of_assembly101_are_those_published():
+def test_the_bones_of_assembly101_match_the_published_ones():
     assert "".join(f"({a},{b})" for a, b in ASSEMBLY101.bones) == ASSEMBLY101_BONES
 
 
-def test_joints_are_where_the_trackers_say():
+def test_joints_have_the_indices_of_their_trackers():
     assert len(MANO.joints) == 21
     assert MANO.joints == HANDS["mediapipe"].joints
     assert MANO.indices(("wrist", "thumb_cmc", "thumb_tip", "index_mcp", "pinky_tip")) == [0, 1, 4, 5, 20]
@@ -66,7 +66,7 @@ def test_joints_are_where_the_trackers_say():
     assert HANDS["leap"].joints == ("palm_centre", *MANO.joints)
 
 
-def test_a_mirror_turns_each_joint_of_the_pair_into_the_same_joint_of_the_other_hand():
+def test_the_mirror_image_of_a_joint_is_the_same_joint_of_the_other_hand():
     assert HAND_PAIR.joints[:21] == tuple(f"left_{joint}" for joint in ASSEMBLY101.joints)
     for joint, image in enumerate(HAND_PAIR.mirror):
         assert HAND_PAIR.mirror[image] == joint
@@ -76,7 +76,7 @@ def test_a_mirror_turns_each_joint_of_the_pair_into_the_same_joint_of_the_other_
     assert set(HAND_PAIR.bones) == {(HAND_PAIR.mirror[a], HAND_PAIR.mirror[b]) for a, b in HAND_PAIR.bones}
 
 
-def test_an_unknown_order_is_answered_with_those_there_are():
+def test_an_unknown_order_is_refused_with_the_known_ones():
     assert get_hand_order("openxr") is HANDS["openxr"]
     with pytest.raises(UnknownOrder, match=r"one of assembly101, mano, mediapipe, openxr, leap, got 'manus'"):
         get_hand_order("manus")
@@ -99,7 +99,7 @@ def test_the_palm_centre_is_computed_to_a_millimetre_on_real_hands_and_only_with
 
 @pytest.mark.parametrize("source", HANDS.values(), ids=lambda order: order.name)
 @pytest.mark.parametrize("hand", LEFT_RIGHT)
-def test_every_tracker_becomes_assembly101_joint_by_joint(source: Skeleton, hand):
+def test_every_order_converts_to_assembly101_joint_by_joint(source: Skeleton, hand):
     points = some_hand(source)
     converted = convert(points, source, ASSEMBLY101, hand)
     for i, joint in enumerate(ASSEMBLY101.joints):
@@ -120,7 +120,7 @@ def test_every_tracker_becomes_assembly101_joint_by_joint(source: Skeleton, hand
         ("leap", "openxr", "openxr_palm, index_metacarpal"),
     ],
 )
-def test_a_joint_that_cannot_be_had_is_named(source: str, target: str, missing: str):
+def test_a_joint_that_cannot_be_computed_is_named_in_the_error(source: str, target: str, missing: str):
     with pytest.raises(UndefinedJoint, match=f"{target} hands need {missing}.*, which {source} hands do not have"):
         convert(some_hand(HANDS[source]), HANDS[source], HANDS[target], "left")
 
@@ -134,7 +134,7 @@ def test_points_of_another_order_are_refused():
 
 @pytest.mark.parametrize("source", HANDS.values(), ids=lambda order: order.name)
 @pytest.mark.parametrize("hand", LEFT_RIGHT)
-def test_conversion_follows_rotation_translation_and_mirror_with_swap_of_hands(source: Skeleton, hand):
+def test_conversion_commutes_with_rotation_translation_and_mirror_with_exchange_of_hands(source: Skeleton, hand):
     rng = np.random.default_rng(1)
     points, turn, shift = some_hand(source), random_rotation(rng), rng.normal(size=3)
     converted = convert(points, source, ASSEMBLY101, hand)
@@ -146,7 +146,7 @@ def test_conversion_follows_rotation_translation_and_mirror_with_swap_of_hands(s
         assert np.abs(convert(points * mirror, source, ASSEMBLY101, hand) - converted * mirror).max() > 1e-2
 
 
-def test_carried_joints_are_those_assembly101_has_not():
+def test_carried_joints_are_the_ones_that_assembly101_lacks():
     assert carried_joints(ASSEMBLY101) == ()
     assert carried_joints(MANO) == carried_joints(HANDS["leap"]) == ("thumb_cmc",)
     assert carried_joints(HANDS["openxr"]) == (
@@ -165,7 +165,7 @@ def test_a_hand_moved_as_a_whole_is_carried_exactly(target: Skeleton):
     np.testing.assert_allclose(carried, moved, atol=1e-12)
 
 
-def test_carrying_follows_rotation_translation_and_mirror():
+def test_carrying_commutes_with_rotation_translation_and_mirror():
     rng = np.random.default_rng(3)
     target = HANDS["openxr"]
     reference, moved = some_hand(target)[0], some_hand(ASSEMBLY101, seed=4)
@@ -177,8 +177,8 @@ def test_carrying_follows_rotation_translation_and_mirror():
         )
 
 
-def test_the_palms_motion_is_the_best_rotation_by_another_method():
-    """Horn 1987: the rotation is the leading eigenvector, a quaternion, of a 4 x 4 matrix of the correlations."""
+def test_the_palms_motion_is_the_best_rotation_that_another_method_finds():
+    """Compare with Horn 1987: the rotation is the leading eigenvector, a quaternion, of a 4 x 4 matrix of correlations."""
     target = HANDS["openxr"]
     reference, moved = some_hand(target)[0], some_hand(ASSEMBLY101, seed=5)
     before = reference[target.indices(PALM)]
@@ -216,7 +216,7 @@ def test_the_thumbs_base_is_carried_to_within_millimetres_over_a_second(data_fol
 
 
 def carry_errors(path: Path, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Distances in mm from the measured thumb CMC `seconds` later: of the carried one, and of the one left in place."""
+    """Return the distances in mm from the measured thumb CMC `seconds` later, of the carried joint and of one left in place."""
     with np.load(path) as arrays:
         joints, cmc, valid, times, starts, measured = (
             arrays[key] for key in ("joints", "thumb_cmc", "valid", "timestamp", "seq_start", "cmc_measured")
