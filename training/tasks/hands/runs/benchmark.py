@@ -9,7 +9,7 @@ from models.contract.task import HandForecast
 from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
 from training.tasks.hands.data import Augmentation, HandData
 from training.tasks.hands.windows import PRESETS, Window
-from training.tasks.hands.losses import (mean_distance_mm)
+from training.tasks.hands.losses import mean_distance_mm
 from training.engine.run import Optimisation, Run
 
 SOURCES = ("manipnet", "humoto", "leap", "tzionas")

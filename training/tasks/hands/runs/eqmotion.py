@@ -7,7 +7,7 @@ from models.contract.task import HandForecast
 from models.forecast.eqmotion import STANDARD
 from training.tasks.hands.data import HandData
 from training.tasks.hands.windows import PRESETS
-from training.tasks.hands.losses import (mean_distance_mm)
+from training.tasks.hands.losses import mean_distance_mm
 from training.engine.run import Optimisation, Run
 
 WINDOW = PRESETS["30+30@30"]
