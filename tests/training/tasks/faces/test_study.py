@@ -31,7 +31,7 @@ def test_a_face_run_is_trained_measured_and_exported(face_run, data_folder: Path
     assert bundle.meta.task == run.task
     assert [source.name for source in bundle.meta.trained_on] == ["ict_facekit"]
     assert {m.source for m in bundle.meta.measurements} >= {"ict, clean", "humface"}
-    assert bundle.meta.measurements == Report.read(folder / "test-errors.json").measurements()
+    assert bundle.meta.measurements == Report.read(folder / "test.json").measurements()
     assert repeat_example(bundle, onnx_runner(bundle.model.read_bytes())) <= 1e-5
 
 

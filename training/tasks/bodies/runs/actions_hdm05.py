@@ -8,10 +8,10 @@ Some classes name a side, but none has its opposite: the subset has no mirror pa
 from models.contract.task import ActionRecognition
 from models.pose.ends import pairs
 from models.pose.recogniser import RecogniserConfig
+from training.engine.run import Optimisation, Run
 from training.tasks.bodies.action_data import ActionData
 from training.tasks.bodies.batches import BodyAugmentation
 from training.tasks.bodies.losses import smoothed_cross_entropy
-from training.engine.run import Optimisation, Run
 from training.tasks.bodies.runs.lift import LICENCE
 
 CLASSES = (

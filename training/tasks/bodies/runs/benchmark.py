@@ -15,12 +15,12 @@ from models.pose.ends import pairs
 from models.pose.forecaster import ForecasterConfig
 from models.pose.lifter import LifterConfig
 from models.pose.recogniser import RecogniserConfig
+from training.engine.run import Optimisation, Run
 from training.tasks.bodies.action_data import ActionData
 from training.tasks.bodies.batches import BodyAugmentation
-from training.tasks.bodies.lift_data import LiftData
 from training.tasks.bodies.forecast_data import PoseForecastData
+from training.tasks.bodies.lift_data import LiftData
 from training.tasks.bodies.losses import pose_distance_mm, seen_distance, smoothed_cross_entropy
-from training.engine.run import Optimisation, Run
 
 LICENCE = "not for distribution: for the record, trained partly on data without a licence"
 MOTION = ("hdm05_11", "cmu_9act", "reactidle")

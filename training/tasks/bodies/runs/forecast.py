@@ -1,15 +1,15 @@
 """The shipped forecaster of 2D poses: from one second to the next at 15 fps, on sources that may ship, as virtual cameras see them.
 
-    python -m training run poses-forecast && python -m training export poses-forecast        about 10 minutes of one CPU core
+python -m training run poses-forecast && python -m training export poses-forecast        about 10 minutes of one CPU core
 """
 
 from models.contract.task import PoseForecast
 from models.pose.ends import pairs
 from models.pose.forecaster import ForecasterConfig
+from training.engine.run import Optimisation, Run
 from training.tasks.bodies.batches import BodyAugmentation
 from training.tasks.bodies.forecast_data import PoseForecastData
 from training.tasks.bodies.losses import seen_distance
-from training.engine.run import Optimisation, Run
 from training.tasks.bodies.runs.lift import LICENCE, SEEN_AS, SOURCES
 
 TASK = PoseForecast(order="h36m-17", past=15, future=15, fps=15, box="past", confidence=True)

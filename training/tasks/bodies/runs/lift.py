@@ -9,10 +9,10 @@ and a camera in use differ from the virtual ones of the training data.
 from models.contract.task import PoseLift
 from models.pose.ends import pairs
 from models.pose.lifter import LifterConfig
+from training.engine.run import Optimisation, Run
 from training.tasks.bodies.batches import BodyAugmentation
 from training.tasks.bodies.lift_data import LiftData
 from training.tasks.bodies.losses import pose_distance_mm
-from training.engine.run import Optimisation, Run
 
 SOURCES = ("hdm05_11", "cmu_9act", "reactidle")  # these may ship; hdm05_11 is share-alike
 LICENCE = "CC-BY-SA-3.0"

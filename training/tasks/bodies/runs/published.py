@@ -14,11 +14,11 @@ from models.layers.chiral_spec import Spec
 from models.pose.ends import pairs
 from models.pose.lifter import LifterConfig
 from models.pose.recogniser import RecogniserConfig
+from training.engine.run import Optimisation, Run
 from training.tasks.bodies.action_data import ActionData
 from training.tasks.bodies.batches import BodyAugmentation
 from training.tasks.bodies.lift_data import LiftData
 from training.tasks.bodies.losses import pose_distance_mm, smoothed_cross_entropy
-from training.engine.run import Optimisation, Run
 from training.tasks.bodies.runs.benchmark import KINDS
 
 LICENCE = "not for distribution: the data's licences are for research"
@@ -40,7 +40,9 @@ def _lift(source: str, kind: str) -> Run[PoseLift, LiftData]:
         name=f"lift-{source}-{kind}",
         title=f"Lifting {source}, {frames} frames, {kind}",
         task=task,
-        network=LifterConfig(CHANNELS[source], chiral=options.chiral, nonlinearity="tanh" if options.chiral else "relu"),
+        network=LifterConfig(
+            CHANNELS[source], chiral=options.chiral, nonlinearity="tanh" if options.chiral else "relu"
+        ),
         data=LiftData(
             (source,),
             receptive=frames,

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from models.contract.task import FaceLandmarks
 from models.landmarks.pointnet2 import PointNet2Config
-from training.tasks.faces.data import FaceData
 from training.engine.run import Run
+from training.tasks.faces.data import FaceData
 from training.tasks.faces.runs import se3unet as faces_se3unet
 
 

@@ -3,8 +3,8 @@
 python -m training --data DATA run face-se3unet-facescape        meshes in DATA/facescape, as published
 """
 
-from training.tasks.faces.facescape_data import FaceScapeData
 from training.engine.run import Run
+from training.tasks.faces.facescape_data import FaceScapeData
 from training.tasks.faces.runs import se3unet as faces_se3unet
 
 SHIPPED = faces_se3unet.BASE

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from models.contract.task import FaceLandmarks
 from models.landmarks.se3_unet import SE3UNetConfig
+from training.engine.run import Optimisation, Run
 from training.tasks.faces.data import FaceData
 from training.tasks.faces.losses import LandmarkLoss, mean_distance_mm
-from training.engine.run import Optimisation, Run
 
 TASK = FaceLandmarks()
 BASE = Run(

@@ -7,10 +7,10 @@ A run takes about 8 minutes of one CPU core. The weights are for the record and 
 
 from models.contract.task import HandForecast
 from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
-from training.tasks.hands.data import Augmentation, HandData
-from training.tasks.hands.windows import PRESETS, Window
-from training.tasks.hands.losses import mean_distance_mm
 from training.engine.run import Optimisation, Run
+from training.tasks.hands.data import Augmentation, HandData
+from training.tasks.hands.losses import mean_distance_mm
+from training.tasks.hands.windows import PRESETS, Window
 
 SOURCES = ("manipnet", "humoto", "leap", "tzionas")
 

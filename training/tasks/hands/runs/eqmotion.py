@@ -5,10 +5,10 @@ python -m training run hands-eqmotion && python -m training export hands-eqmotio
 
 from models.contract.task import HandForecast
 from models.forecast.eqmotion import STANDARD
-from training.tasks.hands.data import HandData
-from training.tasks.hands.windows import PRESETS
-from training.tasks.hands.losses import mean_distance_mm
 from training.engine.run import Optimisation, Run
+from training.tasks.hands.data import HandData
+from training.tasks.hands.losses import mean_distance_mm
+from training.tasks.hands.windows import PRESETS
 
 WINDOW = PRESETS["30+30@30"]
 RUN = Run(
