@@ -57,7 +57,7 @@ def found(bundle) -> Callable[..., FoundFace]:
     """Finds a face on points, with the options of a request, without a server."""
 
     def call(points: np.ndarray, **options: Any) -> FoundFace:
-        body = Body(npy(points), FACE.reads[".npy"], "application/json", options, suffix=".npy")
+        body = Body(npy(points), FACE.reads()[".npy"], "application/json", options, suffix=".npy")
         return run(FACE, body, lambda _: (bundle.meta, Predictor(bundle).run), LIMITS)[0]
 
     return call
