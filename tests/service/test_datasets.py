@@ -26,7 +26,7 @@ from service.jobs.worker.attempt import attempt_job
 from service.jobs.worker.kinds import run_kind
 from service.settings import Settings
 
-from .test_errors import problem_of
+from .exchange import problem_of
 
 ZIP = {"content-type": "application/zip"}
 MAX_BYTES = 3_000_000

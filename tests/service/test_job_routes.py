@@ -13,7 +13,7 @@ from service.jobs.table import JobTable
 from service.jobs.workers import WorkerTable
 from service.settings import Settings
 
-from .test_errors import problem_of
+from .exchange import problem_of
 
 SPEC = {"kind": "train", "run": "hands-eqmotion", "steps": 10}
 
