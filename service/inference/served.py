@@ -5,10 +5,12 @@ that hold the old version finish on it.
 """
 
 import asyncio
+import ctypes
 import json
 import logging
 import time
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -198,6 +200,7 @@ class ServedModels:
         self._forget_failure(model.name)
         if before is not None:
             self._metrics.forget(before.name, before.version, before.predictor.provider)
+            return_free_memory()
         predictor = model.predictor
         self._metrics.serve(
             model.name, model.version, predictor.provider, model.calibration.fixed_s, model.calibration.item_s,
@@ -229,6 +232,12 @@ class ServedModels:
             for failures in (self.snapshot.refused, self.snapshot.stuck, self.snapshot.retries)
         )
         self.snapshot = replace(self.snapshot, refused=refused, stuck=stuck, retries=retries)
+
+
+def return_free_memory() -> None:
+    """Return the memory of models that were freed to the operating system; glibc keeps it otherwise."""
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _reason(error: Exception, folder: Path | None) -> str:

@@ -55,6 +55,7 @@ class Metrics:
         self._rejected = Counter(
             "chiron_rejected", "Items turned away: queue full or deadline passed", per_model, registry=self.registry
         )
+        self._queues: dict[tuple[str, str], Callable[[], int]] = {}  # Gauge.set_function would keep a model in a cycle
         self._waiting = Gauge("chiron_queue_items", "Items waiting", per_model, registry=self.registry)
         self._model = Gauge(
             "chiron_model_info", "1 for a model being served", [*per_model, "provider"], registry=self.registry
@@ -105,16 +106,19 @@ class Metrics:
         self._fallback.labels(name, version).set(fallback)
         self._cost.labels(name, version, "fixed").set(fixed_s)
         self._cost.labels(name, version, "item").set(item_s)
-        self._waiting.labels(name, version).set_function(queued)
+        self._queues[name, version] = queued
 
     def forget(self, name: str, version: str, provider: str) -> None:
         """Hide a model that is no longer served, and release its batcher; its counters stay."""
         self._model.remove(name, version, provider)
         self._fallback.remove(name, version)
-        self._waiting.remove(name, version)
+        self._queues.pop((name, version), None)
+        self._waiting.clear()
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
+        for labels, queued in list(self._queues.items()):
+            self._waiting.labels(*labels).set(queued())
         return generate_latest(self.registry)
 
 

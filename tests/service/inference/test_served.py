@@ -1,19 +1,28 @@
 """The served models: bundles that serve, bundles that are refused, and their independence of each other."""
 
+import re
 import shutil
+import threading
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from models.contract.bundle import EXAMPLE, META, MODEL
+from models.contract.bundle import EXAMPLE, META, MODEL, BadBundle
+from models.contract.runtime import onnxruntime
 from service.app import create_app
 from service.http.problems import QueueFull
 from service.inference.batcher import Batcher
+from service.inference.model import load_model
+from service.inference.predictor import CPU, CUDA, Predictor
+from service.inference.served import ServedModels
 from service.settings import Settings
+from service.telemetry.metrics import Metrics
 
 from ..conftest import moving_hands
 from ..exchange import CLOUD, FACE_URL, HANDS_URL, NPY, npy, problem_of
 from ..places import corrupt
+from ..processes import until
 
 BODY = {"fps": 30, "past": moving_hands(30, hands=1).tolist()}
 
@@ -146,3 +155,114 @@ def test_a_full_service_states_when_to_try_again(client, monkeypatch):
     answer = client.post(HANDS_URL, json=BODY)
     problem_of(answer, "overloaded")
     assert 5 <= int(answer.headers["retry-after"]) <= 8
+
+
+# --- errors that may pass ---
+
+
+def test_a_bundle_that_cannot_be_read_for_a_while_is_served_once_it_can(copied, monkeypatch):
+    failing = threading.Event()
+    failing.set()
+
+    def load(folder, name, *arguments):
+        if failing.is_set() and name == "hands-modes":
+            raise OSError(5, "Input/output error")
+        return load_model(folder, name, *arguments)
+
+    monkeypatch.setattr("service.inference.served.load_model", load)
+    with serving(copied, reconcile_s=0.05) as client:
+        model = client.get("/models/hands-modes").json()
+        assert model["state"] == "refused"
+        assert re.fullmatch(r"OSError: Input/output error; next attempt in \d+ s", model["reason"])
+        assert client.get("/readyz").json()["status"] == "degraded"
+        failing.clear()
+        until("it is served", lambda: True if client.get("/readyz").json()["status"] == "ready" else None)
+        assert client.get("/models/hands-modes").json()["reason"] is None
+
+
+def test_the_pauses_between_attempts_grow_to_a_limit(tmp_path):
+    models = ServedModels(Settings(bundles=tmp_path, state=tmp_path, reconcile_s=1.0), Metrics())
+    pauses = []
+    for _ in range(9):
+        models._refuse("m", OSError(5, "Input/output error"), None)
+        pauses.append(models.snapshot.retries["m"].pause_s)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_bundle_that_is_wrong_is_not_tried_again(tmp_path):
+    models = ServedModels(Settings(bundles=tmp_path, state=tmp_path), Metrics())
+    models._refuse("m", OSError(5, "Input/output error"), None)
+    models._refuse("m", BadBundle("its checksum differs"), None)
+    assert models.snapshot.retries == {}
+
+
+def test_a_description_in_progress_does_not_see_a_change(copied, tmp_path):
+    """A thread that iterates over the models while the event loop changes them must not fail."""
+    models = ServedModels(Settings(bundles=copied, state=tmp_path), Metrics())
+    snapshot = models.snapshot
+    models._refuse("m", OSError(5, "Input/output error"), None)
+    assert (snapshot.refused, snapshot.retries) == ({}, {})
+    assert list(models.snapshot.refused) == ["m"]
+
+
+# --- answers that are not numbers ---
+
+
+def test_a_bundle_whose_later_outputs_are_not_numbers_is_refused(copied, monkeypatch):
+    run = Predictor.run
+
+    def broken(self, tensors):
+        outputs = run(self, tensors)
+        last = list(outputs)[-1]
+        return outputs | {last: np.full_like(outputs[last], np.nan)}
+
+    monkeypatch.setattr(Predictor, "run", broken)
+    with serving(copied) as client:
+        problem_of(client.get("/readyz"), "not-ready")
+        assert client.get("/models/face-shells").json()["state"] == "refused"
+
+
+# --- a GPU that cannot be used ---
+
+
+@pytest.fixture
+def without_libraries(monkeypatch):
+    """A runtime that was built with CUDA, on a machine without its libraries."""
+    session = onnxruntime.InferenceSession
+
+    def open_session(*arguments, providers, **options):
+        if providers[0][0] == CUDA:
+            raise RuntimeError("libcublasLt.so.12: cannot open shared object file\nmore")
+        return session(*arguments, providers=providers, **options)
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
+
+
+def test_auto_falls_back_to_the_cpu_and_reports_it(copied, without_libraries):
+    with serving(copied, device="auto") as client:
+        model = client.get("/models/hands-thirty").json()
+        assert (model["state"], model["provider"]) == ("ready", CPU)
+        assert "libcublasLt.so.12: cannot open shared object file" in model["fallback"]
+        ready = client.get("/readyz").json()
+        assert ready["status"] == "degraded"
+        assert ready["models"]["hands-thirty"] == "ready"
+        assert ready["limitations"]["hands-thirty"].startswith(f"it runs on the CPU: {CUDA} cannot be used")
+        labels = f'{{model="hands-thirty",version="{model["version"]}"}}'
+        assert f"chiron_model_on_cpu_fallback{labels} 1.0" in client.get("/metrics").text
+        assert client.post(HANDS_URL, json=BODY).status_code == 200
+
+
+def test_cuda_refuses_to_fall_back(copied, without_libraries):
+    with serving(copied, device="cuda") as client:
+        assert "cannot be used: libcublasLt.so.12" in problem_of(client.get("/readyz"), "not-ready")["detail"]
+
+
+def test_without_a_gpu_nothing_is_reported(copied):
+    with serving(copied, device="cpu") as client:
+        assert client.get("/models/hands-thirty").json()["fallback"] is None
+        assert client.get("/readyz").json() == {
+            "status": "ready",
+            "models": dict.fromkeys(["face-shells", "hands-modes", "hands-thirty"], "ready"),
+            "limitations": {},
+        }

@@ -14,6 +14,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from service.app import create_app
 from service.inference.served import ServedModels
+from service.registry.local import LocalStore
+from service.registry.objects import ObjectStore
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
@@ -142,26 +144,61 @@ def test_another_process_follows_a_promotion_and_keeps_its_version_if_it_cannot(
 
 def test_a_replaced_version_is_freed_after_the_last_request_that_uses_it(own, place):
     async def swap() -> None:
-        registry = ServedModels(Settings(bundles=own, state=place.state, registry=place.where), Metrics())
-        await registry.load()
-        held = registry.serving(NAME)
-        gone = weakref.ref(held.batcher)
-        inputs, wanted = held.bundle.example()
+        models = ServedModels(Settings(bundles=own, state=place.state, registry=place.where), Metrics())
+        await models.load()
+        in_use = models.serving(NAME)
+        batcher = weakref.ref(in_use.batcher)
+        inputs, expected = in_use.bundle.example()
         version = place.publish(2)
-        await registry.promote(NAME, version)
-        assert registry.serving(NAME).version == version
-        answer = await held.batcher.submit({name: tensor[0] for name, tensor in inputs.items()})
-        assert abs(answer["future"] - wanted["future"][0]).max() < 1e-5
-        del held, answer
+        await models.promote(NAME, version)
+        assert models.serving(NAME).version == version
+        answer = await in_use.batcher.submit({name: tensor[0] for name, tensor in inputs.items()})
+        assert abs(answer["future"] - expected["future"][0]).max() < 1e-5
+        del in_use, answer
         for _ in range(200):
             await asyncio.sleep(0.01)
-            if gone() is None:
+            if batcher() is None:
                 break
         gc.collect()
-        assert gone() is None, "a version that is no longer served must be freed"
-        await registry.close()
+        assert batcher() is None, "a version that is no longer served must be freed"
+        await models.close()
 
     asyncio.run(swap())
+
+
+def test_the_version_that_the_process_started_with_is_freed_without_the_garbage_collector(own, place, monkeypatch):
+    """The collector never looks at objects that were frozen at start, and rarely at others."""
+    started: list[ServedModels] = []
+
+    class Recorded(ServedModels):
+        def __init__(self, *arguments) -> None:
+            super().__init__(*arguments)
+            started.append(self)
+
+    monkeypatch.setattr("service.app.ServedModels", Recorded)
+    with serve(own, place) as client:
+        first = weakref.ref(started[0].serving(NAME).predictor)
+        serving(client)
+        version = place.publish(2)
+        gc.disable()
+        try:
+            client.post(f"/models/{NAME}/versions/{version}/promote")
+            wait(lambda: first() is None)
+        finally:
+            gc.enable()
+
+
+def test_a_version_is_read_once_however_often_it_is_listed(client, place, monkeypatch):
+    version = place.publish(2)
+    assert version in str(client.get(f"/models/{NAME}").json()["versions"])
+    store = LocalStore if not place.shared else ObjectStore
+
+    def read(*_: object) -> bytes:
+        raise AssertionError("it was read before")
+
+    monkeypatch.setattr(store, "read", read)
+    for path in (f"/models/{NAME}", "/models"):
+        assert version in client.get(path).text
 
 
 def corrupt_choice(place: Place) -> None:
