@@ -1,8 +1,8 @@
-"""What a plain network makes of the same scans: PointNet++, shown faces upright as they are, and turned at random.
+"""PointNet++ on the same scans, for comparison with a plain network: trained on upright scans, and on scans turned at random.
 
-python -m training benchmark faces        trains these and face-se3unet and prints the tables
+    python -m training benchmark faces        trains these and face-se3unet and prints the tables
 
-Shown upright scans it takes 2000 steps, turned ones 5000, and the SE(3)-UNet takes 17,000: some 10 and 20 minutes of a core.
+The runs have 2,000 and 5,000 steps and take about 10 and 20 minutes of one CPU core; the SE(3)-UNet has 17,000 steps.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""SE(3)-UNet on FaceScape, for those who have it: not shipped, since its licence is non-commercial.
+"""SE(3)-UNet on FaceScape, for people who have the data; not shipped, because the licence is non-commercial.
 
 python -m training --data DATA run face-se3unet-facescape        meshes in DATA/facescape, as published
 """

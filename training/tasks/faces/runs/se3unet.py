@@ -2,8 +2,9 @@
 
     python -m training run face-se3unet-base && python -m training run face-se3unet && python -m training export face-se3unet
 
-First mostly to the heatmaps, which teach where on a face a point is (a loss of mostly distance learns slower at first: 27 mm against 10 on
-clean validation scans after 300 steps), then mostly to the distance of the landmarks. Some 100 minutes of a core.
+The first stage has a loss of mostly heatmaps, which teach where on a face a point is. A loss of mostly distance learns more slowly at first:
+27 mm against 10 on clean validation scans after 300 steps. The second stage has a loss of mostly distance. Together they take about 100
+minutes of one CPU core.
 """
 
 from dataclasses import replace
@@ -17,7 +18,7 @@ from training.tasks.faces.losses import LandmarkLoss, mean_distance_mm
 TASK = FaceLandmarks()
 BASE = Run(
     name="face-se3unet-base",
-    title="Face landmarks: what face-se3unet begins with",
+    title="Face landmarks: first stage of face-se3unet",
     task=TASK,
     network=SE3UNetConfig(),
     data=FaceData(TASK, batch=4),

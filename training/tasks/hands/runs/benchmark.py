@@ -1,8 +1,8 @@
-"""EqMotion on all four sources of hand motion, ours and the reference code's structure, at 10+10 and 30+30 frames of 30 a second.
+"""EqMotion on four sources of hand motion, in our structure and the reference code's, at 10+10 and 30+30 frames of 30 fps.
 
     python -m training benchmark hands        trains these with three seeds each and prints the table
 
-A run takes about 8 minutes of one CPU core. The weights are for the record and not shipped: manipnet and humoto are noncommercial.
+A run takes about 8 minutes of one CPU core. The weights are not shipped, because manipnet and humoto are noncommercial.
 """
 
 from models.contract.task import HandForecast
@@ -15,8 +15,8 @@ from training.tasks.hands.windows import PRESETS, Window
 SOURCES = ("manipnet", "humoto", "leap", "tzionas")
 
 
-# Pairs cost with the square of the nodes, so a step on one hand is four times as cheap as one on two; a second ahead, where more steps
-# pay, three in four batches of two hands show one of them.
+# The cost of a step grows with the square of the nodes, so one hand costs a quarter of two. One second ahead needs more steps, so three in
+# four batches of two hands show one hand only.
 TRAINING = {
     "10+10@30": (Augmentation(), Optimisation(steps=1600, validate_every=400)),
     "30+30@30": (Augmentation(one_hand=0.75), Optimisation(steps=4000, validate_every=1000)),
