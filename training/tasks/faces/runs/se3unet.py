@@ -2,9 +2,9 @@
 
     python -m training run face-se3unet-base && python -m training run face-se3unet && python -m training export face-se3unet
 
-The first stage has a loss of mostly heatmaps, which teach where on a face a point is. A loss of mostly distance learns more slowly at first:
-27 mm against 10 on clean validation scans after 300 steps. The second stage has a loss of mostly distance. Together they take about 100
-minutes of one CPU core.
+The first stage has a loss of mostly heatmaps, which teach where on a face a point is. A loss of mostly distance learns more slowly at
+first: 27 mm against 10 on clean validation scans after 300 steps. The second stage has a loss of mostly distance. Together they take
+about 100 minutes of one CPU core.
 """
 
 from dataclasses import replace
