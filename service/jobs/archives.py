@@ -4,14 +4,23 @@ No claim of the archive about itself is trusted: names are checked before a file
 checks the contents of the files and unpickles nothing.
 """
 
+import io
 import shutil
 import stat
+import struct
 import zipfile
 from pathlib import Path, PurePosixPath
 
 # The formats of the loaders, and text. Not .pkl: only Kinetics' labels are pickles, and that data set (30 GB) is registered as a folder.
 SUFFIXES = (".npz", ".npy", ".json", ".csv", ".mat", ".ply", ".obj", ".txt", ".md")
 MAX_FILES, MAX_DEPTH, MAX_NAME, MAX_RATIO = 10_000, 8, 200, 500
+MAX_DIRECTORY_BYTES = MAX_FILES * 512  # an entry has 46 bytes, a name, and 20 to 60 bytes of extra fields
+ENTRY = b"PK\x01\x02"
+END = struct.Struct("<4s4H2LH")  # signature, 2 x disk, entries here, entries, bytes, offset, comment; APPNOTE 4.3.16
+END64 = struct.Struct(
+    "<4sQ2H2L4Q"
+)  # signature, size, 2 x version, 2 x disk, entries here, entries, bytes, offset; APPNOTE 4.3.14
+LOCATOR64_BYTES, MAX_COMMENT_BYTES = 20, 0xFFFF
 CHUNK = 1 << 20
 
 
@@ -25,7 +34,8 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        with zipfile.ZipFile(archive) as content:
+        _check_end(archive)
+        with _LimitedFile(io.FileIO(archive)) as file, zipfile.ZipFile(file) as content:
             members = _checked(content.infolist(), max_bytes)
             for path, member in members.items():
                 target = part / path
@@ -37,6 +47,43 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
         raise ArchiveRefused(f"not a complete .zip file: {str(error)[:200]}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _check_end(archive: Path) -> None:
+    """Refuse an archive whose end record states too many entries, before its directory is read."""
+    with archive.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - END.size - MAX_COMMENT_BYTES - LOCATOR64_BYTES - END64.size))
+        tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or at + END.size > len(tail):
+        return  # not a .zip, which zipfile reports
+    _, _, _, _, entries, directory_bytes, _, _ = END.unpack_from(tail, at)
+    at64 = at - LOCATOR64_BYTES - END64.size
+    if at64 >= 0 and tail[at64 : at64 + 4] == b"PK\x06\x06":
+        *_, entries, directory_bytes, _ = END64.unpack_from(tail, at64)
+    if entries > MAX_FILES:
+        raise ArchiveRefused(f"expected at most {MAX_FILES} entries, got {entries}")
+    _check_directory_bytes(directory_bytes)
+
+
+def _check_directory_bytes(size: int) -> None:
+    if size > MAX_DIRECTORY_BYTES:
+        raise ArchiveRefused(f"expected a directory of at most {MAX_DIRECTORY_BYTES} bytes, got {size}")
+
+
+class _LimitedFile(io.BufferedReader):
+    """An archive whose directory is refused if it has too many entries, whatever the end record states.
+
+    zipfile reads the directory at once and makes an object of each entry; it reads files in small pieces.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        _check_directory_bytes(size or 0)
+        content = super().read(size)
+        if content.count(ENTRY) > MAX_FILES:
+            raise ArchiveRefused(f"expected at most {MAX_FILES} entries, got more")
+        return content
 
 
 def _checked(members: list[zipfile.ZipInfo], max_bytes: int) -> dict[PurePosixPath, zipfile.ZipInfo]:

@@ -1,0 +1,75 @@
+"""Untrusted .zip files: false sizes, and directories that cost more than the archive is worth."""
+
+import io
+import struct
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from service.jobs import archives
+from service.jobs.archives import END, END64, ENTRY, MAX_FILES, ArchiveRefused, unpack
+
+EMPTY_ENTRY = ENTRY + bytes(24) + struct.pack("<H", 1) + bytes(16) + b"a"
+
+
+def zipped(content: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def only_a_directory(entries: int, stated: int) -> bytes:
+    """Return an archive of so many entries without files, whose end record states another number."""
+    end = END.pack(b"PK\x05\x06", 0, 0, min(stated, 0xFFFF), min(stated, 0xFFFF), entries * len(EMPTY_ENTRY), 0, 0)
+    return EMPTY_ENTRY * entries + end
+
+
+def test_a_file_larger_than_its_entry_states_is_refused(tmp_path):
+    packed = bytearray(zipped({"a.txt": b"0123456789" * 20}))
+    for at in (packed.index(b"PK\x01\x02") + 24, packed.index(b"PK\x03\x04") + 22):
+        packed[at : at + 4] = (50).to_bytes(4, "little")
+    (tmp_path / "a.zip").write_bytes(packed)
+    with pytest.raises(archives.ArchiveRefused):
+        archives.unpack(tmp_path / "a.zip", tmp_path / "out", 1000)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "stated", "message"),
+    [
+        (MAX_FILES + 1, MAX_FILES + 1, f"expected at most {MAX_FILES} entries, got {MAX_FILES + 1}"),
+        (MAX_FILES + 1, 3, f"expected at most {MAX_FILES} entries, got more"),
+        (300_000, 3, "expected a directory of at most"),
+    ],
+    ids=["too many are stated", "fewer are stated", "far fewer are stated"],
+)
+def test_a_directory_of_too_many_entries_is_refused_before_it_is_read(tmp_path, entries, stated, message):
+    (tmp_path / "a.zip").write_bytes(only_a_directory(entries, stated))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveRefused, match=message):
+            unpack(tmp_path / "a.zip", tmp_path / "out", 1 << 30)
+        assert tracemalloc.get_traced_memory()[1] < 3e6, "an object for each entry takes 4 MB and more"
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_record_of_a_large_archive_is_read_too(tmp_path):
+    end = END64.pack(b"PK\x06\x06", END64.size - 12, 45, 45, 0, 0, 10**6, 10**6, 47 * 10**6, 0)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
+    last = END.pack(b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    (tmp_path / "a.zip").write_bytes(end + locator + last)
+    with pytest.raises(ArchiveRefused, match="got 1000000"):
+        unpack(tmp_path / "a.zip", tmp_path / "out", 1 << 30)
+
+
+def test_an_archive_at_the_limits_is_unpacked(tmp_path: Path, monkeypatch):
+    content = {f"{'n' * 190}{number:04}.txt": b"" for number in range(1000)}
+    monkeypatch.setattr(archives, "MAX_FILES", 1000)
+    (tmp_path / "a.zip").write_bytes(zipped(content))
+    unpack(tmp_path / "a.zip", tmp_path / "out", 1 << 30)
+    assert len(list((tmp_path / "out").iterdir())) == 1000
