@@ -54,7 +54,7 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     keys = key_ring(settings)
     check_bind(settings, keys)
     metrics, shutdown = Metrics(), Shutdown()
-    served, job_service = ServedModels(settings, metrics), JobService(settings, broker)
+    served, job_service = ServedModels(settings, metrics), JobService(settings, metrics.registry, broker)
     pipeline = Pipeline(served, metrics, settings)
 
     @asynccontextmanager

@@ -10,7 +10,9 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "CHIRON_"
-OTHER_VARIABLES = frozenset({"CHIRON_GIT_COMMIT", "CHIRON_METRICS_KEY", "CHIRON_REQUIRE_DATA", "CHIRON_WORKER_NAME"})
+OTHER_VARIABLES = frozenset(
+    {"CHIRON_GIT_COMMIT", "CHIRON_METRICS_KEY", "CHIRON_REQUIRE_DATA", "CHIRON_WORKER_NAME", "CHIRON_WORKER_STOP_FILE"}
+)
 HASHED_KEY = "sha256:"
 
 
@@ -97,6 +99,28 @@ class Settings(BaseSettings):
     reconcile_s: float = Field(default=1.0, gt=0, description="time between checks for lost jobs and new versions")
     resend_s: float = Field(
         default=30.0, gt=0, description="time after which a waiting job that the broker lost is sent again"
+    )
+    child_start_limit_s: float = Field(
+        default=600.0, gt=0, description="longest time that a child process of a worker may take to start"
+    )
+    keep_jobs_days: float | None = Field(
+        default=90.0, gt=0, description="finished jobs are removed with their artefacts after so many days"
+    )
+    keep_jobs: int | None = Field(default=10_000, ge=1, description="most finished jobs that are kept")
+    keep_jobs_bytes: int | None = Field(
+        default=None, ge=0, description="most bytes of artefacts of finished jobs; default: no limit"
+    )
+    keep_versions_days: float | None = Field(
+        default=None, gt=0, description="trained versions are removed after so many days; default: never"
+    )
+    keep_versions: int | None = Field(
+        default=None, ge=2, description="most trained versions of a model that are kept; default: all"
+    )
+    keep_cache_bytes: int | None = Field(
+        default=10 << 30, ge=0, description="most bytes of copies of versions that are stored elsewhere"
+    )
+    min_free_bytes: int = Field(
+        default=256 << 20, ge=0, description="free disk space below which new jobs and uploads are refused"
     )
     job_limit_s: float = Field(default=24 * 3600.0, gt=0, le=5 * 24 * 3600, description="longest a job may run")
     jobs_a_process: int = Field(default=1, ge=1, description="jobs after which a worker starts a fresh process")

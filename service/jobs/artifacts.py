@@ -37,6 +37,20 @@ def remove_before(root: Path, job: str, attempt: int) -> None:
             shutil.rmtree(folder_of(root, job, number), ignore_errors=True)
 
 
+def mark_released(root: Path, job: str, attempt: int, released: bool = True) -> None:
+    """Leave a note that an attempt's worker is not lost, for when the job table cannot be told, or remove the note."""
+    (root / job).mkdir(parents=True, exist_ok=True)
+    if released:
+        _released(root, job, attempt).touch()
+    else:
+        _released(root, job, attempt).unlink(missing_ok=True)
+
+
+def was_released(root: Path, job: str, attempt: int) -> bool:
+    """Return whether `mark_released` has left a note about an attempt."""
+    return _released(root, job, attempt).is_file()
+
+
 def files(root: Path, job: str, attempt: int) -> dict[str, Path]:
     """Return the complete files of an attempt by their relative path, without links and files that are being written."""
     folder = folder_of(root, job, attempt)
@@ -45,6 +59,10 @@ def files(root: Path, job: str, attempt: int) -> dict[str, Path]:
         if path.is_file() and not path.is_symlink() and path.suffix != ".part":
             files_by_name[path.relative_to(folder).as_posix()] = path
     return files_by_name
+
+
+def _released(root: Path, job: str, attempt: int) -> Path:
+    return root / job / f"{attempt}.released"
 
 
 def _attempts(folder: Path) -> list[int]:

@@ -13,21 +13,31 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, Float, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+
+from service.jobs.postgres import create_postgres_engine
 
 log = logging.getLogger("chiron.database")
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 0x6368  # PostgreSQL's advisory lock for migrations
 BUSY_TIMEOUT_S = 30.0  # how long SQLite waits for another writer
 READ_ONLY = "chiron_reads"
+DAMAGED = ("file is not a database", "database disk image is malformed")  # SQLite's words
 
 
 class StoreUnavailable(Exception):
-    """A database that does not answer or refuses the statement."""
+    """A database that does not answer or refuses the statement; a later attempt may succeed."""
+
+
+class StoreUnusable(StoreUnavailable):
+    """A database that this program cannot use until somebody intervenes: damaged, or of a newer version."""
 
 
 class now(FunctionElement[float]):
@@ -48,7 +58,10 @@ def _postgresql_now(*_: Any, **__: Any) -> str:
 
 
 def open_database(url: str) -> Engine:
-    """Return an engine for the database at `url`, with its tables migrated to this version. Raises StoreUnavailable."""
+    """Return an engine for the database at `url`, with its tables migrated to this version.
+
+    Raises StoreUnavailable, and StoreUnusable if trying again is pointless.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         file = Path(str(parsed.database))
@@ -58,12 +71,16 @@ def open_database(url: str) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         exclusive = _file_lock(file.with_suffix(".migrating"))
     else:
-        engine = create_engine(parsed, pool_pre_ping=True)
+        engine = create_postgres_engine(parsed)
         exclusive = nullcontext()
-    with exclusive, writing(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text(f"select pg_advisory_xact_lock({MIGRATION_LOCK})"))
-        _migrate(connection)
+    try:
+        with exclusive, writing(engine) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text(f"select pg_advisory_xact_lock({MIGRATION_LOCK})"))
+            _migrate(connection)
+    except BaseException:  # re-raised after the cleanup
+        engine.dispose()
+        raise
     return engine
 
 
@@ -86,9 +103,14 @@ def _store_errors() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        log.error("the database failed", exc_info=error)
         cause = getattr(error, "orig", None) or error
-        raise StoreUnavailable(f"the job table cannot be used: {str(cause).splitlines()[0][:200]}") from error
+        reason = (str(cause).splitlines() or [type(cause).__name__])[0][:200]
+        if any(text in reason for text in DAMAGED):
+            advice = "restore it from a backup, or move it away to begin with an empty one"
+            raise StoreUnusable(f"the job table is damaged ({reason}); {advice}") from error
+        if not isinstance(error, OperationalError | PoolTimeout):  # not an outage: the traceback shows the fault
+            log.error("the database refused a statement", exc_info=error)
+        raise StoreUnavailable(f"the job table cannot be used: {reason}") from error
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
@@ -105,7 +127,13 @@ def _migrate(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:  # the table names a revision that is not among our migrations
+        known = ScriptDirectory.from_config(config).get_current_head()
+        raise StoreUnusable(
+            f"the job table is newer than this program, which knows revisions up to {known} ({error}); install a newer Chiron"
+        ) from error
 
 
 @contextmanager

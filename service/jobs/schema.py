@@ -57,6 +57,16 @@ WORKERS = Table(
     Column("started_at", Float(53), nullable=False),
     Column("seen_until", Float(53), nullable=False),
     Column("stopping", Boolean, nullable=False),
+    Column("failed_starts", Integer, nullable=False, server_default="0"),
+    Column("problem", Text),
+)
+
+OFFERS = Table(
+    "offers",
+    METADATA,
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("seen_at", Float(53), nullable=False),
 )
 
 DATASETS = Table(

@@ -3,56 +3,77 @@
 import logging
 import threading
 import time
-from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from prometheus_client import CollectorRegistry
+
+from models.contract.bundle import BadBundle
+from service.jobs import artifacts, disk
 from service.jobs.database import StoreUnavailable, open_database
 from service.jobs.datasets import DatasetTable, discard, sweep
+from service.jobs.metrics import JobMetrics
+from service.jobs.offers import OfferTable
+from service.jobs.outage import Outage
 from service.jobs.queue.broker import EmbeddedBroker, NoBroker
 from service.jobs.queue.celery_app import Sender
 from service.jobs.queue.reconciler import Reconciler
 from service.jobs.records import Job
+from service.jobs.retention import Retention, remove_job
 from service.jobs.table import JobTable
 from service.jobs.workers import WorkerTable
+from service.registry.local import StoreAway
+from service.registry.versions import Versions
 from service.settings import Settings
-from service.telemetry.metrics import Metrics
 
 log = logging.getLogger("chiron.jobs")
-MEASURED_QUEUES = ("cpu", "gpu")  # have metrics even if no worker listens to them
 SWEEP_INTERVAL_S = 600.0
+CLOSE_TIMEOUT_S = 5.0
 
 
 class JobService:
-    """The job tables of a running API. `table`, `workers` and `datasets` raise StoreUnavailable until the database is open."""
+    """The job tables of a running API. `table`, `workers`, `datasets` and `offers` raise StoreUnavailable until the database is open.
 
-    def __init__(self, settings: Settings, broker: EmbeddedBroker | None = None) -> None:
-        self._settings, self._broker = settings, broker
+    `problem` is the reason why jobs do not work, or None.
+    """
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry, broker: EmbeddedBroker | None = None) -> None:
+        """`registry` gets the metrics of jobs."""
+        self._settings, self._metrics, self._broker = settings, JobMetrics(registry), broker
         self._table: JobTable | None = None
         self._workers: WorkerTable | None = None
         self._datasets: DatasetTable | None = None
+        self._offers: OfferTable | None = None
         self._sender: Sender | None = None
-        self._problem = "the job table is being opened"
+        self.problem: str | None = "the job table is being opened"
+        self._outage = Outage(log, "the job table")
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
 
     @property
     def table(self) -> JobTable:
         if self._table is None:
-            raise StoreUnavailable(self._problem)
+            raise StoreUnavailable(self.problem)
         return self._table
 
     @property
     def workers(self) -> WorkerTable:
         if self._workers is None:
-            raise StoreUnavailable(self._problem)
+            raise StoreUnavailable(self.problem)
         return self._workers
 
     @property
     def datasets(self) -> DatasetTable:
         if self._datasets is None:
-            raise StoreUnavailable(self._problem)
+            raise StoreUnavailable(self.problem)
         return self._datasets
+
+    @property
+    def offers(self) -> OfferTable:
+        if self._offers is None:
+            raise StoreUnavailable(self.problem)
+        return self._offers
 
     def start(self) -> None:
         """Try to open the database, and start the thread, which tries again if this fails."""
@@ -60,9 +81,9 @@ class JobService:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread, and the broker if this process owns it."""
+        """Stop the thread, and the broker if this process owns it. A database that does not answer is not waited for."""
         self._closing.set()
-        self._thread.join()
+        self._thread.join(CLOSE_TIMEOUT_S)
         if self._sender is not None:
             self._sender.close()
         if self._broker is not None:
@@ -83,31 +104,45 @@ class JobService:
         """Remove a data set, and its files if it was uploaded. Raises UnknownDataset, and WrongState while a job uses it."""
         discard(self._settings.datasets, self.datasets.remove(name))
 
+    def remove_job(self, job: str) -> None:
+        """Remove a finished job with its events and artifacts. Raises UnknownJob, WrongState."""
+        remove_job(self._settings, self.table, job)
+
     def sweep(self) -> None:
-        """Delete the leftovers of interrupted uploads and removals; log an error if this fails."""
+        """Delete what the settings no longer keep and what interruptions have left, and measure the disk; log errors."""
         try:
             sweep(self._settings.datasets, self.datasets.datasets())
-        except (StoreUnavailable, OSError) as error:
-            log.error("leftovers of uploads could not be deleted: %s", error)
+            retention = Retention(self._settings, self.table, Versions.of(self._settings))
+            for removal in retention.plan():
+                if retention.remove(removal):
+                    log.info("removed %s %s: %s", removal.kind, removal.name, removal.reason)
+            self._metrics.set_disk(disk.usage(self._settings))
+        except (StoreUnavailable, StoreAway, BadBundle, OSError) as error:
+            log.error("not everything that is no longer kept could be removed: %s", error)
 
-    def measure(self, metrics: Metrics) -> None:
-        """Update the metrics of jobs and workers; keep the old values if the database fails."""
+    def measure(self) -> None:
+        """Update the metrics; keep the old values of jobs and workers if the database fails."""
+        self._metrics.set_free(disk.free_bytes(self._settings))
         try:
-            listening = Counter(queue for worker in self.workers.workers() for queue in worker.queues)
-            metrics.jobs(self.table.counts(), {queue: listening[queue] for queue in {*MEASURED_QUEUES, *listening}})
+            self._metrics.set_jobs(self.table.counts(), self.workers.workers())
+            self._outage.end()
         except StoreUnavailable as error:
-            log.warning("%s", error)
+            self._outage.report(error)
 
     def _open(self) -> None:
         try:
             engine = open_database(self._settings.database)
         except (StoreUnavailable, OSError) as error:
-            self._problem = str(error)
-            log.error("%s", error)
+            self.problem = str(error)
+            self._outage.report(error)
             return
-        self._table = JobTable(engine, lease_s=self._settings.lease_s)
+        self._outage.end()
+        self.problem = None
+        released = partial(artifacts.was_released, self._settings.jobs)
+        self._table = JobTable(engine, lease_s=self._settings.lease_s, released=released)
         self._workers = WorkerTable(engine, lease_s=self._settings.lease_s)
         self._datasets = DatasetTable(engine, self._table)
+        self._offers = OfferTable(engine)
         try:
             self._sender = Sender(self._settings)
         except NoBroker as error:

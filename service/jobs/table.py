@@ -20,20 +20,36 @@ from sqlalchemy.exc import IntegrityError
 
 from models.contract.spec import AnySpec
 from service.jobs.database import now, reading, writing
-from service.jobs.records import LEASED, Event, Job, KeyReused, Lease, LostLease, Queue, State, UnknownJob, WrongState
-from service.jobs.schema import EVENTS, JOBS, SUBMISSIONS, WORKERS
+from service.jobs.records import (
+    FINISHED,
+    LEASED,
+    Event,
+    Job,
+    KeyReused,
+    Lease,
+    LostLease,
+    Queue,
+    State,
+    UnknownJob,
+    WrongState,
+)
+from service.jobs.schema import DATASETS, EVENTS, JOBS, SUBMISSIONS, WORKERS
 
 MAX_LOSSES = 3  # lost workers after which a job fails, since it may be what ends them
 KEEP_PROGRESS = 1000  # progress events kept per job
 SUBMIT_GRACE_S = 2.0  # the process that made a job is about to send it to the broker
 KEEP_KEYS_S = 24 * 3600.0
+Report = tuple[Literal["log", "progress", "metrics"], dict[str, Any]]
 
 
 class JobTable:
     """All operations on jobs. Every method raises StoreUnavailable if the database fails."""
 
-    def __init__(self, engine: Engine, *, lease_s: float) -> None:
-        self._engine, self._lease_s = engine, lease_s
+    def __init__(
+        self, engine: Engine, *, lease_s: float, released: Callable[[str, int], bool] = lambda job, attempt: False
+    ) -> None:
+        """`released(job, attempt)` tells whether an attempt ended in an orderly way that it could not record here."""
+        self._engine, self._lease_s, self._released = engine, lease_s, released
 
     # --- for callers of the API ---
 
@@ -132,6 +148,26 @@ class JobTable:
             self._move(connection, job, "queued", losses=0, error=None, finished_at=None, sent_at=None, worker=None)
             return self._row(connection, job)
 
+    def removable(self) -> list[Job]:
+        """Return the finished jobs that no data set and no unfinished evaluation depends on, the last finished first."""
+        query = select(JOBS).where(JOBS.c.state.in_(FINISHED), JOBS.c.id.not_in(select(DATASETS.c.job)))
+        evaluations = select(JOBS.c.spec).where(JOBS.c.kind == "evaluate", JOBS.c.state.not_in(FINISHED))
+        with reading(self._engine) as connection:
+            needed = list(connection.scalars(evaluations))
+            rows = connection.execute(query.order_by(JOBS.c.finished_at.desc(), JOBS.c.id)).mappings()
+            return [job for job in (Job(**row) for row in rows) if not any(_measures(spec, job) for spec in needed)]
+
+    def remove(self, job: str) -> None:
+        """Remove a finished job with its events. Raises UnknownJob, and WrongState if it is not finished or a data set needs it."""
+        with writing(self._engine) as connection:
+            row = self._row(connection, job)
+            if row.state not in FINISHED:
+                raise WrongState(f"job {job} is {row.state}; only a finished job can be removed, so cancel it first")
+            dataset = connection.scalar(select(DATASETS.c.name).where(DATASETS.c.job == job))
+            if dataset is not None:
+                raise WrongState(f"job {job} has checked data set {dataset!r}; remove the data set first")
+            connection.execute(delete(JOBS).where(JOBS.c.id == job))
+
     # --- for workers ---
 
     def claim(self, job: str, worker: str) -> Lease | None:
@@ -153,22 +189,19 @@ class JobTable:
             )  # fmt: skip
             return Lease(job, before.attempt + 1, worker, before.spec)
 
-    def renew(
-        self, lease: Lease, *, progress: dict[str, Any] | None = None, metrics: dict[str, Any] | None = None
-    ) -> State:
-        """Extend the lease, record progress and metrics, and return the job's state. Raises LostLease."""
-        report = {name: value for name, value in (("progress", progress), ("metrics", metrics)) if value is not None}
-        with writing(self._engine) as connection:
-            self._fenced(connection, lease, lease_until=now() + self._lease_s, **report)
-            for kind, data in report.items():
-                self._note(connection, lease.job, kind, data)
-            return self._row(connection, lease.job).state
-
-    def log(self, lease: Lease, text: str) -> None:
-        """Append a line to the job's log and extend the lease. Raises LostLease."""
+    def renew(self, lease: Lease) -> State:
+        """Extend the lease and return the job's state. Raises LostLease."""
         with writing(self._engine) as connection:
             self._fenced(connection, lease, lease_until=now() + self._lease_s)
-            self._note(connection, lease.job, "log", {"text": text, "attempt": lease.attempt})
+            return self._row(connection, lease.job).state
+
+    def report(self, lease: Lease, *reports: Report) -> None:
+        """Append reports to the job's events, in order; the last progress and metrics show in its row. Raises LostLease."""
+        latest = {kind: data for kind, data in reports if kind != "log"}
+        with writing(self._engine) as connection:
+            self._fenced(connection, lease, **latest)
+            for kind, data in reports:
+                self._note(connection, lease.job, kind, data)
 
     def finish(
         self,
@@ -214,15 +247,18 @@ class JobTable:
             connection.execute(delete(WORKERS).where(WORKERS.c.seen_until < now() - KEEP_KEYS_S))
         return [job.id for job in lost]
 
-    def unsent(self, older_s: float) -> list[Job]:
-        """Return queued jobs that were never sent to the broker or were sent more than `older_s` ago, except those just submitted."""
+    def unsent(self, older_s: float, limit: int = 500) -> list[Job]:
+        """Return queued jobs, oldest first, that the broker may lack: those never sent, and those last confirmed over `older_s` ago.
+
+        Jobs that were just submitted are left to their submitter.
+        """
         never = and_(JOBS.c.sent_at.is_(None), JOBS.c.created_at < now() - SUBMIT_GRACE_S)
         query = select(JOBS).where(JOBS.c.state == "queued", or_(never, JOBS.c.sent_at < now() - older_s))
         with reading(self._engine) as connection:
-            return [Job(**row) for row in connection.execute(query.order_by(JOBS.c.created_at)).mappings()]
+            return [Job(**row) for row in connection.execute(query.order_by(JOBS.c.created_at).limit(limit)).mappings()]
 
     def mark_sent(self, job: str) -> None:
-        """Record that the broker has the job."""
+        """Record that the broker has the job now."""
         with writing(self._engine) as connection:
             connection.execute(update(JOBS).where(JOBS.c.id == job, JOBS.c.state == "queued").values(sent_at=now()))
 
@@ -249,14 +285,18 @@ class JobTable:
         self._note(connection, job, "state", {name: value for name, value in data.items() if value is not None})
 
     def _lose(self, connection: Connection, job: Job) -> bool:
-        """Count a lost worker and return whether the job may run again; if not, end the job."""
+        """Count a lost worker, unless it released the job, and return whether the job may run again; if not, end the job."""
+        released = self._released(job.id, job.attempt)
         text = f"attempt {job.attempt} was lost with its worker {job.worker}"
+        if released:
+            text = f"attempt {job.attempt} on {job.worker} stopped while the database did not answer; its worker was not lost"
+        losses = job.losses + (not released)
         self._note(connection, job.id, "log", {"text": text, "attempt": job.attempt})
-        connection.execute(update(JOBS).where(JOBS.c.id == job.id).values(losses=job.losses + 1))
+        connection.execute(update(JOBS).where(JOBS.c.id == job.id).values(losses=losses))
         if job.state == "cancelling":
             self._move(connection, job.id, "cancelled", lease_until=None, finished_at=now())
             return False
-        if job.losses + 1 >= MAX_LOSSES:
+        if losses >= MAX_LOSSES:
             detail = f"{MAX_LOSSES} workers were lost while they ran this job; last: {text}"
             error = {"type": "WorkerLost", "detail": detail}
             self._move(connection, job.id, "failed", error=error, lease_until=None, finished_at=now())
@@ -271,3 +311,10 @@ class JobTable:
         if kind == "progress" and number % 100 == 0:
             old = and_(EVENTS.c.job == job, EVENTS.c.kind == "progress", EVENTS.c.number < number - KEEP_PROGRESS)
             connection.execute(delete(EVENTS).where(old))
+
+
+def _measures(spec: dict[str, Any], job: Job) -> bool:
+    """Return whether an evaluation of this spec may measure the weights of a training job."""
+    if spec.get("job") is not None:
+        return spec["job"] == job.id
+    return job.kind == "train" and job.spec.get("run") == spec.get("run")

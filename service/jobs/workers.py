@@ -13,7 +13,10 @@ from service.jobs.schema import JOBS, WORKERS
 
 @dataclass(frozen=True)
 class Worker:
-    """A connected worker and the id of the job it runs, if any."""
+    """A connected worker and the id of the job it runs, if any.
+
+    `failed_starts` counts child processes that have failed to start since the last that succeeded. `problem` says why jobs would fail.
+    """
 
     name: str
     queues: tuple[Queue, ...]
@@ -21,6 +24,8 @@ class Worker:
     started_at: float
     stopping: bool
     job: str | None
+    failed_starts: int = 0
+    problem: str | None = None
 
 
 class WorkerTable:
@@ -29,24 +34,21 @@ class WorkerTable:
     def __init__(self, engine: Engine, *, lease_s: float) -> None:
         self._engine, self._lease_s = engine, lease_s
 
-    def register(self, name: str, queues: tuple[Queue, ...], device: str) -> None:
+    def register(
+        self, name: str, queues: tuple[Queue, ...], device: str, *, failed_starts: int = 0, problem: str | None = None
+    ) -> None:
         """Insert a worker or extend its registration, which expires after `lease_s` unless renewed."""
         own = WORKERS.c.name == name
         with writing(self._engine) as connection:
-            until = now() + self._lease_s
-            if not connection.execute(update(WORKERS).where(own).values(seen_until=until)).rowcount:
+            report = {"seen_until": now() + self._lease_s, "failed_starts": failed_starts, "problem": problem}
+            if not connection.execute(update(WORKERS).where(own).values(**report)).rowcount:
                 row: dict[str, Any] = {"name": name, "queues": list(queues), "device": device, "stopping": False}
-                connection.execute(insert(WORKERS).values(**row, started_at=now(), seen_until=until))
+                connection.execute(insert(WORKERS).values(**row, **report, started_at=now()))
 
     def request_stop(self, name: str) -> None:
-        """Mark a worker as shutting down: its job is to be released."""
+        """Mark a worker as shutting down, so that queued jobs do not count on it."""
         with writing(self._engine) as connection:
             connection.execute(update(WORKERS).where(WORKERS.c.name == name).values(stopping=True))
-
-    def stop_requested(self, name: str) -> bool:
-        """Return whether a worker is marked as shutting down."""
-        with reading(self._engine) as connection:
-            return bool(connection.scalar(select(WORKERS.c.stopping).where(WORKERS.c.name == name)))
 
     def unregister(self, name: str) -> None:
         """Remove a worker that has ended."""
@@ -60,7 +62,16 @@ class WorkerTable:
         with reading(self._engine) as connection:
             jobs = {row.worker: row.id for row in connection.execute(leased)}
             return [
-                Worker(row.name, tuple(row.queues), row.device, row.started_at, row.stopping, jobs.get(row.name))
+                Worker(
+                    row.name,
+                    tuple(row.queues),
+                    row.device,
+                    row.started_at,
+                    row.stopping,
+                    jobs.get(row.name),
+                    row.failed_starts,
+                    row.problem,
+                )
                 for row in connection.execute(connected)
             ]
 

@@ -69,6 +69,18 @@ class Store(Protocol):
         """Return the choices that this machine saw last, for use while the store is away."""
         ...
 
+    def remove(self, name: str, version: str) -> bool:
+        """Remove a version in one step; return False if there is no such version."""
+        ...
+
+    def copies(self) -> list[tuple[str, str, Path]]:
+        """List model, version and folder of every local copy of a version that is stored elsewhere."""
+        ...
+
+    def remove_copy(self, name: str, version: str) -> bool:
+        """Remove a local copy; return False if there is none."""
+        ...
+
 
 class LocalStore:
     """A store that is a folder, on one machine or mounted by several."""
@@ -145,6 +157,23 @@ class LocalStore:
 
     def remembered(self) -> dict[str, bytes]:
         return {}
+
+    def remove(self, name: str, version: str) -> bool:
+        folder = self.folder(name, version)
+        if folder is None:
+            return False
+        with _store_errors():
+            os.rename(
+                folder, removed := self.stage(name)
+            )  # `stage` deletes it if this process dies before the next line
+            shutil.rmtree(removed)
+        return True
+
+    def copies(self) -> list[tuple[str, str, Path]]:
+        return []
+
+    def remove_copy(self, name: str, version: str) -> bool:
+        return False
 
 
 @contextmanager

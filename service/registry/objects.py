@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -30,6 +31,7 @@ PIECE_BYTES = 8 << 20
 MAX_SMALL_BYTES = 1 << 20  # of an object that is read at once: a list of files, a choice, bundle.json
 MAX_VERSION_BYTES = 4 << 30
 OBJECT = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)\.([A-Za-z0-9_-]+)\.json")  # <model>.<version or number>.json
+SETTLED_S = 24 * 3600.0  # a file that was stored later may belong to a version that is about to be published
 RACES = 20  # lost races in a row after which something else must be wrong
 
 
@@ -145,6 +147,38 @@ class ObjectStore:
     def remembered(self) -> dict[str, bytes]:
         choices = {name: self._cache.choice(name) for name in self._cache.choices()}
         return {name: choice for name, choice in choices.items() if choice is not None}
+
+    def remove(self, name: str, version: str) -> bool:
+        """Remove a version's list of files, then the files that no other version has, and the local copy."""
+        if version not in self.published().get(name, ()):
+            return False
+        files = self._manifest(name, version).files.values()
+        self._ask("rm_file", self._at("versions", f"{name}.{version}.json"))
+        self._manifests.pop((name, version), None)
+        others = {
+            entry.sha256
+            for other, versions in self.published().items()
+            for one in versions
+            for entry in self._manifest(other, one).files.values()
+        }
+        for sha256 in {entry.sha256 for entry in files} - others:
+            place = self._at("files", sha256)
+            with suppress(_Absent):
+                if time.time() - self._ask("modified", place).timestamp() > SETTLED_S:
+                    self._ask("rm_file", place)
+        self.remove_copy(name, version)
+        return True
+
+    def copies(self) -> list[tuple[str, str, Path]]:
+        return [
+            (name, version, folder)
+            for name, versions in self._cache.published().items()
+            for version in versions
+            if (folder := self._cache.folder(name, version)) is not None
+        ]
+
+    def remove_copy(self, name: str, version: str) -> bool:
+        return self._cache.remove(name, version)
 
     # --- objects ---
 

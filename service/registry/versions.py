@@ -34,6 +34,10 @@ class NotCurrent(ValueError):
     """A version that is not the current one, or that has no predecessor."""
 
 
+class InUse(ValueError):
+    """A version that is current, or that a rollback would return to."""
+
+
 class Lineage(BaseModel):
     """The job and the data that made a version."""
 
@@ -166,6 +170,37 @@ class Versions:
             self._read[name, version] = found
         return found
 
+    def copies(self) -> list[tuple[str, str, Path]]:
+        """List model, version and folder of every local copy of a version that is stored elsewhere."""
+        return self.store.copies()
+
+    def in_use(self, name: str) -> set[str]:
+        """Return the current version of a model and the one that a rollback returns to; raise BadBundle."""
+        return _in_use(self.current(name))
+
+    # --- removing ---
+
+    def remove(self, name: str, version: str) -> bool:
+        """Remove a version; return False if there is no such version. Raise InUse or BadBundle.
+
+        A store without locks may lose a version that another process promotes at the same moment; that process then refuses it.
+        """
+        if version not in self.store.published().get(name, ()):
+            return False
+        removed: list[bool] = []
+
+        def remove_unused(choice: bytes | None) -> None:
+            if version in _in_use(_current(name, choice)):
+                raise InUse(f"{name} {version} is the current version or its predecessor; promote others first")
+            removed.append(self.store.remove(name, version))
+
+        self.store.choose(name, remove_unused)
+        return removed[0]
+
+    def remove_copy(self, name: str, version: str) -> bool:
+        """Remove the local copy of a version that is stored elsewhere; return False if there is none."""
+        return self.store.remove_copy(name, version)
+
     # --- choosing ---
 
     def promote(self, name: str, version: str, before: str | None) -> Current:
@@ -204,6 +239,10 @@ class Versions:
 
         self.store.choose(name, next_of)
         return chosen[-1]
+
+
+def _in_use(present: Current | None) -> set[str]:
+    return set() if present is None else {present.version, *(step.version for step in present.history[-1:])}
 
 
 def _predecessor(name: str, version: str, present: Current | None) -> Current:

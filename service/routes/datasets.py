@@ -22,6 +22,7 @@ from service.jobs.datasets import (
     folder_under,
     new_folder,
 )
+from service.jobs.disk import check_space
 from service.jobs.service import JobService
 from service.settings import Settings
 
@@ -136,6 +137,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
                 shutil.rmtree(target, ignore_errors=True)
                 raise
 
+        await in_thread(lambda: check_space(settings))
         await in_thread(
             lambda: check_name_free(name)
         )  # before the body is received; also finds out whether the table works

@@ -4,9 +4,10 @@ from models.contract.bundle import BadBundle
 from service.jobs.archives import ArchiveRefused
 from service.jobs.database import StoreUnavailable
 from service.jobs.datasets import DatasetExists, FolderRefused, UnknownDataset
+from service.jobs.disk import DiskLow
 from service.jobs.records import KeyReused, UnknownJob, WrongState
 from service.registry.local import StoreAway
-from service.registry.versions import NotCurrent, UnknownVersion
+from service.registry.versions import InUse, NotCurrent, UnknownVersion
 
 RAISED: dict[type[Exception], str] = {
     UnknownJob: "unknown-job",
@@ -19,6 +20,8 @@ RAISED: dict[type[Exception], str] = {
     FolderRefused: "folder-refused",
     ArchiveRefused: "archive-refused",
     NotCurrent: "wrong-state",
+    InUse: "wrong-state",
+    DiskLow: "disk-full",
     StoreAway: "versions-unavailable",
     BadBundle: "bundle-refused",
 }

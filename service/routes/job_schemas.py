@@ -70,6 +70,8 @@ class WorkerInfo(BaseModel):
     started_at: float
     stopping: bool
     job: str | None = Field(description="the job that it runs; null if it is free")
+    failed_starts: int = Field(description="child processes that have failed to start since the last that succeeded")
+    problem: str | None = Field(description="why jobs on this worker would fail; null if nothing is known to be wrong")
 
 
 class WorkerList(BaseModel):
@@ -88,10 +90,16 @@ def _detail(job: Job, workers: list[Worker]) -> str:
     if job.state == "queued":
         listening = [worker for worker in workers if job.queue in worker.queues and not worker.stopping]
         if not listening:
-            return f"no worker of queue {job.queue} is connected; start one with `chiron worker`"
+            advice = "start one with `chiron worker`, or with `docker compose up -d worker`"
+            return f"no worker of queue {job.queue} is connected; {advice}"
+        if all(worker.failed_starts for worker in listening):
+            starts = max(worker.failed_starts for worker in listening)
+            return f"no worker of queue {job.queue} can start a process for it; {starts} starts in a row have failed, see its log"
         if all(worker.job for worker in listening):
             return f"waits for one of {len(listening)} busy workers of queue {job.queue}"
-        return "sent to the broker, about to start" if job.sent_at is not None else "not yet sent to the broker"
+        sentence = "sent to the broker, about to start" if job.sent_at is not None else "not yet sent to the broker"
+        problem = next((worker.problem for worker in listening if worker.problem is not None), None)
+        return sentence if problem is None else f"{sentence}; its worker reports: {problem}"
     if job.state == "running":
         return f"attempt {job.attempt} runs on {job.worker}"
     if job.state == "cancelling":

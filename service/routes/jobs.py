@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,10 +14,11 @@ from pydantic import ValidationError
 from models.contract.spec import JOB_SPEC, AnySpec
 from service.http.limits import Concurrency, LimitedStream
 from service.http.negotiation import content_type, read_body
-from service.http.problems import ACCEPTED, FileDownload, Problem, documented
+from service.http.problems import ACCEPTED, NO_CONTENT, FileDownload, Problem, documented
 from service.http.server import Shutdown
 from service.jobs import artifacts
 from service.jobs.database import StoreUnavailable
+from service.jobs.disk import check_space
 from service.jobs.records import FINISHED, Event, State
 from service.jobs.service import JobService
 from service.jobs.workers import queue_of
@@ -39,10 +41,11 @@ KEY = re.compile(r"[\x21-\x7e]{1,250}")
 POLL_S = 0.3  # between looks of a stream for new events
 KEEP_ALIVE_S = 15.0  # proxies close connections that are silent for long
 MAX_STREAMS = 64
+SHOWN_NAMES = 5  # of runs in a problem
 SHUTDOWN_EVENT = "retry: 1000\nevent: shutdown\ndata: {}\n\n"
 ERRORS = (
     "malformed-body", "body-too-large", "unsupported-media-type", "invalid-request", "key-reused", "unknown-dataset",
-    "dataset-not-ready", "jobs-unavailable",
+    "dataset-not-ready", "jobs-unavailable", "disk-full",
 )  # fmt: skip
 
 
@@ -77,6 +80,8 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         spec = spec_of(bytes(await read_body(request, MAX_SPEC_BYTES)))
 
         def insert() -> JobInfo:
+            check_space(settings)
+            _refuse_unknown(spec, service)
             if spec.dataset is not None:
                 dataset = service.datasets.get(spec.dataset)
                 if spec.kind != "check" and dataset.state != "ready":
@@ -116,6 +121,16 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
     async def job(id: str) -> JobInfo:
         """Describe one job: state, progress with ETA, last metrics, worker, and the error of a failed one."""
         return await in_thread(info_of, id)
+
+    @routes.delete(
+        "/jobs/{id}",
+        status_code=NO_CONTENT,
+        response_class=Response,
+        responses=documented("unknown-job", "wrong-state", "jobs-unavailable"),
+    )
+    async def remove(id: str) -> None:
+        """Remove a finished job with its events and artifacts. Versions that it has published stay."""
+        await in_thread(service.remove_job, id)
 
     @routes.post(
         "/jobs/{id}/cancel",
@@ -242,6 +257,19 @@ def spec_of(body: bytes) -> AnySpec:
         if first["type"] == "json_invalid":
             raise Problem("malformed-body", f"expected a body of JSON; {first['msg'][:200]}") from None
         raise Problem.of_fields(error.errors(), lambda at: "".join(f"/{part}" for part in at[1:])) from None
+
+
+def _refuse_unknown(spec: AnySpec, service: JobService) -> None:
+    """Raise the problem invalid-request for a run or table that no worker has published; accept any name if none has yet."""
+    field: Literal["run", "table"] = "table" if spec.kind == "benchmark" else "run"
+    name = getattr(spec, field, None)  # a check has neither
+    if name is None:
+        return
+    names = service.offers.names(field)
+    if names and name not in names:
+        similar = names if len(names) <= SHOWN_NAMES else get_close_matches(name, names, SHOWN_NAMES, 0.3)
+        shown = f"{', '.join(similar)}{'' if similar == names else f', ... ({len(names)} in all)'}"
+        raise Problem.at("invalid-request", f"/{field}", f"no {field} {name!r}; there are {shown}")
 
 
 def _server_sent(event: Event) -> str:

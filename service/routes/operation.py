@@ -25,12 +25,13 @@ class Readiness(BaseModel):
     """The state of every model."""
 
     status: Literal["ready", "degraded"] = Field(
-        description="degraded: a bundle was refused or is limited, and the others serve"
+        description="degraded: a bundle was refused or is limited and the others serve, or jobs do not work"
     )
     models: dict[str, str] = Field(description="by name: ready, or why the model was refused")
     limitations: dict[str, str] = Field(
         description="by name, why a ready model is not served as it should be: not its current version, or not on the GPU"
     )
+    jobs: str = Field(description="ready, or why the job table cannot be used")
 
 
 def router(models: ServedModels, jobs: JobService, metrics: Metrics, shutdown: Shutdown) -> APIRouter:
@@ -52,12 +53,14 @@ def router(models: ServedModels, jobs: JobService, metrics: Metrics, shutdown: S
             reasons = "; ".join(f"{name}: {reason}" for name, reason in state.items()) or "no bundles"
             raise Problem("not-ready", f"no model is ready ({reasons})", headers={"retry-after": "5"})
         degraded = limited or set(state.values()) != {"ready"}
-        return Readiness(status="degraded" if degraded else "ready", models=state, limitations=limited)
+        problem = jobs.problem
+        status = "degraded" if degraded or problem else "ready"
+        return Readiness(status=status, models=state, limitations=limited, jobs=problem or "ready")
 
     @routes.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:
         """Return Prometheus metrics: requests, stages, queueing and computing seconds, batch sizes, jobs and workers."""
-        await asyncio.to_thread(jobs.measure, metrics)
+        await asyncio.to_thread(jobs.measure)
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @routes.get("/problems/{kind}", responses=documented("not-found"))

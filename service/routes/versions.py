@@ -1,11 +1,13 @@
 """Promoting a version of a model, and taking it back: every process swaps it in, warm, and no request fails for it."""
 
-from fastapi import APIRouter
+import asyncio
+
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from service.http.problems import documented
+from service.http.problems import NO_CONTENT, documented
 from service.inference.served import ServedModels
-from service.registry.versions import Current
+from service.registry.versions import Current, UnknownVersion
 
 ERRORS = ("unknown-version", "wrong-state", "bundle-refused", "versions-unavailable")
 
@@ -31,6 +33,17 @@ def router(registry: ServedModels) -> APIRouter:
     async def rollback(name: str, version: str) -> Promotion:
         """Take this version back: the one that was served before it is again. Only the current one can be taken back."""
         return _promotion(name, await registry.roll_back(name, version))
+
+    @routes.delete(
+        "/models/{name}/versions/{version}",
+        status_code=NO_CONTENT,
+        response_class=Response,
+        responses=documented("unknown-version", "wrong-state", "versions-unavailable"),
+    )
+    async def remove(name: str, version: str) -> None:
+        """Remove a published version, unless it is the current one or the one that a rollback returns to."""
+        if not await asyncio.to_thread(registry.catalogue.versions.remove, name, version):
+            raise UnknownVersion(f"{name} has no published version {version[:100]!r}; GET /models/{name} lists them")
 
     return routes
 

@@ -69,17 +69,6 @@ class Metrics:
         self._cost = Gauge(
             "chiron_batch_cost_seconds", "As timed at start", [*per_model, "part"], registry=self.registry
         )
-        self._jobs = Gauge("chiron_jobs", "Jobs in the table", ["state", "queue"], registry=self.registry)
-        self._workers = Gauge("chiron_workers", "Workers connected", ["queue"], registry=self.registry)
-
-    def jobs(self, jobs: dict[tuple[str, str], int], workers: dict[str, int]) -> None:
-        """Set the number of jobs by state and queue, and of workers by queue."""
-        self._jobs.clear()
-        self._workers.clear()
-        for (state, queue), count in jobs.items():
-            self._jobs.labels(state, queue).set(count)
-        for queue, count in workers.items():
-            self._workers.labels(queue).set(count)
 
     @contextmanager
     def stage(self, route: str, name: str) -> Iterator[None]:

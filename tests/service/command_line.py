@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from typer.testing import CliRunner, Result
+from click.testing import Result
+from typer.testing import CliRunner
 
 from service.cli import app
 

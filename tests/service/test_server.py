@@ -29,10 +29,9 @@ from service.cli import app
 from training.tasks.hands.npz import read_hands
 
 from .conftest import MAX_BODY, moving_hands
-from .exchange import HANDS_URL as URL
-from .exchange import problem_of
 from .processes import until
-from .tasks.hands.test_errors import JSON_ERRORS
+from .test_errors import JSON_ERRORS, problem_of
+from .test_forecast_hands import URL
 
 pytestmark = pytest.mark.long
 

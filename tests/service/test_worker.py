@@ -1,7 +1,5 @@
 """A job in a worker's hands: whatever goes wrong with it is its end and nobody else's, and a stale attempt counts for nothing."""
 
-import os
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +13,13 @@ from models.contract.spec import BenchmarkSpec, EvaluateSpec, TrainSpec
 from models.forecast.eqmotion import STANDARD
 from service.jobs import artifacts
 from service.jobs.database import open_database, writing
-from service.jobs.records import Job, Lease
+from service.jobs.records import Job
 from service.jobs.schema import JOBS
 from service.jobs.table import JobTable
 from service.jobs.worker import kinds as worker
 from service.jobs.worker.attempt import attempt_job
-from service.jobs.worker.heartbeat import GRACE_S, Heartbeat
+from service.jobs.worker.heartbeat import Heartbeat
 from service.jobs.worker.progress import ProgressReporter
-from service.jobs.workers import WorkerTable
 from service.registry.versions import Versions
 from service.routes.job_schemas import job_info
 from service.settings import Settings
@@ -284,15 +281,14 @@ def test_a_job_that_is_cancelled_stops_and_goes_on_when_it_is_retried(table, set
 
 def test_a_worker_that_ends_gives_the_job_back(table, settings, undisturbed, monkeypatch):
     job, _ = table.submit(SPEC, "cpu")
-    workers = WorkerTable(table._engine, lease_s=30)
-    workers.register(ME, ("cpu",), "cpu")
+    ending: list[bool] = []
 
     def end(heartbeat: Heartbeat) -> None:
-        workers.request_stop(ME)
+        ending.append(True)
         heartbeat.beat()
 
     at_step(monkeypatch, 2, end)
-    run_job(settings, job.id, ME)
+    attempt_job(settings, job.id, ME, worker.run_kind, lambda: bool(ending))
     assert (table.get(job.id).state, table.get(job.id).losses) == ("queued", 0)
     run_job(settings, job.id, "another")
     assert history(settings, table.get(job.id)) == undisturbed
@@ -337,48 +333,3 @@ def test_an_attempt_that_was_thought_dead_writes_neither_state_nor_artefact_nor_
     folders = list((settings.versions / "bundle" / "versions").iterdir())
     assert [folder.name for folder in folders] == published, "one version, and nothing staged is left"
     assert history(settings, other[0]) == undisturbed
-
-
-def test_a_job_that_does_not_stop_is_ended_with_its_process(table, settings, monkeypatch):
-    """The heartbeat ends it: here the signal is caught, and the job has ended before it is sent."""
-    monkeypatch.setitem(GRACE_S, "cancelled", 0.0)
-    job, _ = table.submit(SPEC, "cpu")
-    lease = table.claim(job.id, ME)
-    killed = threading.Event()
-    monkeypatch.setattr(os, "kill", lambda pid, number: killed.set())
-    assert isinstance(lease, Lease)
-    with Heartbeat(table, WorkerTable(table._engine, lease_s=1), lease, lease_s=0.5):
-        table.cancel(job.id)
-        assert killed.wait(60)
-    assert table.get(job.id).state == "cancelled"
-
-
-# --- folders ---
-
-
-def test_an_attempt_begins_with_what_the_last_one_left_and_is_there_whole_or_not_at_all(tmp_path):
-    first = artifacts.begin(tmp_path, "j", 1) / "runs" / "r" / "f"
-    first.mkdir(parents=True)
-    for name, content in {
-        "last.ckpt": "l", "best.ckpt": "b", "history.jsonl": '{"step": 1}\n{"st', "last.part": "half",
-        "events.out.tfevents.1": "t",
-    }.items():  # fmt: skip
-        (first / name).write_text(content)
-    (tmp_path / "j" / "2.part" / "runs").mkdir(parents=True)  # one that was killed while it began
-    third = artifacts.begin(tmp_path, "j", 3)
-    held = {path.relative_to(third / "runs" / "r" / "f").as_posix(): path for path in third.rglob("*.*")}
-    assert set(held) == {"last.ckpt", "best.ckpt", "history.jsonl"}
-    assert held["history.jsonl"].read_text() == '{"step": 1}\n', "half a line would stop the next attempt"
-    (first / "last.ckpt").write_text("written by one that is not as dead as it seems")
-    assert held["last.ckpt"].read_text() == "l"
-    artifacts.forget_before(tmp_path, "j", 3)
-    assert not first.exists()
-    assert "runs/r/f/last.ckpt" in artifacts.files(tmp_path, "j", 3)
-
-
-def test_links_and_halves_are_no_artefacts(tmp_path):
-    folder = artifacts.begin(tmp_path, "j", 1)
-    (folder / "secret").symlink_to("/etc/passwd")
-    (folder / "last.part").write_text("half")
-    (folder / "table.md").write_text("whole")
-    assert list(artifacts.files(tmp_path, "j", 1)) == ["table.md"]

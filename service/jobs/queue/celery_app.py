@@ -8,6 +8,7 @@ import logging
 import uuid
 
 from celery import Celery
+from celery.signals import setup_logging
 from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
 
@@ -15,10 +16,12 @@ from service.jobs.queue.broker import url_of
 from service.jobs.queue.transport import register_transport
 from service.jobs.records import Job, Queue
 from service.settings import Settings
+from service.telemetry.logs import log_json_lines
 
 log = logging.getLogger("chiron.queues")
 TASK = "chiron.job"
 VISIBILITY_S = 7 * 24 * 3600  # above every time limit, so that the broker never redelivers the message of a running job
+PAGE = 1000  # messages read at a time
 HARD_LIMIT_DELAY_S = 300.0  # after the soft limit the child process is killed
 
 
@@ -39,11 +42,13 @@ def celery_app(settings: Settings) -> Celery:
         task_publish_retry=False,  # the reconciler resends
         worker_prefetch_multiplier=1,
         worker_concurrency=1,
+        worker_pool="service.jobs.worker.pool:TaskPool",
+        worker_proc_alive_timeout=settings.child_start_limit_s,
         worker_pool_start_method="spawn",  # a forked child cannot use CUDA
         worker_max_tasks_per_child=settings.jobs_a_process,
         worker_lost_wait=1.0,
         worker_enable_remote_control=False,
-        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
@@ -55,6 +60,12 @@ def celery_app(settings: Settings) -> Celery:
         },
     )
     return app
+
+
+@setup_logging.connect
+def _set_up_logging(**_: object) -> None:
+    """Log lines of JSON in workers and their child processes; Celery sets up nothing itself if this signal has a receiver."""
+    log_json_lines()
 
 
 class Sender:
@@ -78,12 +89,18 @@ class Sender:
 
     def queued(self, queue: Queue) -> set[str] | None:
         """Return the ids of the jobs in a queue of the broker, or None if it does not answer."""
+        ids: set[str] = set()
+        read = 0
         try:
             with self._app.connection_for_read() as connection:
-                messages = connection.default_channel.client.lrange(queue, 0, -1)  # pyright: ignore[reportAttributeAccessIssue] - Redis' channel has one
+                redis = connection.default_channel.client  # pyright: ignore[reportAttributeAccessIssue] - Redis' channel has one
+                # from the end where messages are added: one that moves because of new ones is read twice, not missed
+                while page := redis.lrange(queue, read, read + PAGE - 1):
+                    ids.update(_job_of(message) for message in page)
+                    read += PAGE
         except (KombuError, OperationalError, RedisError, OSError):
             return None
-        return {_job_of(message) for message in messages}
+        return ids
 
     def close(self) -> None:
         """Close the connections."""

@@ -7,6 +7,7 @@ that is sent twice runs once.
 import logging
 
 from service.jobs.database import StoreUnavailable
+from service.jobs.outage import Outage
 from service.jobs.queue.broker import EmbeddedBroker, NoBroker
 from service.jobs.queue.celery_app import Sender
 from service.jobs.table import JobTable
@@ -21,6 +22,7 @@ class Reconciler:
         self, table: JobTable, sender: Sender, *, resend_s: float, broker: EmbeddedBroker | None = None
     ) -> None:
         self._table, self._sender, self._resend_s, self._broker = table, sender, resend_s, broker
+        self._outage = Outage(log, "the reconciliation of jobs")
 
     def run_once(self) -> None:
         """Run one round. Errors are logged, and the next round tries again."""
@@ -30,19 +32,24 @@ class Reconciler:
             for job in self._table.expire():
                 log.warning("job %s lost its worker", job)
             self._resend()
+            self._outage.end()
         except (StoreUnavailable, NoBroker) as error:
-            log.error("%s", error)
+            self._outage.report(error)
         except Exception as error:  # an unexpected error must not end the thread
             log.error("a round of the reconciler failed", exc_info=error)
 
     def _resend(self) -> None:
+        """Resend unsent jobs. A queue of the broker is read once for all of them, and again for the same jobs after `resend_s`."""
         queued: dict[str, set[str] | None] = {}
         for job in self._table.unsent(self._resend_s):
             if job.sent_at is not None:
                 if job.queue not in queued:
                     queued[job.queue] = self._sender.queued(job.queue)
                 known = queued[job.queue]
-                if known is None or job.id in known:
+                if known is None:
+                    continue
+                if job.id in known:
+                    self._table.mark_sent(job.id)
                     continue
             if not self._sender.send(job):
                 return  # the broker does not answer, so the other jobs would fail too

@@ -6,9 +6,11 @@ nobody. What an attempt makes counts only if its lease is still valid at the end
 
 import errno
 import logging
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,12 @@ from service.jobs.database import StoreUnavailable, open_database
 from service.jobs.datasets import DatasetTable
 from service.jobs.records import Job, Lease, LostLease
 from service.jobs.table import JobTable
-from service.jobs.worker.heartbeat import Heartbeat
-from service.jobs.workers import WorkerTable
+from service.jobs.worker.heartbeat import Heartbeat, StopReason
 from service.settings import Settings
 
 log = logging.getLogger("chiron.worker")
 TRACE_LINES = 20
+RETRY_S = 0.5  # between attempts to record the end of a job
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Attempt:
     def data(self, dataset: str | None, job: Job | None = None) -> Path:
         """Return the data folder of `job`, by default of this attempt's job. Raises FileNotFoundError, UnknownDataset."""
         if dataset is None:
-            if not self.settings.data.is_dir():
-                raise FileNotFoundError(f"there is no data folder {self.settings.data}; set CHIRON_DATA to its path")
+            if (problem := data_problem(self.settings)) is not None:
+                raise FileNotFoundError(problem)
             return self.settings.data
         requested_at = (job or self.table.get(self.lease.job)).created_at  # the name may have gone to another data set
         entry = self.datasets.get(dataset, requested_at=requested_at)
@@ -64,35 +66,60 @@ class Attempt:
         learning_curves(folders, run.name, self.folder / "learning-curves.png")
 
     def log(self, text: str) -> None:
-        """Write a line to the job's log, after the metrics that were reported before. Raises LostLease, StoreUnavailable."""
+        """Write a line to the job's log. Raises LostLease once another worker may have the job."""
         log.info("%s", text, extra={"fields": {"job": self.lease.job, "attempt": self.lease.attempt}})
-        self.heartbeat.beat()
-        self.table.log(self.lease, text)
+        self.heartbeat.log(text)
+        if self.heartbeat.stop_reason == "lost":
+            raise LostLease(f"attempt {self.lease.attempt} of job {self.lease.job} is over")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of an attempt: `publish` makes it count, and `discard` cleans up in any case."""
+    """How the work of an attempt ended: with a result, or with None if it stopped early.
 
-    result: dict[str, Any]
+    `publish` makes the result count and can be repeated. `discard` cleans up in any case.
+    """
+
+    result: dict[str, Any] | None
     publish: Callable[[], None] = lambda: None
     discard: Callable[[], None] = lambda: None
 
 
+STOPPED = Outcome(None)
 Runner = Callable[[Attempt], Outcome]
 
 
-def attempt_job(settings: Settings, job_id: str, worker: str, run: Runner) -> None:
-    """Claim a job and run one attempt with `run`. Return without an error if it cannot be claimed, and if it fails."""
+def data_problem(settings: Settings) -> str | None:
+    """Return why jobs without a data set of their own would fail, or None if the data folder has content."""
+    if not settings.data.is_dir():
+        return f"there is no data folder {settings.data}; set CHIRON_DATA to its path"
+    if next(settings.data.iterdir(), None) is None:
+        return f"the data folder {settings.data} is empty; set CHIRON_DATA to the path of a folder with data"
+    return None
+
+
+def attempt_job(
+    settings: Settings, job_id: str, worker: str, run: Runner, shutting_down: Callable[[], bool] = lambda: False
+) -> None:
+    """Claim a job and run one attempt with `run`. Return without an error if it cannot be claimed, and if it fails.
+
+    Raises StoreUnavailable if the job cannot be claimed because the database does not answer.
+    """
     engine = open_database(settings.database)
-    table = JobTable(engine, lease_s=settings.lease_s)
-    workers = WorkerTable(engine, lease_s=settings.lease_s)
+    table = JobTable(engine, lease_s=settings.lease_s, released=partial(artifacts.was_released, settings.jobs))
     try:
         lease = table.claim(job_id, worker)
         if lease is None:
             log.info("job %s is unknown, finished, or leased to another worker", job_id)
             return
-        with Heartbeat(table, workers, lease, settings.lease_s) as heartbeat:
+        with Heartbeat(
+            table,
+            lease,
+            settings.lease_s,
+            shutting_down=shutting_down,
+            on_kill=partial(_record_kill, settings, table, lease),
+            on_outage=partial(_note_release, settings, lease),
+        ) as heartbeat:
             _attempt(settings, table, DatasetTable(engine, table), lease, heartbeat, run)
     finally:
         engine.dispose()
@@ -101,34 +128,75 @@ def attempt_job(settings: Settings, job_id: str, worker: str, run: Runner) -> No
 def _attempt(
     settings: Settings, table: JobTable, datasets: DatasetTable, lease: Lease, heartbeat: Heartbeat, run: Runner
 ) -> None:
-    outcome = Outcome({})
+    outcome = STOPPED
     try:
-        folder = artifacts.begin(settings.jobs, lease.job, lease.attempt)
-        outcome = run(Attempt(settings, table, datasets, lease, heartbeat, folder))
-        heartbeat.beat()  # sends the last reports
-        if heartbeat.stop_reason == "cancelled":
-            table.finish(lease, "cancelled")
-        elif heartbeat.stop_reason == "released":
-            table.release(lease)
-        elif heartbeat.stop_reason is None:
-            table.finish(lease, "succeeded", result=outcome.result, publish=outcome.publish)
-            artifacts.remove_before(settings.jobs, lease.job, lease.attempt)
+        try:
+            folder = artifacts.begin(settings.jobs, lease.job, lease.attempt)
+            outcome = run(Attempt(settings, table, datasets, lease, heartbeat, folder))
+            _persist(settings, heartbeat, partial(_conclude, settings, table, lease, heartbeat, outcome))
+        except (LostLease, StoreUnavailable):
+            raise
+        except Exception as error:  # any error of a job ends the job, not the worker
+            log.error("job %s failed", lease.job, exc_info=error)
+            record = error_record(error, settings.job_limit_s)
+            _persist(settings, heartbeat, partial(_fail, table, lease, heartbeat, record))
     except LostLease as error:
         log.warning("%s: it has ended or another worker has it", error)
     except StoreUnavailable as error:
-        log.error("%s: the reconciler will queue the job again", error)
-    except Exception as error:  # any error of a job ends the job, not the worker
-        _fail(settings, table, lease, error)
+        log.error("%s: the reconciler will queue job %s again", error, lease.job)
+        _note_release(settings, lease)
     finally:
         outcome.discard()
 
 
-def _fail(settings: Settings, table: JobTable, lease: Lease, error: BaseException) -> None:
-    log.error("job %s failed", lease.job, exc_info=error)
+def _conclude(settings: Settings, table: JobTable, lease: Lease, heartbeat: Heartbeat, outcome: Outcome) -> None:
+    """Record the end of an attempt that raised nothing. Work that was finished counts even if the worker shuts down."""
+    heartbeat.beat()  # sends the last reports, and may learn of a cancel
+    if heartbeat.stop_reason == "cancelled":
+        table.finish(lease, "cancelled")
+    elif outcome.result is None:
+        table.release(lease)
+    else:
+        table.finish(lease, "succeeded", result=outcome.result, publish=outcome.publish)
+        artifacts.remove_before(settings.jobs, lease.job, lease.attempt)
+
+
+def _fail(table: JobTable, lease: Lease, heartbeat: Heartbeat, error: dict[str, Any]) -> None:
+    heartbeat.beat()  # sends the last reports
+    table.finish(lease, "failed", error=error)
+
+
+def _persist(settings: Settings, heartbeat: Heartbeat, write: Callable[[], None]) -> None:
+    """Call `write` until the database answers, as long as the lease may be valid. Raises what the last call raises."""
+    while True:
+        try:
+            return write()
+        except StoreUnavailable:
+            if time.monotonic() - heartbeat.renewed_at > settings.lease_s:
+                raise
+        time.sleep(RETRY_S)
+
+
+def _record_kill(settings: Settings, table: JobTable, lease: Lease, reason: StopReason) -> None:
+    """Record the end of an attempt that is about to be killed because it did not stop."""
     try:
-        table.finish(lease, "failed", error=error_record(error, settings.job_limit_s))
-    except (LostLease, StoreUnavailable) as late:
-        log.warning("%s", late)
+        if reason == "cancelled":
+            table.finish(lease, "cancelled")
+        elif reason == "released":
+            table.release(lease)
+    except LostLease as error:
+        log.warning("%s", error)
+    except StoreUnavailable as error:
+        log.error("%s", error)
+        _note_release(settings, lease)
+
+
+def _note_release(settings: Settings, lease: Lease, released: bool = True) -> None:
+    """Leave a note on disk that this attempt's worker is not lost although its lease expires, or remove the note."""
+    try:
+        artifacts.mark_released(settings.jobs, lease.job, lease.attempt, released)
+    except OSError as error:
+        log.error("attempt %d of job %s will count as lost: %s", lease.attempt, lease.job, error)
 
 
 def error_record(error: BaseException, limit_s: float) -> dict[str, Any]:

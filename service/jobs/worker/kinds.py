@@ -10,7 +10,7 @@ from models.contract.bundle import Bundle
 from models.contract.spec import JOB_SPEC, BenchmarkSpec, CheckSpec, EvaluateSpec, TrainSpec
 from service.jobs import artifacts
 from service.jobs.records import Job
-from service.jobs.worker.attempt import Attempt, Outcome
+from service.jobs.worker.attempt import STOPPED, Attempt, Outcome
 from service.jobs.worker.progress import ProgressReporter
 from service.registry.versions import Lineage, Versions
 
@@ -45,7 +45,7 @@ def _train(attempt: Attempt, spec: TrainSpec) -> Outcome:
         attempt.log(f"{stage.name}, seed {seed}: {stage.optimisation.steps} steps, from step {_step_of(folder / LAST)}")
         train(Training(stage, seed, data, attempt.runs, spec.device, spec.devices), watch)
         if attempt.heartbeat.should_stop():
-            return Outcome({})
+            return STOPPED
     attempt.draw_curves(run, spec.seeds)
     best = {seed: _validation_of(folder_of(attempt.runs, run, seed) / BEST) for seed in spec.seeds}
     seed = min(spec.seeds, key=lambda seed: best[seed]["score"])
@@ -92,9 +92,13 @@ def _staged(attempt: Attempt, bundle: Bundle, lineage: Lineage, result: dict[str
     versions, version = Versions.of(attempt.settings), bundle.meta.version
     attempt.log(f"{bundle.meta.name} {version} is ready")
     staging = versions.stage(bundle, lineage)
+    done = False
 
     def publish() -> None:
-        versions.publish(staging, version)
+        nonlocal done
+        if not done:
+            versions.publish(staging, version)
+        done = True
 
     published = {"model": bundle.meta.name, "version": version}
     return Outcome(result | published, publish, lambda: shutil.rmtree(staging, ignore_errors=True))
@@ -124,7 +128,7 @@ def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Outcome:
         (folder / f"{spec.split}.md").write_text(tables[str(seed)] + "\n")
         sources[str(seed)] = source.id
         if attempt.heartbeat.should_stop():
-            return Outcome({})
+            return STOPPED
     return Outcome({"run": spec.run, "split": spec.split, "of": sources, "tables": tables})
 
 
@@ -151,7 +155,7 @@ def _benchmark(attempt: Attempt, spec: BenchmarkSpec) -> Outcome:
     try:
         table = BENCHMARKS[spec.table](attempt.data(spec.dataset), attempt.runs, watch)
     except Stopped:
-        return Outcome({})
+        return STOPPED
     (attempt.folder / f"{spec.table}.md").write_text(table + "\n")
     return Outcome({"table": table})
 

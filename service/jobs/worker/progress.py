@@ -17,7 +17,7 @@ class ProgressReporter:
     def report(self, step: dict[str, Any]) -> None:
         """Take the report of a step: stage, seed, step, steps, and after a validation also loss and score."""
         if "score" in step:
-            self._heartbeat.report_metrics(step)
+            self._heartbeat.metrics(step)
         progress = {name: step[name] for name in ("stage", "seed", "step", "steps")}
         if self._steps_taken == 0:
             self._started_at = time.monotonic()
@@ -26,7 +26,7 @@ class ProgressReporter:
             step_s = (time.monotonic() - self._started_at) / self._steps_taken
             progress["eta_s"] = round(step_s * remaining, 1)
         self._steps_taken += 1
-        self._heartbeat.report_progress(progress)
+        self._heartbeat.progress(progress)
 
     def _steps_after(self, stage: str, seed: int) -> int:
         """Return the number of steps of the trainings that follow this one in the plan."""

@@ -28,7 +28,7 @@ from training.tasks.faces.scanner import (
     scan,
 )
 
-PEOPLE = 10
+PEOPLE = 20
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""/jobs over HTTP, without a worker: what is asked is kept, shown as it is, and refused in words where it makes no sense."""
+"""/jobs and /workers over HTTP, without a real worker."""
 
 import json
 
@@ -8,12 +8,13 @@ from fastapi.testclient import TestClient
 from models.contract.spec import TrainSpec
 from service.app import create_app
 from service.jobs import artifacts
-from service.jobs.database import open_database
+from service.jobs.database import open_database, writing
+from service.jobs.offers import OfferTable
 from service.jobs.table import JobTable
 from service.jobs.workers import WorkerTable
 from service.settings import Settings
 
-from .exchange import problem_of
+from ..exchange import problem_of
 
 SPEC = {"kind": "train", "run": "hands-eqmotion", "steps": 10}
 
@@ -36,19 +37,22 @@ def table(client, settings):
     engine.dispose()
 
 
-def test_a_job_is_accepted_and_says_where_it_is_and_that_nobody_is_there_to_run_it(client):
+def test_a_job_is_accepted_and_says_that_no_worker_is_connected(client):
     answer = client.post("/jobs", json=SPEC)
     assert answer.status_code == 202
     job = answer.json()
     assert answer.headers["location"] == f"/jobs/{job['id']}"
     shown = client.get(answer.headers["location"]).json()
     assert shown["state"] == "queued"
-    assert shown["detail"] == "no worker of queue cpu is connected; start one with `chiron worker`"
+    assert (
+        shown["detail"]
+        == "no worker of queue cpu is connected; start one with `chiron worker`, or with `docker compose up -d worker`"
+    )
     assert TrainSpec.model_validate(shown["spec"]) == TrainSpec.model_validate(SPEC)
     assert client.get("/jobs").json()["jobs"] == [shown]
 
 
-def test_a_request_that_is_sent_again_with_its_key_is_the_same_job(client):
+def test_a_repeated_request_with_an_idempotency_key_returns_the_same_job(client):
     first, again = (client.post("/jobs", json=SPEC, headers={"idempotency-key": "k"}) for _ in range(2))
     assert first.json()["id"] == again.json()["id"]
     assert again.status_code == 202
@@ -83,7 +87,7 @@ def test_a_request_that_is_sent_again_with_its_key_is_the_same_job(client):
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_what_is_no_job_is_refused_and_said_where(client, body, kind, pointer):
+def test_an_invalid_job_is_refused_with_a_pointer_to_the_fault(client, body, kind, pointer):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     problem = problem_of(client.post("/jobs", content=content, headers={"content-type": "application/json"}), kind)
     if pointer is not None:
@@ -91,7 +95,7 @@ def test_what_is_no_job_is_refused_and_said_where(client, body, kind, pointer):
     assert client.get("/jobs").json()["jobs"] == []
 
 
-def test_other_forms_and_keys_are_refused(client):
+def test_other_media_types_and_malformed_keys_are_refused(client):
     problem_of(client.post("/jobs", content=b"x", headers={"content-type": "text/plain"}), "unsupported-media-type")
     answer = client.post("/jobs", json=SPEC, headers={"idempotency-key": "two words"})
     assert "Idempotency-Key" in problem_of(answer, "invalid-request")["detail"]
@@ -110,16 +114,16 @@ def test_other_forms_and_keys_are_refused(client):
         ("/jobs?state=lost", "invalid-request"),
     ],
 )
-def test_what_is_not_there_is_said(client, path, kind):
+def test_unknown_jobs_and_invalid_parameters_are_problems(client, path, kind):
     problem_of(client.get(path), kind)
 
 
-def test_a_parameter_that_is_wrong_is_pointed_at(client):
+def test_an_invalid_parameter_is_named(client):
     (error,) = problem_of(client.get("/jobs?limit=500"), "invalid-request")["errors"]
     assert error["pointer"] == "?limit"
 
 
-def test_jobs_come_by_pages_and_kinds(client):
+def test_jobs_are_listed_in_pages_and_filtered(client):
     jobs = [client.post("/jobs", json=SPEC).json()["id"] for _ in range(3)]
     client.post(f"/jobs/{jobs[0]}/cancel")
     first = client.get("/jobs?limit=2").json()
@@ -131,7 +135,7 @@ def test_jobs_come_by_pages_and_kinds(client):
     assert client.get("/jobs?kind=benchmark").json()["jobs"] == []
 
 
-def test_a_job_is_cancelled_and_retried_where_its_state_allows(client):
+def test_a_job_can_be_cancelled_and_retried_if_its_state_allows(client):
     job = client.post("/jobs", json=SPEC).json()["id"]
     assert "is queued" in problem_of(client.post(f"/jobs/{job}/retry"), "wrong-state")["detail"]
     assert client.post(f"/jobs/{job}/cancel").json()["state"] == "cancelled"
@@ -141,16 +145,16 @@ def test_a_job_is_cancelled_and_retried_where_its_state_allows(client):
         problem_of(client.post(f"/jobs/none/{what}"), "unknown-job")
 
 
-def test_a_job_that_ran_shows_what_it_did_and_what_it_made(client, table, settings):
+def test_a_job_shows_its_progress_artifacts_and_error(client, table, settings):
     job = client.post("/jobs", json=SPEC).json()["id"]
     workers = WorkerTable(table._engine, lease_s=60)
     workers.register("w", ("cpu",), "cpu")
-    assert "broker" in client.get(f"/jobs/{job}").json()["detail"], "there is none in this test"
+    assert "not yet sent to the broker" in client.get(f"/jobs/{job}").json()["detail"]
     lease = table.claim(job, "w")
     folder = artifacts.begin(settings.jobs, job, lease.attempt)
     (folder / "runs" / "r").mkdir(parents=True)
     (folder / "runs" / "r" / "history.jsonl").write_text("{}\n")
-    table.renew(lease, progress={"step": 3, "steps": 10, "eta_s": 7.0})
+    table.report(lease, ("progress", {"step": 3, "steps": 10, "eta_s": 7.0}))
     running = client.get(f"/jobs/{job}").json()
     assert (running["state"], running["worker"], running["attempt"]) == ("running", "w", 1)
     assert running["progress"]["eta_s"] == 7.0
@@ -158,7 +162,7 @@ def test_a_job_that_ran_shows_what_it_did_and_what_it_made(client, table, settin
     assert other["detail"] == "waits for one of 1 busy workers of queue cpu"
     assert client.get("/workers").json()["workers"] == [
         {"name": "w", "queues": ["cpu"], "device": "cpu", "started_at": workers.workers()[0].started_at,
-         "stopping": False, "job": job}
+         "stopping": False, "job": job, "failed_starts": 0, "problem": None}
     ]  # fmt: skip
     (artifact,) = client.get(f"/jobs/{job}/artifacts").json()["artifacts"]
     assert artifact["name"] == "runs/r/history.jsonl"
@@ -178,10 +182,10 @@ def test_a_job_that_ran_shows_what_it_did_and_what_it_made(client, table, settin
     assert 'chiron_workers{queue="gpu"} 0.0' in metrics
 
 
-def test_events_come_to_their_end_and_go_on_after_the_last_one_seen(client, table):
+def test_an_event_stream_ends_with_the_job_and_resumes_after_the_last_event(client, table):
     job = client.post("/jobs", json=SPEC).json()["id"]
     lease = table.claim(job, "w")
-    table.renew(lease, metrics={"score": 1.5})
+    table.report(lease, ("metrics", {"score": 1.5}))
     table.finish(lease, "succeeded", result={"model": "m"})
     text = client.get(f"/jobs/{job}/events").text
     ids = [line for line in text.splitlines() if line.startswith("id: ")]
@@ -192,10 +196,83 @@ def test_events_come_to_their_end_and_go_on_after_the_last_one_seen(client, tabl
         problem_of(client.get(f"/jobs/{job}/events", headers={"last-event-id": wrong}), "invalid-request")
 
 
-def test_the_api_answers_for_models_while_the_job_table_is_broken(tmp_path, bundles):
+def test_models_are_served_while_the_job_table_is_damaged(tmp_path, bundles):
     (tmp_path / "jobs.db").write_bytes(b"no database" * 1000)
     settings = Settings(bundles=bundles, state=tmp_path)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         assert client.get("/readyz").status_code == 200
         for answer in (client.get("/jobs"), client.post("/jobs", json=SPEC), client.get("/workers")):
             assert "not a database" in problem_of(answer, "jobs-unavailable")["detail"]
+
+
+def test_a_run_or_table_that_no_worker_offers_is_refused_with_the_names_there_are(client, table):
+    unknown = {"kind": "train", "run": "no-such-run"}
+    assert client.post("/jobs", json=unknown).status_code == 202, "no worker has told its names yet"
+    offers = OfferTable(table._engine)
+    offers.publish("run", ["hands-eqmotion", "poses-lift"])
+    offers.publish("table", ["hands"])
+    for spec, pointer in (
+        (unknown, "/run"),
+        ({"kind": "evaluate", "run": "no-such-run"}, "/run"),
+        ({"kind": "benchmark", "table": "no-such-table"}, "/table"),
+    ):
+        problem = problem_of(client.post("/jobs", json=spec), "invalid-request")
+        assert problem["errors"][0]["pointer"] == pointer
+        assert "there are hands" in problem["detail"]
+    assert client.post("/jobs", json=SPEC).status_code == 202
+    assert client.post("/jobs", json={"kind": "benchmark", "table": "hands"}).status_code == 202
+
+
+def test_a_worker_whose_children_do_not_start_is_visible_in_job_workers_and_metrics(client, table):
+    job = client.post("/jobs", json=SPEC).json()["id"]
+    workers = WorkerTable(table._engine, lease_s=60)
+    workers.register("w", ("cpu",), "cpu", failed_starts=3, problem="there is no data folder /data")
+    (worker,) = client.get("/workers").json()["workers"]
+    assert (worker["failed_starts"], worker["problem"]) == (3, "there is no data folder /data")
+    detail = client.get(f"/jobs/{job}").json()["detail"]
+    assert "no worker of queue cpu can start a process for it; 3 starts in a row have failed" in detail
+    metrics = client.get("/metrics").text
+    assert 'chiron_worker_failed_starts{queue="cpu"} 3.0' in metrics
+    assert 'chiron_worker_problems{queue="cpu"} 1.0' in metrics
+    workers.register("w", ("cpu",), "cpu", problem="there is no data folder /data")
+    detail = client.get(f"/jobs/{job}").json()["detail"]
+    assert detail == "not yet sent to the broker; its worker reports: there is no data folder /data"
+
+
+def test_a_table_of_a_newer_version_degrades_jobs_and_models_are_served(tmp_path, bundles):
+    settings = Settings(bundles=bundles, state=tmp_path)
+    engine = open_database(settings.database)
+    with writing(engine) as connection:
+        connection.exec_driver_sql("update alembic_version set version_num = '9999'")
+    engine.dispose()
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+        assert "newer than this program" in ready.json()["jobs"]
+        assert "newer than this program" in problem_of(client.get("/jobs"), "jobs-unavailable")["detail"]
+        assert client.get("/models").status_code == 200
+
+
+def test_a_finished_job_can_be_removed_with_its_artifacts(client, table, settings):
+    job = client.post("/jobs", json=SPEC).json()["id"]
+    assert "cancel it first" in problem_of(client.delete(f"/jobs/{job}"), "wrong-state")["detail"]
+    lease = table.claim(job, "w")
+    folder = artifacts.begin(settings.jobs, job, lease.attempt)
+    (folder / "table.md").write_text("| a table |")
+    table.finish(lease, "succeeded", result={})
+    assert client.delete(f"/jobs/{job}").status_code == 204
+    problem_of(client.get(f"/jobs/{job}"), "unknown-job")
+    problem_of(client.delete(f"/jobs/{job}"), "unknown-job")
+    assert not folder.exists()
+
+
+def test_a_job_is_refused_while_the_disk_has_little_space_and_the_metrics_show_it(settings, bundles):
+    full = settings.model_copy(update={"min_free_bytes": 1 << 60})
+    with TestClient(create_app(full)) as client:
+        assert (
+            "expected 1152921504606846976 free bytes"
+            in problem_of(client.post("/jobs", json=SPEC), "disk-full")["detail"]
+        )
+        metrics = client.get("/metrics").text
+    (free,) = [line for line in metrics.splitlines() if line.startswith("chiron_disk_free_bytes")]
+    assert 0 < float(free.split()[1]) < 1 << 60

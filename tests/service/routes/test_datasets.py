@@ -1,4 +1,4 @@
-"""Data sets: what may be registered or uploaded, what may not, and that nothing is trained on what no loader has read."""
+"""/datasets over HTTP: registration, upload and removal, and that no job uses a data set before it was checked."""
 
 import io
 import json
@@ -26,7 +26,8 @@ from service.jobs.worker.attempt import attempt_job
 from service.jobs.worker.kinds import run_kind
 from service.settings import Settings
 
-from .exchange import problem_of
+from ..exchange import problem_of
+from ..processes import PATIENCE_S
 
 ZIP = {"content-type": "application/zip"}
 MAX_BYTES = 3_000_000
@@ -53,12 +54,12 @@ def client(settings):
 
 
 def files(data: Path) -> dict[str, bytes]:
-    """The tzionas hands of the real data folder, as a data set of their own."""
+    """Return the files of a data set with the tzionas hands of the real data folder."""
     splits = json.loads((data / "hands" / "splits.json").read_text())
     return {
         "hands/splits.json": json.dumps({"tzionas": splits["tzionas"]}).encode(),
         "hands/tzionas/tzionas.npz": (data / "hands" / "tzionas" / "tzionas.npz").read_bytes(),
-        "README.md": b"of the real ones",
+        "README.md": b"a part of the real data",
     }
 
 
@@ -78,12 +79,12 @@ def uploads(settings: Settings) -> list[Path]:
 
 
 def checked(client: TestClient, settings: Settings, name: str) -> Any:
-    """The data set, after a worker has had it."""
+    """Return the data set after a worker has run its check."""
     attempt_job(settings, client.get(f"/datasets/{name}").json()["job"], "me", run_kind)
     return client.get(f"/datasets/{name}").json()
 
 
-def test_an_uploaded_data_set_is_read_by_the_loader_and_only_then_trained_on(client, settings, data_folder):
+def test_an_uploaded_data_set_can_be_used_once_it_was_checked(client, settings, data_folder):
     answer = client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
     assert answer.status_code == 202, answer.text
     assert answer.headers["location"] == "/datasets/own"
@@ -99,10 +100,10 @@ def test_an_uploaded_data_set_is_read_by_the_loader_and_only_then_trained_on(cli
     problem_of(client.post("/jobs", json={**spec, "dataset": "none"}), "unknown-dataset")
     again = client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
     problem_of(again, "dataset-exists")
-    assert len(uploads(settings)) == 1, "nothing half done is left"
+    assert len(uploads(settings)) == 1, "no partial upload is left"
 
 
-def test_a_folder_under_the_root_is_registered_and_none_elsewhere(client, settings, root, data_folder, tmp_path):
+def test_only_folders_under_the_allowed_root_can_be_registered(client, settings, root, data_folder, tmp_path):
     for name, content in files(data_folder).items():
         (root / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "mine" / name).write_bytes(content)
@@ -120,7 +121,7 @@ def test_a_folder_under_the_root_is_registered_and_none_elsewhere(client, settin
     problem_of(client.post("/datasets", json={"name": "mine", "folder": "mine"}), "dataset-exists")
 
 
-def test_without_a_root_no_folder_is(settings):
+def test_without_an_allowed_root_no_folder_can_be_registered(settings):
     with TestClient(create_app(settings.model_copy(update={"data_root": None}))) as client:
         answer = client.post("/datasets", json={"name": "a", "folder": "."})
         assert "CHIRON_DATA_ROOT" in problem_of(answer, "folder-refused")["detail"]
@@ -137,31 +138,33 @@ def objects() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"hands/splits.json": b"{"}, "JSONDecodeError"),
-        ({"hands/splits.json": b"[1]"}, "wanted hands/splits.json"),
+        ({"hands/splits.json": b"[1]"}, "hands/splits.json"),
         ({"hands/splits.json": b'{"other": {"train": []}}'}, "no file"),
         ({"hands/splits.json": b'{"tzionas": {"train": ["nobody"]}}'}, "nobody"),
         ({"hands/tzionas/tzionas.npz": b"PK no npz"}, ""),
         ({"hands/tzionas/tzionas.npz": objects()}, "pickle"),
-        ({"hands/splits.json": None}, "it is not there"),
+        ({"hands/splits.json": None}, "hands/splits.json"),
     ],
     ids=["no json", "a list", "another source", "unknown recordings", "no npz", "objects", "no splits"],
 )
-def test_what_the_loader_cannot_read_is_refused_and_says_why(client, settings, data_folder, change, said):
+def test_a_data_set_that_the_loader_cannot_read_is_refused_with_the_reason(
+    client, settings, data_folder, change, message
+):
     content = {name: data for name, data in (files(data_folder) | change).items() if data is not None}
     assert client.post("/datasets?name=own", content=zipped(content), headers=ZIP).status_code == 202
     refused = checked(client, settings, "own")
     assert refused["state"] == "refused"
     job = client.get(f"/jobs/{refused['job']}").json()
-    assert said in f"{job['error']['type']}: {refused['reason']}"
+    assert message in f"{job['error']['type']}: {refused['reason']}"
     spec = TrainSpec(run="hands-eqmotion", dataset="own").model_dump(mode="json")
     assert "refused" in problem_of(client.post("/jobs", json=spec), "dataset-not-ready")["detail"]
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "not a complete .zip"),
         (b"PK\x03\x04", "not a complete .zip"),
@@ -182,25 +185,17 @@ def test_what_the_loader_cannot_read_is_refused_and_says_why(client, settings, d
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_archive_that_is_not_plain_files_is_refused_and_leaves_nothing(client, settings, tmp_path, content, said):
+def test_an_archive_of_anything_but_plain_files_is_refused_and_leaves_no_files(
+    client, settings, tmp_path, content, message
+):
     problem = problem_of(client.post("/datasets?name=own", content=content, headers=ZIP), "archive-refused")
-    assert said in problem["detail"]
+    assert message in problem["detail"]
     assert list(settings.datasets.iterdir()) == []
     assert client.get("/datasets").json()["datasets"] == []
     assert not any(path.name.startswith("evil") for path in tmp_path.rglob("*"))
 
 
-def test_an_archive_that_lies_about_a_size_is_found_out(tmp_path):
-    packed = bytearray(zipped({"a.txt": b"0123456789" * 20}))
-    for at in (packed.index(b"PK\x01\x02") + 24, packed.index(b"PK\x03\x04") + 22):
-        packed[at : at + 4] = (50).to_bytes(4, "little")
-    (tmp_path / "a.zip").write_bytes(packed)
-    with pytest.raises(archives.ArchiveRefused):
-        archives.unpack(tmp_path / "a.zip", tmp_path / "out", 1000)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
-
-
-def test_what_is_too_large_or_badly_named_is_refused_before_it_is_read(client):
+def test_oversized_uploads_and_invalid_names_are_refused(client):
     problem_of(client.post("/datasets?name=own", content=b"x" * (MAX_BYTES + 1), headers=ZIP), "body-too-large")
     for name in ("", "../a", "A", "a" * 65, "a b"):
         problem_of(client.post("/datasets", params={"name": name}, content=b"x", headers=ZIP), "invalid-request")
@@ -213,7 +208,7 @@ def test_what_is_too_large_or_badly_named_is_refused_before_it_is_read(client):
     problem_of(client.get("/datasets/none"), "unknown-dataset")
 
 
-def test_a_disk_that_is_full_is_said_and_leaves_nothing(client, settings, data_folder, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_files(client, settings, data_folder, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -224,7 +219,15 @@ def test_a_disk_that_is_full_is_said_and_leaves_nothing(client, settings, data_f
     shutil.rmtree(settings.datasets)
 
 
-def test_what_the_loaders_read_of_faces_and_bodies_may_be_uploaded(settings, data_folder, tmp_path):
+def test_an_upload_to_a_disk_with_little_space_is_refused_before_it_is_received(settings, data_folder):
+    full = settings.model_copy(update={"min_free_bytes": 1 << 60})
+    with TestClient(create_app(full)) as client:
+        answer = client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
+        assert "chiron prune" in problem_of(answer, "disk-full")["detail"]
+        assert not settings.datasets.exists()
+
+
+def test_data_sets_of_faces_and_bodies_can_be_uploaded(settings, data_folder, tmp_path):
     content = {
         path.relative_to(data_folder).as_posix(): path.read_bytes()
         for folder in ("faces/raw_scans", "faces/facefuns_composites", "body/jhmdb", "body/cameras")
@@ -249,7 +252,7 @@ def test_what_the_loaders_read_of_faces_and_bodies_may_be_uploaded(settings, dat
 
 
 def registered(client: TestClient, settings: Settings, root: Path, data: Path) -> None:
-    """The data sets `own`, uploaded, and `mine`, a folder; both ready."""
+    """Upload the data set `own`, register the folder `mine`, and check both."""
     for name, content in files(data).items():
         (root / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "mine" / name).write_bytes(content)
@@ -258,7 +261,7 @@ def registered(client: TestClient, settings: Settings, root: Path, data: Path) -
     assert {checked(client, settings, name)["state"] for name in ("mine", "own")} == {"ready"}
 
 
-def test_an_uploaded_data_set_is_removed_with_its_files_and_a_folder_stays(client, settings, root, data_folder):
+def test_removal_deletes_an_upload_and_keeps_a_registered_folder(client, settings, root, data_folder):
     registered(client, settings, root, data_folder)
     before = sorted(path for path in root.rglob("*"))
     checks = [client.get(f"/datasets/{name}").json()["job"] for name in ("mine", "own")]
@@ -271,12 +274,12 @@ def test_an_uploaded_data_set_is_removed_with_its_files_and_a_folder_stays(clien
     assert uploads(settings) == []
     assert sorted(path for path in root.rglob("*")) == before
     for job in checks:
-        assert client.get(f"/jobs/{job}").json()["state"] == "succeeded", "what was done stays known"
-    assert client.post("/datasets", json={"name": "own", "folder": "mine"}).status_code == 202, "the name is free"
+        assert client.get(f"/jobs/{job}").json()["state"] == "succeeded", "finished jobs stay"
+    assert client.post("/datasets", json={"name": "own", "folder": "mine"}).status_code == 202, "the name is free again"
     problem_of(client.delete("/datasets/none"), "unknown-dataset")
 
 
-def test_a_refused_data_set_gives_its_name_back(client, settings, data_folder):
+def test_the_name_of_a_removed_data_set_is_free_again(client, settings, data_folder):
     for splits in (b"{", files(data_folder)["hands/splits.json"]):
         content = files(data_folder) | {"hands/splits.json": splits}
         assert client.post("/datasets?name=own", content=zipped(content), headers=ZIP).status_code == 202
@@ -285,11 +288,11 @@ def test_a_refused_data_set_gives_its_name_back(client, settings, data_folder):
     assert client.get("/datasets/own").json()["state"] == "ready"
 
 
-def test_a_data_set_that_a_job_uses_is_not_removed(client, settings, root, data_folder):
+def test_a_data_set_in_use_cannot_be_removed(client, settings, root, data_folder):
     client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
-    said = problem_of(client.delete("/datasets/own"), "wrong-state")["detail"]
-    assert "the check job" in said
-    assert "queued" in said
+    detail = problem_of(client.delete("/datasets/own"), "wrong-state")["detail"]
+    assert "the check job" in detail
+    assert "queued" in detail
     checked(client, settings, "own")
     table = JobTable(open_database(settings.database), lease_s=60)
     train = client.post("/jobs", json={"kind": "train", "run": "hands-eqmotion", "seeds": [3], "dataset": "own"}).json()
@@ -307,12 +310,12 @@ def test_a_data_set_that_a_job_uses_is_not_removed(client, settings, root, data_
         client.post(f"/jobs/{measured['id']}/cancel")
     for spec in ({"kind": "evaluate", "run": "hands-eqmotion", "seeds": [5]}, {"kind": "train", "run": "poses-lift"}):
         assert client.post("/jobs", json=spec).status_code == 202
-    assert client.delete("/datasets/own").status_code == 204, "others are no hindrance"
+    assert client.delete("/datasets/own").status_code == 204, "jobs on other data sets do not matter"
     kept = client.get(f"/jobs/{train['id']}").json()
     assert (kept["state"], kept["spec"]["dataset"]) == ("succeeded", "own")
 
 
-def test_a_job_whose_data_set_is_gone_says_so_and_is_not_given_another_of_its_name(client, settings, root, data_folder):
+def test_a_job_never_uses_a_data_set_that_took_the_name_later(client, settings, root, data_folder):
     registered(client, settings, root, data_folder)
     job = client.post("/jobs", json={"kind": "train", "run": "hands-eqmotion", "dataset": "own"}).json()
     client.post(f"/jobs/{job['id']}/cancel")
@@ -332,16 +335,16 @@ def test_a_job_whose_data_set_is_gone_says_so_and_is_not_given_another_of_its_na
     assert table.get("mine", requested_at=requested_at).state == "ready"
 
 
-def test_a_crash_between_row_and_files_is_in_nobodys_way_and_swept_at_the_next_start(settings, root, data_folder):
+def test_leftovers_of_a_crash_are_deleted_at_the_next_start(settings, root, data_folder):
     with TestClient(create_app(settings)) as client:
         registered(client, settings, root, data_folder)
         engine = open_database(settings.database)
         DatasetTable(engine, JobTable(engine, lease_s=60)).remove("own")  # and there it ended
         (left,) = uploads(settings)
         assert client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP).status_code == 202
-    broken_off = [left, *(settings.datasets / name for name in (f".{'a' * 32}.zip", f".own.{'b' * 32}.part"))]
-    broken_off[1].write_bytes(b"PK")
-    (broken_off[2] / "hands").mkdir(parents=True)
+    leftovers = [left, *(settings.datasets / name for name in (f".{'a' * 32}.zip", f".own.{'b' * 32}.part"))]
+    leftovers[1].write_bytes(b"PK")
+    (leftovers[2] / "hands").mkdir(parents=True)
     young, others = settings.datasets / f".{'c' * 32}.zip", settings.datasets / "of-the-operator"
     young.touch()
     others.mkdir()
@@ -349,19 +352,20 @@ def test_a_crash_between_row_and_files_is_in_nobodys_way_and_swept_at_the_next_s
         if path != young:
             os.utime(path, (1, 1))
     with TestClient(create_app(settings)) as client:
-        eventually(lambda: not any(path.exists() for path in broken_off))
+        eventually(lambda: not any(path.exists() for path in leftovers))
         assert checked(client, settings, "own")["state"] == "ready"
-    assert len(uploads(settings)) == 3, "the data set, what may still be sent, and what is none of ours"
+    assert len(uploads(settings)) == 3, "the data set, an upload in progress, and a folder of the operator's"
 
 
-def eventually(true: Callable[[], bool], within_s: float = 10.0) -> None:
-    end = time.monotonic() + within_s
+def eventually(true: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + PATIENCE_S
     while not true():
-        assert time.monotonic() < end
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def test_the_folder_of_uploads_is_no_data_set_itself(client, settings, data_folder):
+def test_the_folder_of_uploads_cannot_be_registered(client, settings, data_folder):
     client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
     (upload,) = uploads(settings)
     inside = settings.model_copy(update={"data_root": settings.state})
@@ -371,7 +375,7 @@ def test_the_folder_of_uploads_is_no_data_set_itself(client, settings, data_fold
             assert "overlaps the folder of uploads" in problem_of(answer, "folder-refused")["detail"]
 
 
-def test_removal_asks_for_a_key(settings):
+def test_removal_requires_a_key(settings):
     with TestClient(create_app(settings.model_copy(update={"api_keys": ("key",)}))) as client:
         problem_of(client.delete("/datasets/own"), "unauthorized")
         problem_of(client.delete("/datasets/own", headers={"x-api-key": "key"}), "unknown-dataset")

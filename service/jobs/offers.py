@@ -1,0 +1,35 @@
+"""The names of runs and tables that workers can make, so that a job for an unknown one is refused when it is submitted.
+
+The API does not import training, so workers publish the names. A name stays known while no worker is connected.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from sqlalchemy import Engine, delete, insert, select
+
+from service.jobs.database import now, reading, writing
+from service.jobs.schema import OFFERS
+
+Kind = Literal["run", "table"]
+KEEP_S = 30 * 24 * 3600.0  # since the last worker that offered a name was started
+
+
+class OfferTable:
+    """The published names. Every method raises StoreUnavailable if the database fails."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def publish(self, kind: Kind, names: Sequence[str]) -> None:
+        """Record the names that a worker offers, and forget names that no worker has offered for a month."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(OFFERS).where(OFFERS.c.kind == kind, OFFERS.c.name.in_(names)))
+            connection.execute(delete(OFFERS).where(OFFERS.c.seen_at < now() - KEEP_S))
+            for name in names:
+                connection.execute(insert(OFFERS).values(kind=kind, name=name, seen_at=now()))
+
+    def names(self, kind: Kind) -> list[str]:
+        """Return the known names of a kind, sorted; empty if no worker has published any yet."""
+        with reading(self._engine) as connection:
+            return list(connection.scalars(select(OFFERS.c.name).where(OFFERS.c.kind == kind).order_by(OFFERS.c.name)))
