@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,17 @@ def test_a_worker_is_healthy_while_its_heartbeat_is_recent(tmp_path):
     assert healthy()
     workers.unregister(mine)
     assert not healthy()
+
+
+def test_the_gpu_profile_serves_on_a_gpu_with_the_runtime_for_it():
+    api = SERVICES["api-gpu"]
+    assert api["profiles"] == ["gpu"]
+    assert api["build"]["args"]["EXTRA"] == "gpu"
+    assert api["environment"]["CHIRON_DEVICE"] == "cuda"
+    (device,) = api["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+    extras = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert any(requirement.startswith("onnxruntime-gpu[cuda,cudnn]") for requirement in extras["gpu"])
 
 
 def test_prometheus_uses_the_port_of_the_api_and_the_key_that_compose_mounts():
