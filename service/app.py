@@ -59,10 +59,10 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()  # modules stay, and need no further look; models are loaded later, because each must be freed once replaced
         await served.load()
         await asyncio.to_thread(job_service.start)
-        gc.collect()
-        gc.freeze()  # what is alive now stays: the collector need not look at it again
         following = asyncio.create_task(served.follow())
         yield
         shutdown.begin()

@@ -108,14 +108,14 @@ def _open_session(bundle: Bundle, provider: str) -> onnxruntime.InferenceSession
 
 @cache
 def _preload_cuda() -> str:
-    """Load the CUDA and cuDNN libraries that pip installed; return what failed, for an error message."""
+    """Load the CUDA and cuDNN libraries that pip installed; return the first failure, for an error message."""
     printed = io.StringIO()
     with redirect_stdout(printed):  # the command line's standard output is for answers
         onnxruntime.preload_dlls()
-    text = " ".join(printed.getvalue().split())[:300]
-    if text:
-        log.warning("CUDA libraries: %s", text)
-    return f" ({text})" if text else ""
+    lines = printed.getvalue().splitlines()
+    for line in lines:
+        log.warning("CUDA libraries: %s", line)
+    return f" ({lines[0][:200]})" if lines else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Promoting a version of a model, and taking it back: every process swaps it in, warm, and no request fails for it."""
+"""POST /models/{name}/versions/{version}/promote and rollback, and DELETE: which version of a model every process serves."""
 
 import asyncio
 
@@ -13,26 +13,26 @@ ERRORS = ("unknown-version", "wrong-state", "bundle-refused", "versions-unavaila
 
 
 class Promotion(BaseModel):
-    """Which version of a model is served from now on; other processes follow within a second or so."""
+    """The version of a model that is served from now on; other processes follow within about a second."""
 
     name: str
     version: str
-    before: str | None = Field(description="what a rollback would bring back")
+    before: str | None = Field(description="the version that a rollback returns to")
 
 
-def router(registry: ServedModels) -> APIRouter:
-    """The routes, over these models."""
+def router(models: ServedModels) -> APIRouter:
+    """Return the routes over `models`."""
     routes = APIRouter(tags=["models"])
 
     @routes.post("/models/{name}/versions/{version}/promote", response_model=Promotion, responses=documented(*ERRORS))
     async def promote(name: str, version: str) -> Promotion:
-        """Serve this version of the model. It is verified and tried first; again, it changes nothing."""
-        return _promotion(name, await registry.promote(name, version))
+        """Serve this version of the model, after it was verified and loaded. The request is idempotent."""
+        return _promotion(name, await models.promote(name, version))
 
     @routes.post("/models/{name}/versions/{version}/rollback", response_model=Promotion, responses=documented(*ERRORS))
     async def rollback(name: str, version: str) -> Promotion:
-        """Take this version back: the one that was served before it is again. Only the current one can be taken back."""
-        return _promotion(name, await registry.roll_back(name, version))
+        """Replace this version, which must be the current one, by its predecessor."""
+        return _promotion(name, await models.roll_back(name, version))
 
     @routes.delete(
         "/models/{name}/versions/{version}",
@@ -42,7 +42,7 @@ def router(registry: ServedModels) -> APIRouter:
     )
     async def remove(name: str, version: str) -> None:
         """Remove a published version, unless it is the current one or the one that a rollback returns to."""
-        if not await asyncio.to_thread(registry.catalogue.versions.remove, name, version):
+        if not await asyncio.to_thread(models.catalogue.versions.remove, name, version):
             raise UnknownVersion(f"{name} has no published version {version[:100]!r}; GET /models/{name} lists them")
 
     return routes
