@@ -29,7 +29,7 @@ from service.cli import app
 from training.tasks.hands.npz import read_hands
 
 from .conftest import MAX_BODY, moving_hands
-from .processes import until
+from .processes import PATIENCE_S, until
 from .test_errors import JSON_ERRORS, problem_of
 from .test_forecast_hands import URL
 
@@ -180,27 +180,40 @@ def test_requests_generated_from_the_published_schema_get_documented_answers(ser
 def test_a_request_in_progress_is_answered_after_sigterm(bundles):
     running = start(bundles)
     body = json.dumps(BODY).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
-    connection.putrequest("POST", URL)
-    connection.putheader("content-type", "application/json")
-    connection.putheader("content-length", str(len(body)))
-    connection.endheaders(body[:1000])
-    time.sleep(0.2)
-    running.process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
-    connection.send(body[1000:])
-    response = connection.getresponse()
-    assert response.status == 200
-    assert json.loads(response.read())["times"]
+    head = (
+        f"POST {URL} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        f"content-length: {len(body)}\r\nexpect: 100-continue\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE_S) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100"), "the application reads the body now"
+        running.process.send_signal(signal.SIGTERM)
+        until("the port is closed", lambda: True if refuses(running.port) else None)
+        connection.sendall(body)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        assert response.status == 200
+        assert json.loads(response.read())["times"]
     written(running)
+    assert running.process.returncode == 0
+
+
+def refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_a_draining_server_is_not_ready_and_still_answers(bundles):
-    running = start(bundles, CHIRON_DRAIN_DELAY_S="5")
+    running = start(bundles, CHIRON_DRAIN_DELAY_S="3600")
     running.process.send_signal(signal.SIGTERM)
     until("it is not ready", lambda: True if httpx2.get(f"{running.url}/readyz").status_code == 503 else None)
     assert httpx2.post(running.url + URL, json=BODY).status_code == 200
+    running.process.send_signal(signal.SIGTERM)  # skips the rest of the delay
     written(running)
+    assert running.process.returncode == 0
 
 
 def test_a_public_address_without_a_key_is_refused():
