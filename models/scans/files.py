@@ -1,14 +1,13 @@
 """Files to scans: the table of formats, and the function that reads bytes in any of them.
 
-A format from another package joins the table through an entry point of the group `chiron.scan_formats`, whose object is a `Format`, or
-through `register_format`.
+A format from elsewhere joins the table as an extension (models/contract/extensions.py): an installed package names a `Format` by an entry
+point of the group `chiron.scan_formats`, and a file that CHIRON_EXTENSIONS lists has one under the name SCAN_FORMAT. `register_format` adds
+one for this process.
 """
-
-from functools import cache
-from importlib.metadata import entry_points
 
 import numpy as np
 
+from models.contract.extensions import registered
 from models.scans import gltf, npy, npz, obj, off, pcd, ply, stl, table
 from models.scans.cloud import Degenerate, Scan, TooBig, UnknownSuffix, check_points
 from models.scans.format import Format
@@ -16,7 +15,6 @@ from models.scans.polygons import require_triangles
 
 MAX_BYTES = 64 << 20
 MAX_POINTS = 5_000_000
-ENTRY_POINTS = "chiron.scan_formats"
 FORMATS = (  # the formats of this package
     ply.FORMAT,
     obj.FORMAT,
@@ -40,18 +38,15 @@ def register_format(format: Format) -> None:
 
 def formats() -> dict[str, Format]:
     """Return every format by suffix: those of this package, of installed packages, and of `register_format`."""
-    return _by_suffix([*FORMATS, *_installed(), *_registered])
+    return _by_suffix([*FORMATS, *_extensions(), *_registered])
 
 
-@cache
-def _installed() -> tuple[Format, ...]:
-    """Load the formats of installed packages. Raises TypeError for an entry point that is not a Format."""
-    loaded = {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINTS)}
-    if wrong := [name for name, value in loaded.items() if not isinstance(value, Format)]:
-        raise TypeError(
-            f"expected a models.scans.format.Format at the entry point {wrong[0]} of {ENTRY_POINTS}, got {loaded[wrong[0]]!r}"
-        )
-    return tuple(loaded.values())
+def _extensions() -> list[Format]:
+    """Return the formats of extensions. Raises TypeError for a value that is not a Format."""
+    others = registered("scan_formats")
+    if wrong := [value for value in others if not isinstance(value, Format)]:
+        raise TypeError(f"expected a models.scans.format.Format from an extension, got {wrong[0]!r}")
+    return others
 
 
 def _by_suffix(formats: list[Format]) -> dict[str, Format]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -226,7 +226,7 @@ def _settings(bundles: Path | None) -> Settings:
         _fail(str(error))
 
 
-def _fail(message: str) -> Any:
+def _fail(message: str) -> NoReturn:
     """Print a usage error as one line and exit with status 2."""
     typer.echo(f"chiron: {message}", err=True)
     raise typer.Exit(2)

@@ -29,9 +29,10 @@ from service.cli import app
 from training.tasks.hands.npz import read_hands
 
 from .conftest import MAX_BODY, moving_hands
+from .exchange import HANDS_URL as URL
+from .exchange import problem_of
 from .processes import PATIENCE_S, until
-from .test_errors import JSON_ERRORS, problem_of
-from .test_forecast_hands import URL
+from .tasks.hands.test_errors import JSON_ERRORS
 
 pytestmark = pytest.mark.long
 

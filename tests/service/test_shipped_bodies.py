@@ -14,7 +14,7 @@ from models.contract.bundle import META, read_bundle
 from models.contract.task import ActionRecognition
 from models.skeletons.body import get_body_order, mirrored
 
-from .test_bodies import ACTIONS, FORECAST, LIFT, mirror_of
+from .tasks.bodies.test_endpoint import ACTIONS, FORECAST, LIFT, mirror_of
 from .test_server import Running, start, stop
 
 SHIPPED = Path(__file__).resolve().parents[2] / "bundles"

@@ -21,7 +21,7 @@ from training.engine.export import onnx_runner
 from training.tasks.hands.data import HandBatches, HandData
 from training.tasks.hands.windows import Window
 
-from .test_landmarks_face import NPZ, ply
+from .scans import NPZ, ply
 from .test_server import Running, start, stop
 
 pytestmark = pytest.mark.long

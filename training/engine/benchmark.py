@@ -43,12 +43,14 @@ def measured(
     report: type[R],
     measure: Callable[[Run[Any, Any], nn.Module, Path], R],
     watch: Watch = UNWATCHED,
+    *,
+    file: str = REPORT,
 ) -> R:
-    """Return the test report of a run and seed, from its folder under `out` if an earlier call has written it there.
+    """Return the test report of a run and seed, from `file` in its folder under `out` if an earlier call has written it there.
 
     Otherwise train the run as far as it is not trained yet, and call `measure(run, network, data_folder)`. Raises Stopped.
     """
-    path = folder_of(out, run, seed) / REPORT
+    path = folder_of(out, run, seed) / file
     if not path.is_file():
         network = trained(run, seed, data_folder, out, watch)
         partial = path.with_suffix(".part")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from refusals import assert_refused
 
 from benchmarks.fuzz.scans import GOOD, OBJ
+from models.contract import extensions
 from models.scans import files
 from models.scans.cloud import BadCloud, Degenerate, Scan, TooBig, UnknownSuffix
 from models.scans.files import formats, read_scan, register_format
@@ -131,9 +132,9 @@ TRIPLES = Format((".triples",), read_triples)
 @pytest.fixture
 def no_other_formats(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(files, "_registered", [])
-    files._installed.cache_clear()
+    extensions._installed.cache_clear()
     yield
-    files._installed.cache_clear()
+    extensions._installed.cache_clear()
 
 
 @pytest.mark.usefixtures("no_other_formats")
@@ -166,9 +167,9 @@ def test_an_installed_package_adds_a_format_through_its_entry_point(monkeypatch:
             return self.value
 
     found: list[Entry] = [Entry(TRIPLES)]
-    monkeypatch.setattr(files, "entry_points", lambda group: found if group == "chiron.scan_formats" else [])
+    monkeypatch.setattr(extensions, "entry_points", lambda group: found if group == "chiron.scan_formats" else [])
     assert formats()[".triples"] is TRIPLES
-    files._installed.cache_clear()
+    extensions._installed.cache_clear()
     found[0] = Entry(read_triples)
-    with pytest.raises(TypeError, match="Format at the entry point triples"):
+    with pytest.raises(TypeError, match="Format from an extension"):
         formats()

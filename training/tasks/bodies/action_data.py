@@ -29,11 +29,6 @@ class ActionData:
     with 0 if it is shorter. `test_frames` replaces `frames` for clips that are not trained on.
     """
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Return the subfolders of the data folder that are read."""
-        return ("body",)
-
     source: str
     frames: int = 64
     batch: int = 64
@@ -45,6 +40,11 @@ class ActionData:
     order: str | None = None
     hold_out: bool = True
     augmentation: BodyAugmentation = UNCHANGED
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the subfolders of the data folder that are read."""
+        return ("body",)
 
     def load(self, folder: Path) -> "ActionBatches":
         """Return the batches of the data under `folder`. Reading them for the first time raises what `action_set` raises."""

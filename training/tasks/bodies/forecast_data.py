@@ -31,11 +31,6 @@ class PoseForecastData:
     The share `forced` of the training samples comes with the true future as a `teacher` input (teacher forcing).
     """
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Return the subfolders of the data folder that are read."""
-        return ("body",)
-
     sources: tuple[str, ...] = ("penn_action",)
     past: int = 1
     future: int = 16
@@ -48,6 +43,11 @@ class PoseForecastData:
     forced: float = 0.0
     augmentation: BodyAugmentation = UNCHANGED
     validation: int = 2000  # samples of each source
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the subfolders of the data folder that are read."""
+        return ("body",)
 
     def load(self, folder: Path) -> "PoseForecastBatches":
         """Return the batches of the data under `folder`. Reading them for the first time raises what `flat_clips` raises."""

@@ -32,11 +32,6 @@ class LiftData:
     validation recordings are trained on as well.
     """
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Return the subfolders of the data folder that are read."""
-        return ("body",)
-
     sources: tuple[str, ...]
     receptive: int = 27
     outputs: int = 1
@@ -51,6 +46,11 @@ class LiftData:
     with_confidence: bool = False
     augmentation: BodyAugmentation = UNCHANGED
     validation: int = 2000  # windows of each source
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the subfolders of the data folder that are read."""
+        return ("body",)
 
     def load(self, folder: Path) -> "LiftBatches":
         """Return the batches of the data under `folder`. Reading them for the first time raises what `lift_clips` raises."""

@@ -51,7 +51,7 @@ def measure(
 def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: MeasuredSplit) -> str:
     """Measure a split and draw, for each source, the face whose error is the median. Returns a table of errors by source."""
     report, faces_of = measure(run, network, run.data.load(data_folder), data_folder, split)
-    report.write(folder / f"{split}-errors.json")
+    report.write(folder / f"{split}.json")
     for source, faces in faces_of.items():
         shown = median_face(faces)
         draw_face(

@@ -8,7 +8,7 @@ from typing import Any
 from training.data.reading import Found, MalformedData, any_present, bounded, reading
 from training.data.splits import SPLITS
 from training.tasks.hands.recordings import Recording
-from training.tasks.hands.sources import SOURCES, hand_source
+from training.tasks.hands.sources import hand_source, hand_sources
 
 
 def check_hands(folder: Path) -> Found:
@@ -18,7 +18,7 @@ def check_hands(folder: Path) -> Found:
     """
     others = [
         source
-        for source in SOURCES
+        for source in hand_sources().values()
         if (folder / source.name).is_dir() and not (folder / source.name / f"{source.name}.npz").is_file()
     ]
     listed = folder / "splits.json"

@@ -15,7 +15,7 @@ from models.skeletons.face import FACE68
 
 from ...command_line import CHECKOUT, complaint, imported, process, run
 from ...exchange import CLOUD
-from ...test_landmarks_face import ply, triangles_of
+from ...scans import ply, triangles_of
 
 
 @pytest.fixture

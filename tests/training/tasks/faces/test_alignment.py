@@ -28,7 +28,7 @@ from training.tasks.faces.scanner import (
     scan,
 )
 
-PEOPLE = 20
+PEOPLE = 10
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from training.data.licences import UnknownLicence
 from training.tasks.hands import assembly101
 from training.tasks.hands.check import check_hands
 from training.tasks.hands.data import HandData
-from training.tasks.hands.sources import hand_source
+from training.tasks.hands.sources import AmbiguousSource, hand_source
 from training.tasks.hands.windows import Window
 
 WINDOW = Window(6, 6, 60)
@@ -70,3 +72,44 @@ def test_the_check_reads_published_sources_and_leaves_the_data_folder_as_it_is(r
     counted = list(check_hands(release / "hands"))
     assert counted == [("assembly101", split, 1) for split in ("train", "validation", "test")]
     assert sorted(release.rglob("*")) == before
+
+
+EXTENSION = """
+from training.tasks.hands.npz import read_hands
+from training.tasks.hands.recordings import HandSource
+
+SOURCE = HandSource({name!r}, "CC0", "me", lambda folder, split: read_hands(folder / "from-elsewhere", "leap", split))
+"""
+
+
+@pytest.fixture
+def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that lists an extension file with a source of a name."""
+
+    def add(name: str) -> None:
+        path = tmp_path / f"extension_{name}.py"
+        path.write_text(EXTENSION.format(name=name))
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setenv("CHIRON_EXTENSIONS", str(path))
+
+    return add
+
+
+def test_a_file_from_outside_adds_a_source_that_data_and_the_check_read(extension, made_data: Path, tmp_path: Path):
+    extension("mine")
+    shutil.copytree(made_data / "hands", tmp_path / "hands" / "from-elsewhere")
+    (tmp_path / "hands" / "splits.json").write_text("{}")
+    (tmp_path / "hands" / "mine").mkdir()
+    batches = HandData(("mine",), Window(6, 6, 30)).load(tmp_path)
+    assert batches.recordings("train", "mine") == 2
+    assert len(batches.windows("test", 2, phases="first")) > 0
+    assert hand_source("mine").trained_on(2).licence == "CC0"
+    assert [(name, split) for name, split, _ in check_hands(tmp_path / "hands")] == [
+        ("mine", split) for split in ("train", "validation", "test")
+    ]
+
+
+def test_two_sources_of_one_name_are_refused(extension):
+    extension("leap")
+    with pytest.raises(AmbiguousSource, match="two sources of hand motion have the name 'leap'"):
+        hand_source("leap")

@@ -21,9 +21,11 @@ from models.scans.levels import find
 from models.skeletons.face import INTEROCULAR
 from training.engine.export import onnx_runner, to_onnx
 
-from .conftest import make_bundle
-from .test_landmarks_face import NPZ, URL, npy, npz, ply, triangles_of
-from .test_server import Running, start, stop
+from ...conftest import make_bundle
+from ...exchange import FACE_URL as URL
+from ...exchange import npy
+from ...scans import NPZ, npz, ply, triangles_of
+from ...test_server import Running, start, stop
 
 pytestmark = pytest.mark.long
 

@@ -15,7 +15,7 @@ from service.app import create_app
 from service.settings import Settings
 from service.tasks.endpoint import DECODE_ON_LOOP
 
-from .conftest import moving_hands
+from ...conftest import moving_hands
 
 URL = "/forecast/hands"
 FPS = 30

@@ -17,11 +17,12 @@ from service.app import create_app
 from service.settings import Settings
 from service.tasks.faces import prepare
 
-from .conftest import MAX_SCAN
-from .test_errors import problem_of
-from .test_face_errors import END, FILE, FORM_ERRORS, SCAN_ERRORS
-from .test_landmarks_face import CLOUD, NPY, OCTETS, URL, npy, ply
-from .test_server import Running, start, stop
+from ...conftest import MAX_SCAN
+from ...exchange import CLOUD, NPY, npy, problem_of
+from ...exchange import FACE_URL as URL
+from ...scans import OCTETS, ply
+from ...test_server import Running, start, stop
+from .test_errors import END, FILE, FORM_ERRORS, SCAN_ERRORS
 
 LIMIT = 200_000  # of a scan, and of all together
 

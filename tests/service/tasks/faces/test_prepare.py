@@ -1,6 +1,5 @@
 """Preparing scans and encoding found faces, without a server: units, thinning, and the precision of numbers."""
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -25,15 +24,11 @@ from service.tasks.faces.prepare import FoundFace, NoFace, PreparedScan, Unclear
 from service.tasks.faces.schemas import FaceOptions
 from service.tasks.faces.upload import Upload
 
-from .test_landmarks_face import ply
+from ...exchange import npy
+from ...scans import ply
 
 CLOUD = bumpy_cloud(3000)
 LIMITS = Limits(1 << 30, points=5_000_000)
-
-
-def npy(points: np.ndarray) -> bytes:
-    np.save(file := io.BytesIO(), points)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +52,7 @@ def found(bundle) -> Callable[..., FoundFace]:
     """Finds a face on points, with the options of a request, without a server."""
 
     def call(points: np.ndarray, **options: Any) -> FoundFace:
-        body = Body(npy(points), FACE.reads[".npy"], "application/json", options, suffix=".npy")
+        body = Body(npy(points), FACE.reads()[".npy"], "application/json", options, suffix=".npy")
         return run(FACE, body, lambda _: (bundle.meta, Predictor(bundle).run), LIMITS)[0]
 
     return call

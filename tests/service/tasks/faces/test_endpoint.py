@@ -1,6 +1,5 @@
 """POST /landmarks/face as its callers see it: forms of scan and answer, units, heatmaps, symmetry and company."""
 
-import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from clouds import bumpy_cloud
 from fastapi.testclient import TestClient
-from scipy.spatial import ConvexHull
 
 from models.contract.symmetry import random_rotation
 from models.scans.files import read_scan
@@ -18,57 +16,9 @@ from service.settings import Settings
 from service.tasks.faces import answers, prepare
 from service.tasks.faces.schemas import FaceAnswer
 
-from .exchange import CLOUD, npy
-
-URL = "/landmarks/face"
-OCTETS, NPY, NPZ, PLY = "application/octet-stream", "application/x-npy", "application/x-npz", "model/vnd.ply"
-
-
-def npz(**arrays: np.ndarray) -> bytes:
-    np.savez_compressed(file := io.BytesIO(), allow_pickle=True, **arrays)
-    return file.getvalue()
-
-
-def ply(points: np.ndarray, triangles: np.ndarray | None = None) -> bytes:
-    """Binary, of doubles."""
-    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n"
-    header += "".join(f"property double {axis}\n" for axis in "xyz")
-    body = points.astype("<f8").tobytes()
-    if triangles is not None:
-        header += f"element face {len(triangles)}\nproperty list uchar int vertex_indices\n"
-        rows = np.empty(len(triangles), [("count", "u1"), ("corners", "<i4", 3)])
-        rows["count"], rows["corners"] = 3, triangles
-        body += rows.tobytes()
-    return header.encode() + b"end_header\n" + body
-
-
-def obj(points: np.ndarray, triangles: np.ndarray) -> bytes:
-    rows = [f"v {x!r} {y!r} {z!r}" for x, y, z in points.tolist()]
-    return "\n".join([*rows, *(f"f {a} {b} {c}" for a, b, c in (triangles + 1).tolist()), ""]).encode()
-
-
-def triangles_of(points: np.ndarray) -> np.ndarray:
-    return ConvexHull(points).simplices
-
-
-def text(points: np.ndarray, mark: str = " ") -> bytes:
-    return "".join(mark.join(map(repr, row)) + "\n" for row in points.tolist()).encode()
-
-
-def post(client, body: bytes, media: str = OCTETS, accept: str = "application/json", **query: str):
-    """The response, which must be an answer. `client` is a TestClient or httpx2 with its address in `base`."""
-    response = client.post(URL, params=query, content=body, headers={"content-type": media, "accept": accept})
-    assert response.status_code == 200, response.text
-    assert response.headers["content-type"] == accept
-    return response
-
-
-def ask(client, body: bytes, media: str = OCTETS, **query: str) -> dict:
-    return post(client, body, media, **query).json()
-
-
-def arrays(client, body: bytes, media: str = OCTETS, **query: str) -> dict[str, np.ndarray]:
-    return dict(np.load(io.BytesIO(post(client, body, media, NPZ, **query).content), allow_pickle=False))
+from ...exchange import CLOUD, NPY, npy
+from ...exchange import FACE_URL as URL
+from ...scans import NPZ, OCTETS, PLY, arrays, ask, npz, obj, ply, post, text, triangles_of
 
 
 def places(answer: dict) -> np.ndarray:

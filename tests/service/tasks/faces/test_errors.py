@@ -16,9 +16,11 @@ from service.settings import Settings
 from service.tasks.faces import prepare as faces
 from service.tasks.faces.endpoint import ERRORS
 
-from .conftest import MAX_SCAN
-from .test_errors import damaged, problem_of
-from .test_landmarks_face import CLOUD, NPY, NPZ, OCTETS, PLY, URL, ask, npy, npz, obj, ply, text, triangles_of
+from ...conftest import MAX_SCAN
+from ...damage import damaged
+from ...exchange import CLOUD, NPY, npy, problem_of
+from ...exchange import FACE_URL as URL
+from ...scans import NPZ, OCTETS, PLY, ask, npz, obj, ply, text, triangles_of
 
 FLAT = np.zeros((5, 3), int)  # triangles that are all one corner
 MESH = triangles_of(CLOUD)

@@ -1,4 +1,4 @@
-"""Every mistake a caller can make about bodies, and the answer: a problem that says what was wanted and what came, never a 500."""
+"""Every mistake in a request about bodies, and its answer: a problem that names what was expected and what came."""
 
 import json
 from typing import Any
@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from models.skeletons.body import BODIES
 from service.http.problems import MEDIA_TYPE
 
-from .conftest import moving_body
-from .test_bodies import ACTIONS, CLIP, FORECAST, LIFT, LIFTED, PAST
-from .test_errors import damaged, problem_of
-from .test_forecast_hands import MSGPACK, NPY, npy
+from ...conftest import moving_body
+from ...damage import damaged
+from ...exchange import problem_of
+from ..hands.test_endpoint import MSGPACK, NPY, npy
+from .test_endpoint import ACTIONS, CLIP, FORECAST, LIFT, LIFTED, PAST
 
 FLAT = np.round(moving_body(12, 2), 2).tolist()
 DEEP = np.round(moving_body(12, 3) / 1000, 4).tolist()

@@ -32,9 +32,9 @@ from service.tasks.faces.schemas import FaceOptions
 from service.tasks.hands.endpoint import HANDS as HAND_ENDPOINT
 from service.tasks.hands.schemas import HandsAnswer, HandsJson, HandsRequest
 
-from .test_forecast_hands import URL
-from .test_landmarks_face import NPZ, PLY
-from .test_landmarks_face import URL as FACE_URL
+from ..exchange import FACE_URL
+from ..exchange import HANDS_URL as URL
+from ..scans import NPZ, PLY
 
 BODY_ENDPOINTS = (LIFT, POSES, ACTIONS)
 

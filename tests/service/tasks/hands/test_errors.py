@@ -1,4 +1,4 @@
-"""Every mistake a caller can make, and the answer: a problem that says what was wanted and what came, never a 500."""
+"""Every mistake in a request about hands, and its answer: a problem that names what was expected and what came."""
 
 import json
 
@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from service.http.negotiation import TYPES
 from service.http.problems import KINDS, MEDIA_TYPE
 
-from .conftest import MAX_BODY, moving_hands
-from .exchange import problem_of
-from .test_forecast_hands import MSGPACK, NPY, URL, npy
+from ...conftest import MAX_BODY, moving_hands
+from ...damage import damaged
+from ...exchange import problem_of
+from .test_endpoint import MSGPACK, NPY, URL, npy
 
 GOOD = moving_hands(30, hands=1).tolist()
 PAIR = moving_hands(30, hands=2).tolist()
@@ -239,16 +240,6 @@ MSGPACK_ERRORS = {
 def test_a_wrong_msgpack_body_is_a_problem(client, case):
     body, kind = MSGPACK_ERRORS[case]
     problem_of(client.post(URL, content=body, headers={"content-type": MSGPACK}), kind)
-
-
-def damaged(whole: bytes) -> st.SearchStrategy[bytes]:
-    """Bytes of all kinds, and `whole` with pieces cut out and others put in."""
-
-    def cut(place: int, length: int, insert: bytes) -> bytes:
-        return whole[:place] + insert + whole[place + length :]
-
-    place = st.integers(0, len(whole))
-    return st.binary(max_size=200) | st.builds(cut, place, st.integers(0, 40), st.binary(max_size=20))
 
 
 @pytest.mark.parametrize(

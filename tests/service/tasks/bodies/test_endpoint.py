@@ -18,8 +18,8 @@ from service.settings import Settings
 from service.tasks.bodies import lift as lift_poses
 from service.tasks.endpoint import DECODE_ON_LOOP
 
-from .conftest import ARMS, make_forecaster, make_recogniser, moving_body
-from .test_forecast_hands import MSGPACK, NPY, npy
+from ...conftest import ARMS, make_forecaster, make_recogniser, moving_body
+from ..hands.test_endpoint import MSGPACK, NPY, npy
 
 LIFT, FORECAST, ACTIONS = "/poses/lift", "/forecast/poses", "/actions/recognize"
 WIDTH, HEIGHT = 1000, 800

@@ -1,0 +1,47 @@
+"""The study of face landmarkers: from the command line to pictures, a table and a bundle with the same figures."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from laws import NARROW
+
+from models.contract.bundle import read_bundle, repeat_example
+from models.landmarks.pointnet2 import PointNet2Config
+from training.__main__ import main
+from training.engine.export import onnx_runner
+from training.engine.folders import folder_of
+from training.tasks.faces.report import Report
+from training.tasks.faces.study import fit_rest
+
+SMALL = PointNet2Config(channels=(4, 6, 8), hidden=8)  # exports faster than the UNet, which the laws of networks export
+
+
+def test_a_face_run_is_trained_measured_and_exported(face_run, data_folder: Path, tmp_path: Path, capsys):
+    run = face_run(SMALL)
+    common = ["--data", str(data_folder), "--out", str(tmp_path / "out")]
+    main([*common, "run", "few", "--device", "cpu"])
+    main([*common, "evaluate", "few"])
+    assert "| facefuns | 1 | few |" in capsys.readouterr().out
+    folder = folder_of(tmp_path / "out", run, 0)
+    pictures = {path.name for path in folder.glob("*.png")}
+    assert pictures >= {"test-ict-clean.png", "test-facefuns.png", "test-humface.png", "test-lee_perry_smith.png"}
+    main([*common, "export", "few", "--bundle", str(tmp_path / "bundle")])
+    bundle = read_bundle(tmp_path / "bundle")
+    assert bundle.meta.task == run.task
+    assert [source.name for source in bundle.meta.trained_on] == ["ict_facekit"]
+    assert {m.source for m in bundle.meta.measurements} >= {"ict, clean", "humface"}
+    assert bundle.meta.measurements == Report.read(folder / "test.json").measurements()
+    assert repeat_example(bundle, onnx_runner(bundle.model.read_bytes())) <= 1e-5
+
+
+@pytest.mark.parametrize("network", [NARROW, SMALL], ids=["se3-unet", "pointnet2"])
+def test_fitting_after_training_changes_only_the_shape_prior_and_the_confidence(face_run, data_folder: Path, network):
+    run = face_run(network)
+    trained = run.build().eval()
+    numbers = dict([*trained.named_parameters(), *trained.named_buffers()])
+    before = {name: x.detach().clone() for name, x in numbers.items()}
+    fit_rest(trained, run.data.load(data_folder))
+    changed = {name for name, x in numbers.items() if not torch.equal(x, before[name])}
+    assert changed == {"shape.reference", "shape.weight", "shape.bias", "confidence.weights", "confidence.bias"}
+    assert all(x.isfinite().all() for x in numbers.values())
