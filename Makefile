@@ -1,11 +1,13 @@
-# The commands of the README. Each makes what it needs; nothing but Python 3.11+ and make must be there.
+# The commands of the README. Each makes the environment it needs, from the versions in constraints.txt; Python 3.11+ and make suffice.
 PYTHON ?= python3
 SERVE := .venv-serve
 WORKER := .venv-worker
 FULL := .venv
+LOCK := .venv-lock
+PIP := -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: serve worker test check clean
+.PHONY: serve worker test check lock clean
 
 serve: $(SERVE)/.made  ## start the API on 127.0.0.1:8000 with the shipped bundles
 	$(SERVE)/bin/chiron serve
@@ -24,23 +26,33 @@ check: $(FULL)/.made  ## style, types, import rules
 	$(FULL)/bin/pyright
 	$(FULL)/bin/lint-imports
 
-clean:
-	rm -rf $(SERVE) $(WORKER) $(FULL)
+# A local version such as +cpu names a build that other registries lack; CUDA's libraries depend on the build of torch.
+lock:  ## write constraints.txt from the newest versions that pyproject.toml allows
+	rm -rf $(LOCK)
+	$(PYTHON) -m venv $(LOCK)
+	$(LOCK)/bin/python -m pip --quiet --disable-pip-version-check install torch==2.13.0
+	$(LOCK)/bin/python -m pip --quiet --disable-pip-version-check install --editable '.[dev,postgres,s3]'
+	{ echo '# Made by `make lock`: the versions that `make serve`, `make worker` and `make test` install.'; \
+	  $(LOCK)/bin/python -m pip freeze --exclude-editable | sed -E '/ @ |^nvidia|^triton|^cuda/d; s/\+[a-z0-9.]+$$//'; } > constraints.txt
+	rm -rf $(LOCK)
 
-$(SERVE)/.made: pyproject.toml
+clean:
+	rm -rf $(SERVE) $(WORKER) $(FULL) $(LOCK)
+
+$(SERVE)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(SERVE)
-	$(SERVE)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[service]'
+	$(SERVE)/bin/python $(PIP) --editable '.[service]'
 	touch $@
 
 # torch first and by its exact version: a looser request takes a build several times the size.
-$(WORKER)/.made: pyproject.toml
+$(WORKER)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(WORKER)
-	$(WORKER)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(WORKER)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[service,training]'
+	$(WORKER)/bin/python $(PIP) torch==2.13.0
+	$(WORKER)/bin/python $(PIP) --editable '.[service,training]'
 	touch $@
 
-$(FULL)/.made: pyproject.toml
+$(FULL)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(FULL)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(FULL)/bin/python $(PIP) torch==2.13.0
+	$(FULL)/bin/python $(PIP) --editable '.[dev]'
 	touch $@
