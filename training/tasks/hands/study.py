@@ -39,10 +39,10 @@ def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path
 
 
 def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
-    """Measure the test split for a bundle; the example is a window of two hands from it."""
+    """Measure the test split for a bundle; the example is a window from it, of two hands if it has any."""
     batches: HandBatches = run.data.load(data_folder)
     report = beside_baselines(run, network, batches, "test")
-    past, _ = _middle_window(batches, "test", 2)
+    past, _ = _middle_window(batches, "test", max(hands for _, hands in report.groups()))
     sources = tuple(hand_source(name).trained_on(batches.recordings("train", name)) for name in batches.data.sources)
     return Facts({"past": past}, sources, report.measurements(run.name)), table(report, [*BASELINES, run.name])
 
