@@ -21,11 +21,13 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from models.contract.npy import BadArray, Npz
 from models.contract.symmetry import SYMMETRIES, Tensors, largest_difference
 from models.contract.task import Task, check_inputs, check_outputs
+from models.contract.tensor import WrongShape
 
 MODEL, EXAMPLE, META = "model.onnx", "example.npz", "bundle.json"
-MAX_META_BYTES = 1 << 20
+MAX_META_BYTES, MAX_EXAMPLE_BYTES = 1 << 20, 8 << 20  # of bundle.json, and of each array of the example
 EXAMPLE_TOLERANCE = 1e-5  # of metres, 0.01 mm: far below every tracker's noise, far above float32 rounding
 
 
@@ -117,11 +119,15 @@ class Bundle:
 
     def example(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Return the example's inputs and outputs by name. Raises BadBundle if the file is malformed or does not fit the task."""
-        with np.load(self.folder / EXAMPLE, allow_pickle=False) as arrays:
-            inputs = {key.removeprefix("in_"): arrays[key] for key in arrays.files if key.startswith("in_")}
-            outputs = {key.removeprefix("out_"): arrays[key] for key in arrays.files if key.startswith("out_")}
-        check_inputs(self.meta.task, inputs, f"the example of {self.meta.name}")
-        check_outputs(self.meta.task, outputs, f"the example of {self.meta.name}")
+        try:
+            archive = Npz((self.folder / EXAMPLE).read_bytes())
+            arrays = {name: archive.read(name, MAX_EXAMPLE_BYTES) for name in archive.names}
+            inputs = {key.removeprefix("in_"): array for key, array in arrays.items() if key.startswith("in_")}
+            outputs = {key.removeprefix("out_"): array for key, array in arrays.items() if key.startswith("out_")}
+            check_inputs(self.meta.task, inputs, f"the example of {self.meta.name}")
+            check_outputs(self.meta.task, outputs, f"the example of {self.meta.name}")
+        except (BadArray, WrongShape) as error:
+            raise BadBundle(f"{self.folder / EXAMPLE}: {error}") from error
         return inputs, outputs
 
 

@@ -79,11 +79,19 @@ def read_npy(data: bytes, *, text: bool = False) -> np.ndarray:
     dtype = np.dtype(descr)
     if (size := math.prod(shape) * dtype.itemsize) != len(data) - end:
         raise BadArray(f"expected {size} bytes for {shape} of {descr} in the .npy, got {len(data) - end}")
-    return np.frombuffer(data, dtype, offset=end).reshape(shape, order="F" if fortran_order is True else "C")
+    array = np.frombuffer(data, dtype, offset=end).reshape(shape, order="F" if fortran_order is True else "C")
+    if dtype.kind == "U" and not _is_unicode(np.frombuffer(data, dtype.byteorder + "u4", offset=end)):
+        raise BadArray("expected text of Unicode characters in the .npy, got other numbers")
+    return array
 
 
 def _is_text(descr: str) -> bool:
-    return re.fullmatch(r"[<>|][US][0-9]{1,4}", descr) is not None
+    return re.fullmatch(r"[<>]U[0-9]{1,4}", descr) is not None
+
+
+def _is_unicode(codes: np.ndarray) -> bool:
+    """Return whether all code points are characters: not surrogates, and at most the largest."""
+    return bool(((codes < 0xD800) | ((codes > 0xDFFF) & (codes <= 0x10FFFF))).all())
 
 
 class Npz:

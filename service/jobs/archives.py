@@ -4,11 +4,13 @@ No claim of the archive about itself is trusted: names are checked before a file
 checks the contents of the files and unpickles nothing.
 """
 
+import errno
 import io
 import shutil
 import stat
 import struct
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 # The formats of the loaders, and text. Not .pkl: only Kinetics' labels are pickles, and that data set (30 GB) is registered as a folder.
@@ -22,6 +24,10 @@ END64 = struct.Struct(
 )  # signature, size, 2 x version, 2 x disk, entries here, entries, bytes, offset; APPNOTE 4.3.14
 LOCATOR64_BYTES, MAX_COMMENT_BYTES = 20, 0xFFFF
 CHUNK = 1 << 20
+MALFORMED = (  # zipfile raises NotImplementedError for unsupported compression and RuntimeError for an encrypted entry
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError),
+    *(NotImplementedError, RuntimeError, OverflowError, ValueError),
+)
 
 
 class ArchiveRefused(ValueError):
@@ -42,9 +48,14 @@ def unpack(archive: Path, folder: Path, max_bytes: int) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _write(content, member, target)
         part.rename(folder)
-    # zipfile raises NotImplementedError for unsupported compression and RuntimeError for an encrypted entry
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except ArchiveRefused:
+        raise
+    except MALFORMED as error:
         raise ArchiveRefused(f"not a complete .zip file: {str(error)[:200]}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # zipfile seeks to an impossible offset; other errors are the disk's
+            raise
+        raise ArchiveRefused("not a complete .zip file: an entry is outside it") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -96,10 +107,17 @@ def _checked(members: list[zipfile.ZipInfo], max_bytes: int) -> dict[PurePosixPa
         name = member.filename
         path = PurePosixPath(name)
         shown = repr(name[:80])
-        if not name.isprintable() or "\\" in name or ":" in name or path.is_absolute() or ".." in path.parts:
+        if (
+            not name
+            or not name.isprintable()
+            or "\\" in name
+            or ":" in name
+            or path.is_absolute()
+            or ".." in path.parts
+        ):
             raise ArchiveRefused(f"{shown} is not a plain relative path")
-        if len(name) > MAX_NAME or len(path.parts) > MAX_DEPTH:
-            raise ArchiveRefused(f"{shown}: expected at most {MAX_NAME} characters and {MAX_DEPTH} levels of folders")
+        if len(name.encode()) > MAX_NAME or len(path.parts) > MAX_DEPTH:
+            raise ArchiveRefused(f"{shown}: expected at most {MAX_NAME} bytes and {MAX_DEPTH} levels of folders")
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise ArchiveRefused(f"{shown} is a link or a device; send plain files")

@@ -1,5 +1,7 @@
 """Tests of bundles: atomic writes, checksums, the stored example, and the model card."""
 
+import hashlib
+import io
 import json
 import os
 from pathlib import Path
@@ -231,3 +233,30 @@ def test_the_model_card_contains_the_metadata(bundle: Bundle):
 def test_a_name_that_cannot_be_a_folder_and_an_address_is_refused(name: str):
     with pytest.raises(ValueError, match="name"):
         meta(name=name)
+
+
+def with_example(bundle: Bundle, content: bytes) -> Bundle:
+    """Return the bundle with another example, whose checksum is right."""
+    (bundle.folder / EXAMPLE).write_bytes(content)
+    entry = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    return read_bundle(tampered(bundle, lambda c: c["files"].update({EXAMPLE: entry})))
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    np.savez_compressed(file := io.BytesIO(), allow_pickle=True, **arrays)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK", "expected a .npz archive"),
+        (npz(in_past=INPUTS["past"]), "expected tensors"),
+        (npz(in_past=INPUTS["past"][:, 1:], out_future=OUTPUTS["future"]), "expected past of shape"),
+        (npz(in_past=np.array([[0]], object), out_future=OUTPUTS["future"]), "not of objects"),
+        (npz(in_past=np.zeros((1, 3_000_000)), out_future=OUTPUTS["future"]), "inflated at most 100 times"),
+    ],
+)
+def test_an_example_that_is_malformed_is_a_bad_bundle(bundle: Bundle, content: bytes, message: str):
+    with pytest.raises(BadBundle, match=message):
+        repeat_example(with_example(bundle, content), hold)

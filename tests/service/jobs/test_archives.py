@@ -73,3 +73,26 @@ def test_an_archive_at_the_limits_is_unpacked(tmp_path: Path, monkeypatch):
     (tmp_path / "a.zip").write_bytes(zipped(content))
     unpack(tmp_path / "a.zip", tmp_path / "out", 1 << 30)
     assert len(list((tmp_path / "out").iterdir())) == 1000
+
+
+def overwritten(at: int, new: bytes) -> bytes:
+    """Return an archive of one file with some of its bytes overwritten."""
+    packed = zipped({"a.txt": b"0123456789" * 20})
+    return packed[:at] + new + packed[at + len(new) :]
+
+
+ENTRY_AT = zipped({"a.txt": b"0123456789" * 20}).index(ENTRY)
+DAMAGED = {
+    "no name": overwritten(ENTRY_AT + 28, bytes(2)),
+    "contents that cannot be inflated": overwritten(35, b"\xff" * 4),
+    "a file before the archive": overwritten(ENTRY_AT + 42, b"\xf0\xff\xff\x7f"),
+    "a name longer than a file system takes": zipped({f"{'é' * 150}.txt": b"0"}),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_archive_is_refused_whole(tmp_path: Path, name: str):
+    (tmp_path / "a.zip").write_bytes(DAMAGED[name])
+    with pytest.raises(ArchiveRefused):
+        unpack(tmp_path / "a.zip", tmp_path / "out", 1 << 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]

@@ -126,7 +126,7 @@ CLIPS: dict[str, tuple[dict[str, object], list[object], str]] = {  # arrays, opt
         "/joints: expected one value, got an array",
     ),
     "text for coordinates": ({"past": np.array([["a"]]), "fps": 30}, [], "/past: expected an array of numbers"),
-    "objects": ({"past": np.array([None]), "fps": 30}, [], "cannot be read"),
+    "objects": ({"past": np.array([None]), "fps": 30}, [], "not of objects"),
     "two axes": ({"past": PAST[0], "fps": 30}, [], "/shape"),
     "two lengths": ({"left": PAST[:, :21], "right": PAST[1:, 21:], "fps": 30}, [], "left and right of one shape"),
     "an unknown order": ({"past": PAST, "fps": 30}, ["--joints", "octopus"], "got 'octopus'"),
@@ -149,8 +149,8 @@ def test_a_clip_that_cannot_be_forecast_fails_with_one_line(bundles: Path, tmp_p
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("clip.npz", b"PK\x03\x04 and no more", "cannot be read"),
-        ("clip.npz", b"", "cannot be read"),
+        ("clip.npz", b"PK\x03\x04 and no more", "cannot be opened"),
+        ("clip.npz", b"", "cannot be opened"),
         ("clip.npy", b"nothing", "\\x93NUMPY"),
         ("clip.json", b'{"fps": 30, "past"', "truncated"),
         ("clip.json", b"[1, 2]", "Expected `object`"),

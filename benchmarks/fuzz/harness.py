@@ -1,0 +1,150 @@
+"""The limits that a reader must keep on damaged files: its own errors only, memory and time in proportion to the file."""
+
+import signal
+import time
+import traceback
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+from benchmarks.fuzz.mutation import garbage, grown, mutate, splice
+
+MEMORY_FACTOR, MEMORY_BYTES = 5, 50 << 20  # peak memory allowed: a multiple of the file, plus this
+SECONDS = 2.0  # CPU time allowed for a damaged file, of at most 128 KiB
+TIMEOUT_S = 20  # wall clock, for a reader that does not return
+SIZES = (1 << 15, 1 << 18)  # of grown files, whose times are compared
+SUPERLINEAR = 4.0  # times the ratio of sizes by which time may grow
+NEGLIGIBLE_S = 0.1
+GARBAGE_SHARE, SPLICE_SHARE, GROWN_SHARE = 0.1, 0.1, 0.01
+MAX_FAULTS = 20  # after which the rest of the inputs is not tried
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader under test: from bytes to anything, with valid files and the errors that it declares.
+
+    `inside` damages the contents of a container whose checksums would otherwise stop every change.
+    """
+
+    read: Callable[[bytes], object]
+    seeds: Callable[[], list[bytes]]
+    errors: tuple[type[BaseException], ...]
+    inside: Callable[[Random, bytes], bytes] | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A broken limit, and the input that broke it."""
+
+    kind: str  # error, memory or time
+    detail: str
+    data: bytes
+
+
+@dataclass
+class Report:
+    """The outcome of all inputs of one reader."""
+
+    inputs: int = 0
+    accepted: int = 0
+    slowest_s: float = 0.0
+    peak_bytes: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+
+class _TimeoutError(BaseException):
+    """The time limit, raised inside a reader."""
+
+
+def fuzz(reader: Reader, inputs: int, seed: int = 0) -> Report:
+    """Run a reader on damaged files and on garbage, `inputs` in all. Raises AssertionError if a valid file is refused."""
+    rng, report = Random(seed), Report()
+    seeds = reader.seeds()
+    for data in seeds:
+        try:
+            reader.read(data)
+        except reader.errors as error:
+            raise AssertionError(f"expected every seed to be read, got {error!r} for {data[:80]!r}") from None
+    growths = max(1, int(GROWN_SHARE * inputs))
+    damaged = _damaged(reader, seeds, inputs - growths * len(SIZES), rng, seed)
+    tracemalloc.start()
+    previous = signal.signal(signal.SIGALRM, _raise_timeout)
+    try:
+        for data in damaged:
+            _try(reader, data, report)
+            if len(report.faults) >= MAX_FAULTS:
+                return report
+        tracemalloc.stop()
+        for _ in range(growths):
+            _try_growing(reader, list(grown(rng, rng.choice(seeds), SIZES)), report)
+    finally:
+        tracemalloc.stop()
+        signal.signal(signal.SIGALRM, previous)
+    return report
+
+
+def _damaged(reader: Reader, seeds: list[bytes], count: int, rng: Random, seed: int) -> Iterator[bytes]:
+    """Yield `count` damaged files."""
+    strange = garbage(int(GARBAGE_SHARE * count), seed)
+    yield from strange
+    for _ in range(count - len(strange)):
+        one = rng.choice(seeds)
+        if reader.inside is not None and rng.random() < 0.7:
+            yield reader.inside(rng, one)
+        elif rng.random() < SPLICE_SHARE:
+            yield splice(rng, one, rng.choice(seeds))
+        else:
+            yield mutate(rng, one)
+
+
+def _try(reader: Reader, data: bytes, report: Report) -> None:
+    """Run one input, with its memory traced."""
+    tracemalloc.reset_peak()
+    before, start = tracemalloc.get_traced_memory()[0], time.process_time()
+    error = _run(reader, data, report)
+    seconds, peak = time.process_time() - start, tracemalloc.get_traced_memory()[1] - before
+    report.inputs += 1
+    report.slowest_s, report.peak_bytes = max(report.slowest_s, seconds), max(report.peak_bytes, peak)
+    if error:
+        report.faults.append(Fault("error", error, data))
+    if peak > MEMORY_FACTOR * len(data) + MEMORY_BYTES:
+        report.faults.append(Fault("memory", f"{peak / 1e6:.0f} MB for {len(data)} bytes", data))
+    if seconds > SECONDS:
+        report.faults.append(Fault("time", f"{seconds:.1f} s for {len(data)} bytes", data))
+
+
+def _run(reader: Reader, data: bytes, report: Report) -> str | None:
+    """Return the traceback of an error that the reader does not declare; None otherwise."""
+    signal.alarm(TIMEOUT_S)
+    try:
+        reader.read(data)
+        report.accepted += 1
+    except reader.errors:
+        pass
+    except _TimeoutError:
+        return f"did not return within {TIMEOUT_S} s"
+    except Exception:  # what a reader must not raise is what this looks for
+        return traceback.format_exc(limit=-6)
+    finally:
+        signal.alarm(0)
+    return None
+
+
+def _try_growing(reader: Reader, files: list[bytes], report: Report) -> None:
+    """Run the same file grown to two sizes, and compare the times."""
+    seconds = []
+    for data in files:
+        start = time.process_time()
+        if error := _run(reader, data, report):
+            report.faults.append(Fault("error", error, data))
+        seconds.append(time.process_time() - start)
+        report.inputs += 1
+    allowed = SUPERLINEAR * max(seconds[0], NEGLIGIBLE_S / 8) * len(files[1]) / max(len(files[0]), 1)
+    if seconds[1] > max(allowed, NEGLIGIBLE_S):
+        detail = f"{seconds[0]:.3f} s for {len(files[0])} bytes, but {seconds[1]:.3f} s for {len(files[1])}"
+        report.faults.append(Fault("time", detail, files[1]))
+
+
+def _raise_timeout(*_: object) -> None:
+    raise _TimeoutError

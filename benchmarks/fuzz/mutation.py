@@ -1,0 +1,158 @@
+"""Damaged files: random changes of valid ones, and garbage.
+
+Changes are chosen to reach behind a reader's first check: counts and offsets are overwritten with extreme values, numbers in text too, and
+parts are removed, repeated, exchanged between files, or grown.
+"""
+
+import re
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+MAX_GROWN = 1 << 16  # bytes of a damaged file
+INTEGERS = (
+    0,
+    1,
+    2,
+    127,
+    128,
+    255,
+    256,
+    32767,
+    65535,
+    1 << 20,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**40,
+    2**63 - 1,
+    2**64 - 1,
+)
+NUMERALS = (
+    b"-1",
+    b"0",
+    b"1",
+    b"255",
+    b"65536",
+    b"2147483648",
+    b"99999999999",
+    b"9" * 30,
+    b"1e308",
+    b"1e999",
+    b"nan",
+    b"-inf",
+    b"0.5",
+)
+Mutation = Callable[[Random, bytes], bytes]
+
+
+def overwrite_byte(rng: Random, data: bytes) -> bytes:
+    """Replace a byte."""
+    at = rng.randrange(len(data))
+    return data[:at] + bytes([rng.randrange(256)]) + data[at + 1 :]
+
+
+def overwrite_integer(rng: Random, data: bytes) -> bytes:
+    """Replace 1 to 8 bytes with an extreme integer, little or big endian."""
+    size, order = rng.choice((1, 2, 4, 8)), rng.choice("<>")
+    value = rng.choice(INTEGERS) % (1 << 8 * size)
+    at = rng.randrange(max(1, len(data) - size + 1))
+    return data[:at] + struct.pack(order + {1: "B", 2: "H", 4: "I", 8: "Q"}[size], value) + data[at + size :]
+
+
+def replace_numeral(rng: Random, data: bytes) -> bytes:
+    """Replace a number in text with an extreme one."""
+    places = [match.span() for match in re.finditer(rb"-?[0-9]+(\.[0-9]+)?", data[:4096])]
+    if not places:
+        return overwrite_byte(rng, data)
+    start, end = rng.choice(places)
+    return data[:start] + rng.choice(NUMERALS) + data[end:]
+
+
+def remove(rng: Random, data: bytes) -> bytes:
+    """Remove some bytes."""
+    start, end = _stretch(rng, data)
+    return data[:start] + data[end:]
+
+
+def repeat(rng: Random, data: bytes) -> bytes:
+    """Repeat some bytes, up to MAX_GROWN."""
+    start, end = _stretch(rng, data)
+    times = rng.choice((1, 1, 1, 2, 10, 1000))
+    return data[:start] + (data[start:end] * times)[:MAX_GROWN] + data[end:]
+
+
+def insert(rng: Random, data: bytes) -> bytes:
+    """Insert random bytes."""
+    at = rng.randrange(len(data) + 1)
+    return data[:at] + rng.randbytes(rng.choice((1, 2, 4, 16, 200))) + data[at:]
+
+
+def cut(rng: Random, data: bytes) -> bytes:
+    """Cut the end off."""
+    return data[: rng.randrange(1, len(data) + 1)]
+
+
+def exchange(rng: Random, data: bytes) -> bytes:
+    """Exchange two parts of the same size."""
+    size = rng.choice((1, 2, 4, 8, 30))
+    a, b = (rng.randrange(max(1, len(data) - size + 1)) for _ in range(2))
+    changed = bytearray(data)
+    changed[a : a + size], changed[b : b + size] = data[b : b + size], data[a : a + size]
+    return bytes(changed)
+
+
+MUTATIONS: tuple[Mutation, ...] = (
+    *(overwrite_byte, overwrite_integer, overwrite_integer, replace_numeral, replace_numeral),
+    *(remove, repeat, insert, cut, exchange),
+)
+
+
+def _stretch(rng: Random, data: bytes) -> tuple[int, int]:
+    """Return the start and the end of a stretch, mostly a short one."""
+    start = rng.randrange(len(data))
+    return start, min(len(data), start + rng.choice((1, 2, 4, 8, 16, 64, 256, len(data))))
+
+
+def mutate(rng: Random, data: bytes) -> bytes:
+    """Apply one to four random changes."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
+        data = rng.choice(MUTATIONS)(rng, data or b"\0")
+    return data[: 2 * MAX_GROWN]
+
+
+def splice(rng: Random, one: bytes, other: bytes) -> bytes:
+    """Return the beginning of one file and the end of another."""
+    return one[: rng.randrange(len(one) + 1)] + other[rng.randrange(len(other) + 1) :]
+
+
+def grown(rng: Random, data: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
+    """Yield the file with one stretch of it repeated to each of the sizes."""
+    start, end = _stretch(rng, data[: 1 << 12])
+    for size in sizes:
+        yield data[:start] + data[start:end] * max(1, (size - len(data)) // (end - start)) + data[end:]
+
+
+def garbage(count: int, seed: int) -> list[bytes]:
+    """Return byte strings that Hypothesis makes: of any bytes, of text, and of numbers."""
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import seed as seeded
+    from hypothesis import strategies as st
+
+    made: list[bytes] = []
+    text = st.text(alphabet='0123456789.-+eEnaif ,;\n\t#/vfx_[]{}":', max_size=400).map(str.encode)
+
+    @seeded(seed)
+    @settings(
+        max_examples=count,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.one_of(st.binary(max_size=400), text, st.text(max_size=100).map(lambda s: s.encode("utf-8", "replace"))))
+    def collect(data: bytes) -> None:
+        made.append(data)
+
+    collect()
+    return made[:count]

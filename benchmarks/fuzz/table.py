@@ -1,0 +1,16 @@
+"""The table of readers: a module of readers is one line here."""
+
+from importlib import import_module
+
+from benchmarks.fuzz.harness import Reader
+
+MODULES = (  # each has READERS, a dict of Reader by name
+    "benchmarks.fuzz.scan_readers",
+    "benchmarks.fuzz.request_readers",
+    "benchmarks.fuzz.file_readers",
+)
+
+
+def readers() -> dict[str, Reader]:
+    """Return every reader by name."""
+    return {name: reader for module in MODULES for name, reader in import_module(module).READERS.items()}

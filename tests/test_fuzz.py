@@ -1,0 +1,54 @@
+"""Tests of the fuzzer, and a short run of it on every reader; `python -m benchmarks.fuzz` is the long one."""
+
+import time
+
+import pytest
+
+from benchmarks.fuzz.harness import Reader, fuzz
+from benchmarks.fuzz.table import readers
+
+INPUTS = 150
+
+
+@pytest.mark.parametrize("name", readers())
+@pytest.mark.filterwarnings("default")
+def test_a_damaged_file_meets_a_declared_error_and_costs_little(name: str):
+    report = fuzz(readers()[name], INPUTS)
+    assert report.inputs == INPUTS
+    assert not report.faults, report.faults[0]
+
+
+def test_a_reader_that_raises_another_error_is_reported():
+    def read(data: bytes) -> None:
+        if data != b"12345":
+            raise ValueError("wrong") if len(data) > 4 else KeyError("undeclared")
+
+    report = fuzz(Reader(read, lambda: [b"12345"], (ValueError,)), 200)
+    assert {fault.kind for fault in report.faults} == {"error"}
+    assert all(len(fault.data) <= 4 and "undeclared" in fault.detail for fault in report.faults)
+
+
+def test_a_reader_that_allocates_what_a_file_announces_is_reported():
+    def read(data: bytes) -> None:
+        bytearray(min(int.from_bytes(data[:4], "little"), 1 << 28))
+
+    report = fuzz(Reader(read, lambda: [b"\1\0\0\0abcdefgh"], ()), 200)
+    assert "memory" in {fault.kind for fault in report.faults}
+
+
+def test_a_reader_whose_time_grows_faster_than_its_file_is_reported():
+    def read(data: bytes) -> None:
+        end = time.process_time() + (len(data) / (1 << 18)) ** 2 * 0.5
+        while time.process_time() < end:
+            pass
+
+    report = fuzz(Reader(read, lambda: [b"12345678"], ()), 100)
+    assert "time" in {fault.kind for fault in report.faults}
+
+
+def test_a_seed_that_is_refused_is_a_mistake_of_the_table():
+    def read(data: bytes) -> None:
+        raise ValueError("never")
+
+    with pytest.raises(AssertionError, match="expected every seed to be read"):
+        fuzz(Reader(read, lambda: [b"1"], (ValueError,)), 10)
