@@ -62,8 +62,8 @@ def serve(
     _check_registry(settings)
     log_json_lines()
     try:
-        listener = bind(settings.host, settings.port)  # before anything is loaded
         application = create_app(settings, _broker(settings))
+        listener = bind(settings.host, settings.port)  # before the application starts and loads models
     except (UnsafeBind, PortUnavailable) as error:
         raise typer.BadParameter(str(error), param_hint="--host, --port") from None
     host_and_port = listener.getsockname()[:2]

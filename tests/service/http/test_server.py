@@ -24,11 +24,11 @@ def test_an_occupied_port_is_refused(occupied):
         bind("127.0.0.1", occupied)
 
 
-def test_an_occupied_port_ends_the_command_before_the_application_is_made(occupied, monkeypatch):
-    def create_app(*_: object) -> None:
-        raise AssertionError("models would be loaded")
+def test_an_occupied_port_ends_the_command_before_models_are_loaded(occupied, monkeypatch):
+    def run(*_: object, **__: object) -> None:
+        raise AssertionError("the application would load its models")
 
-    monkeypatch.setattr(cli, "create_app", create_app)
+    monkeypatch.setattr(Server, "run", run)
     result = CliRunner().invoke(cli.app, ["serve", "--port", str(occupied)])
     assert result.exit_code == 2
     assert "Address already in use" in " ".join(result.output.replace("│", " ").split())

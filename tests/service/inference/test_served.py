@@ -261,8 +261,5 @@ def test_cuda_refuses_to_fall_back(copied, without_libraries):
 def test_without_a_gpu_nothing_is_reported(copied):
     with serving(copied, device="cpu") as client:
         assert client.get("/models/hands-thirty").json()["fallback"] is None
-        assert client.get("/readyz").json() == {
-            "status": "ready",
-            "models": dict.fromkeys(["face-shells", "hands-modes", "hands-thirty"], "ready"),
-            "limitations": {},
-        }
+        ready = client.get("/readyz").json()
+        assert (ready["status"], ready["limitations"]) == ("ready", {})
