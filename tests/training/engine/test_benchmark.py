@@ -46,8 +46,8 @@ def test_a_run_is_trained_and_measured_once_for_each_seed_and_file(tiny: Tiny, t
     def measure(run: Any, network: Any, data_folder: Path) -> Figure:
         return Figure(float(len(trained)))
 
-    def report(seed: int, **file: str) -> Figure:
-        return measured(tiny, seed, tmp_path / "data", tmp_path, Figure, measure, **file)
+    def report(seed: int, file: str = REPORT) -> Figure:
+        return measured(tiny, seed, tmp_path / "data", tmp_path, Figure, measure, file=file)
 
     assert [report(0), report(1), report(0), report(1)] == [Figure(1), Figure(2), Figure(1), Figure(2)]
     assert trained == [("tiny", 0), ("tiny", 1)]

@@ -76,7 +76,7 @@ def test_no_person_is_in_two_splits(batches: FaceScapeBatches):
     sizes = {split: np.linalg.norm(batches.scans(split, 1)[0].landmarks, axis=1).mean() for split in SPLITS}
     assert sizes["validation"] / sizes["train"] == pytest.approx(1.1, abs=0.01)
     assert sizes["test"] / sizes["train"] == pytest.approx(1.2, abs=0.01)
-    assert [source for source, _ in batches.validation_batches()] == ["facescape"]  # fewer meshes than asked for
+    assert [source for source, _ in batches.validation_batches()] == ["facescape"]  # fewer meshes than `validation`
     assert batches.trained_on(10).recordings == 1
     assert "non-commercial" in batches.trained_on(10).licence
 
