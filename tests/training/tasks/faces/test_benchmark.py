@@ -68,7 +68,8 @@ def test_several_seeds_have_a_line_each(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
     def answer(run, seed, *_, file):
         requested.append((run, seed))
-        return benchmark.Report([], {tier: 0.1 * seed for tier in TIERS})
+        overlaps: dict[str, float] = dict.fromkeys(TIERS, 0.1 * seed)
+        return benchmark.Report([], overlaps)
 
     monkeypatch.setattr(benchmark, "measured", answer)
     monkeypatch.setattr(benchmark, "get_run", lambda name: name)
