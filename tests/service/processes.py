@@ -22,14 +22,14 @@ from service.jobs.table import JobTable
 from service.settings import Settings
 
 T = TypeVar("T")
-PATIENCE_S = 120.0  # timeout of every wait: generous, because the machine may be busy
+PATIENCE_S = 300.0  # timeout of every wait: generous, because the machine may be busy
 
 
 def until(what: str, ask: Callable[[], T | None]) -> T:
     """Return what `ask` returns once it is not None; fail after PATIENCE_S."""
-    give_up = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while (answer := ask()) is None:
-        assert time.monotonic() < give_up, f"{what}: not within {PATIENCE_S:g} s"
+        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_S:g} s"
         time.sleep(0.05)
     return answer
 
@@ -59,7 +59,7 @@ class Process:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(60)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
@@ -101,10 +101,10 @@ class Stack:
         until("the API is ready", ready)
         return process
 
-    def worker(self) -> Process:
-        """Start a worker and wait until it is connected."""
+    def worker(self, **more: str) -> Process:
+        """Start a worker, with `more` environment variables, and wait until it is connected."""
         before = {worker["name"] for worker in self.get("/workers")["workers"]}
-        process = self._begin(["worker", "--device", "cpu"])
+        process = self._begin(["worker", "--device", "cpu"], **more)
 
         def connected() -> bool | None:
             assert process.process.poll() is None, process.log.read_text()
@@ -122,12 +122,12 @@ class Stack:
         return JobTable(open_database(Settings(state=self.state).database), lease_s=3)
 
     def get(self, path: str) -> Any:
-        response = httpx2.get(self.url + path, timeout=30)
+        response = httpx2.get(self.url + path, timeout=PATIENCE_S)
         assert response.status_code == 200, response.text
         return response.json()
 
     def post(self, path: str, body: dict | None = None, **headers: str) -> Any:
-        response = httpx2.post(self.url + path, json=body, headers=headers, timeout=30)
+        response = httpx2.post(self.url + path, json=body, headers=headers, timeout=PATIENCE_S)
         assert response.status_code in (200, 202), response.text
         return response.json()
 
@@ -141,8 +141,8 @@ class Stack:
         """Wait until the job is over and return it."""
 
         def over() -> Any:
-            found = self.job(job)
-            return found if found["state"] in ("succeeded", "failed", "cancelled") else None
+            shown = self.job(job)
+            return shown if shown["state"] in ("succeeded", "failed", "cancelled") else None
 
         return until(f"job {job} is over", over)
 
@@ -150,9 +150,9 @@ class Stack:
         """Wait until a running job has reached a step."""
 
         def there() -> bool | None:
-            found = self.job(job)
-            assert found["state"] in ("queued", "running"), found
-            return True if (found["progress"] or {}).get("step", 0) >= step else None
+            shown = self.job(job)
+            assert shown["state"] in ("queued", "running"), shown
+            return True if (shown["progress"] or {}).get("step", 0) >= step else None
 
         until(f"job {job} reaches step {step}", there)
 
@@ -163,8 +163,8 @@ class Stack:
         text = httpx2.get(f"{self.url}/jobs/{job}/artifacts/{name}").text
         return [json.loads(line) for line in text.splitlines()]
 
-    def _begin(self, arguments: list[str]) -> Process:
-        process = Process(self.folder, arguments, self.environment)
+    def _begin(self, arguments: list[str], **more: str) -> Process:
+        process = Process(self.folder, arguments, {**self.environment, **more})
         self.processes.append(process)
         return process
 

@@ -9,6 +9,7 @@ import uuid
 
 from celery import Celery
 from celery.signals import setup_logging
+from celery.utils.log import get_multiprocessing_logger
 from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
 
@@ -66,6 +67,8 @@ def celery_app(settings: Settings) -> Celery:
 def _set_up_logging(**_: object) -> None:
     """Log lines of JSON in workers and their child processes; Celery sets up nothing itself if this signal has a receiver."""
     log_json_lines()
+    logging.captureWarnings(True)
+    get_multiprocessing_logger().propagate = True  # billiard's own, which writes text otherwise
 
 
 class Sender:

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,11 @@ def _train(attempt: Attempt, spec: TrainSpec) -> Outcome:
     from training.engine.checkpoints import BEST, LAST
     from training.engine.folders import folder_of
     from training.engine.loop import Training, train
-    from training.engine.watch import Watch
 
     run, data = configured(spec), attempt.data(spec.dataset)
     plan = [(stage, seed) for seed in spec.seeds for stage in run.stages]
     steps = [(stage.name, seed, stage.optimisation.steps) for stage, seed in plan]
-    watch = Watch(ProgressReporter(attempt.heartbeat, steps).report, attempt.heartbeat.should_stop, bar=False)
+    watch = _watch(attempt, steps)
     for stage, seed in plan:
         folder = folder_of(attempt.runs, stage, seed)
         attempt.log(f"{stage.name}, seed {seed}: {stage.optimisation.steps} steps, from step {_step_of(folder / LAST)}")
@@ -146,12 +146,12 @@ def _training_job(attempt: Attempt, spec: EvaluateSpec, seed: int) -> Job:
 
 def _benchmark(attempt: Attempt, spec: BenchmarkSpec) -> Outcome:
     """Make a table of `python -m training benchmark`, training what it lacks."""
-    from training.engine.watch import Stopped, Watch
+    from training.engine.watch import Stopped
     from training.studies import BENCHMARKS
 
     if spec.table not in BENCHMARKS:
         raise LookupError(f"no table {spec.table!r}; there are {', '.join(sorted(BENCHMARKS))}")
-    watch = Watch(ProgressReporter(attempt.heartbeat).report, attempt.heartbeat.should_stop, bar=False)
+    watch = _watch(attempt)
     try:
         table = BENCHMARKS[spec.table](attempt.data(spec.dataset), attempt.runs, watch)
     except Stopped:
@@ -167,6 +167,15 @@ def _check(attempt: Attempt, spec: CheckSpec) -> Outcome:
     folder = attempt.datasets.get(spec.dataset).path
     counts = check(folder, attempt.heartbeat.should_stop)
     return Outcome({"counts": counts, "sha256": data_sha256(folder, tuple(counts))})
+
+
+def _watch(attempt: Attempt, plan: Sequence[tuple[str, int, int]] = ()) -> Any:
+    """Return the watch of a training: steps, stop requests and writes go through the heartbeat."""
+    from training.engine.watch import Watch
+
+    heartbeat = attempt.heartbeat
+    report = ProgressReporter(heartbeat, plan).report
+    return Watch(progress=report, stop=heartbeat.should_stop, bar=False, activity=heartbeat.activity)
 
 
 def configured(spec: TrainSpec) -> Any:

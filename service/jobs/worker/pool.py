@@ -4,11 +4,13 @@ Celery replaces a child that dies or that does not report within `worker_proc_al
 """
 
 import logging
+import os
 from typing import Any
 
 from celery.concurrency import prefork
 from celery.concurrency.asynpool import AsynPool
 
+CHILD_LOG_LEVEL = "_MP_FORK_LOGLEVEL_"  # with this variable a child writes lines of text until it logs JSON
 log = logging.getLogger("chiron.worker")
 
 
@@ -34,6 +36,10 @@ class CountingPool(AsynPool):
         self._started.add(pid)
         STARTS.failed = 0
         super().on_process_alive(pid)
+
+    def _create_worker_process(self, i: int) -> Any:
+        os.environ.pop(CHILD_LOG_LEVEL, None)
+        return super()._create_worker_process(i)
 
     def _create_process_handlers(self, hub: Any) -> None:
         super()._create_process_handlers(hub)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import celery.apps.worker
 from celery.signals import worker_shutting_down
 from sqlalchemy import Engine
 
@@ -58,6 +59,8 @@ def serve_jobs(settings: Settings, device: str, gpus: Sequence[int] = ()) -> Non
     Wait for a database that does not answer. Raises StoreUnusable for one that is damaged or newer than this program, NoBroker, and
     LookupError if the device is cuda and there is none.
     """
+    logging.captureWarnings(True)  # warnings are lines of JSON, too
+    celery.apps.worker.safe_say = lambda message, *_: log.info("%s", message)  # Celery prints its shutdown as text
     os.environ |= {"CHIRON_STATE": str(settings.state.absolute()), "CHIRON_DATA": str(settings.data.absolute())}
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
