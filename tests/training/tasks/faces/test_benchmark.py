@@ -66,7 +66,7 @@ def test_an_overlap_is_high_where_heatmaps_are_true_and_falls_with_the_tiers_a_n
 def test_several_seeds_have_a_line_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     requested = []
 
-    def answer(run, seed, *_, file):
+    def answer(run: str, seed: int, *_: object, file: str) -> benchmark.Report:
         requested.append((run, seed))
         overlaps: dict[str, float] = dict.fromkeys(TIERS, 0.1 * seed)
         return benchmark.Report([], overlaps)
