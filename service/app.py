@@ -26,7 +26,7 @@ from service.routes import datasets, jobs, models, operation, versions
 from service.routes.errors import RAISED
 from service.settings import Settings
 from service.tasks.catalogue import ENDPOINTS, EXAMPLES
-from service.tasks.endpoint import Pipeline
+from service.tasks.pipeline import Pipeline
 from service.telemetry.logs import Observe
 from service.telemetry.metrics import Metrics
 

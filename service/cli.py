@@ -12,6 +12,7 @@ import uvicorn
 from models.contract.bundle import BadBundle, read_bundle
 from service.app import create_app
 from service.http import key_commands
+from service.http.connections import limited
 from service.http.security import UnsafeBind
 from service.http.server import PortUnavailable, Server, bind
 from service.jobs.database import StoreUnavailable
@@ -75,6 +76,7 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        http=limited(settings.max_client_connections, settings.trusted_proxies, settings.body_pause_s),  # pyright: ignore[reportArgumentType] - uvicorn calls it
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         ssl_certfile=settings.tls_cert,

@@ -72,8 +72,14 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(default=4 << 20, ge=1024, description="largest request body without a scan")
     max_scan_bytes: int = Field(default=64 << 20, ge=1024, description="largest body that carries a scan")
-    max_uploads_bytes: int = Field(
-        default=512 << 20, ge=1024, description="scans in memory that are being read, all requests together"
+    max_memory_bytes: int = Field(
+        default=1 << 30, ge=1024, description="memory of request bodies and their contents, all requests together"
+    )
+    body_pause_s: float = Field(default=10.0, gt=0, description="longest pause between two parts of a body")
+    body_s: float = Field(default=120.0, gt=0, description="longest time that a whole body may take to arrive")
+    decoders: int = Field(default=2, ge=1, le=64, description="processes that decode large bodies, started when needed")
+    max_client_connections: int = Field(
+        default=256, ge=1, description="connections of one client address; trusted proxies have no limit"
     )
     max_queue: int = Field(default=1024, ge=1, description="most requests that wait for one model")
     deadline_s: float = Field(default=5.0, gt=0, description="longest a request may wait before it is computed")

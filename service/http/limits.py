@@ -1,9 +1,9 @@
-"""Limits on work and memory: a thread pool that refuses work it cannot begin in time, and a byte budget for uploads."""
+"""Limits on work and memory: a queue that refuses work it cannot begin in time, and a budget of bytes for requests."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
@@ -18,19 +18,25 @@ T = TypeVar("T")
 SMOOTHING = 0.1  # weight of the newest call in an exponential moving average of seconds
 
 
-class ThreadPool:
-    """A bounded pool of threads for work that would block the event loop."""
+class WorkQueue:
+    """A bounded queue in front of threads or processes, for work that would block the event loop.
 
-    def __init__(self, threads: int, *, max_queue: int, deadline_s: float, name: str) -> None:
-        self.threads, self.max_queue, self.deadline_s = threads, max_queue, deadline_s
+    A call holds one of the `slots` from its beginning to its end, even if its caller has left.
+    """
+
+    def __init__(self, slots: int, start: Callable[[], Executor], *, max_queue: int, deadline_s: float) -> None:
+        """Prepare the queue; `start` makes the executor when the first call needs it."""
+        self.slots, self.max_queue, self.deadline_s = slots, max_queue, deadline_s
         self.waiting = 0  # calls that are queued or running
         self._call_s = 0.0
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._free = asyncio.Semaphore(slots)
+        self._start, self._starting = start, asyncio.Lock()
+        self._executor: Executor | None = None
 
     @property
     def expected_wait_s(self) -> float:
         """Estimate the seconds until a new call would begin, from the duration of recent calls."""
-        return max(0, self.waiting - self.threads + 1) * self._call_s / self.threads
+        return max(0, self.waiting - self.slots + 1) * self._call_s / self.slots
 
     def admit(self) -> None:
         """Raise QueueFull if a new call would not begin before the deadline, or if the queue has no place left."""
@@ -38,51 +44,102 @@ class ThreadPool:
         if wait > self.deadline_s or self.waiting >= self.max_queue:
             raise QueueFull(f"{self.waiting} calls are waiting, for about {wait:.1f} s", wait)
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return function(*args, **kwargs), computed in a thread of the pool."""
+    async def ready(self) -> Executor:
+        """Return the executor; if there is none yet, start it in a thread, since processes take seconds to start."""
+        async with self._starting:
+            if self._executor is None:
+                self._executor = await asyncio.to_thread(self._start)
+            return self._executor
 
-        def timed() -> T:
-            start = time.perf_counter()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self._call_s += SMOOTHING * (time.perf_counter() - start - self._call_s)
+    async def run(self, deadline: float | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return function(*args, **kwargs), computed by the executor.
 
+        Raises QueueFull if the call does not begin before `deadline`, a time of time.monotonic() (default: in `deadline_s`),
+        or if the executor's process has died.
+        """
         self.waiting += 1
-        running = asyncio.get_running_loop().run_in_executor(self._pool, timed)
-        running.add_done_callback(self._done)
-        return await running
+        try:
+            await self._acquire(self.deadline_s if deadline is None else deadline - time.monotonic())
+            try:
+                return await self._compute(function, *args, **kwargs)
+            except BrokenExecutor:
+                self._executor = None  # the next call starts another one
+                raise QueueFull("the process that read the request has died", 1.0) from None
+        finally:
+            self.waiting -= 1
 
     def close(self) -> None:
-        """Wait for the running calls, then stop the threads."""
-        self._pool.shutdown()
+        """Wait for the running calls, then stop the executor."""
+        if self._executor is not None:
+            self._executor.shutdown()
 
-    def _done(self, running: asyncio.Future) -> None:
-        self.waiting -= 1
+    async def _acquire(self, wait_s: float) -> None:
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._free.acquire()
+        except TimeoutError:
+            raise QueueFull(f"not begun within {self.deadline_s:g} s", self.expected_wait_s) from None
+
+    async def _compute(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+
+        def release(_: Future) -> None:
+            self._free.release()
+            self._call_s += SMOOTHING * (time.perf_counter() - start - self._call_s)
+
+        def release_on_loop(call: Future) -> None:  # called in another thread
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(release, call)
+
+        try:
+            executor, start = await self.ready(), time.perf_counter()
+            call = executor.submit(function, *args, **kwargs)
+        except BaseException:  # re-raised: no call has begun that would give its slot back
+            self._free.release()
+            raise
+        call.add_done_callback(release_on_loop)
+        return await asyncio.wrap_future(call)
 
 
 class ByteBudget:
-    """A limit on the bytes of uploads in memory, shared by all requests."""
+    """A limit on the memory of requests, shared by all of them: what does not fit is refused at once."""
 
     def __init__(self, size: int) -> None:
-        self.free = size
+        self.size = self.free = size
 
     @contextmanager
-    def reserve(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that reserves bytes and raises the problem overloaded; release them all on exit."""
-        reserved = 0
-
-        def take(count: int) -> None:
-            nonlocal reserved
-            if count > self.free:
-                raise Problem("overloaded", "the memory for uploads is in use", headers={"retry-after": "2"})
-            self.free -= count
-            reserved += count
-
+    def reserve(self) -> "Iterator[Reservation]":
+        """Yield an empty reservation, and release it on exit."""
+        reservation = Reservation(self)
         try:
-            yield take
+            yield reservation
         finally:
-            self.free += reserved
+            reservation.shrink(0)
+
+
+class Reservation:
+    """The part of a budget that one request holds."""
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget, self.bytes = budget, 0
+
+    def require(self, count: int) -> None:
+        """Raise the problem overloaded unless `count` more bytes are free now."""
+        if count > self._budget.free:
+            detail = f"expected {count} bytes of memory for this request, got {self._budget.free}; other requests use the rest"
+            raise Problem("overloaded", detail, headers={"retry-after": "2"})
+
+    def grow(self, count: int) -> None:
+        """Reserve `count` more bytes; raise the problem overloaded if they are not free."""
+        self.require(count)
+        self._budget.free -= count
+        self.bytes += count
+
+    def shrink(self, to: int) -> None:
+        """Release the bytes beyond `to`."""
+        released = max(0, self.bytes - to)
+        self._budget.free += released
+        self.bytes -= released
 
 
 class Concurrency:

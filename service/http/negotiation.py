@@ -1,8 +1,9 @@
 """The parts that every request with a body shares: its media type, its bytes up to a limit, and the form of the answer."""
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -58,29 +59,48 @@ def query_options(request: Request, media: str, *, allowed: bool) -> dict[str, s
     return options
 
 
-def announced_bytes(request: Request, limit: int) -> int:
-    """Return the size that Content-Length announces, or `limit` without it; raise body-too-large beyond the limit."""
+def announced_bytes(request: Request, limit: int) -> int | None:
+    """Return the size that Content-Length announces, if there is one; raise body-too-large if it is beyond the limit."""
     announced = request.headers.get("content-length", "")
-    size = int(announced) if announced.isdecimal() else limit
-    if size > limit:
+    if not announced.isdecimal():
+        return None
+    if int(announced) > limit:
         raise Problem("body-too-large", f"expected at most {limit} bytes; Content-Length announces {announced}")
-    return size
+    return int(announced)
 
 
-async def read_body(request: Request, limit: int, take: Callable[[int], None] | None = None) -> bytearray:
-    """Return the whole body; raise the problem body-too-large once more than `limit` bytes are announced or received.
+class Patience(NamedTuple):
+    """How long a body may take to arrive: the longest pause between two parts, and the whole of it, in seconds."""
+
+    pause_s: float = 10.0
+    whole_s: float = 120.0
+
+
+async def read_body(
+    request: Request, limit: int, take: Callable[[int], None] | None = None, patience: Patience | None = None
+) -> bytearray:
+    """Return the whole body. Raises body-too-large beyond `limit` bytes, and request-timeout where it arrives too slowly.
 
     `take` is called with the size of each chunk before it is kept.
     """
     announced_bytes(request, limit)
-    body = bytearray()
-    async for chunk in request.stream():
+    patience, loop = patience or Patience(), asyncio.get_running_loop()
+    body, chunks, end = bytearray(), request.stream(), loop.time() + patience.whole_s
+    while True:
+        try:
+            async with asyncio.timeout_at(min(end, loop.time() + patience.pause_s)):
+                chunk = await anext(chunks, None)
+        except TimeoutError:
+            detail = f"expected a body within {patience.whole_s:g} s and without pauses of {patience.pause_s:g} s"
+            message = f"{detail}, got {len(body)} bytes"
+            raise Problem("request-timeout", message, headers={"connection": "close"}) from None
+        if chunk is None:
+            return body
         if len(body) + len(chunk) > limit:
             raise Problem("body-too-large", f"expected at most {limit} bytes; got more")
         if take:
             take(len(chunk))
         body += chunk
-    return body
 
 
 def typed(decode: Callable[..., Any], value: Any, *, mark: str = "/", **options: Any) -> Any:

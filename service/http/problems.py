@@ -49,6 +49,7 @@ KINDS: dict[str, Kind] = {
     "unknown-version": Kind(404, "The model has no such version", "GET /models/{name} lists them."),
     "method-not-allowed": Kind(405, "This path does not support the method", "The Allow header lists the methods."),
     "not-acceptable": Kind(406, "No type in Accept is available", "Accept one of the types in `detail`."),
+    "request-timeout": Kind(408, "The body did not arrive in time", "Send it without pauses, or make it smaller."),
     "wrong-state": Kind(409, "The present state does not allow this", "`detail` names the state."),
     "dataset-exists": Kind(409, "A data set of this name exists", "Choose another name: a data set never changes."),
     "dataset-not-ready": Kind(409, "The data set has not been read yet", "GET /datasets/{name} says why."),
@@ -148,6 +149,10 @@ class Problem(Exception):
         super().__init__(f"{kind}: {detail}")
         self.kind, self.detail, self.errors, self.headers = kind, detail, errors, headers or {}
 
+    def __reduce__(self) -> tuple[Callable[..., "Problem"], tuple[Any, ...]]:
+        """Return how to make the problem again in another process."""
+        return _problem, (self.kind, self.detail, self.errors, self.headers)
+
     @classmethod
     def at(cls, kind: str, pointer: str, detail: str) -> "Problem":
         """Return a problem with one fault, at `pointer`."""
@@ -158,6 +163,10 @@ class Problem(Exception):
         """Return the problem invalid-request for pydantic's faults; `pointer` turns a location into a JSON pointer."""
         errors = [(pointer(fault["loc"]), str(fault["msg"])) for fault in faults]
         return cls("invalid-request", "; ".join(f"{at or 'the body'}: {text}" for at, text in errors), errors=errors)
+
+
+def _problem(kind: str, detail: str, errors: Sequence[tuple[str, str]], headers: dict[str, str]) -> Problem:
+    return Problem(kind, detail, errors=errors, headers=headers)
 
 
 def respond(problem: Problem, scope: Scope) -> Response:

@@ -34,6 +34,7 @@ class Observer(Protocol):
 class _Waiting:
     item: Tensors
     future: asyncio.Future
+    deadline: float  # a time of time.monotonic()
     since: float = field(default_factory=time.monotonic)
 
 
@@ -74,15 +75,19 @@ class Batcher:
         """Estimate the seconds until a new item would be computed."""
         return self.queued * self._item_s / self.slots
 
-    async def submit(self, item: Tensors) -> dict[str, np.ndarray]:
-        """Return the answer to one item; raise QueueFull, or what `run` raised on this item."""
-        wait = self.expected_wait_s
-        if wait > self.deadline_s or self.queued >= self.max_queue:
+    async def submit(self, item: Tensors, deadline: float | None = None) -> dict[str, np.ndarray]:
+        """Return the answer to one item; raise QueueFull, or what `run` raised on this item.
+
+        An item that is not begun before `deadline`, a time of time.monotonic(), is refused; default: in `deadline_s`.
+        """
+        wait, now = self.expected_wait_s, time.monotonic()
+        deadline = now + self.deadline_s if deadline is None else deadline
+        if now + wait > deadline or self.queued >= self.max_queue:
             self._observer.rejected()
             raise QueueFull(f"{self.queued} requests are waiting, for about {wait:.1f} s", wait)
         bucket = tuple((name, tensor.shape) for name, tensor in item.items())
         future = asyncio.get_running_loop().create_future()
-        self._buckets.setdefault(bucket, deque()).append(_Waiting(item, future))
+        self._buckets.setdefault(bucket, deque()).append(_Waiting(item, future, deadline))
         self._pump()
         return await future
 
@@ -113,7 +118,7 @@ class Batcher:
             head = waiting.popleft()
             if head.future.done():
                 continue
-            if now - head.since > self.deadline_s:
+            if now > head.deadline:
                 self._observer.rejected()
                 head.future.set_exception(QueueFull(f"not computed within {self.deadline_s:g} s", self.expected_wait_s))
                 continue

@@ -127,6 +127,10 @@ class ServedModels:
         kinds = dict.fromkeys(model.kind for model in self.snapshot.models.values())
         return {kind: name for kind in kinds if (name := self.default(kind)) is not None}
 
+    def of_kind(self, kind: str) -> dict[str, Model]:
+        """Return the models that serve a kind of task, by name."""
+        return {name: model for name, model in self.snapshot.models.items() if model.kind == kind}
+
     def get(self, name: str | None, kind: str, pointer: str) -> Model:
         """Return the model of that name and kind of task, or the default; raise the problems unknown-model and not-ready."""
         name = name if name is not None else self.default(kind)
@@ -147,7 +151,7 @@ class ServedModels:
         return models[name]
 
     def _names(self, kind: str) -> list[str]:
-        return [name for name, model in self.snapshot.models.items() if model.kind == kind]
+        return list(self.of_kind(kind))
 
     def _kind(self, name: str) -> str | None:
         known = self.snapshot.models.get(name) or self.snapshot.refused.get(name)

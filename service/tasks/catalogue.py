@@ -6,4 +6,5 @@ from service.tasks.faces.endpoint import FACE
 from service.tasks.hands.endpoint import HANDS
 
 ENDPOINTS: tuple[Endpoint, ...] = (HANDS, LIFT, POSES, ACTIONS, FACE)
+BY_KIND = {endpoint.kind: endpoint for endpoint in ENDPOINTS}
 EXAMPLES = {endpoint.kind: endpoint.example for endpoint in ENDPOINTS}

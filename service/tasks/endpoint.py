@@ -1,42 +1,33 @@
-"""The walk of every request: admit, read, decode, prepare, submit, answer, encode.
+"""A task as one value, and the walk of a request through it: decode, prepare, submit, answer, encode.
 
-A task is one `Endpoint`: what it accepts and offers, and four functions that know nothing of HTTP.
+An `Endpoint` is what a task accepts and offers, and four functions that know nothing of HTTP.
 
     decode(body)                      turns bytes into the request's values
     prepare(request, model, limits)   checks the values and brings them to the model's order, unit and rate
     steps(prepared)                   yields items for the network, is sent their outputs, returns the result
     encode(result, model, media)      turns the result into bytes and headers
 
-`Pipeline` answers HTTP requests with an endpoint; `run` does the same for the bytes of a file, without a server.
+`service.tasks.pipeline` answers HTTP requests with an endpoint; `run` does the same for a file, without a server.
 """
 
-import asyncio
-import inspect
-from collections.abc import Callable, Generator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from models.contract.bundle import Bundle, BundleMeta
-from models.contract.cpus import usable_cpus
 from models.contract.symmetry import Tensors
-from service.http.limits import ByteBudget, ThreadPool
-from service.http.negotiation import JSON, accepted, announced_bytes, content_type, query_options, read_body
-from service.http.openapi import BINARY
-from service.http.problems import Problem, documented
-from service.inference.batcher import Batcher
-from service.inference.served import ServedModels
+from service.http.negotiation import JSON
+from service.http.problems import Problem
 from service.settings import Settings
-from service.telemetry.metrics import Metrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
-DECODE_ON_LOOP = 100_000  # bytes of JSON that take a quarter of a millisecond; more goes to a thread, for fairness
+DECODE_ON_LOOP = 100_000  # bytes of JSON that take a quarter of a millisecond; a larger body goes to a thread
 
 
 @dataclass(frozen=True)
@@ -105,6 +96,7 @@ class Endpoint(Generic[RequestT, PreparedT, ResultT]):
     offers: tuple[str, ...]  # media types of an answer
     with_query: tuple[str, ...]  # media types of requests that have their options in the query
     limits: Callable[[Settings], Limits]
+    memory: Callable[[str], int]  # bytes in memory for each byte of a body, by its media type
     on_loop_bytes: int  # the largest body that is handled on the event loop
     errors: tuple[str, ...]  # kinds of problem
     raised: Mapping[type[Exception], str]  # errors of the functions below that are problems, by kind
@@ -149,6 +141,29 @@ def call(raised: Mapping[type[Exception], str], function: Callable[P, T], *args:
         raise Problem(kind, str(error)) from error
 
 
+class Intake(NamedTuple):
+    """A request that was decoded and, if its model is known, prepared."""
+
+    name: str | None  # of the model; None if there is no model of the kind
+    pointer: str  # to the name in the request
+    prepared: Any
+    seconds: dict[str, float]  # by stage
+
+
+def intake(
+    endpoint: Endpoint, body: Body, models: Mapping[str, BundleMeta], default: str | None, limits: Limits
+) -> Intake:
+    """Decode a body and prepare it for the model that it names, or for the default. Raises Problem."""
+    start = time.perf_counter()
+    request = call(endpoint.raised, endpoint.decode, body)
+    decoded = time.perf_counter()
+    name, pointer, seconds = request.model or default, request.pointer("model"), {"decode": decoded - start}
+    if name not in models:
+        return Intake(name, pointer, None, seconds)
+    prepared = call(endpoint.raised, endpoint.prepare, request, models[name], limits)
+    return Intake(name, pointer, prepared, {**seconds, "prepare": time.perf_counter() - decoded})
+
+
 def run(
     endpoint: Endpoint[Any, Any, ResultT],
     body: Body,
@@ -169,90 +184,6 @@ def run(
         outputs = [_single(compute(_batch(item))) for item in turn]
         turn = call(endpoint.raised, advance, steps, outputs)
     return turn.result, meta
-
-
-class Pipeline:
-    """The endpoints over HTTP: one walk for all of them, with its limits, its threads and its metrics."""
-
-    def __init__(self, models: ServedModels, metrics: Metrics, settings: Settings) -> None:
-        self._models, self._metrics, self._settings = models, metrics, settings
-        self._threads = ThreadPool(
-            settings.slots or usable_cpus(),
-            max_queue=settings.max_queue,
-            deadline_s=settings.deadline_s,
-            name="pipeline",
-        )
-        self._budget = ByteBudget(max(settings.max_uploads_bytes, settings.max_scan_bytes))
-
-    def router(self, endpoints: Sequence[Endpoint]) -> APIRouter:
-        """Return the routes of the endpoints."""
-        routes = APIRouter()
-        for endpoint in endpoints:
-            binary = {media: BINARY for media in endpoint.offers if media != JSON}
-            routes.add_api_route(
-                endpoint.path,
-                self._route(endpoint),
-                methods=["POST"],
-                name=endpoint.name,
-                description=inspect.cleandoc(endpoint.description),
-                response_model=endpoint.answer,
-                responses={200: {"content": binary}, **documented(*endpoint.errors)},
-                openapi_extra=endpoint.operation(),
-                tags=[endpoint.tag],
-            )
-        return routes
-
-    def close(self) -> None:
-        """Wait for the running calls, then stop the threads."""
-        self._threads.close()
-
-    def _route(self, endpoint: Endpoint) -> Callable[[Request], Any]:
-        async def respond(request: Request) -> Response:
-            return await self._respond(endpoint, request)
-
-        return respond
-
-    async def _respond(self, endpoint: Endpoint, request: Request) -> Response:
-        """Answer a request. Raises Problem and QueueFull."""
-        answer, media = accepted(request, endpoint.offers), content_type(request, endpoint.accepts)
-        options = query_options(request, media, allowed=media in endpoint.with_query)
-        limits = endpoint.limits(self._settings)
-        if announced_bytes(request, limits.bytes) > endpoint.on_loop_bytes:
-            self._threads.admit()
-        with self._budget.reserve() as reserve:
-            data = bytes(await read_body(request, limits.bytes, reserve))
-            stage = partial(self._stage, endpoint, len(data) > endpoint.on_loop_bytes)
-            body = Body(data, media, answer, options, request.headers["content-type"])
-            decoded = await stage("decode", endpoint.decode, body)
-            model = self._models.get(decoded.model, endpoint.kind, decoded.pointer("model"))
-            meta = model.bundle.meta
-            prepared = await stage("prepare", endpoint.prepare, decoded, meta, limits)
-            del data, body, decoded  # only what is prepared is kept while the request waits for the model
-        steps = endpoint.steps(prepared)
-        turn = await stage("step", advance, steps, None)
-        while not isinstance(turn, Done):
-            turn = await stage("step", advance, steps, await submit(model.batcher, turn))
-        content, headers = await stage("encode", endpoint.encode, turn.result, meta, answer)
-        return Response(content, headers=headers, media_type=answer)
-
-    async def _stage(
-        self, endpoint: Endpoint, aside: bool, name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Return function(*args, **kwargs), from a thread if `aside`; its seconds, without those of waiting, are counted."""
-
-        def timed() -> T:
-            with self._metrics.stage(endpoint.path, name):
-                return call(endpoint.raised, function, *args, **kwargs)
-
-        return await self._threads.run(timed) if aside else timed()
-
-
-async def submit(batcher: Batcher, items: Sequence[Tensors]) -> list[Tensors]:
-    """Return the outputs for the items: as many at a time as fit into a batch, so that other requests come in between."""
-    outputs: list[Tensors] = []
-    for start in range(0, len(items), batcher.max_batch):
-        outputs += await asyncio.gather(*map(batcher.submit, items[start : start + batcher.max_batch]))
-    return outputs
 
 
 def _batch(item: Tensors) -> dict[str, np.ndarray]:

@@ -72,10 +72,14 @@ class Metrics:
 
     @contextmanager
     def stage(self, route: str, name: str) -> Iterator[None]:
-        """Time a part of a request: decode, read, prepare or encode."""
+        """Time a part of a request: decode, prepare, step or encode."""
         start = time.perf_counter()
         yield
-        self._stage.labels(route, name).observe(time.perf_counter() - start)
+        self.observe_stage(route, name, time.perf_counter() - start)
+
+    def observe_stage(self, route: str, name: str, seconds: float) -> None:
+        """Count a part of a request that took so many seconds elsewhere, such as in another process."""
+        self._stage.labels(route, name).observe(seconds)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and time an answered request."""

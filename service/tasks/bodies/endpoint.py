@@ -5,6 +5,7 @@ from functools import partial
 from service.http.negotiation import JSON, MSGPACK, NPY, NPZ, TYPES
 from service.http.openapi import operation
 from service.settings import Settings
+from service.tasks.arrays import memory_of_arrays
 from service.tasks.bodies import actions, examples, forecast, lift, pictures, wire
 from service.tasks.bodies.actions import ActionClip
 from service.tasks.bodies.clips import ComputedClips, PreparedClips, steps
@@ -25,7 +26,7 @@ from service.tasks.bodies.wire import DecodedClips
 from service.tasks.endpoint import DECODE_ON_LOOP, Endpoint, Example, Limits
 
 ERRORS = (
-    "malformed-body", "unknown-model", "not-acceptable", "body-too-large", "too-many-frames", "unsupported-media-type",
+    "malformed-body", "unknown-model", "not-acceptable", "request-timeout", "body-too-large", "too-many-frames", "unsupported-media-type",
     "invalid-request", "wrong-shape", "not-finite", "out-of-range", "too-few-frames", "gap-too-long", "unknown-joints",
     "missing-joints", "internal", "overloaded", "not-ready",
 )  # fmt: skip
@@ -51,6 +52,7 @@ LIFT: Endpoint[DecodedClips[LiftOptions], PreparedClips[LiftClip], ComputedClips
     offers=TYPES,
     with_query=(NPY,),
     limits=limits,
+    memory=memory_of_arrays,
     on_loop_bytes=DECODE_ON_LOOP,
     errors=ERRORS,
     raised={},
@@ -80,6 +82,7 @@ POSES: Endpoint[DecodedClips[PosesOptions], PreparedClips[ForecastClip], Compute
     offers=TYPES,
     with_query=(NPY,),
     limits=limits,
+    memory=memory_of_arrays,
     on_loop_bytes=DECODE_ON_LOOP,
     errors=ERRORS,
     raised={},
@@ -108,6 +111,7 @@ ACTIONS: Endpoint[DecodedClips[ActionsOptions], PreparedClips[ActionClip], Compu
     offers=(JSON, MSGPACK),
     with_query=(NPY,),
     limits=limits,
+    memory=memory_of_arrays,
     on_loop_bytes=DECODE_ON_LOOP,
     errors=ERRORS,
     raised={},

@@ -23,6 +23,7 @@ from service.tasks.arrays import (
     msgpack_bytes,
     npy_bytes,
     npz_bytes,
+    options_of,
     read_npy,
     shaped,
 )
@@ -150,6 +151,7 @@ def _decode_npy(form: ClipForm[Options], body: Body) -> DecodedClips[Options]:
 
 def _decode_fields(form: ClipForm[Options], body: Body) -> DecodedClips[Options]:
     struct = decode_fields(body, form.decoders)
+    options = options_of(struct, form.options)
     names = [name for name in form.arrays if getattr(struct, name) is not None]
     if len(names) != 1:
         detail = f"expected one of {', '.join(form.arrays)}, got {', '.join(names) or 'none of them'}"
@@ -161,11 +163,11 @@ def _decode_fields(form: ClipForm[Options], body: Body) -> DecodedClips[Options]
             detail = "expected a shape, such as [frames, joints, 2], beside raw floats, got none"
             raise Problem.at("invalid-request", "/shape", detail)
         values = shaped(value, tuple(struct.shape), struct.dtype, pointer, form.shape((4,) if several else (3,)))
-        return DecodedClips(struct, array, _from_array(pointer, values), struct.dtype)
+        return DecodedClips(options, array, _from_array(pointer, values), struct.dtype)
     if several and not value:
         raise Problem.at("wrong-shape", pointer, "expected at least one clip, got none")
     clips = [(f"{pointer}/{i}", clip) for i, clip in enumerate(value)] if several else [(pointer, value)]
-    return DecodedClips(struct, array, [_from_lists(*clip) for clip in clips], "<f8")
+    return DecodedClips(options, array, [_from_lists(*clip) for clip in clips], "<f8")
 
 
 def _from_array(pointer: str, values: Float[np.ndarray, "..."]) -> list[Clip]:

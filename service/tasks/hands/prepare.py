@@ -5,7 +5,7 @@ origin is as accurate as one at the origin.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ Poses = Float[np.ndarray, "frames hands joints 3"]
 class PreparedHands:
     """A request, checked and in the model's form. Lengths are in metres from `centre`."""
 
-    request: DecodedHands
+    request: DecodedHands  # without its arrays
     task: HandForecast
     order: Skeleton
     sides: tuple[str, ...]  # the arrays of the answer: future, or those of left and right that the request has
@@ -77,7 +77,8 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     if "past" in request.arrays and len(past.hands) < clip.hands:
         absent = next(side for i, side in enumerate(LEFT_RIGHT) if i not in past.hands)
         raise Problem("gap-too-long", f"the {absent} hand is not in view; send left and right to forecast only one")
-    return PreparedHands(request, task, order, sides, past, values[-1, list(past.hands)], centre)
+    without_arrays = replace(request, arrays={})  # the past is prepared: only the options are needed from here on
+    return PreparedHands(without_arrays, task, order, sides, past, values[-1, list(past.hands)], centre)
 
 
 def steps(prepared: PreparedHands) -> Steps[HandsForecast]:
@@ -200,7 +201,7 @@ def _side(name: str) -> Hand:
 def _to_order(prepared: PreparedHands, poses: Poses) -> Float[np.ndarray, "hands frames order_joints 3"]:
     """Convert Assembly101 poses in metres from the centre to the caller's order, unit and origin."""
     hands = np.swapaxes(poses, 0, 1)
-    if prepared.order is not ASSEMBLY101:
+    if prepared.order.name != ASSEMBLY101.name:
         pairs = zip(prepared.reference, hands, strict=True)
         hands = np.stack([carry(reference, hand, prepared.order) for reference, hand in pairs])
     scale = to_metres(prepared.request.options.units)

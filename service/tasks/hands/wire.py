@@ -19,6 +19,7 @@ from service.tasks.arrays import (
     msgpack_bytes,
     npy_bytes,
     npz_bytes,
+    options_of,
     read_npy,
     shaped,
 )
@@ -64,11 +65,12 @@ def decode(body: Body) -> DecodedHands:
         values, dtype = read_npy(body.data, HANDS_SHAPE)
         return DecodedHands(options, {"past": Points(values, None)}, dtype, "?")
     struct = decode_fields(body, DECODERS)
+    options = options_of(struct, HandsOptions)
     arrays = {name: array for name in ARRAYS if (array := getattr(struct, name)) is not None}
     if isinstance(struct, HandsMsgpack) and any(isinstance(array, bytes) for array in arrays.values()):
         raw = {name: _from_bytes(name, array, struct) for name, array in arrays.items()}
-        return DecodedHands(struct, raw, struct.dtype)
-    return DecodedHands(struct, {name: _from_lists(name, array) for name, array in arrays.items()}, "<f8")
+        return DecodedHands(options, raw, struct.dtype)
+    return DecodedHands(options, {name: _from_lists(name, array) for name, array in arrays.items()}, "<f8")
 
 
 def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:

@@ -1,26 +1,30 @@
 """The limits on threads, bytes and streams: work runs, and is refused before a queue is too long."""
 
 import asyncio
+import multiprocessing
+import os
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
-from service.http.limits import Concurrency, LimitedStream, ThreadPool
+from service.http.limits import ByteBudget, Concurrency, LimitedStream, WorkQueue
 from service.http.problems import Problem, QueueFull
 
 
-def threads(**options) -> ThreadPool:
-    return ThreadPool(**({"threads": 1, "max_queue": 100, "deadline_s": 5.0, "name": "test"} | options))
+def threads(slots: int = 1, **options) -> WorkQueue:
+    options = {"max_queue": 100, "deadline_s": 60.0} | options
+    return WorkQueue(slots, lambda: ThreadPoolExecutor(slots), **options)
 
 
 def test_a_function_runs_in_a_thread_and_its_result_or_error_comes_back():
     async def run() -> None:
         pool = threads()
-        assert await pool.run(divmod, 7, 2) == (3, 1)
-        assert await pool.run(threading.current_thread) is not threading.current_thread()
+        assert await pool.run(None, divmod, 7, 2) == (3, 1)
+        assert await pool.run(None, threading.current_thread) is not threading.current_thread()
         with pytest.raises(ZeroDivisionError):
-            await pool.run(divmod, 1, 0)
+            await pool.run(None, divmod, 1, 0)
         await asyncio.sleep(0)
         assert pool.waiting == 0
         pool.close()
@@ -39,8 +43,8 @@ def test_no_more_functions_run_at_a_time_than_there_are_threads():
         running -= 1
 
     async def run() -> None:
-        pool = threads(threads=2)
-        await asyncio.gather(*(pool.run(count) for _ in range(12)))
+        pool = threads(2)
+        await asyncio.gather(*(pool.run(None, count) for _ in range(12)))
         pool.close()
 
     asyncio.run(run())
@@ -51,8 +55,8 @@ def test_work_that_would_not_begin_in_time_is_refused_until_the_queue_is_shorter
     async def run() -> None:
         pool, gate = threads(deadline_s=0.02), threading.Event()
         for _ in range(20):
-            await pool.run(time.sleep, 0.01)
-        running = [asyncio.create_task(pool.run(gate.wait)) for _ in range(9)]
+            await pool.run(None, time.sleep, 0.01)
+        running = [asyncio.create_task(pool.run(None, gate.wait)) for _ in range(9)]
         await asyncio.sleep(0)
         with pytest.raises(QueueFull, match="9 calls are waiting") as refused:
             pool.admit()
@@ -69,7 +73,7 @@ def test_work_that_would_not_begin_in_time_is_refused_until_the_queue_is_shorter
 def test_the_queue_length_is_bounded_however_short_the_calls():
     async def run() -> None:
         pool, gate = threads(max_queue=3), threading.Event()
-        running = [asyncio.create_task(pool.run(gate.wait)) for _ in range(3)]
+        running = [asyncio.create_task(pool.run(None, gate.wait)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(QueueFull):
             pool.admit()
@@ -78,6 +82,74 @@ def test_the_queue_length_is_bounded_however_short_the_calls():
         pool.close()
 
     asyncio.run(run())
+
+
+def test_a_call_that_does_not_begin_before_its_deadline_is_refused_and_never_computed():
+    async def run() -> None:
+        pool, gate, computed = threads(), threading.Event(), []
+        running = asyncio.create_task(pool.run(None, gate.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull, match="not begun"):
+            await pool.run(time.monotonic() + 0.01, computed.append, 1)
+        gate.set()
+        await running
+        await pool.run(None, computed.append, 2)
+        assert computed == [2]
+        assert pool.waiting == 0
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_a_call_holds_its_slot_until_it_ends_even_if_its_caller_leaves():
+    async def run() -> None:
+        pool, begun, gate = threads(), threading.Event(), threading.Event()
+
+        def hold() -> None:
+            begun.set()
+            gate.wait()
+
+        left = asyncio.create_task(pool.run(None, hold))
+        assert await asyncio.to_thread(begun.wait, 60)
+        left.cancel()
+        await asyncio.gather(left, return_exceptions=True)
+        with pytest.raises(QueueFull):
+            await pool.run(time.monotonic() + 0.01, divmod, 7, 2)
+        gate.set()
+        assert await pool.run(None, divmod, 7, 2) == (3, 1)
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_a_process_that_dies_fails_its_call_alone_and_is_replaced():
+    async def run() -> None:
+        context = multiprocessing.get_context("forkserver")
+        pool = WorkQueue(1, lambda: ProcessPoolExecutor(1, mp_context=context), max_queue=9, deadline_s=60.0)
+        with pytest.raises(QueueFull, match="has died"):
+            await pool.run(None, os._exit, 1)
+        assert await pool.run(None, divmod, 7, 2) == (3, 1)
+        pool.close()
+
+    asyncio.run(run())
+
+
+def test_requests_share_a_budget_and_give_back_what_they_reserved():
+    budget = ByteBudget(10)
+    with budget.reserve() as first:
+        first.grow(6)
+        with budget.reserve() as second:
+            second.grow(4)
+            with pytest.raises(Problem, match="overloaded") as refused, budget.reserve() as third:
+                third.grow(1)
+            assert int(refused.value.headers["retry-after"]) >= 1
+            first.shrink(2)
+            with budget.reserve() as fourth:
+                fourth.grow(4)
+                with pytest.raises(Problem, match="overloaded"):
+                    fourth.require(1)
+        assert budget.free == 8
+    assert budget.free == 10
 
 
 def test_a_stream_occupies_its_place_from_before_its_first_byte():

@@ -63,6 +63,17 @@ def test_an_item_takes_a_free_slot_at_once_and_later_items_form_the_next_batch()
     assert recorder.sizes == [1, 4, 1]
 
 
+def test_an_item_past_the_deadline_of_its_request_is_refused_and_not_computed():
+    async def run() -> None:
+        front = batcher(slowly)
+        with pytest.raises(QueueFull):
+            await front.submit(item(1), time.monotonic() - 1)
+        assert (await front.submit(item(2), time.monotonic() + 60))["y"][0] == 4
+        await front.close()
+
+    asyncio.run(run())
+
+
 def test_items_of_different_shape_never_share_a_batch():
     shapes = []
 

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.app import create_app
-from service.http.limits import ByteBudget
-from service.http.problems import MEDIA_TYPE, Problem
+from service.http.problems import MEDIA_TYPE
 from service.settings import Settings
 from service.tasks.faces import prepare as faces
 from service.tasks.faces.endpoint import ERRORS
@@ -271,18 +270,6 @@ def test_a_large_upload_is_cut_off_at_its_own_limit(client):
     assert f"at most {MAX_SCAN} bytes" in problem_of(announced, "body-too-large")["detail"]
     chunks = (b" " * 100_000 for _ in range(50))
     problem_of(client.post(URL, content=chunks, headers={"content-type": "model/ply"}), "body-too-large")
-
-
-def test_all_uploads_together_have_a_limit_and_give_back_what_they_took():
-    budget = ByteBudget(10)
-    with budget.reserve() as first:
-        first(6)
-        with budget.reserve() as second:
-            second(4)
-            with pytest.raises(Problem, match="overloaded"), budget.reserve() as third:
-                third(1)
-        assert budget.free == 4
-    assert budget.free == 10
 
 
 def test_an_error_that_nobody_expected_is_a_problem_without_its_secrets(client, monkeypatch):

@@ -1,4 +1,4 @@
-"""Scans over a real socket: clients that break off, uploads that fill the room, and what goes on while a scan is read."""
+"""Scans over a real socket: clients that disconnect, uploads that fill the memory, and requests while a scan is read."""
 
 import http.client
 import json
@@ -24,12 +24,14 @@ from ...scans import OCTETS, ply
 from ...test_server import Running, start, stop
 from .test_errors import END, FILE, FORM_ERRORS, SCAN_ERRORS
 
-LIMIT = 200_000  # of a scan, and of all together
+LIMIT = 200_000  # bytes of a scan; the memory is enough for one
 
 
 @pytest.fixture(scope="module")
 def server(bundles) -> Iterator[Running]:
-    running = start(bundles, CHIRON_MAX_SCAN_BYTES=str(LIMIT), CHIRON_MAX_UPLOADS_BYTES="1024", CHIRON_DEADLINE_S="300")
+    running = start(
+        bundles, CHIRON_MAX_SCAN_BYTES=str(LIMIT), CHIRON_MAX_MEMORY_BYTES=str(8 * LIMIT), CHIRON_DEADLINE_S="300"
+    )
     yield running
     assert "Traceback" not in stop(running)
 
@@ -63,9 +65,9 @@ def test_wrong_forms_are_problems_over_a_real_socket_too(server, case):
     problem_of(httpx2.post(server.url + URL, content=body, headers=headers), kind)
 
 
-def test_clients_that_break_off_do_no_harm_and_hold_no_room(server):
+def test_clients_that_disconnect_give_their_memory_back(server):
     form = head("multipart/form-data; boundary=XX", len(FILE + END)) + FILE[:50_000]
-    for _ in range(8):  # together more than there is room for
+    for _ in range(8):  # together more than the memory
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(form)
     assert upload(server).status_code == 200
@@ -91,7 +93,7 @@ def upload_until(server: Running, status: int) -> httpx2.Response:
     raise AssertionError(f"never answered {status}")
 
 
-def test_while_uploads_fill_the_room_others_are_told_when_to_come_again(server):
+def test_while_uploads_fill_the_memory_others_are_refused_at_once(server):
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(head(NPY, LIMIT) + bytes(LIMIT - 1000))
         refused = upload_until(server, 503)

@@ -1,0 +1,111 @@
+"""Connections as uvicorn accepts them, with a limit for each client and a time limit for the headers of a request."""
+
+import asyncio
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+ANY = "*"
+REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 5\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%s"
+)
+PROBLEM = b'{"type":"/problems/overloaded","title":"The service is full","status":503,"detail":"%s","errors":[]}'
+
+
+class LimitedConnection(HttpToolsProtocol):
+    """A connection that is refused if its client has too many, and closed if a request's headers do not arrive in time."""
+
+    def __init__(self, *arguments: Any, clients: "Clients", header_s: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._clients, self._header_s = clients, header_s
+        self._client: str | None = None  # counted; None for a connection that was refused
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - uvicorn's own
+        """Accept the connection, or answer 503 and close it."""
+        peer = transport.get_extra_info("peername")
+        client = str(peer[0]) if isinstance(peer, tuple) else ""
+        if not self._clients.enter(client):
+            body = PROBLEM % f"{self._clients.most} connections of this client are open; close some".encode()
+            transport.write(REFUSAL % (len(body), body))
+            transport.close()
+            return
+        self._client = client
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the client's place back."""
+        if self._client is not None:
+            self._clients.leave(self._client)
+            self._stop_timer()
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived, unless the connection was refused."""
+        if self._client is not None:
+            super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Start the time limit of a request's headers."""
+        self._expect_headers()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """End the time limit: that of the body is the application's."""
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def _expect_headers(self) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(self._header_s, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Clients:
+    """The number of open connections by client address; trusted proxies, which speak for many clients, have no limit."""
+
+    def __init__(self, most: int, trusted: Sequence[str]) -> None:
+        self.most, self.open = most, Counter[str]()
+        self._all = ANY in trusted
+        self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted if network != ANY]
+
+    def enter(self, client: str) -> bool:
+        """Count a connection; return whether the client may have it."""
+        if self.open[client] >= self.most and not self._is_trusted(client):
+            return False
+        self.open[client] += 1
+        return True
+
+    def leave(self, client: str) -> None:
+        """Forget a connection."""
+        self.open[client] -= 1
+        if not self.open[client]:
+            del self.open[client]
+
+    def _is_trusted(self, client: str) -> bool:
+        if self._all:
+            return True
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:  # a Unix socket has no address
+            return True
+        return any(address in network for network in self._trusted)
+
+
+def limited(most: int, trusted: Sequence[str], header_s: float) -> Callable[..., LimitedConnection]:
+    """Return uvicorn's factory of connections with these limits."""
+    clients = Clients(most, trusted)
+
+    def connect(*arguments: Any, **options: Any) -> LimitedConnection:
+        return LimitedConnection(*arguments, clients=clients, header_s=header_s, **options)
+
+    return connect

@@ -1,0 +1,111 @@
+"""Connections of one client: a limit on their number, and on the time that the headers of a request may take."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from service.http.connections import Clients, limited
+
+PATIENCE_S = 60.0
+REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+async def answer(scope, receive, send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+def served(
+    act: Callable[[Callable[[], Awaitable]], Awaitable[None]],
+    *,
+    most: int = 9,
+    header_s: float = PATIENCE_S,
+    trusted=(),
+):
+    """Serve on a free port while `act` runs; `act` is called with a function that opens a connection."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        config, connect = uvicorn.Config(answer, log_config=None), limited(most, trusted, header_s)
+        config.load()
+        server = await loop.create_server(
+            lambda: connect(config=config, server_state=ServerState(), app_state={}, _loop=loop), "127.0.0.1", 0
+        )
+        port, writers = server.sockets[0].getsockname()[1], []
+
+        async def open_connection() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writers.append(writer)
+            return reader, writer
+
+        async with asyncio.timeout(PATIENCE_S), server:
+            try:
+                await act(open_connection)
+            finally:
+                for writer in writers:
+                    writer.close()
+                await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+    asyncio.run(run())
+
+
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    writer.write(REQUEST)
+    return await reader.readuntil(b"\r\n\r\n")
+
+
+def test_a_client_with_too_many_connections_is_refused_until_it_closes_one():
+    async def act(connect) -> None:
+        connections = [await connect() for _ in range(2)]
+        assert all([b"204" in await ask(*connection) for connection in connections])
+        reader, writer = await connect()
+        refusal = await reader.read()
+        assert refusal.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 5" in refusal
+        assert b"2 connections of this client are open" in refusal
+        writer.close()
+        connections[0][1].close()
+        await connections[0][1].wait_closed()
+        while True:  # the server sees that the connection was closed when it sees it
+            reader, writer = await connect()
+            writer.write(REQUEST)
+            if b"204" in await reader.readline():
+                return
+            writer.close()
+
+    served(act, most=2)
+
+
+def test_trusted_proxies_have_no_limit():
+    async def act(connect) -> None:
+        for _ in range(4):
+            assert b"204" in await ask(*await connect())
+
+    served(act, most=2, trusted=("127.0.0.0/8",))
+
+
+def test_a_connection_that_sends_no_headers_is_closed_and_one_that_does_is_not():
+    async def act(connect) -> None:
+        silent, _ = await connect()
+        slow, writer = await connect()
+        writer.write(REQUEST[:20])
+        assert await silent.read() == b""
+        assert await slow.read() == b""
+        assert b"204" in await ask(*await connect())
+
+    served(act, header_s=0.1)
+
+
+def test_a_client_that_left_is_forgotten():
+    clients = Clients(1, ())
+    one, other = "192.0.2.1", "2001:db8::1"
+    assert clients.enter(one)
+    assert not clients.enter(one)
+    assert clients.enter(other)
+    clients.leave(one)
+    assert clients.enter(one)
+    for client in (one, other):
+        clients.leave(client)
+    assert not clients.open

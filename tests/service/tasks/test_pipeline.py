@@ -1,0 +1,147 @@
+"""The walk of a request under pressure: memory, bodies that stall, bodies that are large, and deadlines."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from service.app import create_app
+from service.settings import Settings
+from service.tasks import pipeline
+from service.tasks.arrays import memory_of_arrays
+
+from ..conftest import moving_hands
+from ..exchange import HANDS_URL as URL
+from ..exchange import problem_of
+
+PATIENCE_S = 60.0
+BODY = json.dumps({"fps": 30, "past": moving_hands(40, hands=2).tolist(), "model": "hands-thirty"}).encode()
+LARGE = BODY + b" " * pipeline.IN_THREADS
+COST = memory_of_arrays("application/json")
+Post = Callable[..., Awaitable[tuple[int, dict[str, str], Any]]]
+
+
+async def chunks(*parts: bytes | asyncio.Event) -> AsyncIterator[bytes]:
+    """Yield the parts of a body, and wait at each event."""
+    for part in parts:
+        if isinstance(part, asyncio.Event):
+            await part.wait()
+        else:
+            yield part
+
+
+def serve(bundles: Path, act: Callable[[Post], Awaitable[None]], **settings: Any) -> None:
+    """Run the application while `act` runs; `act` is called with a function that posts a body in chunks."""
+    app = create_app(Settings(bundles=bundles, **settings))
+
+    async def post(body: AsyncIterator[bytes], **headers: str) -> tuple[int, dict[str, str], Any]:
+        answer: dict[str, Any] = {"body": b""}
+
+        async def receive() -> dict[str, Any]:
+            chunk = await anext(body, None)
+            return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                answer.update(status=message["status"], headers={k.decode(): v.decode() for k, v in message["headers"]})
+            else:
+                answer["body"] += message.get("body", b"")
+
+        fields = {"host": "localhost", "content-type": "application/json", **headers}
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": URL,
+            "raw_path": URL.encode(), "query_string": b"", "root_path": "", "scheme": "http", "client": ("127.0.0.1", 1),
+            "server": ("localhost", 80), "headers": [(name.encode(), value.encode()) for name, value in fields.items()],
+        }  # fmt: skip
+        await app(scope, receive, send)
+        return answer["status"], answer["headers"], orjson.loads(answer["body"])
+
+    async def run() -> None:
+        async with app.router.lifespan_context(app), asyncio.timeout(PATIENCE_S):
+            await act(post)
+
+    asyncio.run(run())
+
+
+def test_what_does_not_fit_into_memory_is_refused_at_once_and_what_fits_is_answered(bundles):
+    async def act(post: Post) -> None:
+        begun, rest = asyncio.Event(), asyncio.Event()
+
+        async def stalled() -> AsyncIterator[bytes]:
+            yield BODY[:-10]
+            begun.set()
+            await rest.wait()
+            yield BODY[-10:]
+
+        first = asyncio.create_task(post(stalled()))
+        await begun.wait()
+        for announced in ({}, {"content-length": str(len(BODY))}):
+            status, headers, problem = await post(chunks(BODY), **announced)
+            assert (status, problem["type"]) == (503, "/problems/overloaded")
+            assert int(headers["retry-after"]) >= 1
+        assert not first.done()
+        rest.set()
+        assert (await first)[0] == 200
+        assert (await post(chunks(BODY)))[0] == 200
+
+    serve(bundles, act, max_memory_bytes=int(1.5 * COST * len(BODY)))
+
+
+def test_a_request_that_cannot_fit_into_memory_is_too_large(bundles):
+    async def act(post: Post) -> None:
+        status, _, problem = await post(chunks(BODY), **{"content-length": str(len(BODY))})
+        assert (status, problem["type"]) == (413, "/problems/body-too-large")
+
+    serve(bundles, act, max_memory_bytes=COST * (len(BODY) - 1))
+
+
+def test_a_body_that_stalls_is_answered_408_and_its_memory_is_given_back(bundles):
+    async def act(post: Post) -> None:
+        status, headers, problem = await post(chunks(BODY[:-10], asyncio.Event()))
+        assert (status, problem["type"]) == (408, "/problems/request-timeout")
+        assert headers["connection"] == "close"
+        assert f"got {len(BODY) - 10} bytes" in problem["detail"]
+        assert (await post(chunks(BODY)))[0] == 200
+
+    serve(bundles, act, body_pause_s=0.2, max_memory_bytes=int(1.5 * COST * len(BODY)))
+
+
+def test_a_body_that_never_ends_is_answered_408_however_short_its_pauses(bundles):
+    async def trickle() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.001)
+
+    async def act(post: Post) -> None:
+        assert (await post(trickle()))[0] == 408
+
+    serve(bundles, act, body_pause_s=PATIENCE_S, body_s=0.2)
+
+
+def test_a_large_body_is_decoded_in_another_process_to_the_same_answer(client, monkeypatch):
+    headers = {"content-type": "application/json"}
+    answer = client.post(URL, content=BODY, headers=headers).json()
+    monkeypatch.delattr(pipeline, "intake")
+    response = client.post(URL, content=LARGE, headers=headers)
+    assert response.status_code == 200, response.text
+    assert response.json() == answer
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind"),
+    [
+        (LARGE.replace(b'"fps"', b'"rate"'), "invalid-request"),
+        (LARGE.replace(b"hands-thirty", b"gpt"), "unknown-model"),
+        (LARGE.replace(b'"fps": 30', b'"fps": 90'), "too-few-frames"),
+    ],
+)
+def test_a_problem_with_a_large_body_is_that_of_a_small_one(client, changed, kind):
+    headers = {"content-type": "application/json"}
+    large = problem_of(client.post(URL, content=changed, headers=headers), kind)
+    small = problem_of(client.post(URL, content=changed.rstrip(), headers=headers), kind)
+    assert large["detail"] == small["detail"]
+    assert large["errors"] == small["errors"]
