@@ -16,7 +16,7 @@ class PortUnavailable(OSError):
 
 
 class Shutdown:
-    """Whether the process has been asked to stop; event streams end and /readyz fails once it has."""
+    """The shutdown signal of the process: event streams end and /readyz fails once it has begun."""
 
     def __init__(self) -> None:
         self.begun = False

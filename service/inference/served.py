@@ -80,11 +80,17 @@ class ServedModels:
         """Swap each model when its current version changes, and try again those that could not be read; never return."""
         while True:
             await asyncio.sleep(self._settings.reconcile_s)
-            choices = await asyncio.to_thread(self.catalogue.choices)
-            changed = [name for name, choice in choices.items() if choice != self._seen.get(name)]
-            due = [name for name, retry in self.snapshot.retries.items() if retry.at <= time.monotonic()]
-            for name in dict.fromkeys([*changed, *due]):
-                await self._update(name, choices)
+            try:
+                await self._follow_once()
+            except Exception:  # whatever it is, the next round may succeed, and nobody else follows
+                log.exception("the current versions could not be followed; trying again")
+
+    async def _follow_once(self) -> None:
+        choices = await asyncio.to_thread(self.catalogue.choices)
+        changed = [name for name, choice in choices.items() if choice != self._seen.get(name)]
+        due = [name for name, retry in self.snapshot.retries.items() if retry.at <= time.monotonic()]
+        for name in dict.fromkeys([*changed, *due]):
+            await self._update(name, choices)
 
     async def promote(self, name: str, version: str) -> Current:
         """Make a version the current one, here at once and in other processes when they notice.
@@ -164,7 +170,7 @@ class ServedModels:
         async with self._changing:
             folder = None
             try:
-                folder = await asyncio.to_thread(self.catalogue.wanted, name, name in choices)
+                folder = await asyncio.to_thread(self.catalogue.folder_to_serve, name, name in choices)
                 serving = self.snapshot.models.get(name)
                 if folder is not None and (serving is None or serving.bundle.folder != folder):
                     self._install(await asyncio.to_thread(load_model, folder, name, self._settings, self._metrics))

@@ -45,7 +45,7 @@ class Catalogue:
         """List the models that have a version to serve."""
         return sorted({*self._shipped(), *self._choices, *(self.versions.remembered() if self.away else ())})
 
-    def wanted(self, name: str, chosen: bool) -> Path | None:
+    def folder_to_serve(self, name: str, chosen: bool) -> Path | None:
         """Return the folder of the version to serve, or None if there is none; raise UnknownVersion, StoreAway or BadBundle.
 
         `chosen` is false if nobody has promoted a version or the store is away; then the choice last seen holds.

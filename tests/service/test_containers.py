@@ -121,12 +121,12 @@ def test_prometheus_uses_the_port_of_the_api_and_the_key_that_compose_mounts():
 def test_the_dashboard_queries_existing_metrics(client):
     there = {line.split()[2] for line in client.get("/metrics").text.splitlines() if line.startswith("# TYPE")}
     dashboard = json.loads((CHECKOUT / "docker" / "grafana" / "dashboards" / "chiron.json").read_text())
-    asked = {
+    queried = {
         name
         for panel in dashboard["panels"]
         for target in panel["targets"]
         for name in re.findall(r"chiron_\w+", target["expr"])
     }
-    assert asked
-    for name in asked:
+    assert queried
+    for name in queried:
         assert name in there or name.removesuffix("_bucket") in there, name

@@ -14,6 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from service.app import create_app
 from service.inference.served import ServedModels
+from service.registry.catalogue import Catalogue
 from service.registry.local import LocalStore
 from service.registry.objects import ObjectStore
 from service.settings import Settings
@@ -140,6 +141,22 @@ def test_another_process_follows_a_promotion_and_keeps_its_version_if_it_cannot(
         assert "checksum differs" in client.get(f"/models/{NAME}").json()["reason"]
         elsewhere.roll_back(NAME, second)
         wait(lambda: client.get("/readyz").json()["status"] == "ready")
+
+
+def test_an_unexpected_error_does_not_end_the_following_of_promotions(own, place, monkeypatch):
+    version, choices = place.publish(2), Catalogue.choices
+    failed = threading.Event()
+    with serve(own, place) as client:
+
+        def fail(catalogue: Catalogue) -> dict:
+            failed.set()
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(Catalogue, "choices", fail)
+        assert failed.wait(60)
+        monkeypatch.setattr(Catalogue, "choices", choices)
+        place.versions("elsewhere").promote(NAME, version, None)
+        wait(lambda: serving(client) == version)
 
 
 def test_a_replaced_version_is_freed_after_the_last_request_that_uses_it(own, place):
