@@ -5,11 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import pytest
 import torch
 from body_runs import ACTIONS, LIFT, of_kind
+from drawings import colours_of, picture_at
 from torch import Tensor, nn
 
 from models.contract.symmetry import Mirror
@@ -124,8 +124,7 @@ def test_the_tables_are_printed_with_a_picture_and_nothing_is_trained_twice(
         assert [cell.strip("*") for cell in cells[1:4]] == [f"{value:.1f} ± 0.0" for value in values]
         assert cells[1 + int(np.argmin(values))].startswith("**")
         assert cells[4:] == [f"{floor.figures[figure]:.1f}", str(floor.samples)]
-    picture = matplotlib.image.imread(tmp_path / "bodies-limited-data.png")
-    assert len(np.unique((255 * picture[..., :3]).astype(int).reshape(-1, 3), axis=0)) > 10
+    assert colours_of(picture_at(tmp_path / "bodies-limited-data.png")) > 10
     monkeypatch.setattr("training.engine.benchmark.trained", lambda *_, **__: pytest.fail("trained again"))
     main(arguments)
     assert capsys.readouterr().out == shown

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import pytest
+from drawings import colours_of, picture_at
 
 from training.tasks.bodies import plots as body_plots
 from training.tasks.bodies.plots import confusion, curves
@@ -34,8 +34,7 @@ def test_a_line_is_the_mean_over_seeds_and_its_band_their_span(tmp_path: Path, d
     assert (panel.get_xlabel(), panel.get_ylabel(), panel.get_title(loc="left")) == ("share", "mm", "made up")
     (legend,) = drawn[0].legends
     assert [text.get_text() for text in legend.get_texts()] == list(VALUES)
-    picture = (255 * matplotlib.image.imread(tmp_path / "c.png")[..., :3]).astype(int)
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
+    assert colours_of(picture_at(tmp_path / "c.png")) > 10
 
 
 def test_a_line_without_a_style_is_refused(tmp_path: Path):

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import pytest
 import torch
 from body_runs import RUNS, FewLifted, of_kind
+from drawings import colours_of, picture_at
 from torch import nn
 
 from models.contract.bundle import Bundle, read_bundle, repeat_example
@@ -210,9 +210,9 @@ def test_a_study_prints_a_table_and_writes_reports_and_pictures(
     text = show(run, networks[kind], data_folder, tmp_path, "test")
     assert sorted(path.name for path in tmp_path.glob("*.png")) == pictures
     for name in pictures:
-        picture = (255 * matplotlib.image.imread(tmp_path / name)[..., :3]).astype(int)
+        picture = picture_at(tmp_path / name)
         assert min(picture.shape[:2]) > 200
-        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
+        assert colours_of(picture) > 10
     batches = run.data.load(data_folder)
     assert Report.read(tmp_path / "test-network.json") == measure(networks[kind], batches, "test")
     assert Report.read(tmp_path / "test-without.json") == floors(batches, "test")
