@@ -23,7 +23,7 @@ from models.contract.task import PoseLift
 from models.contract.tensor import TensorSpec
 from models.layers.chiral_recurrent import ChiralLSTM
 from models.layers.chiral_spec import Spec
-from models.layers.degrees import frozen
+from models.layers.freezing import frozen
 from models.pose.ends import AveragedOverFlip, joints_as, pairs
 from models.pose.lifter import LifterConfig
 from training.engine.export import onnx_runner, to_onnx

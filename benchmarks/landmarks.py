@@ -17,7 +17,7 @@ from benchmarks.timing import cpu_ms, machine
 from models.contract.task import FaceLandmarks
 from models.landmarks.pointnet2 import PointNet2Config
 from models.landmarks.se3_unet import SE3UNetConfig
-from models.layers.degrees import frozen
+from models.layers.freezing import frozen
 from models.scans.cloud import centre, nearest, neighbours
 from models.scans.levels import levels
 from models.scans.sampling import farthest_points

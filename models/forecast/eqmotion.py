@@ -1,15 +1,15 @@
 """EqMotion, Xu, Tan, Tan, Chen, Wang, Wang and Wang 2023 (arXiv:2303.10876): equivariant motion forecasting with invariant reasoning.
 
-Names are the paper's: G geometric features (vectors), h pattern features (invariants), c the interaction categories. Where the
-authors' code adds to the paper's equations (a factor network after the experts, the velocity inside the layers, reasoning on [G; V],
-experts for K - 2 of the K categories) so does this one, and `REFERENCE` has its very structure and parameter count. `STANDARD` is
-what we stand behind; it differs where the authors' code loses accuracy or exactness:
+Names are the paper's: G geometric features (vectors), h pattern features (invariants), c interaction categories. The authors' code adds to
+the paper's equations a factor network after the experts, the velocity inside the layers, reasoning on [G; V], and experts for K - 2 of the
+K categories; so does this module. `REFERENCE` has the structure and the number of parameters of the authors' code. `STANDARD` is the
+default. It differs where the authors' code loses accuracy or exact symmetry:
 
-- the output is a learned correction of the last pose, so an untrained network holds still instead of being decimetres off;
-- its tokens name a joint, not a node: both hands share them and only "same hand or not" enters, so swapping mirrored hands is exact;
-- epsilons scale with the motion, and the turn of a velocity is a smooth ratio in which a joint at rest reads 0, not a random angle.
+- The output is a learned correction of the last pose, so an untrained network repeats the last pose instead of being decimetres off.
+- Tokens belong to joints, not nodes. Both hands share them, and only "same hand or not" enters, so the swap of mirrored hands is exact.
+- Epsilons scale with the motion. The turn of a velocity is a smooth ratio, which is 0 for a joint at rest instead of a random angle.
 
-The first layers on pairs are evaluated as W1 h_i + W2 h_j + W3 d_ij in both, which is the same function at half the multiplications.
+Both evaluate the first layers on pairs as W1 h_i + W2 h_j + W3 d_ij, the same function at half the multiplications.
 """
 
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ NODES = len(HAND_PAIR.joints)
 
 @dataclass(frozen=True)
 class EqMotionConfig:
-    """Sizes and options; the letters are the paper's."""
+    """Sizes and options; the letters in comments are the paper's."""
 
-    channels: int = 32  # C, vectors a node
-    hidden: int = 32  # D, invariants a node
+    channels: int = 32  # C, vectors of a node
+    hidden: int = 32  # D, invariants of a node
     layers: int = 2  # L
     categories: int = 4  # K
-    experts: int = 2  # pairs of the first `experts` categories interact; the mass of the others means "no edge"
+    experts: int = 2  # one for each of the first `experts` categories; the other categories mean "no interaction"
     temperature: float = 1.0
     tokens: Literal["none", "node", "joint"] = "joint"
     dct: bool = False
@@ -49,6 +49,7 @@ class EqMotionConfig:
     relative_epsilons: bool = True
 
     def build(self, task: HandForecast) -> "EqMotion":
+        """Build the network for a task."""
         return EqMotion(task, self)
 
 
@@ -57,7 +58,7 @@ REFERENCE = EqMotionConfig(tokens="none", dct=True, residual_output=False, relat
 
 
 class EqMotion(nn.Module):
-    """Past poses to future ones, equivariant to rotation, translation and, unless tokens are by node, to mirroring with swapped hands."""
+    """From past to future poses, equivariant to rotation, translation and, unless tokens belong to nodes, mirroring with swapped hands."""
 
     dct: Tensor
     idct: Tensor
@@ -78,7 +79,7 @@ class EqMotion(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.read_out = VectorLinear(c, task.modes * task.future)
         if config.residual_output:
-            with torch.no_grad():  # mode 0 begins as the last pose, the others near it
+            with torch.no_grad():  # mode 0 initially repeats the last pose, and the others are close to it
                 self.read_out.weight[: task.future] = 0
                 self.read_out.weight[task.future :] *= 0.01
         if config.dct:
@@ -86,7 +87,7 @@ class EqMotion(nn.Module):
             self.register_buffer("idct", dct_matrix(task.future).T.contiguous(), persistent=False)
 
     def forward(self, past: Float[Tensor, "batch past nodes 3"]) -> Float[Tensor, "batch modes future nodes 3"]:
-        """Future poses, in metres, from past ones; nodes are 21 (one hand) or 42."""
+        """Return future poses in metres from past ones; nodes are 21 (one hand) or 42 (two hands)."""
         x = past.permute(0, 3, 1, 2) * DECIMETRES  # (batch, 3, past, nodes)
         mean = x.mean(dim=(2, 3), keepdim=True)
         x = x - mean
@@ -117,7 +118,7 @@ class EqMotion(nn.Module):
     def _turn(
         self, v: Float[Tensor, "batch 3 past nodes"], speed: Float[Tensor, "batch past nodes"]
     ) -> Float[Tensor, "batch past nodes"]:
-        """How much each velocity turned from the one before it: the angle in radians, or a smooth cosine."""
+        """Return how much each velocity turned from the one before it: the angle in radians, or with relative epsilons a smooth cosine."""
         before = torch.cat([v[:, :, :1], v[:, :, :-1]], dim=2)
         speed_before = torch.cat([speed[:, :1], speed[:, :-1]], dim=1)
         along = (before * v).sum(1)
@@ -125,12 +126,14 @@ class EqMotion(nn.Module):
             cosine = along / ((speed_before + 1e-6) * (speed + 1e-6))
             return torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
         square = speed.square()
-        floor = 0.1 * square.mean(dim=(1, 2), keepdim=True)  # relative to the clip: a joint at rest reads 0
+        floor = 0.1 * square.mean(
+            dim=(1, 2), keepdim=True
+        )  # relative to the clip, so that the turn of a joint at rest is 0
         return along / (0.5 * (square + speed_before.square()) + floor)
 
 
 class Reasoning(nn.Module):
-    """Invariant reasoning (sec. 4.3): a soft category for every ordered pair of nodes, from h and the distances of [G; V]."""
+    """Invariant reasoning (sec. 4.3): category probabilities of every ordered pair of nodes, from h and the distances of [G; V]."""
 
     def __init__(self, config: EqMotionConfig) -> None:
         super().__init__()
@@ -186,7 +189,7 @@ class Layer(nn.Module):
         f = experts[0] * c[:, :1]
         for k, expert in enumerate(experts[1:], start=1):
             f = torch.addcmul(f, expert, c[:, k : k + 1])
-        apart = towards(self.factor(f), g)  # from G as it came in, as in the authors' code
+        apart = towards(self.factor(f), g)  # from the layer's input G, as in the authors' code
 
         gate = F.silu(self.gate(h)).transpose(1, 2).unsqueeze(1)
         g = g + gate * (g - g.mean(dim=(2, 3), keepdim=True)) + apart + self.velocity(v)
@@ -195,7 +198,7 @@ class Layer(nn.Module):
 
 
 def dct_matrix(n: int) -> Float[Tensor, "n n"]:
-    """The orthonormal DCT-II of n samples: row k is frequency k."""
+    """Return the orthonormal DCT-II of n samples; row k has frequency k."""
     k, t = np.arange(n)[:, None], np.arange(n)[None, :]
     matrix = np.sqrt(2 / n) * np.cos(np.pi * k * (2 * t + 1) / (2 * n))
     matrix[0] /= np.sqrt(2)

@@ -1,4 +1,4 @@
-"""What every landmark network does with the tensors of its task: centre the points, and address a batch of clouds as one block of rows."""
+"""The tensors of FaceLandmarks as a landmark network uses them: centred points, and a batch of clouds as one block of rows."""
 
 from typing import NamedTuple
 
@@ -10,10 +10,11 @@ from models.contract.task import FaceLandmarks
 
 Points = Float[Tensor, "batch points 3"]
 
+DECIMETRES = 10.0  # metres to the unit inside networks, in which a face has size 1
+
 
 class Level(NamedTuple):
-    """The points of one level, in the unit inside, and their neighbourhoods. Indices are of rows: the second cloud of a batch begins where
-    the first ends."""
+    """The points of one level, in decimetres, and their neighbourhoods. Indices count rows through all clouds of a batch."""
 
     points: Points
     neighbours: Int[Tensor, "batch points k"]
@@ -21,14 +22,14 @@ class Level(NamedTuple):
 
 
 class Between(NamedTuple):
-    """From each point of a level to the nearest of the level below it."""
+    """The links from each point of a level to its nearest points on the next coarser level."""
 
     parents: Int[Tensor, "rows n"]
-    squares: Float[Tensor, "rows n"]
+    squares: Float[Tensor, "rows n"]  # squared distances to the parents
 
 
 def centred(points: Points) -> tuple[Points, Float[Tensor, "batch 1 3"]]:
-    """Points about their mean, and the mean."""
+    """Return the points about their mean, and the mean."""
     mean = points.mean(dim=1, keepdim=True)
     return points - mean, mean
 
@@ -40,9 +41,9 @@ def levels_of(
     parents: Int[Tensor, "batch of_all_but_the_last n"],
     dtype: torch.dtype,
 ) -> tuple[list[Level], list[Between]]:
-    """The levels and what is between them, from the tensors of the task, in the type that the network computes in.
+    """Return the levels and the links between them, from the tensors of the task, in the precision of the network.
 
-    Differences of points are taken before they are cast: of neighbours a millimetre apart, coordinates in float32 would leave five digits.
+    Differences of points are computed before the cast: float32 coordinates would leave five digits of a distance of a millimetre.
     """
     sizes = list(task.levels)
     levels, between = [], []
@@ -58,8 +59,10 @@ def levels_of(
 
 
 def _first_rows(indices: Int[Tensor, "batch points n"], size: int) -> Int[Tensor, "batch 1 1"]:
+    """Return the index of the first row of each cloud."""
     return torch.arange(indices.shape[0], device=indices.device).view(-1, 1, 1) * size
 
 
 def _rows(points: Points, rows: Int[Tensor, "batch fine n"]) -> Float[Tensor, "batch fine n 3"]:
+    """Return the points at these rows of the batch."""
     return points.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)

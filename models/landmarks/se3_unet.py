@@ -1,14 +1,15 @@
-"""SE(3)-Unet for landmarks on point clouds, after M. Ferraretto's: SE(3)-Transformer blocks in a U-Net of farthest point samples.
+"""SE(3)-UNet for landmarks on point clouds, after M. Ferraretto: SE(3)-Transformer blocks in a U-Net of farthest point samples.
 
-A feature is scalars, vectors and, if asked for, rank-2 tensors at a point; the answer turns and moves with the cloud to rounding. It is
-not the same for the mirror image, on purpose: a face is nearly its own mirror image, and a network that cannot tell the two apart gives
-a left landmark and the right one opposite the same heatmap. Where ours differs from the reference, and why:
+The features of a point are scalars, vectors and optionally tensors of degree 2. The answer commutes with rotations and translations of the
+cloud up to rounding. It deliberately does not commute with reflections. A face is nearly its own mirror image, so such a network would give
+a left landmark and its right counterpart the same heatmap. Differences from the reference:
 
-- nothing absolute enters: a point has its offset from the centroid and from the mean of its neighbours, and numbers made of distances;
-- the head reads scalars and norms, which do not turn; the reference reads the coordinates of a vector;
-- as many scalars and vectors as a level has pass between blocks, not one vector;
-- pooling is a mean of neighbours, the skip connection carries what was before it, and lengths are relative to the cloud, not the batch;
-- heatmaps vote: a landmark is the mean, weighted by the heatmap, of where each point says that it is; the 68 then correct each other.
+- Nothing absolute enters. A point has its offsets from the centroid and from the mean of its neighbours, and functions of distances.
+- The head uses scalars and norms, which are invariant. The reference uses the coordinates of a vector, which are not.
+- All scalars and vectors of a level pass between blocks. The reference passes one vector.
+- Pooling is a mean of neighbours, and the skip connection carries the features before it. Lengths are relative to the cloud; the
+  reference's are relative to the batch, so that its answers depend on the rest of the batch.
+- Points vote: a landmark is the mean of the positions that points predict, weighted by its heatmap. A shape prior then corrects all 68.
 """
 
 from dataclasses import dataclass
@@ -20,9 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from models.contract.task import FaceLandmarks
-from models.landmarks.cloud import Between, Level, Points, centred, levels_of
-from models.landmarks.shape import ShapePrior
-from models.landmarks.voting import Answer, Confidence, heatmaps_and_weights, moments
+from models.landmarks.cloud import DECIMETRES, Between, Level, Points, centred, levels_of
+from models.landmarks.voting import LANDMARKS, Answer, VotingNetwork
 from models.layers.degrees import (
     NONLINEARITIES,
     Channels,
@@ -36,28 +36,25 @@ from models.layers.degrees import (
 )
 from models.layers.pooling import Pooling3D, Reduction, Upsampling3D
 from models.layers.tensor_field import Attention, Edges, LiteralAttention, edges
-from models.skeletons.face import FACE68
 
-DECIMETRES = 10.0  # metres to the unit inside, in which a face has size 1
-SPACING = 0.07  # dm: the mean distance of neighbours in 1024 points of a face, about which its logarithm is taken
-LANDMARKS = len(FACE68.joints)
+SPACING = 0.07  # dm, the mean distance of neighbours among 1024 points of a face: the logarithm of a spacing is 0 there
 SCALARS_IN, VECTORS_IN = 5, 2
 
 
 @dataclass(frozen=True)
 class SE3UNetConfig:
-    """Sizes and options. `channels` are, for each level of the task, how many of degree 0, 1 and maybe 2.
+    """Sizes and options. `channels` has, for each level of the task, the numbers of channels of degree 0, 1 and optionally 2.
 
-    `literal` evaluates every layer by the formula of the paper, to compare with; degrees 0 and 1 and `harmonics` 1 are what is fast.
-    These sizes answer in some 26 ms of one core in ONNX Runtime; 6 radial functions take 30, harmonics to 2 take 35, the literal form 2000.
+    `literal` evaluates every layer by the paper's formula, as a reference implementation. The defaults take about 26 ms of one core in ONNX
+    Runtime. 6 radial functions take 30 ms, harmonics to degree 2 take 35 ms, the literal form 2000 ms (python -m benchmarks.landmarks).
     """
 
     channels: tuple[Channels, ...] = ((12, 8), (20, 12), (28, 20))
-    layers: int = 2  # attention layers a block; there is a block a level on the way down and on the way up
+    layers: int = 2  # attention layers in a block; each level has a block on the way down, and one on the way up
     functions: int = 4  # radial functions of the values
     key_functions: int = 2  # of the keys
     harmonics: int = (
-        1  # the largest degree of the kernels' harmonics; 2 * the largest degree of the features is all there is
+        1  # the largest degree of the kernels' harmonics; beyond twice the features' degree there are no paths
     )
     hidden: int = 64  # of the head
     votes: int = 16  # vectors of the head
@@ -68,21 +65,23 @@ class SE3UNetConfig:
     literal: bool = False
 
     def build(self, task: FaceLandmarks) -> "SE3UNet":
+        """Build the network for a task. Raises ValueError unless `channels` has an entry for each level."""
         return SE3UNet(task, self)
 
 
-class SE3UNet(nn.Module):
-    """A cloud to 68 heatmaps, which stay as they are when it is turned and moved, and 68 points, which turn and move with it."""
+class SE3UNet(VotingNetwork):
+    """From a cloud to 68 invariant heatmaps and 68 equivariant landmarks.
 
-    symmetries = (
-        "translation",
-        "rotation",
-    )  # without `handed` it would keep reflections too, and so be of no use on faces
+    Raises ValueError unless `channels` has an entry for each level.
+    """
+
+    # without `handed` it would commute with reflections too, and confuse left and right
+    symmetries = ("translation", "rotation")
 
     def __init__(self, task: FaceLandmarks, config: SE3UNetConfig = SE3UNetConfig()) -> None:
         super().__init__()
         if len(config.channels) != len(task.levels):
-            raise ValueError(f"channels are wanted for {len(task.levels)} levels, not for {len(config.channels)}")
+            raise ValueError(f"expected channels for {len(task.levels)} levels, got {len(config.channels)}")
         self.task, self.config = task, config
         levels = config.channels
         into: list[Channels] = [(SCALARS_IN, VECTORS_IN), *levels[:-1]]
@@ -92,8 +91,6 @@ class SE3UNet(nn.Module):
         self.widths = nn.ModuleList(DegreeLinear(low, high) for high, low in pairwise(levels))
         self.up = nn.ModuleList(Block(channels, channels, config) for channels in levels[:-1])
         self.head = Head(levels[0], config)
-        self.shape = ShapePrior(LANDMARKS)
-        self.confidence = Confidence(LANDMARKS)
 
     def forward(
         self,
@@ -101,71 +98,60 @@ class SE3UNet(nn.Module):
         neighbours: Int[Tensor, "batch of_all_levels k"],
         parents: Int[Tensor, "batch of_all_but_the_last n"],
     ) -> Answer:
-        """Of points (m) in the order of their sampling; the indices are those of the task."""
+        """Return heatmaps, landmarks in metres and confidences of clouds in metres; the inputs are those of FaceLandmarks."""
         points, centre = self.centre(points)
         levels, between = levels_of(self.task, points * DECIMETRES, neighbours, parents, self.head.offsets.dtype)
         graphs = [self.graph(level) for level in levels]
         f = self.features(levels[0], graphs[0][1])
         logits, votes = self.head(self.body(f, levels, between, [graph for graph, _ in graphs]))
-        return self.decode(levels[0].points, centre, logits, votes)
+        return self.answer(levels[0].points, centre, logits, votes)
 
     def centre(self, points: Points) -> tuple[Points, Float[Tensor, "batch 1 3"]]:
+        """Return the points about their mean, and the mean."""
         return centred(points)
 
     def graph(self, level: Level) -> tuple[Edges, Float[Tensor, "batch points k"]]:
+        """Return the edges of a level and their lengths."""
         c = self.config
         return edges(level.offsets, level.neighbours.flatten(0, 1), c.functions, c.key_functions, c.harmonics)
 
     def features(self, level: Level, length: Float[Tensor, "batch points k"]) -> Rows:
-        """What is known of a point: scalars of distances; its offset from the centroid, and from itself to its neighbours' mean."""
+        """Return the input features of points: functions of distances, the offset from the centroid, and the neighbours' mean offset."""
         spacing = length.mean(dim=(1, 2), keepdim=True)
-        hollow = level.offsets.mean(dim=2) / spacing  # points to the side to which the surface bends
+        bend = level.offsets.mean(dim=2) / spacing  # points to the side to which the surface bends
         near = length.mean(dim=2, keepdim=True) / spacing
         scalars = [
             torch.ones_like(near),
             near,
             torch.log(spacing / SPACING).expand_as(near),
             norms(level.points.flatten(0, 1).unsqueeze(2)).view_as(near),
-            norms(hollow.flatten(0, 1).unsqueeze(2)).view_as(near),
+            norms(bend.flatten(0, 1).unsqueeze(2)).view_as(near),
         ]
-        vectors = torch.stack([level.points, hollow], dim=-1).flatten(2)
+        vectors = torch.stack([level.points, bend], dim=-1).flatten(2)
         return torch.cat([*scalars, vectors], dim=-1).flatten(0, 1)
 
     def body(
         self, f: Rows, levels: list[Level], between: list[Between], graphs: list[Edges]
     ) -> Float[Tensor, "nodes out"]:
-        """Down through the levels and up again; every point of the first comes out with what its whole surroundings told it."""
-        kept: list[Rows] = []
+        """Return features of the first level's points, after all levels on the way down and on the way up."""
+        skips: list[Rows] = []
         for level, block in enumerate(self.down):
             if level:
                 f = self.pool[level - 1](f, levels[level - 1].neighbours, self.task.levels[level])
             f = block(f, graphs[level])
-            kept.append(f)
+            skips.append(f)
         for level in reversed(range(len(self.up))):
             f = self.widths[level](self.upsample(f, *between[level]))
-            f = self.up[level](kept[level] + f, graphs[level])
+            f = self.up[level](skips[level] + f, graphs[level])
         return f
 
-    def decode(
-        self,
-        points: Points,
-        centre: Float[Tensor, "batch 1 3"],
-        logits: Float[Tensor, "rows landmarks"],
-        votes: Float[Tensor, "rows 3 votes"],
-    ) -> Answer:
-        """Heatmaps, and l = sum_i p_i (x_i + o_i) with p the heatmap over its sum; the offsets o are linear in the votes, so they are
-        averaged first and no tensor of points x landmarks x 3 is made."""
-        batch, count = points.shape[:2]
-        heatmaps, p = heatmaps_and_weights(logits, count)
-        mean, variance = moments(p, points)
-        heard = (p @ votes.flatten(1).unflatten(0, (batch, count))).unflatten(2, (3, -1))
-        offsets = (heard * self.head.offsets.unsqueeze(1)).sum(-1)
-        landmarks = self.shape((mean + offsets) / DECIMETRES)
-        return heatmaps, landmarks + centre, self.confidence(heatmaps, variance)
+    def offsets_of(self, votes: Float[Tensor, "batch landmarks width"]) -> Float[Tensor, "batch landmarks 3"]:
+        """Return each landmark's combination of the voting vectors."""
+        return (votes.unflatten(2, (3, -1)) * self.head.offsets.unsqueeze(1)).sum(-1)
 
 
 class Block(nn.Module):
-    """Attention layers, each f + bend(attention(norm(f))); the first changes the channels."""
+    """Attention layers f + nonlinearity(attention(norm(f))); the first has no residual if it changes the channels."""
 
     def __init__(self, channels: Channels, out: Channels, config: SE3UNetConfig) -> None:
         super().__init__()
@@ -188,14 +174,14 @@ class Block(nn.Module):
         self.channels, self.out = channels, out
 
     def forward(self, f: Rows, graph: Edges) -> Float[Tensor, "nodes out"]:
-        for norm, attention, bend in zip(self.norms, self.attentions, self.bends, strict=True):
-            y = bend(attention(norm(f), graph))
+        for norm, attention, nonlinearity in zip(self.norms, self.attentions, self.bends, strict=True):
+            y = nonlinearity(attention(norm(f), graph))
             f = f + y if y.shape == f.shape else y
         return f
 
 
 class Head(nn.Module):
-    """Logits of the heatmaps from a point's scalars and norms; vectors to vote with from its vectors, gated by the same hidden layer."""
+    """The head: logits of heatmaps from a point's scalars and norms, and voting vectors from its vectors, gated by the hidden layer."""
 
     def __init__(self, channels: Channels, config: SE3UNetConfig) -> None:
         super().__init__()
@@ -208,8 +194,8 @@ class Head(nn.Module):
         self.offsets = nn.Parameter(0.1 * torch.randn(LANDMARKS, config.votes))  # in decimetres
         nn.init.constant_(self.logits.bias, -4.0)  # a point is far from most landmarks
 
-    def forward(self, f: Rows) -> tuple[Float[Tensor, "nodes landmarks"], Float[Tensor, "nodes 3 votes"]]:
+    def forward(self, f: Rows) -> tuple[Float[Tensor, "nodes landmarks"], Float[Tensor, "nodes vote_width"]]:
         f = self.norm(f)
         hidden = F.silu(self.hidden(invariants(f, self.channels)))
         votes = self.mix(split(f, self.channels)[1]) * self.gates(hidden).sigmoid().unsqueeze(1)
-        return self.logits(hidden), votes
+        return self.logits(hidden), votes.flatten(1)

@@ -1,8 +1,8 @@
-"""What 68 landmarks of a face have to do with each other: a linear correction in the face's own frame, which turns with them.
+"""A shape prior: a linear correction of all landmarks of a face, in a frame that rotates with them.
 
-A network finds each landmark by itself and is off a little, one to the left and another to the right; faces are not. In a frame that
-the landmarks themselves span, the correction is the linear map of all of them that is best on training faces (an active shape model's
-prior, Cootes et al. 1995, with the noise of this network in it). It is fitted when the network is trained, and nothing before.
+A network finds each landmark separately, so its errors are not those of a plausible face. The correction is the linear map of all
+landmarks, in a frame that the landmarks span, with the least squared error on training faces: the prior of an active shape model (Cootes et
+al. 1995), fitted to the network's own errors. It is the identity until it is fitted after training.
 """
 
 import torch
@@ -14,7 +14,7 @@ Frame = Float[Tensor, "batch 3 3"]
 
 
 class ShapePrior(nn.Module):
-    """l -> l + frame (W x + b), x what the frame makes of l; no correction until W and b are set."""
+    """l -> l + frame (W x + b), where x are the coordinates of l in the frame. W = 0 and b = 0 until they are fitted."""
 
     reference: Tensor
     weight: Tensor
@@ -22,7 +22,7 @@ class ShapePrior(nn.Module):
 
     def __init__(self, landmarks: int) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(0)  # any shape that is no plane will do as a reference for the frame
+        generator = torch.Generator().manual_seed(0)  # any weights define a frame, unless they are degenerate
         self.register_buffer("reference", torch.randn(landmarks, 2, generator=generator), persistent=False)
         self.register_buffer("weight", torch.zeros(3 * landmarks, 3 * landmarks), persistent=False)
         self.register_buffer("bias", torch.zeros(3 * landmarks), persistent=False)
@@ -33,10 +33,10 @@ class ShapePrior(nn.Module):
         return landmarks + corrections.unflatten(1, (-1, 3)) @ frame.transpose(1, 2)
 
     def own(self, landmarks: Landmarks) -> tuple[Landmarks, Frame, Float[Tensor, "batch 1 3"]]:
-        """The landmarks in their own frame and about their own centre; its axes as columns; and the centre.
+        """Return the landmarks in their own frame about their centre, the frame with its axes as columns, and the centre.
 
-        Two axes are sums of all landmarks, weighted by the coordinates of the reference and made orthonormal; the third is their cross
-        product. So the frame turns with the landmarks, and keeps right and left apart.
+        Two axes are weighted sums of all landmarks, made orthonormal; the third is their cross product. The frame therefore rotates with
+        the landmarks and distinguishes left from right.
         """
         centre = landmarks.mean(dim=1, keepdim=True)
         about = landmarks - centre

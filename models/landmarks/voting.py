@@ -1,32 +1,69 @@
-"""Heatmaps that vote: every point says where it believes a landmark to be, and is heard as much as the landmark's heatmap is high there."""
+"""Landmarks by voting: every point predicts the position of each landmark, weighted by the landmark's heatmap at that point."""
+
+from abc import ABC, abstractmethod
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from models.landmarks.cloud import DECIMETRES, Points
+from models.landmarks.shape import ShapePrior
+from models.skeletons.face import FACE68
+
+LANDMARKS = len(FACE68.joints)
 
 Heatmaps = Float[Tensor, "batch landmarks points"]
 PerLandmark = Float[Tensor, "batch landmarks"]
 Answer = tuple[Heatmaps, Float[Tensor, "batch landmarks 3"], PerLandmark]  # heatmaps, landmarks (m), confidence
 
 
-def heatmaps_and_weights(logits: Float[Tensor, "rows landmarks"], points: int) -> tuple[Heatmaps, Heatmaps]:
-    """h = sigmoid(logits), and h over its sum over the points of the cloud, which is no 0 / 0 where no point is near a landmark;
-    `points` is how many a cloud has.
+class VotingNetwork(nn.Module, ABC):
+    """The last layers of every landmark network: votes, the shape prior and the confidence."""
 
-    Were h = exp(-d^2 / 2 sigma^2), the weights would be the Gaussian that sums to 1: the Adaptive Wing loss on h and the cross-entropy on
-    the weights have the same optimum.
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape = ShapePrior(LANDMARKS)
+        self.confidence = Confidence(LANDMARKS)
+
+    @abstractmethod
+    def offsets_of(self, votes: Float[Tensor, "batch landmarks width"]) -> Float[Tensor, "batch landmarks 3"]:
+        """Return the offsets of landmarks, in decimetres; a linear map of the votes."""
+
+    def answer(
+        self,
+        points: Points,
+        centre: Float[Tensor, "batch 1 3"],
+        logits: Float[Tensor, "rows landmarks"],
+        votes: Float[Tensor, "rows width"],
+    ) -> Answer:
+        """Return heatmaps, landmarks in metres and confidences, from logits and votes of the points (decimetres about `centre`, in metres).
+
+        A landmark is l = sum_i p_i (x_i + o_i), with p its heatmap over the heatmap's sum, corrected by the shape prior. The offset o_i is
+        linear in the votes of point i, so the votes are averaged first, without a tensor of points x landmarks x 3.
+        """
+        heatmaps, p = heatmaps_and_weights(logits, points.shape[1])
+        mean, variance = moments(p, points)
+        offsets = self.offsets_of(p @ votes.unflatten(0, points.shape[:2]))
+        landmarks = self.shape((mean + offsets) / DECIMETRES)
+        return heatmaps, landmarks + centre, self.confidence(heatmaps, variance)
+
+
+def heatmaps_and_weights(logits: Float[Tensor, "rows landmarks"], points: int) -> tuple[Heatmaps, Heatmaps]:
+    """Return the heatmaps h = sigmoid(logits), and h normalised to sum 1 over the `points` of each cloud.
+
+    The weights are finite even if no point is near a landmark. For h = exp(-d^2 / 2 sigma^2) they are the Gaussian that sums to 1, so the
+    Adaptive Wing loss on h and the cross-entropy on the weights have the same optimum.
     """
     logits = logits.unflatten(0, (-1, points)).transpose(1, 2)
-    logarithm = logits.clamp_max(0) - torch.log(
-        1 + torch.exp(-logits.abs())
-    )  # the exporter makes of logsigmoid a log(sigmoid)
+    # log(sigmoid) in a stable form; the exporter would replace logsigmoid by an unstable one
+    logarithm = logits.clamp_max(0) - torch.log(1 + torch.exp(-logits.abs()))
     return logits.sigmoid(), torch.softmax(logarithm, dim=2)
 
 
 def moments(
     p: Heatmaps, points: Float[Tensor, "batch points 3"]
 ) -> tuple[Float[Tensor, "batch landmarks 3"], PerLandmark]:
-    """Mean and variance of the points' positions under each landmark's weights, in float64: the variance is a small difference."""
+    """Return the mean and variance of the points under each landmark's weights, in float64, because the variance is a small difference."""
     one, squares = torch.ones_like(points[..., :1]), points.square().sum(2, keepdim=True)
     sums = p.double() @ torch.cat([one, points, squares], dim=2).double()
     mean = sums[..., 1:4] / sums[..., :1]
@@ -34,9 +71,9 @@ def moments(
 
 
 class Confidence(nn.Module):
-    """How probable it is that a landmark is where it should be: logistic in what `evidence` there is, with a bias a landmark.
+    """The probability that a landmark is correct: a logistic function of its `evidence`, with one bias a landmark.
 
-    Nothing here is trained with the network: the coefficients are fitted on validation scans when it is exported, and mean nothing before.
+    The coefficients are not trained with the network. They are fitted on validation scans at export, and have no meaning before.
     """
 
     weights: Tensor
@@ -52,7 +89,7 @@ class Confidence(nn.Module):
 
 
 def evidence(heatmaps: Heatmaps, variance: PerLandmark) -> Float[Tensor, "batch landmarks 2"]:
-    """The log-odds of the highest point of each heatmap, and the logarithm of how far its weights are spread, in decimetres."""
+    """Return the log-odds of each heatmap's maximum, and the logarithm of the standard deviation of its weights in decimetres."""
     top = heatmaps.amax(2).clamp(1e-4, 1 - 1e-4)
-    spread = variance.to(top).clamp_min(1e-4)  # a millimetre squared: no heatmap is that narrow
+    spread = variance.to(top).clamp_min(1e-4)  # the square of a millimetre, narrower than any heatmap
     return torch.stack([torch.log(top / (1 - top)), 0.5 * torch.log(spread)], dim=-1)

@@ -1,13 +1,16 @@
-"""Layers that commute with the chirality transform (Yeh, Hu and Schwing 2019, arXiv:1911.00029), on rows in the order of chiral_spec.py.
+"""Layers that commute with the chirality transform T, on rows in the order of chiral_spec.py.
 
-A linear map with T_out W = W T_in is diag(W_E, W_O) between the even and odd parts of its ends: those two blocks are the weights, trained
-and served as two matmuls of half the size. In an orthonormal basis a step of gradient descent on them is the step on the dense map,
-projected; weight decay and initial variances carry over too. The paper's layers leave one legal block out: l_n - r_n, such as the width
-of the hips, is even and may feed c_p. Ours has it unless `paper_exact`; the authors' code, moreover, stores weights that its mask
-silences (18 840 for 6 + 6 + 5 joints, 2 numbers to 60, where the paper's map has 16 140 and the full one 17 340).
+From Chirality Nets, Yeh, Hu and Schwing 2019 (arXiv:1911.00029). A linear map with T_out W = W T_in is block diagonal, diag(W_E, W_O),
+between the even and the odd parts of its ends. The two blocks are the weights, trained and served as two matmuls of half the size. Because
+the basis is orthonormal, a step of gradient descent on the blocks equals the projected step on the dense map; weight decay and initial
+variances carry over too.
 
-nn.Dropout serves as it is: the identity in evaluation, and in training as likely to drop a number as its image. Ends of a network are made
-from chiral_spec.py, recurrent layers are in chiral_recurrent.py.
+The paper's layers omit one legal block: l_n - r_n, such as the width of the hips, is even and may feed c_p. Our layers include it unless
+`paper_exact`. The authors' code also stores weights that its mask silences: 18 840 for 6 + 6 + 5 joints from 2 numbers to 60, where the
+paper's map has 16 140 and the full map 17 340.
+
+nn.Dropout needs no chiral form: in evaluation it is the identity, and in training it drops a number as often as its mirror image.
+chiral_spec.py has the maps at the ends of a network, chiral_recurrent.py the recurrent layers.
 """
 
 # ruff: noqa: E741 - l is the paper's left
@@ -23,19 +26,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.layers.chiral_spec import HALF, Spec, basis, even_odd, joined, leave, order_of, parted, sides
-from models.layers.degrees import Assembled
+from models.layers.freezing import Assembled
 
-TANH = 5 / 3  # the gain that keeps variances through tanh: nn.init.calculate_gain("tanh")
+TANH = 5 / 3  # the gain that preserves variances through tanh: nn.init.calculate_gain("tanh")
 
 Weights = tuple[Tensor, Tensor, Tensor | None]
 
 
 class Block(Assembled):
-    """W_E or W_O, at every tap of a kernel: trained in the orthonormal basis, made for plain sums and differences.
+    """W_E or W_O at every tap of a kernel: its weights are in the orthonormal basis, its matrix is for plain sums and differences.
 
-    `matrix` has the 1 / sqrt 2 of both ends in it, so that rows are spared it; `frozen` networks have it as a constant. If the first
-    `missing` inputs may not feed the centre, its weights are kept apart, with none for what would be zero. Normal weights of variance
-    gain^2 / fan-in, so that the variance of a row is multiplied by gain^2, the centre's too.
+    `matrix` contains the factors 1 / sqrt 2 of both ends, so that rows need no scaling. If the first `missing` inputs may not feed the
+    centre, the weights of the centre are a parameter of their own, without the entries that would be zero. Weights are drawn from a normal
+    distribution of variance gain^2 / fan-in, which multiplies the variance of a row by gain^2.
     """
 
     def __init__(
@@ -58,28 +61,30 @@ class Block(Assembled):
                 weight.normal_(0, gain / math.sqrt(max(1, weight[:1].numel())))
 
     def orthonormal(self) -> Float[Tensor, "rows columns *kernel"]:
-        """The block, with zeros where it has no weights."""
+        """Return the block in the orthonormal basis, with zeros in place of missing weights."""
         if self.centre is None:
             return self.weight
         zeros = self.centre.new_zeros(len(self.centre), self.missing, *self.centre.shape[2:])
         return torch.cat([self.weight, torch.cat([zeros, self.centre], 1)])
 
     def load(self, block: Float[Tensor, "rows columns *kernel"]) -> None:
-        """Take the weights from a block; what must be zero is dropped."""
+        """Set the weights from a block in the orthonormal basis; ignore entries that must be zero."""
         self.constant = None
         self.weight.data.copy_(block[: len(self.weight)])
         if self.centre is not None:
             self.centre.data.copy_(block[len(self.weight) :, self.missing :])
 
     def scale_rows(self, scales: Float[Tensor, " rows"]) -> None:
-        """Multiply every row by a number."""
+        """Multiply row i of the block by scales[i]."""
         columns = scales.view(-1, *(1 for _ in self.weight.shape[1:]))
         self.load(self.orthonormal() * columns)
 
     def matrix(self) -> Float[Tensor, "rows columns *kernel"]:
+        """Return the block for plain sums and differences."""
         return self.assemble() if self.constant is None else self.constant
 
     def assemble(self) -> Float[Tensor, "rows columns *kernel"]:
+        """Compute the block for plain sums and differences from the weights."""
         block = self.orthonormal()
         rows, columns, *kernel = block.shape
         scales = _scales(block, self.pairs_out, rows).outer(_scales(block, self.pairs, columns))
@@ -87,12 +92,12 @@ class Block(Assembled):
 
 
 def _scales(like: Tensor, pairs: int, width: int) -> Float[Tensor, " width"]:
-    """What a normalised sum or difference of sides is of a plain one, and 1 for the centre."""
+    """Return the factors from plain to orthonormal coordinates: 1 / sqrt 2 for a pair, 1 for the centre."""
     return F.pad(like.new_full((pairs,), HALF), (0, width - pairs), value=1.0)
 
 
 class ChiralMap(nn.Module):
-    """What linear maps and convolutions share: W_E, W_O and b_E, for only what is even has a bias."""
+    """The weights of a chiral linear map or convolution: W_E, W_O and b_E. The odd part can have no bias."""
 
     def __init__(
         self,
@@ -112,15 +117,16 @@ class ChiralMap(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out.even)) if bias else None
 
     def extra_repr(self) -> str:
+        """Return the specs and the kernel for `repr`."""
         return f"{self.spec} -> {self.out}" + (f", kernel={self.kernel}" if self.kernel else "")
 
     def weights(self) -> Weights:
-        """W_E, W_O and b_E for plain sums and differences."""
+        """Return W_E, W_O and b_E for plain sums and differences."""
         bias = None if self.bias is None else self.bias * _scales(self.bias, self.out.pairs, self.out.even)
         return self.even.matrix(), self.odd.matrix(), bias
 
     def dense(self) -> tuple[Tensor, Tensor | None]:
-        """The whole map as one matrix (at each tap) and its bias."""
+        """Return the map as one dense matrix (at each tap) and its bias."""
         even, odd = self.even.orthonormal(), self.odd.orthonormal()
         full = even.new_zeros(self.out.width, self.spec.width, *self.kernel)
         full[: self.out.even, : self.spec.even] = even
@@ -131,9 +137,10 @@ class ChiralMap(nn.Module):
 
     @torch.no_grad()
     def load_dense(self, weight: Float[Tensor, "width_out width_in *kernel"], bias: Tensor | None = None) -> None:
-        """Take the chiral map nearest to a dense one on rows in our order: (W + T W T) / 2, and (b + T b) / 2.
+        """Set the weights to the chiral map nearest to a dense one in the inside order: (W + T W T) / 2 and (b + T b) / 2.
 
-        Weights that are chiral already, as those of the paper's parametrisation, are taken as they are; `reordered` brings them here.
+        A map that is chiral already, such as one in the paper's parametrisation, is reproduced exactly; `reordered` brings it into the
+        inside order.
         """
         q, q_out = basis(self.spec).to(weight), basis(self.out).to(weight)
         full = torch.einsum("ij,jk...,lk->il...", q_out, weight, q)
@@ -144,24 +151,24 @@ class ChiralMap(nn.Module):
 
 
 class ChiralLinear(ChiralMap):
-    """y = W x + b on the last axis."""
+    """y = W x + b on the last axis, with T y = W T x + b."""
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width_out"]:
         return joined(self.parts(x, self.weights()))
 
     def parts(self, x: Float[Tensor, "*batch width"], weights: Weights) -> list[Tensor]:
-        """l, r, c_n and c_p of the answer; the weights come from outside because one step of many need not make them anew."""
+        """Return l, r, c_n and c_p of W x + b. The caller passes the result of `weights`, so that a loop over frames computes it once."""
         even, odd = even_odd(x, self.spec)
         w_even, w_odd, bias = weights
         return sides(F.linear(even, w_even, bias), F.linear(odd, w_odd), self.out)
 
     def folded(self) -> nn.Linear:
-        """The same map, dense."""
+        """Return the same map as a dense layer."""
         return _loaded(nn.Linear(self.spec.width, self.out.width, bias=self.bias is not None), *self.dense())
 
 
 class ChiralConv1d(ChiralMap):
-    """A chiral map at every tap of a convolution over time; padding is by zeros, which T leaves as they are."""
+    """A convolution over time with a chiral map at every tap. It pads with zeros, which T keeps."""
 
     def __init__(
         self,
@@ -187,7 +194,7 @@ class ChiralConv1d(ChiralMap):
         return joined(sides(even, odd, self.out, 1), 1)
 
     def folded(self) -> nn.Conv1d:
-        """The same convolution, dense."""
+        """Return the same convolution as a dense layer."""
         dense = nn.Conv1d(
             self.spec.width,
             self.out.width,
@@ -215,9 +222,10 @@ def _loaded(dense: M, weight: Tensor, bias: Tensor | None) -> M:
 class ChiralBatchNorm(nn.Module):
     """Batch normalisation over all axes but `dim`, with the statistics of the batch together with its image under T.
 
-    They are had from the batch alone: a pair has the mean m = (mean l + mean r) / 2 and the variance about it over both sides, c_n has
-    mean 0. So flipping one sample of a training batch changes that sample's answer and no other. Scales are shared by the sides; c_n has
-    no shift. As elsewhere in PyTorch a batch is divided by its biased variance and the running one is unbiased, here over 2 batch x frames.
+    The statistics follow from the batch alone: a pair has the mean (mean l + mean r) / 2 and the variance about it over both sides, and c_n
+    has mean 0. Mirroring one sample of a training batch therefore changes the output of that sample only. Both sides share their scales;
+    c_n has no shift. As in nn.BatchNorm1d, a batch is normalised by its biased variance and the running variance is unbiased, here over
+    2 x batch x frames samples.
     """
 
     mean: Tensor
@@ -244,7 +252,7 @@ class ChiralBatchNorm(nn.Module):
         return x * self._spread(scale).view(shape) + self._spread(shift).view(shape)
 
     def statistics(self, x: Float[Tensor, "..."]) -> tuple[Tensor, Tensor, int]:
-        """Means of pairs and c_p, biased variances of pairs, c_n and c_p, and how many samples of each number there were."""
+        """Return the means of pairs and c_p, the biased variances of pairs, c_n and c_p, and the number of samples of each."""
         axes = tuple(axis for axis in range(x.ndim) if axis != self.dim % x.ndim)
         variance, mean = torch.var_mean(x, axes, correction=0)
         l, r, n, p = mean.split(self.spec.sizes)
@@ -253,14 +261,14 @@ class ChiralBatchNorm(nn.Module):
         return joined([(l + r) / 2, p]), both, x.numel() // x.shape[self.dim]
 
     def affine(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale and shift of pairs, c_n and c_p that normalise; the shift of c_n is 0."""
+        """Return the scale and shift of pairs, c_n and c_p for these statistics; the shift of c_n is 0."""
         pairs, kept = self.spec.pairs, self.spec.pairs + self.spec.cn
         scale = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean * joined([scale[:pairs], scale[kept:]])
         return scale, joined([shift[:pairs], shift.new_zeros(self.spec.cn), shift[pairs:]])
 
     def _spread(self, x: Tensor) -> Tensor:
-        """Numbers of pairs, c_n and c_p for a whole row."""
+        """Repeat the numbers of pairs for both sides: (pairs, c_n, c_p) to (l, r, c_n, c_p)."""
         return joined([x[: self.spec.pairs], x])
 
 
@@ -269,7 +277,7 @@ N = TypeVar("N", bound=ChiralMap)
 
 @torch.no_grad()
 def fold_norm(before: N, norm: ChiralBatchNorm) -> N:
-    """One map that does what `before` and then `norm` do in evaluation."""
+    """Return one map that equals `before` followed by `norm` in evaluation."""
     after = copy.deepcopy(before)
     scale, shift = norm.affine(norm.mean, norm.variance)
     pairs, cn, cp = scale.split([norm.spec.pairs, norm.spec.cn, norm.spec.cp])
@@ -282,9 +290,9 @@ def fold_norm(before: N, norm: ChiralBatchNorm) -> N:
 
 
 class Pointwise(nn.Module):
-    """Any function of single numbers on l, r and c_p, and an odd one, f(-x) = -f(x), on c_n.
+    """Any elementwise function on l, r and c_p, and an odd one, f(-x) = -f(x), on c_n.
 
-    So a ReLU is legal where it would not be on the paper's rows, whose right side is not mirrored; an odd function is the same on both.
+    The paper needs odd functions everywhere, because it does not store the right side mirrored; here a ReLU is legal.
     """
 
     def __init__(
@@ -303,7 +311,7 @@ class Pointwise(nn.Module):
 
 
 class ChiralGate(nn.Module):
-    """x times a sigmoid of a chiral map of x; T exchanges the gates of the sides and negates none, so the product moves as x does."""
+    """x * sigmoid(W x + b). T exchanges the gates of the sides and negates none, so the product transforms as x does."""
 
     def __init__(self, spec: Spec, *, paper_exact: bool = False) -> None:
         super().__init__()
@@ -314,19 +322,24 @@ class ChiralGate(nn.Module):
 
 
 def invariant(width: int) -> Spec:
-    """What a layer gives that T does not change; a map to it is the paper's invariance layer, which without l_n - r_n drops every
-    negated input."""
+    """Return the spec of a row that T keeps. A map to it is the paper's invariance layer; without l_n - r_n it drops all negated inputs."""
     return Spec(cp=width)
 
 
 class ChiralLogits(nn.Module):
-    """Logits of classes of which `mirror[i]` is what class i becomes: "wave left" and "wave right" exchange theirs, others keep them."""
+    """Logits of classes, where class i becomes `mirror[i]` in the mirror: T exchanges those of "wave left" and "wave right" and keeps
+    others.
+
+    Raises ValueError if classes exchange their logits and the input is invariant.
+    """
 
     def __init__(self, spec: Spec, mirror: Sequence[int], *, paper_exact: bool = False) -> None:
         super().__init__()
         order = order_of(mirror)
         if order.spec.pairs and not spec.odd:
-            raise ValueError(f"{spec} is invariant: classes that become each other cannot be told apart by it")
+            raise ValueError(
+                f"expected features that T changes, to tell mirrored classes apart; got the invariant {spec}"
+            )
         self.linear = ChiralLinear(spec, order.spec, paper_exact=paper_exact, gain=1.0)
         self.leave = leave(order)
 

@@ -1,8 +1,9 @@
 """Chiral LSTM and GRU (Yeh, Hu and Schwing 2019, arXiv:1911.00029), on rows in the order of chiral_spec.py.
 
-T exchanges the gates of the sides and negates none; the cell's candidate moves as the state does. So c' = f c + i g and h' = o tanh(c')
-keep its signs, and these are an LSTM and a GRU with fewer free weights, nothing else: `folded` gives the nn.LSTM or nn.GRU that computes
-the same, which exports as one ONNX operator. (The authors' LSTM overwrites both states with the candidate: it is a plain tanh network.)
+T exchanges the gates of the sides and negates none, and the candidate transforms as the state does. c' = f c + i g and h' = o tanh(c')
+therefore commute with T. These layers are an LSTM and a GRU with fewer free weights: `folded` returns the nn.LSTM or nn.GRU that computes
+the same, which exports as one ONNX operator. (The authors' LSTM overwrites both states with the candidate, which makes it a plain tanh
+network.)
 """
 
 # ruff: noqa: E741 - l is the paper's left
@@ -24,15 +25,15 @@ Gates = list[Tensor]
 
 R = TypeVar("R", nn.LSTM, nn.GRU)
 
-ODD = 2  # which gate is the candidate, in PyTorch's order: i, f, g, o and r, z, n
+CANDIDATE = 2  # its place in PyTorch's orders of gates: i, f, g, o and r, z, n
 
 
 class ChiralRecurrent(nn.Module, ABC):
-    """Layers over time, batch first, as nn.LSTM and nn.GRU have them: two biases, uniform weights within 1 / sqrt(hidden), dropout between
-    layers."""
+    """Recurrent layers, batch first, with the conventions of nn.LSTM and nn.GRU: two biases, weights uniform within 1 / sqrt(hidden), and
+    dropout between layers."""
 
-    count: int  # of gates, the candidate among them
-    states: int  # of a layer
+    count: int  # gates of a layer, its candidate included
+    states: int  # state tensors of a layer
 
     def __init__(
         self, spec: Spec, hidden: Spec, layers: int = 1, *, dropout: float = 0.0, paper_exact: bool = False
@@ -49,7 +50,7 @@ class ChiralRecurrent(nn.Module, ABC):
             nn.init.uniform_(parameter, -bound, bound)
 
     def weights(self) -> list[tuple[Weights, Weights]]:
-        """What every call makes of the parameters. A decoder that calls once a frame makes it once and hands it in."""
+        """Compute the matrices that `forward` multiplies with. A decoder that calls once a frame computes them once and passes them in."""
         return [(i.weights(), s.weights()) for i, s in self._maps()]
 
     def forward(
@@ -58,49 +59,49 @@ class ChiralRecurrent(nn.Module, ABC):
         states: States | None = None,
         weights: list[tuple[Weights, Weights]] | None = None,
     ) -> tuple[Float[Tensor, "batch frames hidden"], States]:
-        """The last layer's h at every frame, and the states after the last; without states it begins at zero, which T leaves as it is."""
+        """Return the last layer's h at every frame and the states after the last one. Initial states default to zero, which T keeps."""
         if states is None:
             states = (x.new_zeros(len(self.of_input), x.shape[0], self.hidden.width),) * self.states
         last = []
         for layer, ((i, s), (w_i, w_s)) in enumerate(zip(self._maps(), weights or self.weights(), strict=True)):
             if layer and self.dropout:
                 x = F.dropout(x, self.dropout, self.training)
-            state, seen = tuple(part[layer] for part in states), []
+            state, outputs = tuple(part[layer] for part in states), []
             frames = [gate.unbind(1) for gate in self.gates(i.parts(x, w_i))]
             for now in zip(*frames, strict=True):
                 state = self.step(list(now), self.gates(s.parts(state[0], w_s)), *state)
-                seen.append(state[0])
-            x = torch.stack(seen, 1)
+                outputs.append(state[0])
+            x = torch.stack(outputs, 1)
             last.append(state)
         return x, tuple(torch.stack(parts) for parts in zip(*last, strict=True))
 
     @abstractmethod
     def step(self, x: Gates, h: Gates, *state: Tensor) -> tuple[Tensor, ...]:
-        """The states after a frame, from the gates' shares of its input and of the state before, and that state."""
+        """Return the states after a frame, given the inputs' and the state's contributions to the gates, and the states before it."""
 
     @abstractmethod
     def folded(self) -> nn.LSTM | nn.GRU:
-        """The layer of PyTorch's that computes the same."""
+        """Return the PyTorch layer that computes the same."""
 
     def gates(self, parts: list[Tensor]) -> Gates:
-        """The gates, each of the width of the state and in its order, from the l, r, c_n and c_p of all of them stacked."""
+        """Return the gates, each in the order of the state, from l, r, c_n and c_p of all gates stacked."""
         l, r, cn, cp = parts
         centres = [self.hidden.centre] * self.count
-        centres[ODD] = self.hidden.cp
+        centres[CANDIDATE] = self.hidden.cp
         sizes = [[self.hidden.pairs] * self.count] * 2 + [centres]
         both = zip(*(parted(part, size) for part, size in zip((l, r, cp), sizes, strict=True)), strict=True)
-        return [joined([*sides, cn, p] if k == ODD else [*sides, p]) for k, (*sides, p) in enumerate(both)]
+        return [joined([*sides, cn, p] if k == CANDIDATE else [*sides, p]) for k, (*sides, p) in enumerate(both)]
 
     def _maps(self) -> list[tuple[ChiralLinear, ChiralLinear]]:
         return list(zip(self.of_input, self.of_state, strict=True))  # pyright: ignore[reportReturnType] - ModuleList forgets
 
     def _rows(self) -> Tensor:
-        """Where the rows of PyTorch's matrices are in ours."""
+        """Return, for each row of PyTorch's matrices, its index in the stacked rows."""
         stacked = self._maps()[0][0].out
         return torch.cat(self.gates(list(torch.arange(stacked.width).split(stacked.sizes))))
 
     def _folded(self, kind: type[R]) -> R:
-        """Its copy as a layer of PyTorch's, batch first."""
+        """Return a copy as a PyTorch layer, batch first."""
         maps, rows = self._maps(), self._rows()
         dropout = self.dropout if len(maps) > 1 else 0.0
         dense = kind(self.spec.width, self.hidden.width, len(maps), batch_first=True, dropout=dropout)
@@ -115,7 +116,7 @@ class ChiralRecurrent(nn.Module, ABC):
         return dense.train(self.training)
 
     def load_dense(self, dense: nn.RNNBase) -> None:
-        """Take the chiral network nearest to a dense one whose rows are in our order; the same one, if it is chiral."""
+        """Set the weights to the chiral network nearest to a dense one in the inside order; a chiral one is reproduced exactly."""
         ours = self._rows().argsort()
         for layer, maps in enumerate(self._maps()):
             for name, part in zip(("ih", "hh"), maps, strict=True):
@@ -124,30 +125,32 @@ class ChiralRecurrent(nn.Module, ABC):
 
 
 class ChiralLSTM(ChiralRecurrent):
-    """c' = f c + i g, h' = o tanh(c') with f, i, o = sigmoid(...) and g = tanh(...). Its states are (h, c)."""
+    """The LSTM c' = f c + i g, h' = o tanh(c') with f, i, o = sigmoid(...) and g = tanh(...). Its states are (h, c)."""
 
     count, states = 4, 2
 
     def step(self, x: Gates, h: Gates, *state: Tensor) -> tuple[Tensor, ...]:
+        """Return h and c after a frame."""
         i, f, g, o = (a + b for a, b in zip(x, h, strict=True))
         c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
         return o.sigmoid() * c.tanh(), c
 
     def folded(self) -> nn.LSTM:
-        """The nn.LSTM that computes the same."""
+        """Return the nn.LSTM that computes the same."""
         return self._folded(nn.LSTM)
 
 
 class ChiralGRU(ChiralRecurrent):
-    """n = tanh(W x + r (U h)), h' = n + z (h - n) with r, z = sigmoid(...). Its states are (h,)."""
+    """The GRU n = tanh(W x + r (U h)), h' = n + z (h - n) with r, z = sigmoid(...). Its states are (h,)."""
 
     count, states = 3, 1
 
     def step(self, x: Gates, h: Gates, *state: Tensor) -> tuple[Tensor, ...]:
-        r, z = ((a + b).sigmoid() for a, b in zip(x[:ODD], h[:ODD], strict=True))
-        n = (x[ODD] + r * h[ODD]).tanh()
+        """Return h after a frame."""
+        r, z = ((a + b).sigmoid() for a, b in zip(x[:CANDIDATE], h[:CANDIDATE], strict=True))
+        n = (x[CANDIDATE] + r * h[CANDIDATE]).tanh()
         return (n + z * (state[0] - n),)
 
     def folded(self) -> nn.GRU:
-        """The nn.GRU that computes the same."""
+        """Return the nn.GRU that computes the same."""
         return self._folded(nn.GRU)

@@ -1,13 +1,15 @@
-"""What the chirality transform does to a row of numbers, and one order for them (Yeh, Hu and Schwing 2019, arXiv:1911.00029).
+"""The chirality transform on rows of features, and the order of features inside a chiral network.
 
-The transform T mirrors a pose and exchanges its sides: some numbers of each joint change sign, and left joints change places with right
-ones. A network keeps it when f(T x) = T f(x). Between its ends every row is in one order, (l, r, c_n, c_p), whatever the joints were:
-l are the left numbers, r the right ones *as the mirror shows them* (those that T negates are stored negated), c_n the central numbers
-that T negates, c_p the others. There T exchanges l and r and negates c_n, nothing else, so that on l, r and c_p any function of a single
-number commutes with it, and on c_n any odd one. `enter` and `leave` are the only places with an index in them.
+From Chirality Nets, Yeh, Hu and Schwing 2019 (arXiv:1911.00029). The transform T mirrors a pose: it negates some numbers of each joint and
+exchanges left joints with right ones. A network is chiral if f(T x) = T f(x).
 
-The sum and the difference of the sides are even, T e = e, and odd, T o = -o; so are c_p and c_n. A linear map that commutes with T takes
-even to even and odd to odd, which is half the products of a dense one.
+Inside a network every row has the order (l, r, c_n, c_p). l holds the numbers of the left side. r holds the numbers of the right side *as
+the mirror shows them*: those that T negates are stored negated. c_n holds the central numbers that T negates, c_p those that it keeps. In
+this order T exchanges l with r and negates c_n, and does nothing else. Any function of single numbers therefore commutes with T on l, r and
+c_p, and any odd function on c_n. Only `enter` and `leave` depend on the order of the joints.
+
+l + r and c_p are even, T e = e. l - r and c_n are odd, T o = -o. A linear map that commutes with T maps even to even and odd to odd, which
+takes half the products of a dense map.
 """
 
 # ruff: noqa: E741 - l is the paper's left
@@ -25,15 +27,15 @@ HALF = math.sqrt(0.5)  # (l + r) / sqrt 2 and (l - r) / sqrt 2: an orthonormal c
 
 
 class WrongMirror(ValueError):
-    """A permutation that is not its own inverse, or negated numbers that a joint has not."""
+    """A permutation that is not its own inverse, or negated numbers that a joint does not have."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Numbers a row has: in each of the two sides `ln` that T negates and `lp` that it does not; in the centre `cn` and `cp`.
+    """The counts of a row: `ln` negated and `lp` kept numbers on each side, `cn` negated and `cp` kept numbers in the centre.
 
-    Any counts will do: a hidden row need not be made of joints, though `of_joints` counts as if it were. Between l and r the distinction
-    of n and p is gone once a row is in our order; it matters to `paper_exact` layers alone.
+    Any counts are valid, because the features of a hidden row need not belong to joints. Only `paper_exact` layers distinguish ln from lp,
+    since the right side is stored as the mirror shows it.
     """
 
     ln: int = 0
@@ -43,51 +45,53 @@ class Spec:
 
     def __post_init__(self) -> None:
         if min(self.ln, self.lp, self.cn, self.cp) < 0:
-            raise ValueError(f"a row has no fewer than 0 numbers of a kind, not {self}")
+            raise ValueError(f"expected counts of at least 0, got {self}")
 
     @classmethod
     def of_joints(cls, pairs: int, centre: int, numbers: int, negated: int) -> Self:
-        """`pairs` joints on each side and `centre` in the middle, each of `numbers` numbers of which `negated` are negated."""
+        """Return the counts of `pairs` joints on each side and `centre` in the middle; T negates `negated` of each joint's `numbers`."""
         kept = numbers - negated
         return cls(pairs * negated, pairs * kept, centre * negated, centre * kept)
 
     @property
     def pairs(self) -> int:
-        """Numbers of a side."""
+        """Return the width of one side."""
         return self.ln + self.lp
 
     @property
     def centre(self) -> int:
+        """Return the width of the centre."""
         return self.cn + self.cp
 
     @property
     def width(self) -> int:
+        """Return the width of the whole row."""
         return 2 * self.pairs + self.centre
 
     @property
     def even(self) -> int:
-        """Dimension of the part that T leaves as it is."""
+        """Return the width of the part that T keeps."""
         return self.pairs + self.cp
 
     @property
     def odd(self) -> int:
-        """Dimension of the part that T negates."""
+        """Return the width of the part that T negates."""
         return self.pairs + self.cn
 
     @property
     def sizes(self) -> list[int]:
-        """Of l, r, c_n and c_p."""
+        """Return the widths of l, r, c_n and c_p."""
         return [self.pairs, self.pairs, self.cn, self.cp]
 
     @property
     def gates(self) -> "Spec":
-        """A number to multiply each number of this with: T exchanges those of l and r and negates none."""
+        """Return the spec of factors for every number of this row: T exchanges the factors of l and r and negates none."""
         return Spec(lp=self.pairs, cp=self.centre)
 
 
 @dataclass(frozen=True)
 class Order:
-    """A foreign order of a spec's numbers: number k of ours is signs[k] times theirs at index[k]."""
+    """An outside order of a row's numbers: number k of the inside order is signs[k] times number index[k] of the outside order."""
 
     spec: Spec
     index: tuple[int, ...]
@@ -95,16 +99,16 @@ class Order:
 
 
 def order_of(mirror: Sequence[int], numbers: int = 1, negated: Sequence[int] = ()) -> Order:
-    """Joint after joint, each of `numbers` numbers of which T negates those at `negated`; joint i becomes joint mirror[i].
+    """Return the order of joint after joint, each of `numbers` numbers; T maps joint i to joint mirror[i] and negates the numbers
+    `negated`.
 
-    So are the joints of a Skeleton with x, y, z (numbers 3, negated 0). With one number, none negated, these are logits, and mirror[i] is
-    the class that i becomes: one that becomes itself does not change, two that become each other exchange their logits. Which of two
-    joints is called left is of no consequence; it is the one that comes first. Raises WrongMirror.
+    The joints of a skeleton with x, y and z have numbers=3 and negated=(0,). Logits are joints of one number, none negated: T exchanges the
+    logits of classes that are each other's mirror image. The first joint of a pair counts as the left one. Raises WrongMirror.
     """
     if sorted(mirror) != list(range(len(mirror))) or any(mirror[there] != i for i, there in enumerate(mirror)):
-        raise WrongMirror(f"a mirror is a permutation that undoes itself, not {list(mirror)}")
+        raise WrongMirror(f"expected a permutation that is its own inverse, got {list(mirror)}")
     if len(set(negated)) != len(negated) or not set(negated) <= set(range(numbers)):
-        raise WrongMirror(f"negated are some of a joint's numbers 0 to {numbers - 1}, each once, not {list(negated)}")
+        raise WrongMirror(f"expected distinct negated numbers from 0 to {numbers - 1}, got {list(negated)}")
     left = [i for i, there in enumerate(mirror) if i < there]
     centre = [i for i, there in enumerate(mirror) if i == there]
     kept = [number for number in range(numbers) if number not in negated]
@@ -118,7 +122,7 @@ def order_of(mirror: Sequence[int], numbers: int = 1, negated: Sequence[int] = (
 
 
 def paper_order(spec: Spec) -> Order:
-    """The paper's x = (l_n, l_p, r_n, r_p, c_n, c_p), in which r is not mirrored."""
+    """Return the order of the paper's x = (l_n, l_p, r_n, r_p, c_n, c_p), in which r is not mirrored."""
     return Order(spec, tuple(range(spec.width)), _signs(spec))
 
 
@@ -127,7 +131,7 @@ def _signs(spec: Spec) -> tuple[int, ...]:
 
 
 class SignedPermutation(nn.Module):
-    """y_k = signs[k] x[index[k]] on the last axis."""
+    """The map y_k = signs[k] x[index[k]] on the last axis."""
 
     index: Tensor
     signs: Tensor
@@ -142,18 +146,18 @@ class SignedPermutation(nn.Module):
 
 
 def enter(order: Order) -> SignedPermutation:
-    """Foreign rows in our order."""
+    """Return the map from rows in an outside order to the inside order."""
     return SignedPermutation(order.index, order.signs)
 
 
 def leave(order: Order) -> SignedPermutation:
-    """Our rows in the foreign order: `enter` undone."""
+    """Return the map from rows in the inside order to an outside order, the inverse of `enter`."""
     ours = _inverse(order.index)
     return SignedPermutation(ours, [order.signs[k] for k in ours])
 
 
 def mirrored(order: Order) -> SignedPermutation:
-    """T on foreign rows."""
+    """Return T on rows in an outside order."""
     spec, ours = order.spec, _inverse(order.index)
     there = [*range(spec.pairs, 2 * spec.pairs), *range(spec.pairs), *range(2 * spec.pairs, spec.width)]
     turns = [1] * (2 * spec.pairs) + [-1] * spec.cn + [1] * spec.cp
@@ -168,39 +172,39 @@ def _inverse(index: Sequence[int]) -> list[int]:
 def reordered(
     weight: Float[Tensor, "width_out width_in *kernel"], order: Order, out: Order
 ) -> Float[Tensor, "width_out width_in *kernel"]:
-    """The matrix of a map from rows in the foreign `order` to rows in the foreign `out`, for rows in our order."""
+    """Return the matrix, for rows in the inside order, of a map given for the outside orders `order` and `out`."""
     rows = torch.tensor(out.signs).to(weight).reshape(-1, 1, *(1 for _ in weight.shape[2:]))
     columns = torch.tensor(order.signs).to(weight).reshape(1, -1, *(1 for _ in weight.shape[2:]))
     return weight[list(out.index)][:, list(order.index)] * rows * columns
 
 
 def transform(x: Float[Tensor, "..."], spec: Spec, dim: int = -1) -> Float[Tensor, "..."]:
-    """T on rows in our order."""
+    """Apply T to rows in the inside order along `dim`."""
     l, r, cn, cp = x.split(spec.sizes, dim)
     return torch.cat([r, l, -cn, cp], dim)
 
 
 def even_odd(x: Float[Tensor, "..."], spec: Spec, dim: int = -1) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """(l + r, c_p) and (l - r, c_n): what T leaves and what it negates."""
+    """Return the even part (l + r, c_p) and the odd part (l - r, c_n) of rows in the inside order."""
     l, r, cn, cp = parted(x, spec.sizes, dim)
     return joined([l + r, cp], dim), joined([l - r, cn], dim)
 
 
 def sides(even: Float[Tensor, "..."], odd: Float[Tensor, "..."], spec: Spec, dim: int = -1) -> list[Tensor]:
-    """l, r, c_n and c_p from the halves of the sums and differences: `even_odd` undone, up to a factor 2 in the pairs."""
+    """Return l, r, c_n and c_p from an even and an odd part: `even_odd` inverted, but for a factor 2 in l and r."""
     e, cp = parted(even, [spec.pairs, spec.cp], dim)
     o, cn = parted(odd, [spec.pairs, spec.cn], dim)
     return [e + o, e - o, cn, cp]
 
 
 def joined(parts: Sequence[Tensor], dim: int = -1) -> Tensor:
-    """Side by side; what is empty is left out, so that a graph has no trace of it."""
+    """Concatenate the parts that are not empty, so that an exported graph has no nodes for empty ones."""
     there = [part for part in parts if part.shape[dim]] or list(parts[:1])
     return there[0] if len(there) == 1 else torch.cat(there, dim)
 
 
 def parted(x: Tensor, sizes: Sequence[int], dim: int = -1) -> list[Tensor]:
-    """`joined` undone: one part a size, empty ones too, with which a graph is not troubled either."""
+    """Split a tensor into parts of these sizes, the inverse of `joined`; empty parts leave no nodes in an exported graph either."""
     there = [size for size in sizes if size]
     parts = iter([x] if len(there) == 1 else x.split(there, dim))
     empty = x.narrow(dim, 0, 0)
@@ -208,7 +212,7 @@ def parted(x: Tensor, sizes: Sequence[int], dim: int = -1) -> list[Tensor]:
 
 
 def basis(spec: Spec) -> Float[Tensor, "width width"]:
-    """The orthonormal Q, float64, with Q T = diag(1, -1) Q: rows are the even part, then the odd one."""
+    """Return the orthonormal float64 matrix Q with Q T = diag(1, -1) Q: first the rows of the even part, then those of the odd part."""
     one = torch.eye(spec.width, dtype=torch.float64)
     even, odd = even_odd(one, spec, 0)
     even[: spec.pairs] *= HALF
@@ -217,7 +221,10 @@ def basis(spec: Spec) -> Float[Tensor, "width width"]:
 
 
 class FlipAveraged(nn.Module):
-    """(F(x) + T F(T x)) / 2 of any network F on foreign rows: exactly chiral as well, at twice the cost. Both passes are one batch."""
+    """(F(x) + T F(T x)) / 2 for any network F on rows in outside orders: exactly chiral too, at twice the cost.
+
+    Both passes run as one batch.
+    """
 
     def __init__(self, network: nn.Module, order: Order, out: Order) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Convolutions over time on rows, frames before channels: one matmul a half with the taps of a kernel side by side.
+"""Chiral convolutions over time with frames before channels: one matmul each for the even and the odd half.
 
-It is ChiralConv1d with its axes the other way round and takes stride and dilation when it is called, so that a network can be trained on
-windows, frame by stride, and run over whole clips, frame by dilation, with the same weights (Pavllo et al. 2019, arXiv:1811.11742).
+ChiralTaps is ChiralConv1d with its axes exchanged. It takes stride and dilation at call time, so a network can train on windows by strides
+and run over whole clips by dilation with the same weights (Pavllo et al. 2019, arXiv:1811.11742).
 """
 
 import torch
@@ -16,7 +16,7 @@ Rows = Float[Tensor, "batch frames width"]
 
 
 class ChiralTaps(ChiralMap):
-    """y_t = sum over taps k of W_k x_(stride t + dilation k) + b, without padding."""
+    """y_t = sum_k W_k x_(stride t + dilation k) + b over the taps k, without padding."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class ChiralTaps(ChiralMap):
 
 
 def side_by_side(x: Rows, taps: int, stride: int, dilation: int) -> Float[Tensor, "batch frames_out {taps}*width"]:
-    """For each answer the rows that its taps see, one after the other."""
+    """Concatenate, for each output frame, the input rows that its taps see."""
     if taps == 1:
         return x if stride == 1 else x[:, ::stride]
     if (stride, dilation) == (taps, 1):
@@ -51,4 +51,5 @@ def side_by_side(x: Rows, taps: int, stride: int, dilation: int) -> Float[Tensor
 
 
 def tap_by_tap(weight: Float[Tensor, "rows columns taps"]) -> Float[Tensor, "rows taps_columns"]:
+    """Return a kernel as one matrix on rows as `side_by_side` concatenates them."""
     return weight.transpose(1, 2).flatten(1)

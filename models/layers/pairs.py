@@ -1,7 +1,7 @@
 """Layers on all ordered pairs of nodes: distances, linear maps and sums, in the layout (batch, channels, nodes i, nodes j).
 
-Channels come before the pairs, so that a channel of a batch item is a plain nodes x nodes matrix: sums over j run along memory and
-aggregation is a matrix product. Vectors are (batch, 3, channels, nodes) for the same reason.
+Channels come before the pairs, so each channel of a batch item is a plain nodes x nodes matrix. Sums over j run along contiguous memory,
+and aggregation is a matrix product. Vectors are (batch, 3, channels, nodes) for the same reason.
 """
 
 import math
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 Vectors = Float[Tensor, "batch 3 C nodes"]
 Pairs = Float[Tensor, "batch C nodes nodes"]
 
-MEETING = 1e-4  # a distance is never below this (in the unit of the vectors), so that its gradient stays finite
+MEETING = 1e-4  # the lower bound of distances (in the unit of the vectors), which keeps gradients finite
 
 
 def distances(g: Vectors) -> Pairs:
-    """|G_i - G_j| of every channel; MEETING where two nodes meet.
+    """Return |G_i - G_j| of every channel, at least MEETING.
 
-    One axis at a time: a norm over a strided axis of three costs some twenty times as much on a CPU.
+    It works one axis at a time: a norm over a strided axis of length three costs about twenty times as much on a CPU.
     """
     return _Distances.apply(g) if torch.is_grad_enabled() and g.requires_grad else _distances(g)
 
@@ -33,7 +33,7 @@ def _distances(g: Vectors) -> Pairs:
 class _Distances(torch.autograd.Function):
     """`_distances` with its gradient in closed form: dL/dG_i = sum_j (r_ij + r_ji) (G_i - G_j), r = (dL/dd) / d.
 
-    A sixth of the time of automatic differentiation, which would keep and revisit three differences a channel.
+    It takes a sixth of the time of automatic differentiation, which would store and revisit three differences a channel.
     """
 
     @staticmethod
@@ -50,21 +50,21 @@ class _Distances(torch.autograd.Function):
 
 
 def towards(f: Pairs, g: Vectors) -> Vectors:
-    """sum_j f_ij (G_i - G_j), as (sum_j f_ij) G_i - f G: no tensor of pairs of vectors is made."""
+    """Return sum_j f_ij (G_i - G_j), computed as (sum_j f_ij) G_i - f G without a tensor of pairs of vectors."""
     gathered = f @ g.permute(0, 2, 3, 1)  # (batch, C, nodes, 3)
     return f.sum(3).unsqueeze(1) * g - gathered.permute(0, 3, 1, 2)
 
 
 def sum_over_others(m: Pairs) -> Float[Tensor, "batch nodes C"]:
-    """sum_{j != i} m_ij, nodes first."""
+    """Return sum_{j != i} m_ij, nodes before channels."""
     return (m.sum(3) - m.diagonal(dim1=2, dim2=3)).transpose(1, 2)
 
 
 class PairMap(nn.Conv2d):
     """A linear map of every pair's channels: a 1x1 convolution.
 
-    ONNX Runtime answers with the convolution in 3.3 ms where it takes 4.6 ms with a batched matmul (EqMotion, 42 nodes); for PyTorch on a
-    CPU it is the other way round, 0.57 against 0.43 s for a training step of 32 clips. So the one is exported and the other trained with.
+    In ONNX Runtime the convolution is faster than a batched matmul (EqMotion, 42 nodes: 3.3 ms against 4.6 ms). In PyTorch on a CPU it is
+    slower (a training step of 32 clips: 0.57 s against 0.43 s). Export therefore uses the convolution, and training the matmul.
     """
 
     def __init__(self, channels: int, out: int, *, bias: bool = True) -> None:
@@ -80,14 +80,14 @@ class PairMap(nn.Conv2d):
 
 
 class PairLinear(nn.Module):
-    """W [h_i; h_j; d_ij] + b, evaluated as W1 h_i + W2 h_j + W3 d_ij + b: the node parts cost N, not N^2, products."""
+    """W [h_i; h_j; d_ij] + b, evaluated as W1 h_i + W2 h_j + W3 d_ij + b: the parts of nodes cost N products instead of N^2."""
 
     def __init__(self, hidden: int, distances: int, out: int) -> None:
         super().__init__()
         self.of_i = nn.Linear(hidden, out)
         self.of_j = nn.Linear(hidden, out, bias=False)
         self.of_distance = PairMap(distances, out, bias=False)
-        bound = 1 / math.sqrt(2 * hidden + distances)  # as the one matrix would be drawn
+        bound = 1 / math.sqrt(2 * hidden + distances)  # as nn.Linear would draw the one matrix W
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
@@ -97,5 +97,5 @@ class PairLinear(nn.Module):
 
 
 def pair_perceptron(channels: int, hidden: int, out: int) -> nn.Sequential:
-    """channels -> hidden -> out for every pair, SiLU after both layers."""
+    """Return a perceptron channels -> hidden -> out on every pair, with SiLU after both layers."""
     return nn.Sequential(PairMap(channels, hidden), nn.SiLU(), PairMap(hidden, out), nn.SiLU())

@@ -4,5 +4,5 @@ from torch import nn
 
 
 def perceptron(features: int, hidden: int, out: int) -> nn.Sequential:
-    """features -> hidden -> out on the last axis, SiLU after each."""
+    """Return a perceptron features -> hidden -> out on the last axis, with SiLU after both layers."""
     return nn.Sequential(nn.Linear(features, hidden), nn.SiLU(), nn.Linear(hidden, out), nn.SiLU())

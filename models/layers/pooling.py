@@ -1,7 +1,8 @@
-"""Between the levels of a U-Net on points: a level is the first points of the one above it, in the order of farthest point sampling.
+"""Pooling and upsampling between the levels of a U-Net on points.
 
-That order is kept from the sampling of the cloud, so any prefix is itself a farthest point sample and nothing is sampled here. Features are
-rows of several degrees (models/layers/degrees.py); a batch of clouds is one block of rows, cloud after cloud.
+Points are in the order of farthest point sampling. Each level is a prefix of the finer one and therefore a farthest point sample itself, so
+nothing is sampled here. Features are rows of several degrees (models/layers/degrees.py). A batch of clouds is one block of rows, cloud
+after cloud.
 """
 
 from typing import Literal
@@ -14,13 +15,13 @@ from models.layers.degrees import Channels, Rows, norms, pack, split
 
 Reduction = Literal["mean", "sum", "max"]
 
-MEETING = 1e-8  # a squared distance is never below this, in the square of the positions' unit
+MEETING = 1e-8  # the lower bound of squared distances, in the square of the positions' unit
 
 
 class Pooling3D(nn.Module):
-    """Each point that is kept hears itself and its neighbours of the level above: their mean, sum or maximum.
+    """Pooling of each kept point with its neighbours on the finer level, by their mean, sum or maximum.
 
-    The maximum of a channel of vectors is the longest of them, since a maximum axis by axis would not turn with them.
+    The maximum of a channel of vectors is the longest vector: a maximum of each component would not commute with rotation.
     """
 
     def __init__(self, channels: Channels, reduction: Reduction = "mean") -> None:
@@ -28,7 +29,7 @@ class Pooling3D(nn.Module):
         self.channels, self.reduction = channels, reduction
 
     def forward(self, f: Rows, neighbours: Int[Tensor, "batch points k"], kept: int) -> Float[Tensor, "pooled width"]:
-        """`neighbours` are rows of `f`; the first `kept` points of each cloud stay."""
+        """Pool onto the first `kept` points of each cloud; `neighbours` are indices of rows of `f`."""
         batch, points, k = neighbours.shape
         own = f.unflatten(0, (batch, points))[:, :kept].flatten(0, 1)
         chosen = neighbours[:, :kept].flatten()
@@ -50,7 +51,7 @@ class Pooling3D(nn.Module):
 
 
 class Upsampling3D(nn.Module):
-    """Each point of the finer level takes the mean of its nearest points of the coarser one, by inverse squared distance (PointNet++)."""
+    """Interpolation from the nearest points of the coarser level, weighted by inverse squared distance (PointNet++, arXiv:1706.02413)."""
 
     def forward(
         self,
@@ -58,9 +59,9 @@ class Upsampling3D(nn.Module):
         parents: Int[Tensor, "points n"],
         squares: Float[Tensor, "points n"],
     ) -> Float[Tensor, "points width"]:
-        """`parents` are rows of `f`, `squares` the squared distances to them; a point that is its own parent is that parent."""
+        """Interpolate from the rows `parents` of `f` at the squared distances `squares`; at distance 0 a parent decides alone."""
         points, n = parents.shape
-        weights = 1 / squares.clamp_min(MEETING)  # a clamp: the exporter drops an epsilon that small
+        weights = 1 / squares.clamp_min(MEETING)  # clamped, because the exporter drops so small an epsilon
         weights = weights / weights.sum(1, keepdim=True)
         gathered = f.index_select(0, parents.flatten()).unflatten(0, (points, n))
         return (weights.unsqueeze(1) @ gathered).squeeze(1)

@@ -1,4 +1,4 @@
-"""Linear maps and nonlinearities on vector channels, (batch, 3, channels, nodes), that commute with rotation and reflection."""
+"""Linear maps and nonlinearities on vector channels (batch, 3, channels, nodes) that commute with rotation and reflection."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ Vectors = Float[Tensor, "batch 3 C nodes"]
 
 
 class VectorLinear(nn.Linear):
-    """Mixes vector channels, the same way on each axis; a bias would break rotation, so there is none."""
+    """A linear map of the channels, the same for each axis; it has no bias, which would break rotation."""
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__(channels, out, bias=False)
@@ -17,10 +17,11 @@ class VectorLinear(nn.Linear):
 
 
 class VectorReLU(nn.Module):
-    """q where it points along a learned direction k, else q without its part along k (Deng et al. 2021, arXiv:2104.12229; EqMotion eq. 9).
+    """ReLU of vector neurons: q if q . k >= 0, otherwise q without its component along k (Deng et al. 2021, arXiv:2104.12229; EqMotion eq.
+    9).
 
-    The projection divides by |k|^2 + eps. EqMotion's code takes eps = 1e-4, which at hand size leaves half of it undone; here eps is a
-    thousandth of the mean |k|^2 of the node's channels, unless `relative` is False.
+    k is a learned direction. The projection divides by |k|^2 + eps. EqMotion's code has eps = 1e-4, with which half of the component
+    remains for motion the size of a hand. Here eps is a thousandth of the mean |k|^2 over the node's channels, unless `relative` is False.
     """
 
     def __init__(self, channels: int, *, relative: bool = True) -> None:

@@ -1,7 +1,7 @@
-"""Where a network on bodies begins and ends: joints as rows, in the order of the chiral layers, and back.
+"""The ends of networks on bodies: joints to rows in the order of the chiral layers, and back.
 
-A plain twin is the same network for which nothing has a mirror image: all its numbers are even, its layers dense. It is what the chiral
-network is measured against, also averaged over the flip, which makes it exactly chiral too, at twice the cost.
+The plain twin of a network has no mirror pairs: all its features are even and its layers dense. Chiral networks are compared with their
+plain twins, and with those averaged over the flip, which are exactly chiral too, at twice the cost.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,33 +18,33 @@ from models.layers.chiral_spec import Order, Spec, enter, leave, order_of
 from models.skeletons.body import get_body_order
 
 Activation = Literal["relu", "tanh"]
-RELU = 2**0.5  # the gain that keeps variances through a ReLU
+RELU = 2**0.5  # the gain that preserves variances through a ReLU
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "tanh": torch.tanh}
 
 
 def joints_as(order: str, numbers: int, *, negated: Sequence[int] = (0,), chiral: bool = True) -> Order:
-    """The joints of a body, each of some numbers of which T negates those `negated`; of a plain network all are even."""
+    """Return the order of a body's joints, each of `numbers` numbers, `negated` ones negated by T; a plain network has only even ones."""
     mirror = get_body_order(order).mirror
     return order_of(mirror, numbers, negated) if chiral else order_of(range(len(mirror)), numbers)
 
 
 def twin(spec: Spec, *, chiral: bool) -> Spec:
-    """The spec, or of a plain network as many numbers that are all even."""
+    """Return the spec, or for a plain network an even one of the same width."""
     return spec if chiral else Spec(cp=spec.width)
 
 
 def pairs(width: int) -> Spec:
-    """Pairs alone, an even number in all: half the weights of a dense layer exactly, and any nonlinearity is legal."""
+    """Return a spec of pairs only: exactly half the weights of a dense layer, and any nonlinearity is legal. `width` must be even."""
     return Spec(lp=width // 2)
 
 
 def activation(kind: Activation, spec: Spec) -> nn.Module:
-    """A nonlinearity on rows; c_n, on which only odd ones are legal, always has tanh."""
+    """Return a nonlinearity on rows; c_n always has tanh, because only odd functions are legal there."""
     return Pointwise(spec, FUNCTIONS[kind])
 
 
 class Enter(nn.Module):
-    """(batch, ..., joints, numbers) to rows (batch, ..., width)."""
+    """The map from joints (batch, ..., joints, numbers) to rows (batch, ..., width)."""
 
     def __init__(self, order: Order) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Enter(nn.Module):
 
 
 class Leave(nn.Module):
-    """Rows to (batch, ..., joints, numbers): `Enter` undone."""
+    """The map from rows (batch, ..., width) to joints (batch, ..., joints, numbers), the inverse of `Enter`."""
 
     def __init__(self, order: Order, numbers: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Leave(nn.Module):
 
 
 class AveragedOverFlip(nn.Module):
-    """(F(x) + T F(T x)) / 2 of a network F with one input and one output: what flip averaging at test time makes of any network."""
+    """(F(x) + T F(T x)) / 2 for a network F with one input and one output: test-time averaging over the flip."""
 
     symmetries = ("chirality",)
 
@@ -74,8 +74,8 @@ class AveragedOverFlip(nn.Module):
         super().__init__()
         self.task: Any = network.task
         self.network = network
-        (given,), (found,) = self.task.inputs.values(), self.task.outputs.values()
-        self.mirror, self.mirror_back = Flip(given.moves), Flip(found.moves)
+        (source,), (answer,) = self.task.inputs.values(), self.task.outputs.values()
+        self.mirror, self.mirror_back = Flip(source.moves), Flip(answer.moves)
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         straight, flipped = self.network(torch.cat([x, self.mirror(x)])).unflatten(0, (2, -1))
@@ -83,7 +83,7 @@ class AveragedOverFlip(nn.Module):
 
 
 class Flip(nn.Module):
-    """`Mirror.of` on tensors."""
+    """`Mirror.of` for tensors."""
 
     index: Tensor
 

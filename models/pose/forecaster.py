@@ -1,9 +1,8 @@
-"""Stacked LSTMs from past 2D poses to future ones: a residual sequence to sequence network, Martinez et al. 2017 (arXiv:1705.02445), chiral
-as in Yeh et al. 2019.
+"""Stacked LSTMs from past to future 2D poses: a residual sequence-to-sequence network, Martinez et al. 2017 (arXiv:1705.02445).
 
-An encoder sees the past; a decoder is given its last state, begins with the last pose, and answers with what each pose adds to the one
-before. In training it may be shown true poses in place of its own ("teacher forcing"). Beside each pose a row has its velocity, in units
-a frame, which the papers' networks are left to find out.
+The LSTMs are chiral, as in Yeh et al. 2019 (arXiv:1911.00029). The encoder reads the past. The decoder starts from its last state and the
+last pose, and predicts the difference of each pose from the one before. In training it may read true poses in place of its own (teacher
+forcing). Unlike the papers' networks, this one also reads the velocity of each pose, in half boxes a frame.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ HIDDEN = pairs(256)
 
 @dataclass(frozen=True)
 class ForecasterConfig:
-    """`hidden` is what the state of a layer is, and `chiral=False` makes the plain twin of the same width."""
+    """Sizes and options: `hidden` is the spec of a layer's state; `chiral=False` makes the plain twin of the same width."""
 
     hidden: Spec = HIDDEN
     chiral: bool = True
@@ -33,6 +32,7 @@ class ForecasterConfig:
     paper_exact: bool = False
 
     def build(self, task: PoseForecast) -> "Forecaster":
+        """Build the network for a task."""
         return Forecaster(task, self)
 
 
@@ -42,7 +42,7 @@ PAPER = ForecasterConfig(
 
 
 class Forecaster(nn.Module):
-    """(batch, past, joints, 2 or 3) to (batch, future, joints, 2), in half boxes."""
+    """From past poses (batch, past, joints, 2 or 3) to future ones (batch, future, joints, 2), in half boxes."""
 
     def __init__(self, task: PoseForecast, config: ForecasterConfig) -> None:
         super().__init__()
@@ -53,38 +53,43 @@ class Forecaster(nn.Module):
         order = joints_as(task.order, numbers, negated=negated, chiral=config.chiral)
         out = joints_as(task.order, 2, chiral=config.chiral)
         hidden, exact = twin(config.hidden, chiral=config.chiral), config.paper_exact and config.chiral
-        how = {"layers": config.layers, "dropout": config.dropout, "paper_exact": exact}
+        options = {"layers": config.layers, "dropout": config.dropout, "paper_exact": exact}
         self.enter, self.leave = Enter(order), Leave(out, 2)
-        self.encoder, self.decoder = ChiralLSTM(order.spec, hidden, **how), ChiralLSTM(order.spec, hidden, **how)
+        self.encoder, self.decoder = (
+            ChiralLSTM(order.spec, hidden, **options),
+            ChiralLSTM(order.spec, hidden, **options),
+        )
         self.dropout = nn.Dropout(config.dropout)
-        self.head = ChiralLinear(hidden, out.spec, paper_exact=exact, gain=0.1)  # at first it nearly stands still
+        self.head = ChiralLinear(
+            hidden, out.spec, paper_exact=exact, gain=0.1
+        )  # an untrained network nearly repeats the last pose
 
     def forward(
         self,
         past: Float[Tensor, "batch past joints numbers"],
         teacher: Float[Tensor, "batch future joints 3"] | None = None,
     ) -> Float[Tensor, "batch future joints 2"]:
-        """`teacher` has true poses, x, y and 1 where the decoder is to be shown them in place of its own, else 0."""
+        """Return future poses. `teacher` has the true x and y, and 1 for each joint that the decoder reads from it, otherwise 0."""
         pose, certain = past[:, -1, :, :2], past[:, -1, :, 2:]
         before = past[:, -2, :, :2] if past.shape[1] > 1 else pose
         _, states = self.encoder(self.rows(past))
-        weights, found = self.decoder.weights(), []
+        weights, poses = self.decoder.weights(), []
         for t in range(self.task.future):
             row = self.enter(self.numbers(pose, pose - before, certain)).unsqueeze(1)
             h, states = self.decoder(row, states, weights)
             before, pose = pose, pose + self.leave(self.head(self.dropout(h[:, 0])))
-            found.append(pose)
+            poses.append(pose)
             certain = torch.ones_like(certain)
             if teacher is not None:
                 pose = torch.where(teacher[:, t, :, 2:] > 0, teacher[:, t, :, :2], pose)
-        return torch.stack(found, 1)
+        return torch.stack(poses, 1)
 
     def rows(self, past: Float[Tensor, "batch past joints numbers"]) -> Float[Tensor, "batch past width"]:
-        """What the encoder is shown; the first pose has no velocity."""
+        """Return the input of the encoder; the velocity of the first pose is 0."""
         poses, certain = past[..., :2], past[..., 2:]
         moved = torch.cat([torch.zeros_like(poses[:, :1]), poses[:, 1:] - poses[:, :-1]], 1)
         return self.enter(self.numbers(poses, moved, certain))
 
     def numbers(self, pose: Tensor, moved: Tensor, certain: Tensor) -> Tensor:
-        """The numbers of each joint side by side."""
+        """Concatenate the numbers of each joint: pose, velocity if configured, and confidence if there is one."""
         return torch.cat([pose, moved, certain] if self.config.velocity else [pose, certain], -1)

@@ -1,8 +1,9 @@
-"""Temporal convolutions from 2D keypoints to 3D poses, Pavllo et al. 2019 (arXiv:1811.11742), with every layer chiral, Yeh et al. 2019.
+"""Temporal convolutions from 2D keypoints to 3D poses, Pavllo et al. 2019 (arXiv:1811.11742), with chiral layers.
 
-Expand, then residual blocks of a convolution over 3 frames, 3^i apart, and one over a single frame, then shrink to the pose in the middle.
-In training a window of the receptive field is passed stride by stride and gives one pose; elsewhere a clip of any length gives a pose for
-every frame that has enough of them on both sides. Unlike the papers' networks this one answers with the pelvis exactly at 0.
+Every layer is chiral, as in Yeh et al. 2019 (arXiv:1911.00029). An expanding layer is followed by residual blocks, each of a convolution
+over 3 frames that are 3^i apart and one over a single frame, and by a layer that shrinks to the pose of the middle frame. In training a
+window as long as the receptive field passes with strides and gives one pose. Otherwise a clip of any length passes with dilation and gives
+a pose for each frame with enough frames on both sides. Unlike the papers' networks, this one places the pelvis exactly at 0.
 """
 
 from dataclasses import dataclass
@@ -23,13 +24,15 @@ HIDDEN = pairs(256)
 
 
 class UnsuitableWindow(ValueError):
-    """A receptive field that these convolutions do not make."""
+    """A receptive field that is not a power of 3."""
 
 
 @dataclass(frozen=True)
 class LifterConfig:
-    """`hidden` is what a row is between the ends, and `chiral=False` makes the plain twin of the same width; `single` is the number of
-    blocks where the receptive field is one frame."""
+    """Sizes and options: `hidden` is the spec of hidden rows; `chiral=False` makes the plain twin of the same width.
+
+    `single` is the number of blocks if the receptive field is one frame.
+    """
 
     hidden: Spec = HIDDEN
     chiral: bool = True
@@ -39,6 +42,7 @@ class LifterConfig:
     single: int = 2
 
     def build(self, task: PoseLift) -> "Lifter":
+        """Build the network for a task. Raises UnsuitableWindow unless its receptive field is a power of 3."""
         return Lifter(task, self)
 
 
@@ -46,8 +50,10 @@ PAPER = LifterConfig(Spec.of_joints(pairs=6, centre=5, numbers=60, negated=20), 
 
 
 class Lifter(nn.Module):
-    """(batch, frames, seen joints, 2 or 3) to (batch, frames - receptive + 1, joints, 3) in metres from the pelvis. Raises
-    UnsuitableWindow for a receptive field that is no power of 3."""
+    """From keypoints (batch, frames, seen joints, 2 or 3) to poses (batch, frames - receptive + 1, joints, 3), in metres from the pelvis.
+
+    Raises UnsuitableWindow unless the receptive field is a power of 3.
+    """
 
     def __init__(self, task: PoseLift, config: LifterConfig) -> None:
         super().__init__()
@@ -58,7 +64,7 @@ class Lifter(nn.Module):
             receptive //= TAPS
             blocks += 1
         if receptive != 1:
-            raise UnsuitableWindow(f"a receptive field is a power of {TAPS}, not {task.receptive} frames")
+            raise UnsuitableWindow(f"expected a receptive field of a power of {TAPS} frames, got {task.receptive}")
         taps = [TAPS] * blocks or [1] * (1 + config.single)
         numbers = 3 if task.confidence else 2
         seen = joints_as(task.seen_order, numbers, chiral=config.chiral)
@@ -72,10 +78,13 @@ class Lifter(nn.Module):
             nn.ModuleList([Conv(hidden, hidden, k, config, gain), Conv(hidden, hidden, 1, config, gain)])
             for k in taps[1:]
         )
-        self.shrink = ChiralTaps(hidden, out.spec, paper_exact=exact, gain=0.1)  # poses of a metre, and small at first
+        self.shrink = ChiralTaps(
+            hidden, out.spec, paper_exact=exact, gain=0.1
+        )  # poses have the size of a metre, and initial ones are small
         self.register_buffer("pelvis", torch.tensor(get_body_order(task.order).indices(("pelvis",))), persistent=False)
 
     def forward(self, keypoints: Float[Tensor, "batch frames seen numbers"]) -> Float[Tensor, "batch poses joints 3"]:
+        """Return the poses of all frames that have a whole receptive field around them."""
         strided = self.training and keypoints.shape[1] == self.task.receptive
         x = self.expand(self.enter(keypoints), strided, 1)
         dilation = self.expand.map.taps
@@ -103,7 +112,7 @@ class Conv(nn.Module):
         self.rest = nn.Sequential(activation(config.nonlinearity, out), nn.Dropout(config.dropout))
 
     def fold(self) -> None:
-        """Let the convolution do what normalisation does after it."""
+        """Fold the normalisation into the convolution before it."""
         assert isinstance(self.norm, ChiralBatchNorm)
         self.map, self.norm = fold_norm(self.map, self.norm), nn.Identity()
 

@@ -1,9 +1,9 @@
-"""Ten blocks of a spatial and a temporal convolution from a clip to its action, after Kim and Reiter 2017 (arXiv:1704.04516), chiral in
-their first part as in Yeh et al. 2019.
+"""Blocks of a spatial and a temporal convolution from a clip to its action, after Kim and Reiter 2017 (arXiv:1704.04516).
 
-The fourth block begins with the invariance layer: what follows is ordinary and sees nothing that tells a clip from its mirror image. For
-classes that name a side every block is chiral, and the logits of classes that are each other's mirror image exchange places. The papers
-give neither widths nor kernels; those here are ours, and so are the velocities beside the positions.
+The first blocks are chiral, as in Yeh et al. 2019 (arXiv:1911.00029). The fourth begins with the invariance layer, after which the features
+of a clip and of its mirror image are equal and the layers ordinary. For classes that name a side every block is chiral, and the mirror
+exchanges the logits of classes that are each other's mirror image. The papers give neither widths nor kernel sizes; those here are ours,
+and so are the velocities beside the positions.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ STRIDED = (4, 7)  # blocks that halve the frames, as in ST-GCN (arXiv:1801.07455
 
 @dataclass(frozen=True)
 class RecogniserConfig:
-    """`hidden` is what a row is while it is chiral; an invariant row is as wide. `chiral=False` makes the plain twin."""
+    """Sizes and options: `hidden` is the spec of chiral rows, and invariant rows have its width; `chiral=False` makes the plain twin."""
 
     hidden: Spec = HIDDEN
     chiral: bool = True
@@ -38,11 +38,12 @@ class RecogniserConfig:
     paper_exact: bool = False
 
     def build(self, task: ActionRecognition) -> "Recogniser":
+        """Build the network for a task."""
         return Recogniser(task, self)
 
 
 class Recogniser(nn.Module):
-    """(batch, persons, frames, joints, dims + 1) to logits (batch, classes): the mean over persons and frames, then a linear map."""
+    """From clips (batch, persons, frames, joints, dims + 1) to logits (batch, classes), linear in the mean over persons and frames."""
 
     def __init__(self, task: ActionRecognition, config: RecogniserConfig) -> None:
         super().__init__()
@@ -63,6 +64,7 @@ class Recogniser(nn.Module):
         self.logits = ChiralLogits(specs[-1], mirror, paper_exact=exact)
 
     def forward(self, clips: Float[Tensor, "batch persons frames joints numbers"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of clips, whose last number of each joint is its confidence."""
         persons = clips.shape[1]
         x = clips.flatten(0, 1)
         place, certain = x[..., :-1], x[..., -1:]
@@ -74,7 +76,7 @@ class Recogniser(nn.Module):
 
 
 class SpaceTime(nn.Module):
-    """Spatial map, normalisation, nonlinearity; temporal convolution, normalisation; what came is added; nonlinearity, dropout."""
+    """Spatial map, normalisation, nonlinearity, temporal convolution, normalisation, residual connection, nonlinearity, dropout."""
 
     def __init__(self, spec: Spec, out: Spec, config: RecogniserConfig, *, stride: int, residual: bool) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class SpaceTime(nn.Module):
         self.space = ChiralTaps(spec, out, bias=False, paper_exact=exact, gain=RELU)
         self.time = ChiralTaps(out, out, config.taps, bias=False, paper_exact=exact, gain=RELU)
         self.norms = nn.ModuleList(ChiralBatchNorm(out, dim=-1) for _ in range(2))
-        self.bend = activation(config.nonlinearity, out)
+        self.nonlinearity = activation(config.nonlinearity, out)
         self.dropout = nn.Dropout(config.dropout)
         self.across = (
             ChiralTaps(spec, out, bias=False, paper_exact=exact, gain=1.0) if residual and spec != out else None
@@ -91,7 +93,7 @@ class SpaceTime(nn.Module):
         self.residual = residual
 
     def fold(self) -> None:
-        """Let the convolutions do what normalisation does after them."""
+        """Fold each normalisation into the convolution before it."""
         after_space, after_time = self.norms
         assert isinstance(after_space, ChiralBatchNorm)
         assert isinstance(after_time, ChiralBatchNorm)
@@ -100,9 +102,9 @@ class SpaceTime(nn.Module):
 
     def forward(self, x: Rows) -> Float[Tensor, "batch frames_out width_out"]:
         after_space, after_time = self.norms
-        y = self.bend(after_space(self.space(x)))
+        y = self.nonlinearity(after_space(self.space(x)))
         y = after_time(self.time(F.pad(y, (0, 0, self.reach, self.reach)), self.stride))
         if self.residual:
             kept = x if self.stride == 1 else x[:, :: self.stride]
             y = y + (kept if self.across is None else self.across(kept))
-        return self.dropout(self.bend(y))
+        return self.dropout(self.nonlinearity(y))

@@ -29,7 +29,7 @@ from models.contract.bundle import (
 from models.contract.runtime import onnxruntime
 from models.contract.symmetry import Tensors, violation
 from models.contract.task import Task, moves, tried_sizes
-from models.layers.degrees import frozen
+from models.layers.freezing import frozen
 
 Run = Callable[[Tensors], dict[str, np.ndarray]]
 

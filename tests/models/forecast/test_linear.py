@@ -48,7 +48,7 @@ def test_every_mode_is_the_same_forecast(past: np.ndarray):
 
 
 def test_a_matrix_of_another_task_is_refused():
-    with pytest.raises(ValueError, match=r"wants a matrix of \(5, 6\), not \(6, 5\)"):
+    with pytest.raises(ValueError, match=r"a matrix of shape \(5, 6\), got \(6, 5\)"):
         LinearForecast(TASK, hold(TASK).T)
 
 

@@ -13,7 +13,7 @@ from models.contract.symmetry import Tensors, random_rotation, violation
 from models.contract.task import FaceLandmarks, check_inputs, check_outputs, moves
 from models.landmarks.pointnet2 import PointNet2Config
 from models.landmarks.se3_unet import SE3UNet, SE3UNetConfig
-from models.layers.degrees import frozen
+from models.layers.freezing import frozen
 from models.scans.levels import levels
 from training.engine.export import onnx_runner, to_onnx
 from training.tasks.faces.losses import LandmarkLoss
@@ -227,7 +227,7 @@ def test_a_graph_keeps_the_symmetries_of_its_network(exported):
 
 def test_a_network_wants_channels_for_each_level():
     for config in (replace(NARROW, channels=((4, 4),)), PointNet2Config(channels=(8,))):
-        with pytest.raises(ValueError, match="channels are wanted for 3 levels, not for 1"):
+        with pytest.raises(ValueError, match="channels for 3 levels, got 1"):
             config.build(SMALL)
 
 

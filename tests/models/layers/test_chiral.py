@@ -331,7 +331,7 @@ def test_without_such_classes_logits_are_invariant():
 
 
 def test_classes_cannot_be_told_apart_from_what_is_invariant():
-    with pytest.raises(ValueError, match="cannot be told apart"):
+    with pytest.raises(ValueError, match="to tell mirrored classes apart"):
         ChiralLogits(invariant(8), (1, 0))
 
 

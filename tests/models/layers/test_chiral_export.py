@@ -25,7 +25,7 @@ from models.layers.chiral import (
 )
 from models.layers.chiral_recurrent import ChiralGRU, ChiralLSTM
 from models.layers.chiral_spec import FlipAveraged, Spec, enter, leave, mirrored, order_of, transform
-from models.layers.degrees import frozen
+from models.layers.freezing import frozen
 from training.engine.export import Run, onnx_runner, to_onnx
 
 pytestmark = pytest.mark.long

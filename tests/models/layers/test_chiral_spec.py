@@ -107,7 +107,7 @@ def test_what_is_no_mirror_is_refused(mirror: tuple[int, ...], numbers: int, neg
 
 
 def test_a_spec_has_no_negative_counts():
-    with pytest.raises(ValueError, match="fewer than 0"):
+    with pytest.raises(ValueError, match="at least 0, got"):
         Spec(ln=-1)
 
 

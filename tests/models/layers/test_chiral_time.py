@@ -9,7 +9,7 @@ from models.contract.task import ActionRecognition, PoseLift
 from models.layers.chiral import ChiralBatchNorm, ChiralConv1d
 from models.layers.chiral_spec import Spec, transform
 from models.layers.chiral_time import ChiralTaps, side_by_side, tap_by_tap
-from models.layers.degrees import frozen
+from models.layers.freezing import frozen
 from models.pose.ends import pairs
 from models.pose.lifter import LifterConfig
 from models.pose.recogniser import RecogniserConfig

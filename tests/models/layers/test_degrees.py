@@ -13,12 +13,12 @@ from models.layers.degrees import (
     DegreeNorm,
     Gate,
     NormNonlinearity,
-    frozen,
     invariants,
     pack,
     split,
     width,
 )
+from models.layers.freezing import frozen
 
 CHANNELS = (5, 4, 3)
 OUT = (2, 6, 4)

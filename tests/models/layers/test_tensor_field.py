@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from turns import rows, turn_of
 
-from models.layers.degrees import frozen, width
+from models.layers.degrees import width
+from models.layers.freezing import frozen
 from models.layers.tensor_field import Attention, Edges, Kernel, LiteralAttention, edges
 
 NODES, NEAR, FUNCTIONS, KEY_FUNCTIONS = 12, 5, 4, 2
@@ -144,5 +145,5 @@ def test_a_frozen_layer_answers_the_same():
 def test_keys_see_sums_of_the_radial_functions():
     around = surroundings(1)
     torch.testing.assert_close(around.key_radial, around.radial.unflatten(1, (2, 2)).sum(2))
-    with pytest.raises(ValueError, match="4 radial functions do not make 3 groups"):
+    with pytest.raises(ValueError, match="a multiple of 3 radial functions, to make as many groups, got 4"):
         edges(torch.ones(1, NODES, NEAR, 3), torch.zeros(NODES, NEAR, dtype=torch.long), FUNCTIONS, 3, 1)

@@ -12,7 +12,7 @@ from models.contract.symmetry import violation
 from models.contract.task import PoseForecast, PoseLift, Task, check_inputs, check_outputs, moves
 from models.layers.chiral import ChiralBatchNorm
 from models.layers.chiral_spec import Spec
-from models.layers.degrees import frozen
+from models.layers.freezing import frozen
 from models.pose import forecaster, lifter
 from models.pose.ends import AveragedOverFlip, pairs
 from models.pose.forecaster import ForecasterConfig
@@ -193,7 +193,7 @@ def test_poses_are_from_the_pelvis_exactly():
 
 
 def test_a_receptive_field_that_is_no_power_of_three_is_refused():
-    with pytest.raises(UnsuitableWindow, match="a power of 3, not 45"):
+    with pytest.raises(UnsuitableWindow, match="a power of 3 frames, got 45"):
         LifterConfig(pairs(8)).build(PoseLift(receptive=45))
     with pytest.raises(ValueError, match="an odd number of frames, with one in its middle, got 26"):
         PoseLift(receptive=26)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from models.contract.task import FaceLandmarks
-from models.layers.degrees import frozen
+from models.layers.freezing import frozen
 from models.scans.levels import find
 from training.catalogue import get_run
 from training.engine.benchmark import markdown, measured

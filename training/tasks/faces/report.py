@@ -12,7 +12,7 @@ from torch import nn
 from models.contract.bundle import Measurement
 from models.contract.symmetry import random_rotation
 from models.contract.task import FaceLandmarks
-from models.layers.degrees import frozen
+from models.layers.freezing import frozen
 from models.scans.levels import MESH_POINTS, Face, find
 from models.scans.sampling import sample_surface
 from training.engine.benchmark import markdown

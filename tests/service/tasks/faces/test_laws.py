@@ -15,7 +15,7 @@ from laws import NARROW, shaken
 
 from models.contract.symmetry import random_rotation
 from models.contract.task import FaceLandmarks
-from models.layers.degrees import frozen
+from models.layers.freezing import frozen
 from models.scans.files import read_scan
 from models.scans.levels import find
 from models.skeletons.face import INTEROCULAR
