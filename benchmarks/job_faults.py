@@ -1,10 +1,10 @@
-"""What becomes of jobs when everything about them fails: 100 jobs, half cancelled, while parts are killed; cancelling; and a full disk.
+"""Jobs under faults: 100 jobs while everything is killed, cancels of every kind, children that start slowly, and a full disk.
 
-    CHIRON_DATA=... python -m benchmarks.job_faults        some seven minutes of two cores; the full disk wants root, for its mount
+    CHIRON_DATA=... python -m benchmarks.job_faults        about eight minutes of two cores; the full disk needs root, for its mount
 
-Two workers are given 100 short trainings of the shipped forecaster. Every other one is cancelled, so that five seeds are left, ten times
-over; meanwhile workers are killed five times, the broker is emptied and killed, and the API is killed. Then jobs of every kind are
-cancelled and timed. Then the checkpoints of one job go to a disk of 2 MB.
+Two workers get 100 short trainings of the shipped forecaster. Every other one is cancelled, which leaves five seeds, ten times each.
+Meanwhile workers are killed five times, the broker is emptied and killed, and the API is killed. Then jobs of every kind are cancelled and
+timed. Then a worker whose child processes take 20 s to start runs three jobs. Then the checkpoints of one job go to a disk of 2 MB.
 """
 
 import json
@@ -33,11 +33,17 @@ SPEC = {
     "checkpoint_every": 1,
     "publish": False,
 }
-OVER = ("succeeded", "failed", "cancelled")
+FINISHED = ("succeeded", "failed", "cancelled")
+CHILD_SLEEPS_S = 20
+CHILD_START = f"""
+import sys, time
+if any("billiard.spawn" in argument for argument in sys.orig_argv):  # a child process of a worker
+    time.sleep({CHILD_SLEEPS_S})
+"""
 
 
 class Stack:
-    """API, workers and broker in a folder."""
+    """An API, its broker and two workers in a folder."""
 
     def __init__(self, folder: Path) -> None:
         with socket.socket() as free:
@@ -52,12 +58,14 @@ class Stack:
         self.api = self.start("serve", "--port", str(self.port))
         self.workers = [self.start("worker", "--device", "cpu") for _ in range(2)]
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, **more: str) -> subprocess.Popen[bytes]:
+        """Start a command of the service, with `more` environment variables, in a session of its own."""
         command = (sys.executable, "-m", "service", *command)
-        return subprocess.Popen(command, env=self.environment, start_new_session=True, stdout=self.log, stderr=self.log)
+        environment = self.environment | more
+        return subprocess.Popen(command, env=environment, start_new_session=True, stdout=self.log, stderr=self.log)
 
     def ask(self, path: str, body: dict[str, Any] | None = None, method: str = "GET") -> Any:
-        """The answer, asked again while the API is away; None for one that is refused."""
+        """Return the answer, or None for a refusal; ask again while the API is down or answers 503."""
         data = None if body is None else json.dumps(body).encode()
         while True:
             request = Request(
@@ -91,13 +99,13 @@ class Stack:
         self.api = self.start("serve", "--port", str(self.port))
 
     def wait(self, job: str, holds: Callable[[dict], bool]) -> Any:
-        while not holds(found := self.ask(f"/jobs/{job}")):
+        while not holds(job_info := self.ask(f"/jobs/{job}")):
             time.sleep(0.2)
-        return found
+        return job_info
 
     def history(self, job: str) -> bytes | None:
-        found = self.ask(f"/jobs/{job}/artifacts")["artifacts"]
-        return next((self.ask(each["url"]) for each in found if each["name"].endswith("history.jsonl")), None)
+        files = self.ask(f"/jobs/{job}/artifacts")["artifacts"]
+        return next((self.ask(each["url"]) for each in files if each["name"].endswith("history.jsonl")), None)
 
     def close(self) -> None:
         for process in (*self.workers, self.api):
@@ -106,7 +114,7 @@ class Stack:
 
 
 def hundred(stack: Stack) -> None:
-    """100 jobs, half cancelled, and everything killed meanwhile."""
+    """Submit 100 jobs, cancel half of them, and kill everything meanwhile."""
     began = time.monotonic()
     jobs = [stack.ask("/jobs", SPEC | {"seeds": [number % SEEDS]}, "POST")["id"] for number in range(JOBS)]
     faults = [*[lambda n=n: stack.kill_worker(n % 2) for n in range(KILLS)], stack.kill_broker, stack.kill_api]
@@ -118,23 +126,23 @@ def hundred(stack: Stack) -> None:
     while faults:
         time.sleep(4)
         faults.pop()()
-    final = {job: stack.wait(job, lambda found: found["state"] in OVER) for job in jobs}
-    states = Counter(found["state"] for found in final.values())
+    final = {job: stack.wait(job, lambda info: info["state"] in FINISHED) for job in jobs}
+    states = Counter(info["state"] for info in final.values())
     curves: dict[int, set[bytes | None]] = {}
-    for job, found in final.items():
-        if found["state"] == "succeeded":
-            curves.setdefault(found["spec"]["seeds"][0], set()).add(stack.history(job))
-    attempts = Counter(found["attempt"] for found in final.values() if found["state"] == "succeeded")
+    for job, info in final.items():
+        if info["state"] == "succeeded":
+            curves.setdefault(info["spec"]["seeds"][0], set()).add(stack.history(job))
+    attempts = Counter(info["attempt"] for info in final.values() if info["state"] == "succeeded")
     print(
         f"{JOBS} jobs in {time.monotonic() - began:.0f} s: {dict(states)}; attempts of those that succeeded: {dict(attempts)}"
     )
     print(
-        f"different curves of one seed: {max(len(found) for found in curves.values())} (1: all the same), seeds: {len(curves)}"
+        f"different curves of one seed: {max(len(curve) for curve in curves.values())} (1: all the same), seeds: {len(curves)}"
     )
     assert sum(states.values()) == JOBS
     assert states["failed"] == 0
     assert all(final[job]["state"] == "succeeded" for job in jobs[1::2])
-    assert all(len(found) == 1 and None not in found for found in curves.values())
+    assert all(len(curve) == 1 and None not in curve for curve in curves.values())
 
 
 LONG = SPEC | {"steps": 100_000, "validate_every": 50_000, "checkpoint_every": 50_000}
@@ -145,23 +153,23 @@ CANCELLED = {
     "a table, in a training": {"kind": "benchmark", "table": "bodies"},
 }
 ROUNDS = 3
-SETTLED_S = 4.0  # after it has begun, and so in the middle of whatever comes first
+SETTLED_S = 4.0  # after the start of a job, so that the cancel comes in the middle of its first work
 
 
 def cancels(stack: Stack) -> None:
-    """Seconds from the request to the job's end, and to a worker that has nothing to do."""
+    """Time a cancel from the request to the end of the job, and to a worker without a job."""
     for name, spec in CANCELLED.items():
         took, free = [], []
         for _ in range(ROUNDS):
             job = stack.ask("/jobs", spec, "POST")["id"]
             in_training = "training" in name and "before" not in name
             stack.wait(
-                job, lambda found, training=in_training: bool(found["progress"]) if training else bool(found["worker"])
+                job, lambda info, training=in_training: bool(info["progress"]) if training else bool(info["worker"])
             )
             time.sleep(SETTLED_S)
             began = time.monotonic()
             stack.ask(f"/jobs/{job}/cancel", method="POST")
-            state = stack.wait(job, lambda found: found["state"] in OVER)["state"]
+            state = stack.wait(job, lambda info: info["state"] in FINISHED)["state"]
             took.append(time.monotonic() - began)
             while any(worker["job"] for worker in stack.ask("/workers")["workers"]):
                 time.sleep(0.05)
@@ -171,22 +179,43 @@ def cancels(stack: Stack) -> None:
         assert max(took) < 5
 
 
+def slow_children(stack: Stack, hook: Path) -> None:
+    """Run three jobs on a worker that needs a new child process for each, which takes 20 s to start."""
+    for worker in stack.workers:
+        worker.terminate()
+        worker.wait()
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(CHILD_START)
+    path = os.pathsep.join(filter(None, [str(hook), os.environ.get("PYTHONPATH")]))
+    worker = stack.start("worker", "--device", "cpu", PYTHONPATH=path, CHIRON_JOBS_A_PROCESS="1")
+    began = time.monotonic()
+    jobs = [stack.ask("/jobs", SPEC | {"seeds": [seed]}, "POST")["id"] for seed in range(3)]
+    final = [stack.wait(job, lambda info: info["state"] in FINISHED) for job in jobs]
+    states = [info["state"] for info in final]
+    seconds = time.monotonic() - began
+    print(f"a worker whose children take {CHILD_SLEEPS_S} s to start: {states} in {seconds:.0f} s")
+    assert states == ["succeeded"] * 3
+    worker.terminate()
+    worker.wait()
+    stack.workers = [stack.start("worker", "--device", "cpu") for _ in range(2)]
+
+
 def full_disk(stack: Stack) -> None:
-    """A job whose folder is on a disk of 2 MB, and again once that is larger."""
+    """Run a job whose folder is on a disk of 2 MB, and again once the disk is larger."""
     spec = SPEC | {"steps": 12, "validate_every": 6}
-    wanted = stack.history(
-        stack.wait(stack.ask("/jobs", spec, "POST")["id"], lambda found: found["state"] in OVER)["id"]
+    expected = stack.history(
+        stack.wait(stack.ask("/jobs", spec, "POST")["id"], lambda info: info["state"] in FINISHED)["id"]
     )
     disk = stack.state / "jobs"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True)
     try:
         job = stack.ask("/jobs", spec, "POST")["id"]
-        failed = stack.wait(job, lambda found: found["state"] in OVER)
+        failed = stack.wait(job, lambda info: info["state"] in FINISHED)
         print(f"on a disk of 2 MB: {failed['state']}, {failed['detail'][:160]}")
         subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
         stack.ask(f"/jobs/{job}/retry", method="POST")
-        again = stack.wait(job, lambda found: found["state"] in OVER)
-        same = stack.history(job) == wanted
+        again = stack.wait(job, lambda info: info["state"] in FINISHED)
+        same = stack.history(job) == expected
         print(
             f"retried on one of 64 MB: {again['state']}, attempt {again['attempt']}, the curve of an undisturbed job: {same}"
         )
@@ -196,12 +225,13 @@ def full_disk(stack: Stack) -> None:
 
 
 def main() -> None:
-    """Both, in a folder of their own."""
+    """Run all parts in a folder of their own."""
     with tempfile.TemporaryDirectory(prefix="chiron-", dir="/tmp") as folder:
         stack = Stack(Path(folder))
         try:
             hundred(stack)
             cancels(stack)
+            slow_children(stack, Path(folder) / "hook")
             if os.geteuid() == 0:
                 full_disk(stack)
         finally:

@@ -15,6 +15,7 @@ from service.http import key_commands
 from service.http.connections import limited
 from service.http.security import UnsafeBind
 from service.http.server import PortUnavailable, Server, bind
+from service.jobs import commands as job_commands
 from service.jobs.database import StoreUnavailable
 from service.jobs.queue.broker import EmbeddedBroker, NoBroker
 from service.registry.versions import Versions
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 for command in (commands.landmarks, commands.forecast, commands.lift, commands.recognize):
     app.command()(command)
+app.command()(job_commands.prune)
 
 
 def _print_version(wanted: bool) -> None:

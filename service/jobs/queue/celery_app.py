@@ -7,9 +7,9 @@ import json
 import logging
 import uuid
 
+from billiard.util import get_logger as get_billiard_logger
 from celery import Celery
 from celery.signals import setup_logging
-from celery.utils.log import get_multiprocessing_logger
 from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
 
@@ -68,7 +68,7 @@ def _set_up_logging(**_: object) -> None:
     """Log lines of JSON in workers and their child processes; Celery sets up nothing itself if this signal has a receiver."""
     log_json_lines()
     logging.captureWarnings(True)
-    get_multiprocessing_logger().propagate = True  # billiard's own, which writes text otherwise
+    get_billiard_logger().propagate = True  # billiard's own, which writes text otherwise
 
 
 class Sender:

@@ -1,4 +1,4 @@
-"""A job in a worker's hands: whatever goes wrong with it is its end and nobody else's, and a stale attempt counts for nothing."""
+"""Jobs of every kind in a worker: results, versions, errors, and interruptions that cost no work."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +32,7 @@ from training.engine.watch import Watch
 from training.studies import BENCHMARKS, STUDIES
 from training.tasks.hands.windows import Window
 
-from .conftest import make_hands
+from ...conftest import make_hands
 
 SPEC = TrainSpec(run="hands-eqmotion", steps=6, validate_every=3, checkpoint_every=1, publish=False)
 ME = "me"
@@ -67,8 +67,8 @@ def run_job(settings: Settings, job: str, name: str) -> None:
     attempt_job(settings, job, name, worker.run_kind)
 
 
-def ran(table: JobTable, settings: Settings, spec: Any = SPEC, name: str = ME) -> Job:
-    """A job of a spec, after a worker has had it."""
+def finished(table: JobTable, settings: Settings, spec: Any = SPEC, name: str = ME) -> Job:
+    """Submit a job, run one attempt at it, and return it."""
     job, _ = table.submit(spec, "cpu")
     run_job(settings, job.id, name)
     return table.get(job.id)
@@ -87,7 +87,7 @@ def history(settings: Settings, job: Job) -> str:
 
 @pytest.fixture
 def undisturbed(table, settings) -> str:
-    job = ran(table, settings)
+    job = finished(table, settings)
     assert job.state == "succeeded", job.error
     return history(settings, job)
 
@@ -100,9 +100,9 @@ def quick_export(network: Any, folder: Path, *_: Any, **__: Any) -> Any:
     return read_bundle(make_hands(folder.parent, folder.name, network.task))
 
 
-def test_a_trained_job_publishes_its_bundle_with_where_it_comes_from(table, settings, monkeypatch):
+def test_a_training_publishes_its_bundle_with_its_lineage(table, settings, monkeypatch):
     monkeypatch.setattr("training.engine.export.export", quick_export)
-    job = ran(table, settings, SPEC.model_copy(update={"publish": True, "seeds": (4,)}))
+    job = finished(table, settings, SPEC.model_copy(update={"publish": True, "seeds": (4,)}))
     assert job.state == "succeeded", job.error
     assert job.result is not None
     (version,) = Versions(settings.versions).versions("bundle")
@@ -110,10 +110,10 @@ def test_a_trained_job_publishes_its_bundle_with_where_it_comes_from(table, sett
     assert version.lineage is not None
     assert (version.lineage.job, version.lineage.seed) == (job.id, 4)
     assert version.lineage.data_sha256 == worker.data_sha256(settings.data, ("hands",))
-    assert Versions(settings.versions).current("bundle") is None, "nobody has promoted it"
+    assert Versions(settings.versions).current("bundle") is None, "no version was promoted"
     assert made(settings, job, "bundle/model.onnx").stat().st_size > 100
 
-    measured = ran(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(4,), split="validation"))
+    measured = finished(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(4,), split="validation"))
     assert measured.state == "succeeded", measured.error
     assert measured.result is not None
     assert measured.result["of"] == {"4": job.id}
@@ -121,11 +121,11 @@ def test_a_trained_job_publishes_its_bundle_with_where_it_comes_from(table, sett
     assert made(settings, measured, "seed4/validation-horizon.png").stat().st_size > 1000
 
 
-def test_every_seed_is_trained_and_the_best_on_validation_data_is_the_one_that_counts(table, settings, monkeypatch):
+def test_every_seed_is_trained_and_the_best_on_validation_data_is_published(table, settings, monkeypatch):
     monkeypatch.setattr("training.engine.export.export", quick_export)
     quick = Study(show=lambda *_: "| a table |", facts=lambda *_: (Facts({}, (), ()), "| a table |"))
     monkeypatch.setitem(STUDIES, "hand-forecast", quick)  # the real one is asked for above
-    job = ran(table, settings, SPEC.model_copy(update={"publish": True, "seeds": (1, 2, 3)}))
+    job = finished(table, settings, SPEC.model_copy(update={"publish": True, "seeds": (1, 2, 3)}))
     assert job.state == "succeeded", job.error
     assert job.result is not None
     scores = {int(seed): best["score"] for seed, best in job.result["seeds"].items()}
@@ -136,18 +136,20 @@ def test_every_seed_is_trained_and_the_best_on_validation_data_is_the_one_that_c
     assert version.lineage is not None
     assert version.lineage.seed == best
     assert made(settings, job, "learning-curves.png").stat().st_size > 10_000
-    told = [event.data for event in table.events(job.id) if event.kind == "metrics"]
-    assert [(said["seed"], said["step"]) for said in told] == [(seed, step) for seed in (1, 2, 3) for step in (3, 6)]
+    metrics = [event.data for event in table.events(job.id) if event.kind == "metrics"]
+    assert [(values["seed"], values["step"]) for values in metrics] == [
+        (seed, step) for seed in (1, 2, 3) for step in (3, 6)
+    ]
     assert job.progress == {"stage": "hands-eqmotion", "seed": 3, "step": 6, "steps": 6, "eta_s": 0.0}
 
-    with_seeds = ran(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(3, 1), split="validation"))
+    with_seeds = finished(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(3, 1), split="validation"))
     assert with_seeds.result is not None
     assert list(with_seeds.result["tables"]) == ["3", "1"]
-    other = ran(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(4,), job=job.id))
+    other = finished(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(4,), job=job.id))
     assert "has trained hands-eqmotion with seeds (1, 2, 3)" in str(other.error)
 
 
-def test_a_table_is_trained_for_watched_and_stopped(table, settings, monkeypatch):
+def test_a_benchmark_reports_its_progress_and_can_be_cancelled(table, settings, monkeypatch):
     """A table of one run, in place of hours of them."""
 
     def one_run(data: Path, out: Path, watch: Watch) -> str:
@@ -170,7 +172,7 @@ def test_a_table_is_trained_for_watched_and_stopped(table, settings, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("spec", "kind", "said"),
+    ("spec", "kind", "message"),
     [
         (TrainSpec(run="no-such-run"), "KeyError", "no-such-run"),
         (BenchmarkSpec(table="no-such-table"), "LookupError", "there are bodies, faces, hands"),
@@ -179,24 +181,24 @@ def test_a_table_is_trained_for_watched_and_stopped(table, settings, monkeypatch
         (SPEC.model_copy(update={"dataset": "nobodys"}), "UnknownDataset", "nobodys"),
     ],
 )
-def test_what_cannot_be_run_fails_and_says_why(table, settings, spec, kind, said):
-    job = ran(table, settings, spec)
+def test_a_job_that_cannot_run_fails_with_the_reason(table, settings, spec, kind, message):
+    job = finished(table, settings, spec)
     assert job.state == "failed"
     assert job.error is not None
     assert job.error["type"] == kind
-    assert said in job.error["detail"]
+    assert message in job.error["detail"]
     assert kind in job.error["lines"][-1]
 
 
-def test_a_folder_of_data_that_is_not_there_is_said(table, settings, tmp_path):
-    job = ran(table, settings.model_copy(update={"data": tmp_path / "none"}))
+def test_a_missing_data_folder_fails_the_job_with_advice(table, settings, tmp_path):
+    job = finished(table, settings.model_copy(update={"data": tmp_path / "none"}))
     assert "set CHIRON_DATA" in str(job.error)
 
 
 @pytest.mark.parametrize(
     "poison", [{}, {"kind": "dance"}, {**SPEC.model_dump(mode="json"), "more": 1}, [1], "text", None]
 )
-def test_a_spec_that_no_version_of_ours_has_written_fails_by_itself(table, settings, poison):
+def test_an_unreadable_spec_fails_its_job_and_is_shown_as_it_is(table, settings, poison):
     job, _ = table.submit(SPEC, "cpu")
     with writing(table._engine) as connection:
         connection.execute(JOBS.update().where(JOBS.c.id == job.id).values(spec=poison))
@@ -204,12 +206,12 @@ def test_a_spec_that_no_version_of_ours_has_written_fails_by_itself(table, setti
     failed = table.get(job.id)
     assert failed.state == "failed"
     assert failed.error["type"] == "ValidationError"
-    assert job_info(failed, []).spec == poison, "and is shown as it is"
+    assert job_info(failed, []).spec == poison, "and the API shows it as it is"
 
 
-def test_a_job_that_is_not_there_or_is_done_is_nothing_to_do(table, settings):
+def test_an_unknown_or_finished_job_is_not_run(table, settings):
     run_job(settings, "none", ME)
-    job = ran(table, settings, BenchmarkSpec(table="none"))
+    job = finished(table, settings, BenchmarkSpec(table="none"))
     run_job(settings, job.id, ME)
     assert table.get(job.id) == job
 
@@ -217,7 +219,9 @@ def test_a_job_that_is_not_there_or_is_done_is_nothing_to_do(table, settings):
 # --- what is interrupted ---
 
 
-def test_a_full_disk_fails_the_job_and_a_retry_goes_on_from_what_fitted(table, settings, undisturbed, monkeypatch):
+def test_a_full_disk_fails_the_job_and_a_retry_resumes_from_the_last_complete_checkpoint(
+    table, settings, undisturbed, monkeypatch
+):
     """The third checkpoint meets a device that is always full."""
     real, written = loop.save, []
 
@@ -230,7 +234,7 @@ def test_a_full_disk_fails_the_job_and_a_retry_goes_on_from_what_fitted(table, s
         real(fabric, path, content, watch)
 
     monkeypatch.setattr(loop, "save", save)
-    job = ran(table, settings)
+    job = finished(table, settings)
     assert job.state == "failed"
     assert job.error is not None
     assert "the disk is full; a retry resumes from the last checkpoint" in job.error["detail"]
@@ -243,20 +247,20 @@ def test_a_full_disk_fails_the_job_and_a_retry_goes_on_from_what_fitted(table, s
 
 
 def at_step(monkeypatch, step: int, act: Callable[[Heartbeat], None]) -> None:
-    """Do something when the loop has taken a step."""
+    """Call `act` when the loop has taken a step."""
     real = ProgressReporter.report
 
-    def told(pace: ProgressReporter, said: dict[str, Any]) -> None:
-        real(pace, said)
-        if said["step"] == step:
+    def report(reporter: ProgressReporter, event: dict[str, Any]) -> None:
+        real(reporter, event)
+        if event["step"] == step:
             monkeypatch.setattr(ProgressReporter, "report", real)
-            act(pace._heartbeat)
+            act(reporter._heartbeat)
 
-    monkeypatch.setattr(ProgressReporter, "report", told)
+    monkeypatch.setattr(ProgressReporter, "report", report)
 
 
 def cancelled_at(step: int, job: Job, table: JobTable, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A job that was cancelled when it had taken a step."""
+    """Run a job, cancel it when it has taken a step, and return it."""
 
     def cancel(heartbeat: Heartbeat) -> None:
         table.cancel(job.id)
@@ -267,7 +271,7 @@ def cancelled_at(step: int, job: Job, table: JobTable, settings: Settings, monke
     return table.get(job.id)
 
 
-def test_a_job_that_is_cancelled_stops_and_goes_on_when_it_is_retried(table, settings, undisturbed, monkeypatch):
+def test_a_cancelled_job_stops_and_resumes_when_it_is_retried(table, settings, undisturbed, monkeypatch):
     job, _ = table.submit(SPEC, "cpu")
 
     cancelled = cancelled_at(4, job, table, settings, monkeypatch)
@@ -279,7 +283,7 @@ def test_a_job_that_is_cancelled_stops_and_goes_on_when_it_is_retried(table, set
     assert history(settings, table.get(job.id)) == undisturbed
 
 
-def test_a_worker_that_ends_gives_the_job_back(table, settings, undisturbed, monkeypatch):
+def test_a_worker_that_shuts_down_releases_its_job(table, settings, undisturbed, monkeypatch):
     job, _ = table.submit(SPEC, "cpu")
     ending: list[bool] = []
 
@@ -295,9 +299,7 @@ def test_a_worker_that_ends_gives_the_job_back(table, settings, undisturbed, mon
 
 
 @pytest.mark.parametrize("when", ["in the middle", "with its bundle ready"])
-def test_an_attempt_that_was_thought_dead_writes_neither_state_nor_artefact_nor_bundle(
-    table, settings, undisturbed, monkeypatch, when
-):
+def test_a_stale_attempt_writes_no_state_artifact_or_bundle(table, settings, undisturbed, monkeypatch, when):
     """Another worker takes the job over while the first goes on, and has it done before the first is."""
     job, _ = table.submit(SPEC.model_copy(update={"publish": True}), "cpu")
     other: list[Job] = []

@@ -1,7 +1,7 @@
-"""Jobs over real processes: trained on real hands, followed, promoted under load; and whatever is killed on the way.
+"""Jobs over real processes: trained on real hands, followed, promoted under load, and interrupted in every way.
 
-A training job here is a dozen steps of the shipped forecaster. What was disturbed is compared with what was not, digit by
-digit: resuming draws the same curve.
+A training here takes a dozen steps of the shipped forecaster. After an interruption its curve must equal that of an undisturbed job, digit
+by digit.
 """
 
 import itertools
@@ -15,15 +15,17 @@ from typing import Any
 import httpx2
 import pytest
 
+from models.contract.spec import BenchmarkSpec, TrainSpec
+from service.jobs.offers import OfferTable
 from service.jobs.queue.celery_app import TASK, Sender, celery_app
 from service.settings import Settings
 
-from .conftest import moving_hands
-from .processes import Stack, stack, until
+from ..conftest import moving_hands
+from ..processes import Stack, stack, until
 
 pytestmark = pytest.mark.long
 
-BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
+BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
 SPEC = {"kind": "train", "run": "hands-eqmotion", "steps": 14, "validate_every": 7, "checkpoint_every": 2}
 UNPUBLISHED = {**SPEC, "publish": False}
 HANDS = {"fps": 30, "model": "hands-eqmotion", "past": moving_hands(30, hands=2).tolist()}
@@ -39,7 +41,7 @@ def running(data_folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(running: Stack) -> list[dict[str, float]]:
-    """The curve of a job that nobody disturbs; also the first worker's first."""
+    """Return the curve of an undisturbed job, the first of the first worker."""
     running.worker()
     job = running.submit(**UNPUBLISHED)
     assert running.ended(job)["state"] == "succeeded"
@@ -47,7 +49,7 @@ def undisturbed(running: Stack) -> list[dict[str, float]]:
 
 
 class Load:
-    """Requests one after another from some threads, until told to stop; what they were answered."""
+    """Threads that send requests until they are stopped, and keep the answers."""
 
     def __init__(self, urls: list[str]) -> None:
         self.answers: list[tuple[str, int, str]] = []
@@ -72,8 +74,8 @@ class Load:
             thread.join()
 
 
-def told(running: Stack, job: str, last: str = "0") -> list[tuple[int, str, dict[str, Any]]]:
-    """The events of a job, from its stream, until that ends."""
+def events_of(running: Stack, job: str, last: str = "0") -> list[tuple[int, str, dict[str, Any]]]:
+    """Return the events of a job from its stream, until the stream ends."""
     events: list[tuple[int, str, dict[str, Any]]] = []
     url = f"{running.url}/jobs/{job}/events"
     with httpx2.stream("GET", url, headers={"last-event-id": last}, timeout=120) as response:
@@ -89,12 +91,12 @@ def told(running: Stack, job: str, last: str = "0") -> list[tuple[int, str, dict
     return events
 
 
-def test_a_job_is_trained_followed_and_promoted_while_requests_run_and_none_fails(running: Stack, undisturbed):
+def test_a_job_is_trained_followed_and_promoted_under_load_without_a_failed_request(running: Stack, undisturbed):
     first = running.url
     running.api()
     second = running.url
     job = running.submit(**SPEC, seeds=[1])
-    events = told(running, job)
+    events = events_of(running, job)
     assert [number for number, _, _ in events] == list(range(1, len(events) + 1))
     assert [data["state"] for _, kind, data in events if kind == "state"] == ["queued", "running", "succeeded"]
     assert [data["step"] for _, kind, data in events if kind == "metrics"] == [7, 14]
@@ -102,7 +104,7 @@ def test_a_job_is_trained_followed_and_promoted_while_requests_run_and_none_fail
     steps = [data["step"] for _, kind, data in events if kind == "progress"]
     assert steps == sorted(steps)
     assert steps[-1] == 14
-    assert told(running, job, last=str(events[3][0])) == events[4:], "the stream goes on where it was left"
+    assert events_of(running, job, last=str(events[3][0])) == events[4:], "the stream resumes after the last event"
 
     version = running.job(job)["result"]["version"]
     model = running.get("/models/hands-eqmotion")
@@ -130,12 +132,12 @@ def test_a_job_is_trained_followed_and_promoted_while_requests_run_and_none_fail
     assert {status for _, status, _ in load.answers} == {200}
     for url in (first, second):
         changes = [version for version, _ in itertools.groupby(load.versions(url))]
-        assert changes == [shipped, version, shipped], "no request saw anything between"
+        assert changes == [shipped, version, shipped], "every request saw one of the two versions"
     running.processes[-1].stop()
     running.url = first
 
 
-def test_a_worker_that_is_killed_in_the_middle_of_an_epoch_costs_nothing(running: Stack, undisturbed):
+def test_a_job_resumes_after_its_worker_is_killed(running: Stack, undisturbed):
     job = running.submit(**UNPUBLISHED)
     running.reached(job, 4)
     for worker in running.processes[1:]:
@@ -149,11 +151,11 @@ def test_a_worker_that_is_killed_in_the_middle_of_an_epoch_costs_nothing(running
     ended = running.ended(job)
     assert (ended["state"], ended["attempt"]) == ("succeeded", 2)
     assert running.history(job) == undisturbed
-    began = [e for _, kind, e in told(running, job) if kind == "log" and "from step" in e["text"]]
-    assert int(began[1]["text"].rpartition(" ")[2]) >= 2, "it went on from a checkpoint, not from the beginning"
+    began = [e for _, kind, e in events_of(running, job) if kind == "log" and "from step" in e["text"]]
+    assert int(began[1]["text"].rpartition(" ")[2]) >= 2, "it resumed from a checkpoint, not from the beginning"
 
 
-def test_worker_api_and_broker_are_killed_at_once_and_nothing_is_lost(running: Stack, undisturbed):
+def test_jobs_survive_a_kill_of_worker_api_and_broker_at_once(running: Stack, undisturbed):
     job, queued = running.submit(**UNPUBLISHED), running.submit(**UNPUBLISHED, seeds=[0])
     running.reached(job, 4)
     with running.redis() as redis:
@@ -171,7 +173,7 @@ def test_worker_api_and_broker_are_killed_at_once_and_nothing_is_lost(running: S
 
 
 @pytest.mark.parametrize("away", ["a moment", "till the job is over"])
-def test_api_and_broker_are_killed_and_the_broker_loses_all_and_nothing_is_lost(running: Stack, undisturbed, away):
+def test_jobs_survive_a_kill_of_api_and_broker_and_an_emptied_broker(running: Stack, undisturbed, away):
     job, queued = running.submit(**UNPUBLISHED), running.submit(**UNPUBLISHED, seeds=[0])
     running.reached(job, 2)
     with running.redis() as redis:
@@ -191,7 +193,7 @@ def test_api_and_broker_are_killed_and_the_broker_loses_all_and_nothing_is_lost(
         assert running.history(each) == undisturbed
 
 
-def test_a_message_that_comes_twice_to_two_workers_is_run_once(running: Stack, undisturbed):
+def test_a_message_that_is_delivered_repeatedly_runs_once(running: Stack, undisturbed):
     second = running.worker()
     job = running.submit(**UNPUBLISHED)
     sender = Sender(Settings(state=running.state))
@@ -206,7 +208,7 @@ def test_a_message_that_comes_twice_to_two_workers_is_run_once(running: Stack, u
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a worker has as many devices as the machine has cores: here one")
-def test_a_job_on_two_devices_draws_the_curve_of_one(running: Stack, undisturbed):
+def test_a_training_on_two_devices_has_the_curve_of_one_device(running: Stack, undisturbed):
     job = running.submit(**UNPUBLISHED, devices=2)
     assert running.job(job)["queue"] == "cpu.2"
     ended = running.ended(job)
@@ -218,7 +220,7 @@ def test_a_job_on_two_devices_draws_the_curve_of_one(running: Stack, undisturbed
     running.post(f"/jobs/{several}/cancel")
 
 
-def test_what_cannot_be_run_fails_by_itself_and_the_worker_goes_on(running: Stack, undisturbed):
+def test_poison_messages_and_failing_jobs_do_not_stop_the_worker(running: Stack, undisturbed):
     app = celery_app(Settings(state=running.state))
     with app.connection_for_write() as connection:
         for poison in (["no-such-job"], [], ["too", "many", 1], [{"a": [None]}], ["../../etc"]):
@@ -237,8 +239,12 @@ def test_what_cannot_be_run_fails_by_itself_and_the_worker_goes_on(running: Stac
             b'{"properties": 1}',
             b'{"properties": {"delivery_info": 3}, "body": "?"}',
         )
-    unknown = running.submit(kind="train", run="no-such-run")
-    table = running.submit(kind="benchmark", table="no-such-table")
+    names = until("the names of runs are known", lambda: OfferTable(running.table()._engine).names("run") or None)
+    assert "hands-eqmotion" in names
+    for spec in ({"kind": "train", "run": "no-such-run"}, {"kind": "benchmark", "table": "no-such-table"}):
+        assert httpx2.post(f"{running.url}/jobs", json=spec).status_code == 422
+    unknown = running.table().submit(TrainSpec(run="no-such-run"), "cpu")[0].id  # as of a version that knew it
+    table = running.table().submit(BenchmarkSpec(table="no-such-table"), "cpu")[0].id
     good = running.submit(**UNPUBLISHED)
     ended = running.ended(unknown)
     assert ended["state"] == "failed"
@@ -249,7 +255,7 @@ def test_what_cannot_be_run_fails_by_itself_and_the_worker_goes_on(running: Stac
     assert running.ended(good)["state"] == "succeeded"
 
 
-def test_a_job_that_is_cancelled_keeps_its_checkpoint_and_goes_on_when_it_is_retried(running: Stack, undisturbed):
+def test_a_cancelled_job_keeps_its_checkpoint_and_resumes_when_it_is_retried(running: Stack, undisturbed):
     job = running.submit(**UNPUBLISHED)
     running.reached(job, 3)
     assert running.post(f"/jobs/{job}/cancel")["state"] in ("cancelling", "cancelled")
@@ -262,11 +268,11 @@ def test_a_job_that_is_cancelled_keeps_its_checkpoint_and_goes_on_when_it_is_ret
     running.post(f"/jobs/{job}/retry")
     assert running.ended(job)["state"] == "succeeded"
     assert running.history(job) == undisturbed
-    began = [e for _, kind, e in told(running, job) if kind == "log" and "from step" in e["text"]]
+    began = [e for _, kind, e in events_of(running, job) if kind == "log" and "from step" in e["text"]]
     assert began[1]["text"].endswith(f"from step {at}")
 
 
-def test_a_worker_that_is_told_to_stop_gives_its_job_back(running: Stack, undisturbed):
+def test_a_worker_that_is_stopped_releases_its_job(running: Stack, undisturbed):
     job = running.submit(**UNPUBLISHED)
     running.reached(job, 3)
     for worker in running.processes[1:]:
