@@ -1,4 +1,4 @@
-"""From a trained network to a bundle: the ONNX graph, checked against the network and against the symmetries it claims."""
+"""The export of a trained network as a bundle: its ONNX graph, checked against the network and against the symmetries it claims."""
 
 import io
 import logging
@@ -27,7 +27,7 @@ from models.contract.bundle import (
     write_bundle,
 )
 from models.contract.runtime import onnxruntime
-from models.contract.symmetry import Tensors, violation
+from models.contract.symmetry import Tensors, largest_difference, violation
 from models.contract.task import Task, moves, tried_sizes
 from models.layers.freezing import frozen
 
@@ -38,16 +38,16 @@ TOLERANCE = EXAMPLE_TOLERANCE  # graph against network, and f(g x) against g f(x
 
 
 class NotTheNetwork(ValueError):
-    """An exported graph whose answers are not the network's."""
+    """An exported graph whose answers differ from the network's."""
 
 
 class BrokenSymmetry(ValueError):
-    """A network or graph that does not keep a symmetry it claims."""
+    """A network or graph that breaks a symmetry it claims."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a bundle says of a trained network, beside its graph; `example` is one real input, by name."""
+    """The statements of a bundle about a trained network; `example` is one real input, by name."""
 
     example: Tensors
     trained_on: tuple[TrainingSource, ...]
@@ -126,22 +126,21 @@ def exchange(folder: Path, new: Path, old: Path) -> None:
 
 
 def to_onnx(network: nn.Module, example: Tensors) -> bytes:
-    """The ONNX graph of a network: fixed axes as its task fixes them, the named ones free.
+    """Return the ONNX graph of a network, whose axes are fixed or free as its task says.
 
-    Raises NotTheNetwork if the written file is not of opset OPSET.
+    Raises NotTheNetwork if the exporter writes another opset than OPSET.
     """
     task: Task = network.task  # pyright: ignore[reportAssignmentType]
     limits = {axis: (min(sizes), max(sizes)) for axis, sizes in task.axes.items()}
     shapes, arguments = [], []
     dims = {axis: torch.export.Dim(axis, min=low, max=high) for axis, (low, high) in limits.items()}
     for name, spec in task.inputs.items():
-        arguments.append(
-            torch.from_numpy(np.repeat(example[name], 2, axis=0))
-        )  # the exporter takes a size of 1 for a constant
+        # two samples, since the exporter takes a size of 1 for a constant
+        arguments.append(torch.from_numpy(np.repeat(example[name], 2, axis=0)))
         free = {i: axis for i, axis in enumerate(spec.shape) if isinstance(axis, str)}
         shapes.append({i: dims.setdefault(axis, torch.export.Dim(axis, min=1)) for i, axis in free.items()})
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")  # the exporter's own use of what PyTorch has deprecated
+        warnings.simplefilter("ignore")  # of the exporter's own use of deprecated functions
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             network,
@@ -161,12 +160,12 @@ def to_onnx(network: nn.Module, example: Tensors) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     if opset != OPSET:
-        raise NotTheNetwork(f"the exporter was asked for opset {OPSET} and wrote {opset}")
+        raise NotTheNetwork(f"expected the exporter to write opset {OPSET}, got opset {opset}")
     return model.SerializeToString()
 
 
 def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph without the exporter's notes, which are half the file and name the folders of the machine it was made on."""
+    """Remove the exporter's notes from a graph: they are half of the file and name folders of the machine."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
         part.ClearField("metadata_props")
@@ -175,7 +174,7 @@ def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def to_torchscript(network: nn.Module, example: Tensors) -> bytes:
-    """The network as TorchScript, by tracing; `refuse_mismatch` is what says whether the trace holds for other sizes."""
+    """Return the network as TorchScript, traced on the example; `refuse_mismatch` checks the trace at other sizes."""
     buffer = io.BytesIO()
     arguments = tuple(torch.from_numpy(example[name]) for name in network.task.inputs)  # pyright: ignore
     with warnings.catch_warnings(), torch.no_grad():
@@ -185,7 +184,7 @@ def to_torchscript(network: nn.Module, example: Tensors) -> bytes:
 
 
 def runner(network: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]], task: Task) -> Run:
-    """A network as a function from the task's inputs to its outputs, arrays by name."""
+    """Return a network as a function from the task's inputs to its outputs, both arrays by name."""
 
     def run(inputs: Tensors) -> dict[str, np.ndarray]:
         with torch.no_grad():
@@ -197,7 +196,7 @@ def runner(network: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]], task
 
 
 def onnx_runner(graph: bytes) -> Run:
-    """An ONNX graph as the same kind of function, on one thread."""
+    """Return an ONNX graph as the same kind of function, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -210,9 +209,9 @@ def onnx_runner(graph: bytes) -> Run:
 
 
 def sizes(task: Task, example: Tensors) -> Iterator[dict[str, np.ndarray]]:
-    """The example at every legal size of its axes, alone and as one of a batch of three different ones.
+    """Yield the example at every legal size of its axes, alone and in a batch of three different samples.
 
-    The others are larger and, where no indices say who is where, of another order.
+    The other samples are a larger one and, unless the task has indices of points, one in reverse order.
     """
     smaller = [dict(example)]
     for axis, legal in tried_sizes(task).items():
@@ -233,33 +232,35 @@ def sizes(task: Task, example: Tensors) -> Iterator[dict[str, np.ndarray]]:
         yield {name: np.concatenate(parts).astype(one[name].dtype) for name, parts in three.items()}
 
 
-def refuse_mismatch(what: str, wanted: Run, got: Run, inputs: Tensors) -> None:
-    """Raise NotTheNetwork where two functions differ by more than TOLERANCE on `inputs`."""
-    answers = got(inputs)
-    for name, answer in wanted(inputs).items():
-        apart = float(np.abs(answers[name] - answer).max())
-        if not apart <= TOLERANCE:
+def refuse_mismatch(name: str, expected: Run, actual: Run, inputs: Tensors) -> None:
+    """Raise NotTheNetwork if two functions differ by more than TOLERANCE, or by NaN, in any output for `inputs`."""
+    answers = actual(inputs)
+    for output, answer in expected(inputs).items():
+        difference = largest_difference(answers, {output: answer})
+        if not difference <= TOLERANCE:
             shapes = {key: x.shape for key, x in inputs.items()}
             raise NotTheNetwork(
-                f"{what} differs from the network by {apart:.1e} in {name} for {shapes}; at most {TOLERANCE} is allowed"
+                f"{name} differs from the network by {difference:.1e} in {output} for {shapes}; at most {TOLERANCE} is allowed"
             )
 
 
-def refuse_violation(what: str, run: Run, symmetry: str, inputs: Tensors, task: Task) -> None:
-    """Raise BrokenSymmetry where a function breaks `symmetry` by more than TOLERANCE on `inputs`."""
-    apart = violation(run, symmetry, inputs, moves=moves(task))
-    if not apart <= TOLERANCE:
-        raise BrokenSymmetry(f"{what} claims {symmetry} and breaks it by {apart:.1e}; at most {TOLERANCE} is allowed")
+def refuse_violation(name: str, run: Run, symmetry: str, inputs: Tensors, task: Task) -> None:
+    """Raise BrokenSymmetry if a function breaks `symmetry` by more than TOLERANCE, or by NaN, on `inputs`."""
+    difference = violation(run, symmetry, inputs, moves=moves(task))
+    if not difference <= TOLERANCE:
+        raise BrokenSymmetry(
+            f"{name} claims {symmetry} and breaks it by {difference:.1e}; at most {TOLERANCE} is allowed"
+        )
 
 
 def git_commit() -> str:
-    """The commit of the code that runs: as CHIRON_GIT_COMMIT says, or of the checkout; "unknown" where nobody knows."""
-    if said := os.environ.get("CHIRON_GIT_COMMIT"):
-        return said
+    """Return the commit of the code: that of CHIRON_GIT_COMMIT, else that of the checkout, else "unknown"."""
+    if commit := os.environ.get("CHIRON_GIT_COMMIT"):
+        return commit
     try:
-        asked = subprocess.run(
+        done = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
         )
     except FileNotFoundError:  # no git here
         return "unknown"
-    return asked.stdout.strip() or "unknown"
+    return done.stdout.strip() or "unknown"

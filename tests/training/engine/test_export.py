@@ -1,6 +1,7 @@
 """Export: a bundle is written where graph, network and symmetries agree, and refused where any of them does not."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import onnx
 import pytest
 import torch
 from clouds import SMALL, bumpy_cloud, inputs_of
-from laws import hand_motion
+from laws import NARROW, hand_motion
 from torch import Tensor, nn
 
 import training.engine.export
@@ -165,7 +166,7 @@ def test_a_file_of_another_opset_is_refused(network: LinearForecast, graphs: dic
 
     monkeypatch.setattr(training.engine.export, "OPSET", OPSET + 1)
     monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Program())
-    with pytest.raises(NotTheNetwork, match=f"asked for opset {OPSET + 1} and wrote {OPSET}"):
+    with pytest.raises(NotTheNetwork, match=f"expected the exporter to write opset {OPSET + 1}, got opset {OPSET}"):
         to_onnx(network, EXAMPLE)
 
 
@@ -200,14 +201,60 @@ def test_a_landmark_network_is_written_with_its_three_outputs(tmp_path: Path):
     assert any(p.requires_grad for p in network.parameters())  # what is exported is a copy
 
 
-def test_an_answer_of_nan_is_refused(network: LinearForecast):
-    def nan(inputs):
-        return {"future": np.full((1, 2, 3, 42, 3), np.nan, np.float32)}
+@pytest.mark.parametrize("spoilt", ["heatmaps", "landmarks", "confidence"])
+def test_nan_in_any_output_is_a_difference(spoilt: str):
+    """Of several outputs, also in a later one; and NaN in both functions is a difference too."""
+    network, inputs = NARROW.build(SMALL).eval(), inputs_of(SMALL, bumpy_cloud(200))
+    run = runner(network, SMALL)
 
-    with pytest.raises(NotTheNetwork):
-        refuse_mismatch("it", runner(network, TASK), nan, EXAMPLE)
-    with pytest.raises(BrokenSymmetry):
-        refuse_violation("it", nan, "rotation", EXAMPLE, TASK)
+    def nan(inputs):
+        answer = run(inputs)
+        return answer | {spoilt: np.full_like(answer[spoilt], np.nan)}
+
+    refuse_mismatch("it", run, run, inputs)
+    for expected, actual in ((run, nan), (nan, run), (nan, nan)):
+        with pytest.raises(NotTheNetwork, match=f"by nan in {spoilt}"):
+            refuse_mismatch("it", expected, actual, inputs)
+    with pytest.raises(BrokenSymmetry, match="by nan"):
+        refuse_violation("it", nan, "rotation", inputs, SMALL)
+
+
+# --- in place of a bundle that is there ---
+
+
+@pytest.fixture
+def there(network: LinearForecast, exporting, tmp_path: Path) -> Path:
+    """The folder of a bundle."""
+    exporting("network")
+    return export(network, tmp_path / "made-up", FACTS, **CARD).folder
+
+
+def test_a_bundle_is_replaced_by_the_new_one(network: LinearForecast, there: Path):
+    new = export(network, there, FACTS, replace=True, **CARD | {"title": "Another"})
+    assert read_bundle(there).meta == new.meta
+    assert (new.folder, new.meta.title) == (there, "Another")
+    assert list(there.parent.iterdir()) == [there], "nothing is left beside it"
+
+
+@pytest.mark.parametrize("failing", ["to_onnx", "write_bundle", "repeat_example", "os.rename"])
+def test_a_bundle_stays_until_the_new_one_is_written_and_checked(
+    network: LinearForecast, there: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+):
+    before = read_bundle(there).meta
+    rename = os.rename
+
+    def fail(*arguments: Any, **_: Any) -> None:
+        if failing == "os.rename" and arguments[1] != there:
+            rename(*arguments)
+            return
+        monkeypatch.undo()  # the way back may succeed
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(f"training.engine.export.{failing}", fail)
+    with pytest.raises(OSError, match="disk"):
+        export(network, there, FACTS, replace=True, **CARD)
+    assert read_bundle(there).meta == before
+    assert list(there.parent.iterdir()) == [there]
 
 
 def test_the_commit_is_a_hash_or_unknown():
