@@ -1,0 +1,265 @@
+"""The documentation holds: every printed command runs, links lead somewhere, and figures are those of the model cards.
+
+A command is a line of a shell block, or of an indented block that begins with a command. All commands of a page run in order in one shell,
+in an empty folder, against one running server. Python blocks run between them, or become the file that their first line names. Two kinds
+of lines do not run: those of CANNOT_RUN, each with its reason, and trainings without `--steps`, which take hours and are only parsed.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.contract.bundle import read_bundle
+from tests.service.processes import Stack, stack
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
+ADDRESS = "http://127.0.0.1:8000"
+SHELL, PYTHON = ("sh", "bash"), ("python",)
+COMMANDS = r"(curl|chiron|python|make|docker|pip|for|cp|cat|mkdir|source|export|[A-Z_]+=\S+) "
+PATIENCE_S = 300  # timeout of one page: generous, because the machine may be busy
+CANNOT_RUN = {
+    r"^make (serve|worker|check|test|\.venv/\.made)\b": "makes an environment; the test has one",
+    r"^source \.venv/bin/activate$": "the environment of the test is active",
+    r"^cp -r own/hands-lab bundles/$": "changes the bundles of the checkout",
+    r"^docker compose ": "needs Docker",
+    r"^pip install ": "changes the environment of the test",
+    r"^CHIRON_REGISTRY=s3://": "needs a bucket",
+    r"^chiron serve\b": "runs until it is stopped; the fixture starts a server",
+    r"^import mediapipe$": "needs the package mediapipe and a camera",
+    r"^recordings = read_assembly101\($": "needs Assembly101, which may not be passed on",
+}
+REFUSED = r"\[0, 0, true\]"  # a request that the page shows being refused
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block of a page, with the number of its first line; `language` is "sh" for an indented block of commands."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    @property
+    def reason(self) -> str | None:
+        """Why the whole block cannot run, or None."""
+        reasons = [why for pattern, why in CANNOT_RUN.items() if re.search(pattern, self.text, re.MULTILINE)]
+        return reasons[0] if reasons and self.language in PYTHON else None
+
+    @property
+    def needs_worker(self) -> bool:
+        return "/jobs" in self.text or "/datasets" in self.text
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Yield the fenced blocks of a page, and its indented blocks of commands, in order."""
+    lines = page.read_text().splitlines()
+    start, language = 0, None
+    indented: list[str] = []
+    for number, line in enumerate([*lines, ""], start=1):
+        if line.startswith("```"):
+            if language is None:
+                start, language = number + 1, line[3:].strip()
+            else:
+                yield Block(page, start, language, "\n".join(lines[start - 1 : number - 1]) + "\n")
+                language = None
+        elif language is None and line.startswith("    "):
+            indented.append(line[4:])
+        elif language is None and indented:
+            if re.match(COMMANDS, indented[0] + " "):
+                yield Block(page, number - len(indented), "sh", "\n".join(indented) + "\n")
+            indented = []
+
+
+def script(page: Path, url: str, *, jobs: bool) -> str:
+    """Return a page as one shell script: either its commands that need a worker, or all others."""
+    parts = ["set -euo pipefail"]
+    for block in blocks(page):
+        if block.language not in SHELL + PYTHON or block.reason or block.needs_worker is not jobs:
+            continue
+        parts.append(f"echo '{page.name}:{block.line}'")
+        name = re.match(r"# (\w+\.py)\n", block.text)
+        if block.language in SHELL:
+            parts.append(_runnable(block.text))
+        elif name:
+            parts.append(f"cat > {name[1]} <<'PYTHON'\n{block.text}PYTHON")
+        else:
+            parts.append(f"python - <<'PYTHON'\n{block.text}PYTHON")
+    return "\n".join(parts).replace(ADDRESS, url).replace(".venv-serve/bin/", "")
+
+
+def _runnable(text: str) -> str:
+    """Return shell commands without those of CANNOT_RUN; a command that the page shows being refused may fail."""
+    lines = [":" if any(re.search(pattern, line) for pattern in CANNOT_RUN) else line for line in text.splitlines()]
+    return "\n".join(f"REFUSED=1 {line}" if re.search(REFUSED, line) else line for line in lines)
+
+
+def run(text: str, folder: Path, environment: dict[str, str]) -> None:
+    """Run a script in a folder. Fail with its output if a command fails."""
+    done = subprocess.run(
+        ["bash", "-c", text],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    output = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert done.returncode == 0, output
+    assert "Traceback" not in output, output
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with `chiron` and `python` of this environment, and a `curl` that fails on an error answer."""
+    folder = tmp_path_factory.mktemp("bin")
+    parse = "import sys; from training.__main__ import _parser; from training.catalogue import find_run; "
+    parse += "options = _parser().parse_args(sys.argv[1:]); hasattr(options, 'run') and find_run(options.run)"
+    scripts = {
+        "chiron": f'exec {sys.executable} -m service "$@"',
+        "curl": f'exec {shutil.which("curl")} $([ -n "$REFUSED" ] || echo --fail-with-body) "$@"',
+        "python": f"""
+case "$*" in
+  "-m training list" | *--steps*) ;;
+  "-m training "*) shift 2; exec {sys.executable} -c "{parse}" "$@" ;;
+esac
+exec {sys.executable} "$@"
+""",
+    }
+    for name, text in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Stack]:
+    with stack(ROOT / "no-data", ROOT / "bundles") as running:
+        running.api()
+        yield running
+
+
+def environment_of(programs: Path, folder: Path) -> dict[str, str]:
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
+    python_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": python_path,
+        "CHIRON_BUNDLES": str(ROOT / "bundles"),
+        "CHIRON_STATE": str(folder / "state"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def bring(page: Path, folder: Path) -> None:
+    """Bring the files that a page takes as the reader's own: what two detectors write, and a scan."""
+    if page.name == "recipes.md":
+        keypoints = np.concatenate(
+            [np.random.default_rng(0).uniform(400, 600, (6, 25, 2)), np.full((6, 25, 1), 0.9)], axis=-1
+        )
+        for detector in ("openpose", "yolo"):
+            (folder / detector).mkdir()
+        for number, points in enumerate(keypoints):
+            person = {"pose_keypoints_2d": points.ravel().tolist()}
+            (folder / f"openpose/{number:012d}_keypoints.json").write_text(json.dumps({"people": [person]}))
+            x, y, visible = points[:17].T.tolist()
+            found = [{"confidence": 0.8, "keypoints": {"x": x, "y": y, "visible": visible}}]
+            (folder / f"yolo/{number:06d}.json").write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_printed_command_runs(page: Path, server: Stack, programs: Path, tmp_path: Path):
+    bring(page, tmp_path)
+    run(script(page, server.url, jobs=False), tmp_path, environment_of(programs, tmp_path))
+
+
+def test_printed_commands_that_send_jobs_run(data_folder: Path, programs: Path, tmp_path: Path):
+    (page,) = (page for page in PAGES if page.name == "tutorial.md")
+    with stack(data_folder, ROOT / "bundles") as running:
+        running.api()
+        running.worker()
+        run(script(page, running.url, jobs=True), tmp_path, environment_of(programs, tmp_path))
+
+
+def test_every_line_that_cannot_run_is_printed_somewhere():
+    printed = "\n".join(block.text for page in PAGES for block in blocks(page))
+    assert [pattern for pattern in CANNOT_RUN if not re.search(pattern, printed, re.MULTILINE)] == []
+
+
+def test_every_language_of_a_block_is_known():
+    languages = {block.language for page in PAGES for block in blocks(page)}
+    assert languages <= {*SHELL, *PYTHON, "json", "text", "cpp", "csharp", "js"}
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_heading_that_exist(page: Path):
+    broken = []
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if re.match(r"https?:", target):
+            continue
+        name, _, heading = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        headings = (
+            re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE) if path.suffix == ".md" and path.is_file() else []
+        )
+        if not path.exists() or (heading and heading not in map(anchor, headings)):
+            broken.append(target)
+    assert broken == []
+
+
+FIGURES = {  # of a row of the README's table: the metric in the bundle's card
+    "mean error, 68 landmarks": "mean error, 68 landmarks",
+    "mean over the next second": "MPJPE over 30+30@30, {hands} hand",
+    "MPJPE": "MPJPE",
+    "PCK@0.05, mean over the next second": "PCK@0.05, mean over the horizon",
+    "top-1": "top-1",
+}
+
+
+def test_the_readmes_figures_are_those_of_the_cards():
+    rows = re.findall(
+        r"^\| ([a-z0-9-]+) \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    rows = [row for row in rows if (ROOT / "bundles" / row[0]).is_dir()]
+    assert {row[0] for row in rows} == {path.name for path in (ROOT / "bundles").iterdir() if path.is_dir()}
+    for name, data, figure, value, baseline in rows:
+        source, _, hands = data.partition(", ")
+        metric = FIGURES[figure].format(hands=hands.split(" ")[0])
+        (card,) = (
+            m for m in read_bundle(ROOT / "bundles" / name).meta.measurements
+            if m.source == source and m.metric.startswith(metric)
+        )  # fmt: skip
+        assert value.strip("*") == f"{card.value:.1f} {card.unit}", (name, data)
+        if card.baseline_value is not None:
+            assert baseline.replace("*", "") == f"{card.baseline_value:.1f} {card.unit}, {card.baseline}", (name, data)
+            better = card.value > card.baseline_value if card.unit == "%" else card.value < card.baseline_value
+            assert (value.startswith("**"), baseline.startswith("**")) == (better, not better), (name, data)
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_pictures_have_full_colours_and_are_small():
+    for path in ROOT.glob("docs/*.png"):
+        data = path.read_bytes()
+        assert data[25] in (2, 6), f"{path.name} has a palette"
+        assert len(data) < 400_000, path.name
