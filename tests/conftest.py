@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from models.contract.cpus import usable_cpus
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: on a busy machine two threads are slower
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -14,7 +16,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return one process more than there are processors: a test that runs a server waits more than it computes."""
-    return (os.cpu_count() or 1) + 1
+    return usable_cpus() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from clouds import bumpy_cloud
 
 from models.contract.bundle import META, model_card, read_bundle
+from models.contract.cpus import usable_cpus
 from models.contract.symmetry import SYMMETRIES, random_rotation
 from models.contract.task import HandForecast
 from models.scans.files import read_scan
@@ -38,7 +38,7 @@ MAY_SHIP = {"Apache-2.0", "MIT", "CC0-1.0", "CC BY 4.0", "free for all uses, no 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    running = start(SHIPPED, CHIRON_SLOTS=str(os.cpu_count()), CHIRON_DEADLINE_S="60")
+    running = start(SHIPPED, CHIRON_SLOTS=str(usable_cpus()), CHIRON_DEADLINE_S="60")
     yield running
     stop(running)
 

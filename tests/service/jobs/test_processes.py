@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from models.contract.cpus import usable_cpus
 from models.contract.spec import BenchmarkSpec, TrainSpec
 from service.jobs.offers import OfferTable
 from service.jobs.queue.celery_app import TASK, Sender, celery_app
@@ -207,7 +208,7 @@ def test_a_message_that_is_delivered_repeatedly_runs_once(running: Stack, undist
     second.stop()
 
 
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a worker has as many devices as the machine has cores: here one")
+@pytest.mark.skipif(usable_cpus() < 2, reason="a worker has as many devices as it may use CPUs: here one")
 def test_a_training_on_two_devices_has_the_curve_of_one_device(running: Stack, undisturbed):
     job = running.submit(**UNPUBLISHED, devices=2)
     assert running.job(job)["queue"] == "cpu.2"
