@@ -70,6 +70,24 @@ def ply_body(form: str, rows: list[tuple[str, tuple]]) -> bytes:
     return b"".join(struct.pack(order + kind, *values) for kind, values in rows)
 
 
+def lzf(data: bytes) -> bytes:
+    """Compress with the simplest of encoders: runs of a byte, and literals."""
+    out, at = b"", 0
+    while at < len(data):
+        run = len(data[at:]) - len(data[at:].lstrip(data[at : at + 1]))
+        if run >= 4:
+            count = min(run - 1, 264)
+            length = count - 2
+            head = bytes([length << 5]) if length < 7 else bytes([7 << 5, length - 7])
+            out += b"\0" + data[at : at + 1] + head + b"\0"
+            at += 1 + count
+        else:
+            piece = data[at : at + min(32, max(1, run))]
+            out += bytes([len(piece) - 1]) + piece
+            at += len(piece)
+    return out
+
+
 def pcd(form: str, extra: bool = False) -> bytes:
     """Write a .pcd: with a normal before the point and a label after it if `extra`."""
     names, sizes, kinds, counts = ["x", "y", "z"], [4, 4, 8], ["F", "F", "F"], [1, 1, 1]
@@ -83,6 +101,13 @@ def pcd(form: str, extra: bool = False) -> bytes:
     if form == "ascii":
         flat = [[*row[0], *row[1:]] if extra else row for row in rows]
         return (header + lines(flat)).encode()
+    if form == "binary_compressed":
+        kinds_of = [kind.lower() + str(size) for kind, size in zip(kinds, sizes, strict=True)]
+        columns = [
+            np.array([np.ravel(row[i]) for row in rows], f"<{kind}").tobytes() for i, kind in enumerate(kinds_of)
+        ]
+        packed = lzf(body := b"".join(columns))
+        return header.encode() + struct.pack("<2I", len(packed), len(body)) + packed
     pack = [struct.pack("<3f2fdH", *row[0], *row[1:]) if extra else struct.pack("<2fd", *row) for row in rows]
     return header.encode() + b"".join(pack)
 
@@ -164,6 +189,14 @@ GOOD: dict[str, tuple[str, bytes, Scan]] = {  # suffix, file, the scan in it
     "csv": (".csv", lines(POINTS.tolist(), ", ").encode(), CLOUD),
     "csv with names": (".csv", b'\xef\xbb\xbfid,"X",Y,z\n' + NAMED.encode(), CLOUD),
     "csv with semicolons": (".csv", b"x;y;z\n" + lines(POINTS.tolist(), ";").encode(), CLOUD),
+    "csv with units, text and quotes": (
+        ".csv",
+        b"name,X (mm),Y (mm),Z (mm)\n"
+        + "".join(f'"eye, left",{row}' for row in lines(POINTS.tolist(), ",").splitlines(True)).encode(),
+        CLOUD,
+    ),
+    "pts with a count": (".pts", b"24\n" + lines(POINTS.tolist()).encode(), CLOUD),
+    "asc": (".asc", lines(POINTS.tolist()).encode(), CLOUD),
     "table with names apart": (".txt", b"# cloud\nx y z\n" + lines(POINTS.tolist()).encode(), CLOUD),
     "npy": (".npy", npy(POINTS), CLOUD),
     "npy of float32, big endian, with normals": (".npy", npy(np.hstack([POINTS, POINTS]).astype(">f4")), CLOUD),
@@ -175,6 +208,8 @@ GOOD: dict[str, tuple[str, bytes, Scan]] = {  # suffix, file, the scan in it
     "pcd": (".pcd", pcd("ascii"), CLOUD),
     "pcd with more fields": (".pcd", pcd("ascii", extra=True), CLOUD),
     "pcd, binary": (".pcd", pcd("binary"), CLOUD),
+    "pcd, compressed": (".pcd", pcd("binary_compressed"), CLOUD),
+    "pcd, compressed, with more fields": (".pcd", pcd("binary_compressed", extra=True), CLOUD),
     "pcd, binary, with more fields": (".pcd", pcd("binary", extra=True), CLOUD),
     **{
         f"ply {form}{faces * ' with faces'}{extra * ' and more'}": (
@@ -187,6 +222,7 @@ GOOD: dict[str, tuple[str, bytes, Scan]] = {  # suffix, file, the scan in it
         for extra in (False, True)
     },
     "obj": (".obj", (OBJ + FACES_3).encode(), MESH),
+    "obj without faces": (".obj", OBJ.encode(), CLOUD),
     "obj with the rest of the format": (
         ".obj",
         f"# face\nmtllib face.mtl\no face\n{OBJ}vn 0 0 1\n vt 0.5 0.5\ng skin\ns 1\nusemtl skin\n{TEXTURED}l 1 2\n".encode(),
@@ -207,6 +243,7 @@ GOOD: dict[str, tuple[str, bytes, Scan]] = {  # suffix, file, the scan in it
     "stl": (".stl", stl_text().encode(), SOUP),
     "stl in capitals": (".stl", stl_text().upper().encode(), SOUP),
     "stl, binary": (".stl", stl_binary(), SOUP),
+    "stl, binary, with bytes after it": (".stl", stl_binary() + b"made by a scanner", SOUP),
     "stl, binary, that begins like text": (".stl", stl_binary(b"solid face"), SOUP),
     "glb": (".glb", glb(*gltf()), MESH),
     "glb, interleaved": (".glb", glb(*gltf(strided=True)), MESH),

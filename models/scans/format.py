@@ -5,6 +5,14 @@ from dataclasses import dataclass
 
 from models.scans.cloud import Scan
 
+MAX_RATIO = 20  # inflated over compressed size: coordinates reach 2, corners of faces 10, a bomb 1000
+FREE_BYTES = 1 << 20  # that may be inflated from anything
+
+
+def inflated_limit(compressed: int) -> int:
+    """Return how many bytes may be inflated from so many compressed ones."""
+    return max(FREE_BYTES, MAX_RATIO * compressed)
+
 
 @dataclass(frozen=True)
 class Format:

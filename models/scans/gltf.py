@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from models.scans.cloud import BadCloud, Scan, TooBig, Unreadable
 from models.scans.format import Format
 from models.scans.polygons import check_corners
+from models.scans.text import plain_text
 
 MAX_JSON_PARTS = 1_000_000  # commas and brackets, which decide how large the parsed text is
 JSON_CHUNK, BIN_CHUNK = 0x4E4F534A, 0x004E4942
@@ -65,7 +66,7 @@ def read_glb(data: bytes, max_points: int) -> Scan:
 
 def read_gltf(data: bytes, max_points: int) -> Scan:
     """Read a glTF of JSON that holds its buffers as base64."""
-    return _scan(data, None, max_points)
+    return _scan(plain_text(data), None, max_points)
 
 
 def _scan(text: bytes, binary: bytes | None, max_points: int) -> Scan:

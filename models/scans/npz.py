@@ -4,7 +4,7 @@ import numpy as np
 
 from models.contract.npy import MAX_HEADER, ArrayTooLarge, BadArray, Npz
 from models.scans.cloud import Scan, TooBig, Unreadable
-from models.scans.format import Format
+from models.scans.format import Format, inflated_limit
 from models.scans.npy import coordinates
 from models.scans.polygons import triangles_of
 
@@ -27,17 +27,17 @@ def read_npz(data: bytes, max_points: int) -> Scan:
 
 def _read(archive: Npz, max_points: int) -> Scan:
     """Read the arrays of an open archive."""
-    names, max_bytes = archive.names, MAX_HEADER + POINT_BYTES * max_points
+    names = archive.names
     key = next((key for key in POINT_KEYS if key in names), names[0] if len(names) == 1 else None)
     if key is None:
         raise Unreadable(
             f"expected an array called {' or '.join(POINT_KEYS)}, or only one, in the .npz, got {', '.join(names)[:200] or 'none'}"
         )
-    points = coordinates(archive.read(key, max_bytes), f"the array {key[:40]!r}", max_points)
+    points = coordinates(_array(archive, key, max_points), f"the array {key[:40]!r}", max_points)
     faces = next((face for face in TRIANGLE_KEYS if face in names and face != key), None)
     if faces is None:
         return Scan(points, None)
-    corners = archive.read(faces, max_bytes)
+    corners = _array(archive, faces, max_points)
     if corners.ndim != 2 or corners.shape[1] not in (3, 4) or corners.dtype.kind not in "iu":
         raise Unreadable(
             f"expected whole numbers of shape (faces, 3 or 4) in {faces!r}, got {corners.dtype} of shape {corners.shape}"
@@ -45,6 +45,12 @@ def _read(archive: Npz, max_points: int) -> Scan:
     rows, size = corners.shape
     triangles = triangles_of(corners.reshape(-1), np.arange(rows) * size, np.full(rows, size), len(points), max_points)
     return Scan(points, triangles)
+
+
+def _array(archive: Npz, name: str, max_points: int) -> np.ndarray:
+    """Return an array of a size that fits `max_points` and the bytes it is inflated from."""
+    most = inflated_limit(archive.compressed_bytes(name))
+    return archive.read(name, min(MAX_HEADER + POINT_BYTES * max_points, most))
 
 
 FORMAT = Format((".npz",), read_npz, (b"PK\x03\x04",), ("application/x-npz",))

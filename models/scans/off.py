@@ -7,12 +7,12 @@ import numpy as np
 from models.scans.cloud import Scan, TooBig, Unreadable
 from models.scans.format import Format
 from models.scans.polygons import triangles_of
-from models.scans.text import Lines, lines_of, whole
+from models.scans.text import Lines, lines_of, plain_text, whole
 
 
 def read_off(data: bytes, max_points: int) -> Scan:
     """Read an .off: the word OFF, the counts, the vertices, then the faces; colours and normals are ignored."""
-    text = re.sub(rb"#[^\n]*", b"", data)
+    text = re.sub(rb"#[^\n]*", b"", plain_text(data))
     word = re.match(rb"\s*(C?N?OFF)\b(?![ \t]+BINARY)", text)
     if word is None:
         raise Unreadable(f"expected an .off file of text that begins with OFF, got one that begins with {data[:16]!r}")

@@ -5,6 +5,7 @@ order, and any of their properties may be a list. Written here because trimesh 5
 reorders the vertices of one with texture coordinates.
 """
 
+import codecs
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class _Polygons:
 
 def read_ply(data: bytes, max_points: int) -> Scan:
     """Read the vertices, faces and triangle strips of a .ply; other elements and properties are ignored."""
+    data = data.removeprefix(codecs.BOM_UTF8)
     end = re.search(rb"(?m)^end_header[ \t]*\r?\n", data[:MAX_HEADER])
     if not re.match(rb"ply[ \t]*\r?\n", data) or end is None:
         raise Unreadable(

@@ -3,6 +3,7 @@
 NumPy's own number parser reads the text in large pieces. A row that is shorter or longer than the first is refused: nothing is guessed.
 """
 
+import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -62,6 +63,18 @@ def lines_of(text: bytes, max_lines: int, what: str) -> Lines:
     if len(numbers) != len(words):
         raise Unreadable(f"expected numbers in {what}, got {len(words)} words that are not all numbers")
     return Lines(numbers, widths[widths > 0])
+
+
+def plain_text(data: bytes) -> bytes:
+    """Return a text without its byte order mark, as UTF-8 if it is UTF-16. Raises Unreadable."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return data.decode("utf-16").encode()
+        except UnicodeError:
+            raise Unreadable(
+                "expected text after a byte order mark of UTF-16, got other bytes; save it as UTF-8"
+            ) from None
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def pieces(text: bytes) -> Iterator[bytes]:

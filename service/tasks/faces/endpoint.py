@@ -20,7 +20,7 @@ from service.tasks.faces.upload import CSV, FORM, OCTETS, PLY, TYPES, Upload, de
 
 DESCRIPTION = """Find the 68 landmarks of a face on a scan in any pose, with confidences, in the scan's own frame and unit.
 
-The scan is a mesh or a cloud: .ply .obj .stl .off .glb .gltf .npz .npy .pcd .xyz .txt .csv. Send it as the body, with its
+The scan is a mesh or a cloud: .ply .obj .stl .off .glb .gltf .npz .npy .pcd .csv .xyz .txt .asc .pts. Send it as the body, with its
 content type or a `format` or `filename`, or as the only file of a form. The Accept header chooses the form of the answer:
 application/json, application/x-npz for arrays, or model/vnd.ply for a coloured cloud with edges.
 """

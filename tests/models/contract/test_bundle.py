@@ -254,7 +254,7 @@ def npz(**arrays: np.ndarray) -> bytes:
         (npz(in_past=INPUTS["past"]), "expected tensors"),
         (npz(in_past=INPUTS["past"][:, 1:], out_future=OUTPUTS["future"]), "expected past of shape"),
         (npz(in_past=np.array([[0]], object), out_future=OUTPUTS["future"]), "not of objects"),
-        (npz(in_past=np.zeros((1, 3_000_000)), out_future=OUTPUTS["future"]), "inflated at most 100 times"),
+        (npz(in_past=np.zeros((1, 3_000_000)), out_future=OUTPUTS["future"]), "at most 8388608 bytes"),
     ],
 )
 def test_an_example_that_is_malformed_is_a_bad_bundle(bundle: Bundle, content: bytes, message: str):

@@ -34,12 +34,12 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
     "pickle called npz": (".npz", pickle.dumps(Bomb()), Unreadable, "cannot be opened as one"),
     "npz of objects": (".npz", npz(points=np.array([[Bomb()] * 3] * 4, object)), Unreadable, "not of objects"),
     "npz of other arrays": (".npz", npz(a=POINTS, b=POINTS), Unreadable, "called points or vertices .* got a, b"),
-    "npz bomb": (".npz", npz(points=np.zeros((400_000, 3))), TooBig, "inflated at most 100 times"),
+    "npz bomb": (".npz", npz(points=np.zeros((400_000, 3))), TooBig, "at most 1048576 bytes"),
     "npz bomb of faces": (
         ".npz",
         npz(points=POINTS, faces=np.zeros((900_000, 3), int)),
         TooBig,
-        "inflated at most 100",
+        "at most 1048576 bytes",
     ),
     "npz with a false size": (
         ".npz",

@@ -1,10 +1,26 @@
 """Tests of .pcd clouds."""
 
+import struct
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from refusals import assert_refused
 
-from benchmarks.fuzz.scans import pcd
+from benchmarks.fuzz.scans import POINTS, lzf, pcd
 from models.scans.cloud import BadCloud, TooBig, Unreadable
+from models.scans.files import read_scan
+from models.scans.lzf import decompress
+
+SOA = b"".join(POINTS[:, i].astype(kind).tobytes() for i, kind in enumerate(("<f4", "<f4", "<f8")))  # field after field
+
+
+def compressed(content: bytes, size: int | None = None) -> bytes:
+    """Write a compressed .pcd of the fields of POINTS."""
+    head = pcd("binary").partition(b"DATA binary\n")[0] + b"DATA binary_compressed\n"
+    return head + struct.pack("<2I", len(content), len(SOA) if size is None else size) + content
+
 
 BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
     "pcd cut short": (".pcd", pcd("binary")[:-1], Unreadable, "expected 24 points of 16 bytes, .* got 383 bytes"),
@@ -21,11 +37,30 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
         "announces",
     ),
     "pcd without z": (".pcd", pcd("ascii").replace(b"FIELDS x y z", b"FIELDS x y w"), Unreadable, "x, y and z"),
-    "pcd, compressed": (
+    "pcd packed otherwise": (
         ".pcd",
-        pcd("binary").replace(b"DATA binary", b"DATA binary_compressed"),
+        pcd("binary").replace(b"DATA binary", b"DATA binary_zipped"),
         Unreadable,
-        "compressed",
+        "got binary_zipped",
+    ),
+    "compressed pcd without sizes": (".pcd", compressed(b"")[:-8], Unreadable, "two sizes"),
+    "compressed pcd cut short": (".pcd", compressed(lzf(SOA))[:-1], Unreadable, "cut short"),
+    "compressed pcd of another size": (".pcd", compressed(lzf(SOA[:-1]), len(SOA) - 1), Unreadable, "got 383"),
+    "compressed pcd that holds less": (".pcd", compressed(lzf(SOA[:-1])), Unreadable, "expected 384 bytes, got 383"),
+    "compressed pcd that holds more": (".pcd", compressed(lzf(SOA + b"0")), Unreadable, "expected 384 bytes, got more"),
+    "compressed pcd that refers back too far": (
+        ".pcd",
+        compressed(b"\x00A\x3f\xff"),
+        Unreadable,
+        "before the beginning",
+    ),
+    "compressed pcd with half a reference": (".pcd", compressed(lzf(SOA[:-3]) + b"\x20"), Unreadable, "a part of one"),
+    "compressed pcd with half a literal": (".pcd", compressed(b"\x1f" + bytes(31)), Unreadable, "got fewer"),
+    "compressed pcd that is a bomb": (
+        ".pcd",
+        compressed(b"\x00\0" + b"\xe0\xff\x00" * 60_000, 16 * 1_000_000).replace(b"POINTS 24", b"POINTS 1000000"),
+        TooBig,
+        "inflated from",
     ),
     "pcd of strange fields": (".pcd", pcd("binary").replace(b"TYPE F F F", b"TYPE F F Q"), Unreadable, "fields of"),
 }
@@ -34,3 +69,21 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
     assert_refused(*BAD[name])
+
+
+def test_a_compressed_pcd_is_read_like_a_binary_one():
+    np.testing.assert_array_equal(read_scan(compressed(lzf(SOA)), ".pcd").points, POINTS)
+
+
+@given(
+    st.lists(
+        st.one_of(st.binary(min_size=1, max_size=40), st.tuples(st.binary(min_size=1, max_size=3), st.integers(1, 900)))
+    )
+)
+def test_lzf_is_the_inverse_of_a_slow_encoder(parts: list[bytes | tuple[bytes, int]]):
+    data = b"".join(part if isinstance(part, bytes) else part[0] * part[1] for part in parts)
+    assert decompress(lzf(data), len(data)) == data
+
+
+def test_a_reference_may_overlap_what_it_makes():
+    assert decompress(b"\x01ab\xe0\x00\x01", 11) == b"ab" + (b"ab" * 5)[:9]

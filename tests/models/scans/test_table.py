@@ -6,6 +6,7 @@ from refusals import assert_refused
 
 from benchmarks.fuzz.scans import POINTS, lines, ply
 from models.scans.cloud import BadCloud, Degenerate, NotFinite, UnknownSuffix, Unreadable
+from models.scans.files import read_scan
 
 NAN, INF = POINTS.copy(), POINTS.copy()
 NAN[5, 1], INF[7, 2] = np.nan, np.inf
@@ -38,3 +39,65 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
     assert_refused(*BAD[name])
+
+
+def table(header: str, mark: str, *, before: str = "", after: str = "", end: str = "") -> bytes:
+    """Write a table of POINTS with a text before and after each row's coordinates."""
+    rows = (f"{before}{mark.join(map(repr, row))}{after}{end}\n" for row in POINTS.tolist())
+    return (header + "\n" + "".join(rows)).encode()
+
+
+TABLES = {
+    "a name with a blank": table("Point ID,X,Y,Z", ",", before="7,"),
+    "units in brackets": table("X (mm),Y (mm),Z (mm)", ","),
+    "units in square brackets": table("x[m]; y[m]; z[m]", ";"),
+    "units after a blank": table("x mm\ty mm\tz mm", "\t"),
+    "ParaView's names": table('"Points:0","Points:1","Points:2","Scalars"', ",", after=",0.5"),
+    "ParaView's other names": table("Scalars,Points_0,Points_1,Points_2", ",", before="0.5,"),
+    "a prefix": table("Position.X,Position.Y,Position.Z", ","),
+    "normals beside points": table("nx,ny,nz,x,y,z", ",", before="0,0,1,"),
+    "a column of text": table("name,x,y,z", ",", before="left eye,"),
+    "a column of quoted text": table("name,x,y,z,note", ",", before='"eye, left",', after=',"a ""b"""'),
+    "text in a table with blanks": table("name x y z", " ", before="eye "),
+    "empty columns of text": table("x,y,z,note,more", ",", after=",,"),
+    "trailing commas": table("x,y,z,", ",", end=","),
+    "trailing commas without names": table("", ",", end=","),
+    "a count": table("24", " "),
+    "a count, and colours": table("24", " ", after=" 12 255 0 0"),
+    "a byte order mark and names": b"\xef\xbb\xbf" + table("x,y,z", ","),
+    "UTF-16": table("x\ty\tz", "\t").decode().encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("suffix", [".csv", ".txt", ".pts", ".asc"])
+def test_a_table_is_read_by_its_names(name: str, suffix: str):
+    scan = read_scan(TABLES[name], suffix)
+    np.testing.assert_array_equal(scan.points, POINTS)
+    assert scan.triangles is None
+
+
+AMBIGUOUS = {
+    "more columns than names": (".csv", table("x,y,z", ",", after=",7"), Unreadable, "expected 3 columns"),
+    "fewer columns than names": (".csv", table("id,x,y,z", ","), Unreadable, "expected 4 columns"),
+    "a row of text with another column": (
+        ".csv",
+        table("name,x,y,z", ",", before="eye,") + b"left,eye,1,2,3\n",
+        Unreadable,
+        "expected 4 columns in every row .* got 5 in row 24",
+    ),
+    "one name twice": (".csv", table("x,x,y,z", ",", before="1,"), Unreadable, "got two"),
+    "a number left out beside text": (
+        ".csv",
+        b"name,x,y,z\neye,1,,3\n",
+        Unreadable,
+        "expected a number for x, y and z",
+    ),
+    "text for a coordinate": (".csv", b"x,y,z\n1,2,three\n", Unreadable, "expected numbers"),
+    "a count of other rows": (".pts", table("25", " "), Unreadable, "expected 25 rows, .* got 24"),
+}
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_a_table_that_could_be_read_shifted_is_refused(name: str):
+    assert_refused(*AMBIGUOUS[name])
