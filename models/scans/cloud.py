@@ -9,7 +9,7 @@ is first in the file wins. Arrays are float64; cast only the result of `centre` 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
 MIN_POINTS = 4  # fewer points span no solid
@@ -52,6 +52,28 @@ class Scan:
 
     points: Float[np.ndarray, "points 3"]  # float64
     triangles: Int[np.ndarray, "triangles 3"] | None
+    kept: Bool[np.ndarray, " file"] | None = None  # which points of the file these are, if others were dropped
+
+
+def measured(scan: Scan) -> Scan:
+    """Drop the points of a cloud that are not measurements: NaN, and (0, 0, 0) if it occurs more than once, as sensors write it.
+
+    A mesh keeps all its points, because its triangles refer to them. Raises Degenerate if too few points remain.
+    """
+    if scan.triangles is not None and len(scan.triangles):
+        return scan
+    missing = np.isnan(scan.points).any(axis=1)
+    zeros = ~scan.points.any(axis=1)
+    if np.count_nonzero(zeros) > 1:
+        missing |= zeros
+    if not missing.any():
+        return scan
+    if len(points := scan.points[~missing]) < MIN_POINTS:
+        raise Degenerate(
+            f"expected a cloud of at least {MIN_POINTS} points, got {len(points)} after {np.count_nonzero(missing)} without a "
+            "measurement (NaN, or repeated zeros) were dropped"
+        )
+    return Scan(points, scan.triangles, ~missing)
 
 
 def check_points(points: Float[np.ndarray, "points 3"]) -> None:

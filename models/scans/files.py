@@ -9,7 +9,7 @@ import numpy as np
 
 from models.contract.extensions import registered
 from models.scans import gltf, npy, npz, obj, off, pcd, ply, stl, table
-from models.scans.cloud import Degenerate, Scan, TooBig, UnknownSuffix, check_points
+from models.scans.cloud import Degenerate, Scan, TooBig, UnknownSuffix, check_points, measured
 from models.scans.format import Format
 from models.scans.polygons import require_triangles
 
@@ -62,6 +62,8 @@ def _by_suffix(formats: list[Format]) -> dict[str, Format]:
 def read_scan(data: bytes, suffix: str, *, max_bytes: int = MAX_BYTES, max_points: int = MAX_POINTS) -> Scan:
     """Read the scan in a file of this suffix (".ply", in any case), in the file's unit and order of points.
 
+    Points of a cloud that are not measurements are dropped (`measured`).
+
     Raises UnknownSuffix, TooBig, Unreadable, NotFinite or Degenerate, all of them BadCloud.
     """
     suffix, known = suffix.lower(), formats()
@@ -77,10 +79,10 @@ def read_scan(data: bytes, suffix: str, *, max_bytes: int = MAX_BYTES, max_point
                 f"expected a {suffix} file, got one that begins with {begin!r} like a {format.suffixes[0]} file; name it so"
             )
     with np.errstate(invalid="ignore", over="ignore"):  # casting a signalling NaN is reported as invalid
-        scan = known[suffix].read(data, max_points)
+        scan = measured(known[suffix].read(data, max_points))
     if len(scan.points) > max_points:
         raise TooBig(f"expected at most {max_points} points, got {len(scan.points)}")
     check_points(scan.points)
     if known[suffix].mesh:
         require_triangles(scan, f"a {suffix} file")
-    return scan if scan.triangles is not None and len(scan.triangles) else Scan(scan.points, None)
+    return scan if scan.triangles is not None and len(scan.triangles) else Scan(scan.points, None, scan.kept)

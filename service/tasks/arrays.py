@@ -141,7 +141,14 @@ def shaped(data: bytes, dimensions: Any, dtype: str, pointer: str, shape: Shape)
 
 def json_bytes(document: Mapping[str, Any]) -> bytes:
     """Return the document as JSON; arrays are lists in it."""
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(document, default=_as_list, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _as_list(value: Any) -> Any:
+    """Return as lists an array that orjson does not take, which is one that is not contiguous."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"expected a value that JSON has, got {type(value).__name__}")
 
 
 def msgpack_bytes(document: Mapping[str, Any], dtype: str) -> bytes:

@@ -55,6 +55,7 @@ def document(found: FoundFace, model: BundleMeta) -> dict[str, Any]:
         "units": scan.unit,
         "units_inferred": scan.options.units == "auto",
         "points": scan.vertices,
+        "dropped": scan.dropped,
         "triangles": scan.triangles,
         "sampled": len(face.sampled),
         "looks": face.looks,
@@ -100,7 +101,7 @@ def npz(found: FoundFace, model: BundleMeta) -> bytes:
 
 
 def heatmaps_everywhere(found: FoundFace) -> Float[np.ndarray, "landmarks vertices"]:
-    """Return the heatmaps at every point of the file, interpolated from the three nearest sampled points."""
+    """Return the heatmaps at every point of the file, from the three nearest sampled points; NaN at one that was dropped."""
     assert found.scan.whole is not None, "the whole scan is kept where heatmaps at every point are wanted"
     vertices = found.scan.whole.points
     known, values = found.scan.points[found.face.sampled], found.face.heatmaps.T
@@ -108,7 +109,11 @@ def heatmaps_everywhere(found: FoundFace) -> Float[np.ndarray, "landmarks vertic
     for start in range(0, len(vertices), CHUNK):
         chunk = vertices[start : start + CHUNK]
         full[:, start : start + CHUNK] = interpolate(values, *interpolation(known, chunk)).T
-    return full
+    if (kept := found.scan.whole.kept) is None:
+        return full
+    everywhere = np.full((len(full), len(kept)), np.nan, np.float32)
+    everywhere[:, kept] = full
+    return everywhere
 
 
 def table(found: FoundFace, model: BundleMeta) -> bytes:

@@ -45,6 +45,7 @@ class PreparedScan:
     indices: Int[np.ndarray, " points"] | None  # of these points in the file; None for points drawn on a mesh
     unit: Unit
     vertices: int  # in the file
+    dropped: int  # of them, because they are not measurements
     triangles: int
     whole: Scan | None  # all of it, in metres, where heatmaps at every point or a picture are wanted
 
@@ -82,12 +83,16 @@ def prepare(upload: Upload, model: BundleMeta, limits: Limits) -> PreparedScan:
     if scan.triangles is None:
         indices = thinned(len(scan.points), MOST_POINTS)
         points = scan.points[indices]
+        if scan.kept is not None:
+            indices = np.flatnonzero(scan.kept)[indices]
     else:
         indices, points = None, sample_surface(scan.points, scan.triangles, MESH_POINTS)
     unit = unit_of(points) if options.units == "auto" else options.units
     scale, triangles = to_metres(unit), 0 if scan.triangles is None else len(scan.triangles)
-    whole = Scan(scan.points * scale, scan.triangles) if upload.keep or options.heatmaps == "full" else None
-    return PreparedScan(options, task, points * scale, indices, unit, len(scan.points), triangles, whole)
+    whole = Scan(scan.points * scale, scan.triangles, scan.kept) if upload.keep or options.heatmaps == "full" else None
+    vertices = len(scan.points if scan.kept is None else scan.kept)
+    dropped = vertices - len(scan.points)
+    return PreparedScan(options, task, points * scale, indices, unit, vertices, dropped, triangles, whole)
 
 
 def steps(scan: PreparedScan) -> Steps[FoundFace]:

@@ -72,6 +72,9 @@ class FaceAnswer(BaseModel):
     units: Unit = Field(description="of every length in the answer, as in the scan")
     units_inferred: bool = Field(description="true: inferred from the size of the scan; false: given in the request")
     points: int = Field(description="points or vertices in the file")
+    dropped: int = Field(
+        description="points of a cloud that were not used because they are not measurements: NaN, or zeros that occur twice or more"
+    )
     triangles: int = Field(description="in the file; 0 for a cloud")
     sampled: int = Field(description="points that the network saw")
     looks: int = Field(

@@ -15,7 +15,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from models.scans.files import formats
+from models.scans.files import FORMATS, formats
 from service.http.negotiation import JSON, NPZ, typed
 from service.http.problems import Problem
 from service.tasks.endpoint import Body
@@ -25,18 +25,7 @@ from service.tasks.fields import MAX_FILENAME
 PLY, CSV, FORM, OCTETS, TEXT = (
     "model/vnd.ply", "text/csv", "multipart/form-data", "application/octet-stream", "text/plain"
 )  # fmt: skip
-SUFFIXES = {
-    "model/ply": ".ply",
-    "model/vnd.ply": ".ply",
-    "application/ply": ".ply",
-    "model/obj": ".obj",
-    "model/stl": ".stl",
-    "model/gltf-binary": ".glb",
-    "model/gltf+json": ".gltf",
-    "application/x-npy": ".npy",
-    "application/x-npz": ".npz",
-    "text/csv": ".csv",
-}
+SUFFIXES = {media: format.suffixes[0] for format in FORMATS for media in format.media_types}
 TYPES = (OCTETS, TEXT, *SUFFIXES, FORM)  # OCTETS and TEXT do not tell the format: a name does, or TEXT is a table
 CARRIES: dict[Heatmaps, tuple[str, ...]] = {"none": (JSON, NPZ, PLY, CSV), "points": (JSON, NPZ), "full": (NPZ,)}
 MAX_FIELD_BYTES, MAX_HEADERS, MAX_HEADER_BYTES = 256, 8, 1024

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from refusals import assert_refused
 
-from benchmarks.fuzz.scans import GOOD, OBJ
+from benchmarks.fuzz.scans import GOOD, OBJ, POINTS, TRIANGLES, lines, npy, npz, pcd
 from models.contract import extensions
 from models.scans import files
-from models.scans.cloud import BadCloud, Degenerate, Scan, TooBig, UnknownSuffix
+from models.scans.cloud import BadCloud, Degenerate, NotFinite, Scan, TooBig, UnknownSuffix
 from models.scans.files import formats, read_scan, register_format
 from models.scans.format import Format
 
@@ -173,3 +173,46 @@ def test_an_installed_package_adds_a_format_through_its_entry_point(monkeypatch:
     found[0] = Entry(read_triples)
     with pytest.raises(TypeError, match="Format from an extension"):
         formats()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".xyz", ".pcd"])
+@pytest.mark.parametrize("missing", [np.nan, 0.0], ids=["NaN", "zeros"])
+def test_points_of_a_cloud_without_a_measurement_are_dropped_and_marked(suffix: str, missing: float):
+    points = POINTS.copy()
+    points[[3, 7, 23]] = missing
+    if np.isnan(missing):
+        points[3, :2] = 1.0  # one coordinate is enough
+    expected = np.delete(points, [3, 7, 23], axis=0)
+    rows = points.tolist()
+    header = pcd("binary").partition(b"DATA binary\n")[0] + b"DATA binary\n"
+    data = {
+        ".npy": npy(points),
+        ".xyz": lines(points.tolist()).encode(),
+        ".pcd": header + b"".join(struct.pack("<2fd", *row) for row in rows),
+    }[suffix]
+    scan = read_scan(data, suffix)
+    np.testing.assert_array_equal(scan.points, expected)
+    assert scan.kept is not None
+    np.testing.assert_array_equal(np.flatnonzero(~scan.kept), [3, 7, 23])
+
+
+def test_one_point_at_the_origin_is_a_measurement():
+    points = POINTS.copy()
+    points[3] = 0
+    scan = read_scan(npy(points), ".npy")
+    assert scan.kept is None
+    np.testing.assert_array_equal(scan.points, points)
+
+
+def test_a_cloud_of_nearly_nothing_but_missing_points_is_refused_with_their_number():
+    points = np.full((24, 3), np.nan)
+    points[:2] = 1
+    with pytest.raises(Degenerate, match="got 2 after 22 without a measurement"):
+        read_scan(npy(points), ".npy")
+
+
+def test_a_mesh_keeps_its_points_and_refuses_a_nan():
+    points = POINTS.copy()
+    points[5, 1] = np.nan
+    with pytest.raises(NotFinite, match="point 5"):
+        read_scan(npz(points=points, faces=TRIANGLES), ".npz")

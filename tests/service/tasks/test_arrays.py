@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.http.problems import Problem
-from service.tasks.arrays import INFLATED_BYTES, Shape, npz_fields, shaped
+from service.tasks.arrays import INFLATED_BYTES, Shape, json_bytes, npz_fields, shaped
 
 PAST = np.zeros((6, 42, 3), np.float32)
 
@@ -68,3 +68,12 @@ def test_a_malformed_archive_is_a_problem_and_costs_no_memory(name: str):
 def test_a_signalling_nan_is_a_nan():
     signalling = np.array([0x7F800001] * 6, "<u4").tobytes()
     assert np.isnan(shaped(signalling, (1, 2, 3), "<f4", "", Shape((3,), (3,), "[frames, joints, 3]"))).all()
+
+
+def test_an_array_that_is_not_contiguous_is_json_too():
+    array = np.arange(12.0).reshape(3, 4)
+    assert json_bytes({"a": array.T, "b": array[:, ::2]}) == json_bytes(
+        {"a": array.T.tolist(), "b": array[:, ::2].tolist()}
+    )
+    with pytest.raises(TypeError, match="expected a value that JSON has, got set"):
+        json_bytes({"a": {1}})

@@ -280,3 +280,16 @@ def test_json_keeps_a_nanometre_at_ten_metres(client):
     exact = arrays(client, npy(CLOUD + offset), NPY)["landmarks"]
     assert np.abs(answer - exact).max() <= 5.1e-10
     assert json.loads(json.dumps(answer.tolist())) == answer.tolist()
+
+
+def test_points_without_a_measurement_are_dropped_counted_and_keep_their_places(client):
+    gaps = np.insert(CLOUD, [0, 1000, 3000], np.nan, axis=0)  # points 0, 1001 and 3002 of the file
+    there = [i for i in range(3003) if i not in (0, 1001, 3002)]
+    answer, straight = (ask(client, npy(cloud), NPY) for cloud in (gaps, CLOUD))
+    assert (answer["points"], answer["dropped"]) == (3003, 3)
+    assert (straight["points"], straight["dropped"]) == (3000, 0)
+    assert answer["landmarks"] == straight["landmarks"]
+    full, whole = (arrays(client, npy(cloud), NPY, heatmaps="full") for cloud in (gaps, CLOUD))
+    np.testing.assert_array_equal(full["sampled_indices"], np.array(there)[whole["sampled_indices"]])
+    np.testing.assert_array_equal(full["full_heatmaps"][:, there], whole["full_heatmaps"])
+    assert np.isnan(full["full_heatmaps"][:, [0, 1001, 3002]]).all()
