@@ -2,9 +2,9 @@
 
     python -m benchmarks.overload                      about 90 s; --seconds shortens the overload, --as NAME keeps figures apart
 
-The server is the real one, in a process of its own, with the bundles that ship. Its capacity is measured first, with clients
-that wait for their answers. Then requests of the same mix are sent at three times that rate, whatever the answers are, while
-stalled clients hold half-sent bodies. Memory is that of the server and all its processes, as the proportional set size.
+The server is the real one, in a process of its own, with the bundles that ship. Its capacity is measured first, a few requests
+of each kind at a time. Then a mix of them is sent at three times that rate, whatever the answers are, while stalled clients
+hold half-sent bodies. Memory is that of the server and all its processes, as the proportional set size.
 """
 
 import argparse
@@ -24,12 +24,14 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.serving import ask
 from benchmarks.timing import machine
 
 RESULTS = Path(__file__).parent / "results" / "overload.json"
-FACTOR, CLIENTS, STALLED = 3, 8, 16
+FACTOR, STALLED = 3, 16
+TOGETHER = {"hands": 60, "faces": 16, "large JSON": 6, "uploads": 2}  # requests at a time to measure the capacity with
 SHARES = {"hands": 70, "faces": 20, "large JSON": 8, "uploads": 2}  # per cent of the requests
 LARGE_BYTES, UPLOAD_BYTES = 3_600_000, 8_000_000
 ANSWER_S = 120.0  # after which a client gives up
@@ -64,11 +66,15 @@ def main() -> None:
     """Measure, print a table and keep it with the machine it was taken on."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
+    parser.add_argument("--rate", type=float, help="requests a second; default: three times the capacity")
     parser.add_argument("--bundles", type=Path, default=Path("bundles"))
     parser.add_argument("--as", dest="name", default="now", help="key of the figures in the file of results")
+    parser.add_argument("--probe", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.probe is not None:
+        return probe(options.probe)
     with tempfile.TemporaryDirectory() as folder, server(options.bundles, Path(folder)) as (process, port):
-        report = asyncio.run(measure(process.pid, port, options.seconds))
+        report = asyncio.run(measure(process.pid, port, options.seconds, options.rate))
     report |= {"machine": machine(), "load of the machine at the end": os.getloadavg()[0]}
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     RESULTS.write_text(json.dumps({**results, options.name: report}, indent=1) + "\n")
@@ -128,38 +134,38 @@ def messages(port: int) -> dict[str, Message]:
     }
 
 
-async def measure(pid: int, port: int, seconds: float) -> dict[str, object]:
+async def measure(pid: int, port: int, seconds: float, rate: float | None) -> dict[str, Any]:
     """Return the figures of the capacity, of the overload and of the recovery from it."""
     requests = messages(port)
     mix = random.Random(0).choices(list(SHARES), weights=list(SHARES.values()), k=100_000)
     for kind in requests:  # starts what is started when it is needed
         await send(port, requests[kind])
     alone = statistics.median([(await send(port, requests["hands"]))[1] for _ in range(20)])
-    rate = await capacity(port, requests, mix, min(10.0, seconds))
+    rate = FACTOR * await capacity(port, requests) if rate is None else rate
     figures, end = Figures(), time.monotonic() + seconds
     idle_mb = memory_mb(pid)
-    watching = [asyncio.create_task(watch) for watch in (probe(port, figures), weigh(pid, figures))]
-    stalling = [asyncio.create_task(stall(port, requests["large JSON"], figures)) for _ in range(STALLED)]
-    sent = []
-    for number, kind in enumerate(mix):
-        due = end - seconds + number / (FACTOR * rate)
-        if due >= end:
-            break
-        await asyncio.sleep(due - time.monotonic())
-        sent.append(asyncio.create_task(record(port, kind, requests[kind], figures)))
-    for task in stalling:
-        task.cancel()
+    weighing = asyncio.create_task(weigh(pid, figures))
+    with probed(port, figures):
+        stalling = [asyncio.create_task(stall(port, requests["large JSON"], figures)) for _ in range(STALLED)]
+        sent = []
+        for number, kind in enumerate(mix):
+            due = end - seconds + number / rate
+            if due >= end:
+                break
+            await asyncio.sleep(due - time.monotonic())
+            sent.append(asyncio.create_task(record(port, kind, requests[kind], figures)))
+        for task in stalling:
+            task.cancel()
     over = time.monotonic()
     while (answer := await send(port, requests["hands"]))[0] != "200" or answer[1] > 4 * alone + 0.1:
         await asyncio.sleep(0.05)
     recovery_s = time.monotonic() - over
     await asyncio.gather(*sent)
-    for task in watching:
-        task.cancel()
+    weighing.cancel()
     accepted = figures.statuses["200"]
     return {
         "seconds": seconds,
-        "capacity, requests a second": round(rate, 1),
+        "sent a second": round(rate, 1),
         "sent": len(sent),
         "accepted, a second": round(accepted / seconds, 1),
         "share refused": round(1 - accepted / len(sent), 3),
@@ -175,17 +181,14 @@ async def measure(pid: int, port: int, seconds: float) -> dict[str, object]:
     }
 
 
-async def capacity(port: int, requests: dict[str, Message], mix: list[str], seconds: float) -> float:
-    """Return the accepted requests a second of clients that wait for their answers."""
-    kinds, end, accepted = iter(mix), time.monotonic() + seconds, 0
-
-    async def client() -> None:
-        nonlocal accepted
-        while time.monotonic() < end:
-            accepted += (await send(port, requests[next(kinds)]))[0] == "200"
-
-    await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return accepted / seconds
+async def capacity(port: int, requests: dict[str, Message]) -> float:
+    """Return the requests of the mix that are answered a second, from the time that requests of each kind take together."""
+    seconds = 0.0
+    for kind, message in requests.items():
+        start = time.monotonic()
+        await asyncio.gather(*(send(port, message) for _ in range(TOGETHER[kind])))
+        seconds += SHARES[kind] / 100 * (time.monotonic() - start) / TOGETHER[kind]
+    return 1 / seconds
 
 
 async def record(port: int, kind: str, message: Message, figures: Figures) -> None:
@@ -234,17 +237,24 @@ async def stall(port: int, message: Message, figures: Figures) -> None:
         await asyncio.sleep(0.5)
 
 
-async def probe(port: int, figures: Figures) -> None:
-    """Ask for /healthz 20 times a second, one request at a time."""
+def probe(port: int) -> None:
+    """Ask for /healthz 20 times a second, one request at a time, and print the seconds of each; in a process of its own."""
     while True:
         start = time.monotonic()
         with contextlib.suppress(OSError):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-            await reader.read()
-            writer.close()
-            figures.healthz_s.append(time.monotonic() - start)
-        await asyncio.sleep(0.05)
+            get(port, "/healthz")
+            print(time.monotonic() - start, flush=True)
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def probed(port: int, figures: Figures):
+    """Probe /healthz while the block runs."""
+    command = [sys.executable, "-m", "benchmarks.overload", "--probe", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield
+        process.terminate()
+        figures.healthz_s += map(float, process.communicate()[0].split())
 
 
 async def weigh(pid: int, figures: Figures) -> None:

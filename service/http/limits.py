@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import contextmanager
+from concurrent.futures import BrokenExecutor, Executor
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from starlette.responses import StreamingResponse
@@ -19,27 +19,28 @@ SMOOTHING = 0.1  # weight of the newest call in an exponential moving average of
 
 
 class WorkQueue:
-    """A bounded queue in front of threads or processes, for work that would block the event loop.
+    """A bounded queue in front of threads or processes, for requests whose work would block the event loop.
 
-    A call holds one of the `slots` from its beginning to its end, even if its caller has left.
+    A request waits once, for a place, and keeps it until it is answered: what it computes after that does not queue behind
+    requests that came later.
     """
 
-    def __init__(self, slots: int, start: Callable[[], Executor], *, max_queue: int, deadline_s: float) -> None:
-        """Prepare the queue; `start` makes the executor when the first call needs it."""
-        self.slots, self.max_queue, self.deadline_s = slots, max_queue, deadline_s
-        self.waiting = 0  # calls that are queued or running
-        self._call_s = 0.0
-        self._free = asyncio.Semaphore(slots)
+    def __init__(self, places: int, start: Callable[[], Executor], *, max_queue: int, deadline_s: float) -> None:
+        """Prepare the queue; `start` makes the executor when the first request needs it."""
+        self.places, self.max_queue, self.deadline_s = places, max_queue, deadline_s
+        self.waiting = 0  # requests that wait for a place or have one
+        self._held_s = 0.0
+        self._free = asyncio.Semaphore(places)
         self._start, self._starting = start, asyncio.Lock()
         self._executor: Executor | None = None
 
     @property
     def expected_wait_s(self) -> float:
-        """Estimate the seconds until a new call would begin, from the duration of recent calls."""
-        return max(0, self.waiting - self.slots + 1) * self._call_s / self.slots
+        """Estimate the seconds until a new request would have a place, from how long recent ones kept theirs."""
+        return max(0, self.waiting - self.places + 1) * self._held_s / self.places
 
     def admit(self) -> None:
-        """Raise QueueFull if a new call would not begin before the deadline, or if the queue has no place left."""
+        """Raise QueueFull if a new request would not begin before the deadline, or if the queue is too long."""
         wait = self.expected_wait_s
         if wait > self.deadline_s or self.waiting >= self.max_queue:
             raise QueueFull(f"{self.waiting} calls are waiting, for about {wait:.1f} s", wait)
@@ -51,54 +52,41 @@ class WorkQueue:
                 self._executor = await asyncio.to_thread(self._start)
             return self._executor
 
-    async def run(self, deadline: float | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return function(*args, **kwargs), computed by the executor.
+    @asynccontextmanager
+    async def place(self, deadline: float | None = None) -> AsyncIterator[None]:
+        """Hold a place; raise QueueFull if none is free before `deadline`, a time of time.monotonic().
 
-        Raises QueueFull if the call does not begin before `deadline`, a time of time.monotonic() (default: in `deadline_s`),
-        or if the executor's process has died.
+        The default is a deadline in `deadline_s`.
         """
         self.waiting += 1
         try:
-            await self._acquire(self.deadline_s if deadline is None else deadline - time.monotonic())
             try:
-                return await self._compute(function, *args, **kwargs)
-            except BrokenExecutor:
-                self._executor = None  # the next call starts another one
-                raise QueueFull("the process that read the request has died", 1.0) from None
+                async with asyncio.timeout(self.deadline_s if deadline is None else deadline - time.monotonic()):
+                    await self._free.acquire()
+            except TimeoutError:
+                raise QueueFull(f"not begun within {self.deadline_s:g} s", self.expected_wait_s) from None
+            start = time.perf_counter()
+            try:
+                yield
+            finally:
+                self._free.release()
+                self._held_s += SMOOTHING * (time.perf_counter() - start - self._held_s)
         finally:
             self.waiting -= 1
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return function(*args, **kwargs), computed by the executor; raise QueueFull if its process has died."""
+        try:
+            executor = await self.ready()
+            return await asyncio.wrap_future(executor.submit(function, *args, **kwargs))
+        except BrokenExecutor:
+            self._executor = None  # the next call starts another one
+            raise QueueFull("the process that read the request has died", 1.0) from None
 
     def close(self) -> None:
         """Wait for the running calls, then stop the executor."""
         if self._executor is not None:
             self._executor.shutdown()
-
-    async def _acquire(self, wait_s: float) -> None:
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._free.acquire()
-        except TimeoutError:
-            raise QueueFull(f"not begun within {self.deadline_s:g} s", self.expected_wait_s) from None
-
-    async def _compute(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-
-        def release(_: Future) -> None:
-            self._free.release()
-            self._call_s += SMOOTHING * (time.perf_counter() - start - self._call_s)
-
-        def release_on_loop(call: Future) -> None:  # called in another thread
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(release, call)
-
-        try:
-            executor, start = await self.ready(), time.perf_counter()
-            call = executor.submit(function, *args, **kwargs)
-        except BaseException:  # re-raised: no call has begun that would give its slot back
-            self._free.release()
-            raise
-        call.add_done_callback(release_on_loop)
-        return await asyncio.wrap_future(call)
 
 
 class ByteBudget:

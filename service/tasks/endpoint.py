@@ -158,7 +158,7 @@ def intake(
     request = call(endpoint.raised, endpoint.decode, body)
     decoded = time.perf_counter()
     name, pointer, seconds = request.model or default, request.pointer("model"), {"decode": decoded - start}
-    if name not in models:
+    if name is None or name not in models:
         return Intake(name, pointer, None, seconds)
     prepared = call(endpoint.raised, endpoint.prepare, request, models[name], limits)
     return Intake(name, pointer, prepared, {**seconds, "prepare": time.perf_counter() - decoded})

@@ -4,11 +4,13 @@ import asyncio
 import ctypes
 import inspect
 import multiprocessing
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -33,6 +35,8 @@ T = TypeVar("T")
 IN_THREADS = (
     500_000  # bytes; a larger body goes to a process, since its decoder would hold the global lock for milliseconds
 )
+PLACES = 2  # requests for each thread or process: while one waits for the model, another computes
+NICENESS = 5  # of processes that decode
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
@@ -46,9 +50,10 @@ class Pipeline:
     def __init__(self, models: ServedModels, metrics: Metrics, settings: Settings) -> None:
         self._models, self._metrics, self._settings = models, metrics, settings
         limits = {"max_queue": settings.max_queue, "deadline_s": settings.deadline_s}
-        slots = settings.slots or usable_cpus()
-        self._threads = WorkQueue(slots, lambda: ThreadPoolExecutor(slots, thread_name_prefix="pipeline"), **limits)
-        self._processes = WorkQueue(settings.decoders, partial(start_processes, settings.decoders), **limits)
+        slots, decoders = settings.slots or usable_cpus(), settings.decoders
+        start_threads = partial(ThreadPoolExecutor, slots, thread_name_prefix="pipeline")
+        self._threads = WorkQueue(PLACES * slots, start_threads, **limits)
+        self._processes = WorkQueue(PLACES * decoders, partial(start_processes, decoders), **limits)
         self._memory = ByteBudget(settings.max_memory_bytes)
         self._patience = Patience(settings.body_pause_s, settings.body_s)
 
@@ -94,19 +99,20 @@ class Pipeline:
             queue.admit()
         data = bytes(await read_body(request, limits.bytes, lambda count: memory.grow(cost * count), self._patience))
         body = Body(data, media, answer, options, request.headers["content-type"])
-        if queue := self._queue(endpoint, len(data)):
+        queue = self._queue(endpoint, len(data))
+        if queue is not None:
             await queue.ready()
         deadline = time.monotonic() + self._settings.deadline_s
-        model, prepared = await self._intake(endpoint, body, limits, deadline)
-        queue = self._threads if len(data) > endpoint.on_loop_bytes else None
-        memory.shrink(len(data))
-        del data, body  # only what is prepared is kept while the request waits for the model
-        stage, steps = partial(self._stage, endpoint, queue), endpoint.steps(prepared)
-        turn = await stage("step", advance, steps, None)
-        while not isinstance(turn, Done):
-            outputs, deadline = await submit(model.batcher, turn, deadline), None
-            turn = await stage("step", advance, steps, outputs)
-        content, headers = await stage("encode", endpoint.encode, turn.result, model.bundle.meta, answer)
+        async with queue.place(deadline) if queue else nullcontext():
+            model, prepared = await self._intake(endpoint, body, limits, queue)
+            memory.shrink(len(data))
+            del data, body  # only what is prepared is kept while the request waits for the model
+            stage, steps = partial(self._stage, endpoint, queue is not None), endpoint.steps(prepared)
+            turn = await stage("step", advance, steps, None)
+            while not isinstance(turn, Done):
+                outputs, deadline = await submit(model.batcher, turn, deadline), None
+                turn = await stage("step", advance, steps, outputs)
+            content, headers = await stage("encode", endpoint.encode, turn.result, model.bundle.meta, answer)
         return Response(content, headers=headers, media_type=answer)
 
     def _queue(self, endpoint: Endpoint, size: int) -> WorkQueue | None:
@@ -115,17 +121,18 @@ class Pipeline:
             return None
         return self._threads if size <= IN_THREADS else self._processes
 
-    async def _intake(self, endpoint: Endpoint, body: Body, limits: Limits, deadline: float) -> tuple[Model, Any]:
+    async def _intake(
+        self, endpoint: Endpoint, body: Body, limits: Limits, queue: WorkQueue | None
+    ) -> tuple[Model, Any]:
         """Return the model that a request is for and its prepared input. Raises Problem and QueueFull."""
         models, default = self._models.of_kind(endpoint.kind), self._models.default(endpoint.kind)
         metas = {name: model.bundle.meta for name, model in models.items()}
-        queue = self._queue(endpoint, len(body.data))
         if queue is None:
             taken = intake(endpoint, body, metas, default, limits)
         elif queue is self._threads:
-            taken = await queue.run(deadline, intake, endpoint, body, metas, default, limits)
+            taken = await queue.run(intake, endpoint, body, metas, default, limits)
         else:
-            taken = await queue.run(deadline, intake_of_kind, endpoint.kind, body, metas, default, limits)
+            taken = await queue.run(intake_of_kind, endpoint.kind, body, metas, default, limits)
         for name, seconds in taken.seconds.items():
             self._metrics.observe_stage(endpoint.path, name, seconds)
         if taken.name not in models:
@@ -134,21 +141,15 @@ class Pipeline:
         return models[taken.name], taken.prepared
 
     async def _stage(
-        self,
-        endpoint: Endpoint,
-        queue: WorkQueue | None,
-        name: str,
-        function: Callable[P, T],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, endpoint: Endpoint, aside: bool, name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return function(*args, **kwargs), computed in the queue or here; its own seconds are counted, not its waiting."""
+        """Return function(*args, **kwargs), from a thread if `aside`; its own seconds are counted, not its waiting."""
 
         def timed() -> T:
             with self._metrics.stage(endpoint.path, name):
                 return call(endpoint.raised, function, *args, **kwargs)
 
-        return timed() if queue is None else await queue.run(None, timed)
+        return await self._threads.run(timed) if aside else timed()
 
 
 async def submit(batcher: Batcher, items: Sequence[Tensors], deadline: float | None) -> list[Tensors]:
@@ -175,15 +176,16 @@ def start_processes(count: int) -> Executor:
     """Return an executor whose processes are forked, one for each call at a time, from one that has imported the tasks."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["service.tasks.catalogue"])
-    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent)
+    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin_process)
     wait(
         [executor.submit(time.sleep, 0.05) for _ in range(count)]
     )  # a process is started for each call that finds none idle
     return executor
 
 
-def _end_with_parent() -> None:
-    """Have a process end with its parent, however that ends, and leave Ctrl-C to the parent."""
+def _begin_process() -> None:
+    """Have a process yield the CPU to the event loop, leave Ctrl-C to its parent, and end with it, however that ends."""
+    os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

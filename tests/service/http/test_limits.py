@@ -13,18 +13,23 @@ from service.http.limits import ByteBudget, Concurrency, LimitedStream, WorkQueu
 from service.http.problems import Problem, QueueFull
 
 
-def threads(slots: int = 1, **options) -> WorkQueue:
+def threads(places: int = 1, **options) -> WorkQueue:
     options = {"max_queue": 100, "deadline_s": 60.0} | options
-    return WorkQueue(slots, lambda: ThreadPoolExecutor(slots), **options)
+    return WorkQueue(places, lambda: ThreadPoolExecutor(places), **options)
+
+
+async def call(pool: WorkQueue, function, *args, deadline: float | None = None):
+    async with pool.place(deadline):
+        return await pool.run(function, *args)
 
 
 def test_a_function_runs_in_a_thread_and_its_result_or_error_comes_back():
     async def run() -> None:
         pool = threads()
-        assert await pool.run(None, divmod, 7, 2) == (3, 1)
-        assert await pool.run(None, threading.current_thread) is not threading.current_thread()
+        assert await call(pool, divmod, 7, 2) == (3, 1)
+        assert await call(pool, threading.current_thread) is not threading.current_thread()
         with pytest.raises(ZeroDivisionError):
-            await pool.run(None, divmod, 1, 0)
+            await call(pool, divmod, 1, 0)
         await asyncio.sleep(0)
         assert pool.waiting == 0
         pool.close()
@@ -44,7 +49,7 @@ def test_no_more_functions_run_at_a_time_than_there_are_threads():
 
     async def run() -> None:
         pool = threads(2)
-        await asyncio.gather(*(pool.run(None, count) for _ in range(12)))
+        await asyncio.gather(*(call(pool, count) for _ in range(12)))
         pool.close()
 
     asyncio.run(run())
@@ -55,8 +60,8 @@ def test_work_that_would_not_begin_in_time_is_refused_until_the_queue_is_shorter
     async def run() -> None:
         pool, gate = threads(deadline_s=0.02), threading.Event()
         for _ in range(20):
-            await pool.run(None, time.sleep, 0.01)
-        running = [asyncio.create_task(pool.run(None, gate.wait)) for _ in range(9)]
+            await call(pool, time.sleep, 0.01)
+        running = [asyncio.create_task(call(pool, gate.wait)) for _ in range(9)]
         await asyncio.sleep(0)
         with pytest.raises(QueueFull, match="9 calls are waiting") as refused:
             pool.admit()
@@ -73,7 +78,7 @@ def test_work_that_would_not_begin_in_time_is_refused_until_the_queue_is_shorter
 def test_the_queue_length_is_bounded_however_short_the_calls():
     async def run() -> None:
         pool, gate = threads(max_queue=3), threading.Event()
-        running = [asyncio.create_task(pool.run(None, gate.wait)) for _ in range(3)]
+        running = [asyncio.create_task(call(pool, gate.wait)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(QueueFull):
             pool.admit()
@@ -84,16 +89,16 @@ def test_the_queue_length_is_bounded_however_short_the_calls():
     asyncio.run(run())
 
 
-def test_a_call_that_does_not_begin_before_its_deadline_is_refused_and_never_computed():
+def test_a_request_that_gets_no_place_before_its_deadline_is_refused_and_never_computed():
     async def run() -> None:
         pool, gate, computed = threads(), threading.Event(), []
-        running = asyncio.create_task(pool.run(None, gate.wait))
+        running = asyncio.create_task(call(pool, gate.wait))
         await asyncio.sleep(0)
         with pytest.raises(QueueFull, match="not begun"):
-            await pool.run(time.monotonic() + 0.01, computed.append, 1)
+            await call(pool, computed.append, 1, deadline=time.monotonic() + 0.01)
         gate.set()
         await running
-        await pool.run(None, computed.append, 2)
+        await call(pool, computed.append, 2)
         assert computed == [2]
         assert pool.waiting == 0
         pool.close()
@@ -101,22 +106,15 @@ def test_a_call_that_does_not_begin_before_its_deadline_is_refused_and_never_com
     asyncio.run(run())
 
 
-def test_a_call_holds_its_slot_until_it_ends_even_if_its_caller_leaves():
+def test_a_request_that_has_its_place_does_not_wait_behind_later_ones():
     async def run() -> None:
-        pool, begun, gate = threads(), threading.Event(), threading.Event()
-
-        def hold() -> None:
-            begun.set()
-            gate.wait()
-
-        left = asyncio.create_task(pool.run(None, hold))
-        assert await asyncio.to_thread(begun.wait, 60)
-        left.cancel()
-        await asyncio.gather(left, return_exceptions=True)
-        with pytest.raises(QueueFull):
-            await pool.run(time.monotonic() + 0.01, divmod, 7, 2)
-        gate.set()
-        assert await pool.run(None, divmod, 7, 2) == (3, 1)
+        pool = threads()
+        async with pool.place():
+            later = [asyncio.create_task(call(pool, divmod, 9, 4)) for _ in range(3)]
+            await asyncio.sleep(0)
+            assert await pool.run(divmod, 7, 2) == (3, 1)
+            assert not any(task.done() for task in later)
+        assert await asyncio.gather(*later) == [(2, 1)] * 3
         pool.close()
 
     asyncio.run(run())
@@ -127,8 +125,8 @@ def test_a_process_that_dies_fails_its_call_alone_and_is_replaced():
         context = multiprocessing.get_context("forkserver")
         pool = WorkQueue(1, lambda: ProcessPoolExecutor(1, mp_context=context), max_queue=9, deadline_s=60.0)
         with pytest.raises(QueueFull, match="has died"):
-            await pool.run(None, os._exit, 1)
-        assert await pool.run(None, divmod, 7, 2) == (3, 1)
+            await call(pool, os._exit, 1)
+        assert await call(pool, divmod, 7, 2) == (3, 1)
         pool.close()
 
     asyncio.run(run())

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ PATIENCE_S = 60.0
 BODY = json.dumps({"fps": 30, "past": moving_hands(40, hands=2).tolist(), "model": "hands-thirty"}).encode()
 LARGE = BODY + b" " * pipeline.IN_THREADS
 COST = memory_of_arrays("application/json")
-Post = Callable[..., Awaitable[tuple[int, dict[str, str], Any]]]
+Post = Callable[..., Coroutine[Any, Any, tuple[int, dict[str, str], Any]]]
 
 
 async def chunks(*parts: bytes | asyncio.Event) -> AsyncIterator[bytes]:
