@@ -13,6 +13,7 @@ import pytest
 from clouds import bumpy_cloud, inputs_of
 from fastapi.testclient import TestClient
 from onnx import TensorProto, helper, numpy_helper
+from waiting import PATIENCE_S
 
 from models.contract.bundle import BundleMeta, Measurement, TrainingSource, write_bundle
 from models.contract.runtime import onnxruntime
@@ -25,6 +26,12 @@ from service.settings import Settings
 if "CHIRON_STATE" not in os.environ:  # tests leave no jobs in the checkout
     os.environ["CHIRON_STATE"] = tempfile.mkdtemp(prefix="chiron-")
     atexit.register(shutil.rmtree, os.environ["CHIRON_STATE"], ignore_errors=True)
+for limit in (
+    "DEADLINE_S",
+    "BODY_PAUSE_S",
+    "BODY_S",
+):  # a busy machine keeps no deadlines; tests of a deadline set their own
+    os.environ.setdefault(f"CHIRON_{limit}", str(PATIENCE_S))
 os.environ.setdefault("CHIRON_HOSTS", "*")  # the test client calls its host "testserver"
 
 OPSET = 17

@@ -7,31 +7,19 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx2
 from redis import Redis
 from redis.exceptions import RedisError
+from waiting import PATIENCE_S, get, post, until
 
 from service.jobs.database import open_database
 from service.jobs.table import JobTable
 from service.settings import Settings
-
-T = TypeVar("T")
-PATIENCE_S = 300.0  # timeout of every wait: generous, because the machine may be busy
-
-
-def until(what: str, ask: Callable[[], T | None]) -> T:
-    """Return what `ask` returns once it is not None; fail after PATIENCE_S."""
-    deadline = time.monotonic() + PATIENCE_S
-    while (answer := ask()) is None:
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_S:g} s"
-        time.sleep(0.05)
-    return answer
 
 
 class Process:
@@ -94,7 +82,7 @@ class Stack:
         def ready() -> bool | None:
             assert process.process.poll() is None, process.log.read_text()
             try:
-                return True if httpx2.get(f"{url}/readyz").status_code == 200 else None
+                return True if get(f"{url}/readyz").status_code == 200 else None
             except httpx2.TransportError:
                 return None
 
@@ -122,12 +110,12 @@ class Stack:
         return JobTable(open_database(Settings(state=self.state).database), lease_s=3)
 
     def get(self, path: str) -> Any:
-        response = httpx2.get(self.url + path, timeout=PATIENCE_S)
+        response = get(self.url + path)
         assert response.status_code == 200, response.text
         return response.json()
 
     def post(self, path: str, body: dict | None = None, **headers: str) -> Any:
-        response = httpx2.post(self.url + path, json=body, headers=headers, timeout=PATIENCE_S)
+        response = post(self.url + path, json=body, headers=headers)
         assert response.status_code in (200, 202), response.text
         return response.json()
 
@@ -160,7 +148,7 @@ class Stack:
         """Download the learning curve of a training job."""
         names = [a["name"] for a in self.get(f"/jobs/{job}/artifacts")["artifacts"]]
         (name,) = [name for name in names if name.endswith("history.jsonl")]
-        text = httpx2.get(f"{self.url}/jobs/{job}/artifacts/{name}").text
+        text = get(f"{self.url}/jobs/{job}/artifacts/{name}").text
         return [json.loads(line) for line in text.splitlines()]
 
     def _begin(self, arguments: list[str], **more: str) -> Process:

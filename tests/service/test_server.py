@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import positive_data_acceptance
 from typer.testing import CliRunner
+from waiting import PATIENCE_S, get, post, until
 
 from models.motion.hands import resample
 from models.skeletons.skeleton import LEFT_RIGHT
@@ -31,7 +31,6 @@ from training.tasks.hands.npz import read_hands
 from .conftest import MAX_BODY, moving_hands
 from .exchange import HANDS_URL as URL
 from .exchange import problem_of
-from .processes import PATIENCE_S, until
 from .tasks.hands.test_errors import JSON_ERRORS
 
 pytestmark = pytest.mark.long
@@ -58,15 +57,17 @@ def start(bundles, **environment: str) -> Running:
         stderr=log,
     )
     running = Running(process, f"http://127.0.0.1:{port}", port, log)
-    give_up = time.monotonic() + 120
-    while time.monotonic() < give_up and process.poll() is None:
+
+    def ready() -> bool | None:
+        if process.poll() is not None:
+            raise AssertionError(f"the server did not become ready: {written(running)}")
         try:
-            if httpx2.get(f"{running.url}/readyz").status_code == 200:
-                return running
+            return True if get(f"{running.url}/readyz").status_code == 200 else None
         except httpx2.ConnectError:
-            time.sleep(0.05)
-    process.kill()
-    raise AssertionError(f"the server did not become ready: {written(running)}")
+            return None
+
+    until("the server is ready", ready)
+    return running
 
 
 def stop(running: Running) -> str:
@@ -77,7 +78,7 @@ def stop(running: Running) -> str:
 
 def written(running: Running) -> str:
     """Wait until the process has ended and return what it wrote."""
-    running.process.wait(timeout=60)
+    running.process.wait(PATIENCE_S)
     with running.log as log:
         log.seek(0)
         return log.read()
@@ -95,7 +96,7 @@ def server(bundles) -> Iterator[Running]:
 
 def test_a_forecast_comes_back_over_a_real_socket(server):
     server.process.send_signal(signal.SIGHUP)  # as a terminal that is closed does
-    response = httpx2.post(server.url + URL, json=BODY)
+    response = post(server.url + URL, json=BODY)
     assert response.status_code == 200
     assert len(response.json()["future"]) == 30
 
@@ -116,7 +117,7 @@ def test_a_recorded_clip_is_forecast_as_its_tracker_wrote_it(server, data_folder
             if not seen:
                 continue
             sides = {LEFT_RIGHT[i]: (window.joints[: fps + 1, i] * 1000).astype(float).tolist() for i in seen}
-            response = httpx2.post(server.url + URL, json={"fps": fps, "units": "mm", **sides})
+            response = post(server.url + URL, json={"fps": fps, "units": "mm", **sides})
             assert response.status_code == 200, response.text
             answer = response.json()
             for i in seen:
@@ -130,7 +131,7 @@ def test_a_recorded_clip_is_forecast_as_its_tracker_wrote_it(server, data_folder
 
 def test_concurrent_requests_get_the_same_answer(server):
     with ThreadPoolExecutor(8) as pool:
-        answers = set(pool.map(lambda _: httpx2.post(server.url + URL, json=BODY).text, range(40)))
+        answers = set(pool.map(lambda _: post(server.url + URL, json=BODY).text, range(40)))
     assert len(answers) == 1
 
 
@@ -139,11 +140,11 @@ def test_clients_that_disconnect_do_no_harm(server):
     for sent in (b"", b"POST", head + b"\r\n{"):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(sent)
-    assert httpx2.post(server.url + URL, json=BODY).status_code == 200
+    assert post(server.url + URL, json=BODY).status_code == 200
 
 
 def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(server):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
     connection.putrequest("POST", URL)
     connection.putheader("content-type", "application/json")
     connection.putheader("content-length", str(10**12))
@@ -158,7 +159,7 @@ def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(server):
 def test_errors_are_problems_over_a_real_socket(server, case):
     body, kind, _ = JSON_ERRORS[case]
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    problem_of(httpx2.post(server.url + URL, content=content, headers={"content-type": "application/json"}), kind)
+    problem_of(post(server.url + URL, content=content, headers={"content-type": "application/json"}), kind)
 
 
 def test_requests_generated_from_the_published_schema_get_documented_answers(server):
@@ -210,8 +211,8 @@ def refuses(port: int) -> bool:
 def test_a_draining_server_is_not_ready_and_still_answers(bundles):
     running = start(bundles, CHIRON_DRAIN_DELAY_S="3600")
     running.process.send_signal(signal.SIGTERM)
-    until("it is not ready", lambda: True if httpx2.get(f"{running.url}/readyz").status_code == 503 else None)
-    assert httpx2.post(running.url + URL, json=BODY).status_code == 200
+    until("it is not ready", lambda: True if get(f"{running.url}/readyz").status_code == 503 else None)
+    assert post(running.url + URL, json=BODY).status_code == 200
     running.process.send_signal(signal.SIGTERM)  # skips the rest of the delay
     written(running)
     assert running.process.returncode == 0

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
+from waiting import get, post
 
 from models.contract.bundle import META, read_bundle
 from models.contract.task import ActionRecognition
@@ -26,13 +26,13 @@ SIZE = 1000  # of the image of an example
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    running = start(SHIPPED, CHIRON_DEADLINE_S="60")
+    running = start(SHIPPED)
     yield running
     stop(running)
 
 
 def ask(server: Running, name: str, body: dict[str, Any]) -> dict[str, Any]:
-    response = httpx2.post(server.url + PATHS[KINDS[name]][0], json=body, timeout=60)
+    response = post(server.url + PATHS[KINDS[name]][0], json=body)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -69,7 +69,7 @@ def with_changes(body: dict[str, Any], field: str) -> dict[str, Any]:
 def test_the_mirror_image_of_real_motion_gets_the_mirror_image_of_the_answer(server, name, changed):
     """To 1e-6 of answers of size 1; and the comparison sees a clip that is mirrored without exchange of the sides."""
     field = PATHS[KINDS[name]][1]
-    body = httpx2.get(f"{server.url}/models/{name}/example").json()
+    body = get(f"{server.url}/models/{name}/example").json()
     body = {**body, **({"top": 1000} if field == "clip" else {})}
     body = with_changes(body, field) if changed else body
     width = 0 if field == "clip" and len(body[field][0][0]) == 4 else SIZE
@@ -85,7 +85,7 @@ def test_the_mirror_image_of_real_motion_gets_the_mirror_image_of_the_answer(ser
 def test_the_example_of_a_bundle_is_answered_over_http_as_it_answers_it(server, name):
     """To what the rounding of the example's numbers leaves."""
     bundle = read_bundle(SHIPPED / name)
-    answer = ask(server, name, {**httpx2.get(f"{server.url}/models/{name}/example").json()})
+    answer = ask(server, name, {**get(f"{server.url}/models/{name}/example").json()})
     (wanted,) = bundle.example()[1].values()
     if KINDS[name] == "pose-lift":
         half = (len(answer["poses"]) - len(wanted[0])) // 2
@@ -102,7 +102,7 @@ def test_the_example_of_a_bundle_is_answered_over_http_as_it_answers_it(server, 
 @pytest.mark.parametrize("name", BODIES)
 def test_company_never_changes_an_answer_about_a_body(server, name):
     field = PATHS[KINDS[name]][1]
-    body = httpx2.get(f"{server.url}/models/{name}/example").json()
+    body = get(f"{server.url}/models/{name}/example").json()
     bodies = [body, with_changes(body, field)]
     alone = [ask(server, name, one) for one in bodies]
     with ThreadPoolExecutor(8) as pool:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx2
 import numpy as np
 import pytest
 from clouds import bumpy_cloud
+from waiting import post
 
 from models.contract.bundle import META, model_card, read_bundle
 from models.contract.cpus import usable_cpus
@@ -38,7 +38,7 @@ MAY_SHIP = {"Apache-2.0", "MIT", "CC0-1.0", "CC BY 4.0", "free for all uses, no 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
-    running = start(SHIPPED, CHIRON_SLOTS=str(usable_cpus()), CHIRON_DEADLINE_S="60")
+    running = start(SHIPPED, CHIRON_SLOTS=str(usable_cpus()))
     yield running
     stop(running)
 
@@ -46,7 +46,7 @@ def server() -> Iterator[Running]:
 def ask(server: Running, model: str, past: np.ndarray, **fields) -> np.ndarray:
     """The forecast of past (frames, nodes, 3), as an array."""
     body = {"fps": 30, "model": model, "past": past.astype(float).tolist(), **fields}
-    response = httpx2.post(f"{server.url}/forecast/hands", json=body)
+    response = post(f"{server.url}/forecast/hands", json=body)
     assert response.status_code == 200, response.text
     return np.array(response.json()["future"])
 
@@ -128,12 +128,11 @@ def test_company_never_changes_an_answer(server, data_folder, name):
 
 def find(server: Running, model: str, body: bytes, **query: str) -> dict[str, np.ndarray]:
     """The answer to a .ply, as arrays."""
-    response = httpx2.post(
+    response = post(
         f"{server.url}/landmarks/face",
         params={"model": model, "heatmaps": "points", **query},
         content=body,
         headers={"content-type": "model/ply", "accept": NPZ},
-        timeout=60,
     )
     assert response.status_code == 200, response.text
     return dict(np.load(io.BytesIO(response.content), allow_pickle=False))
@@ -201,7 +200,7 @@ def other_things() -> dict[str, np.ndarray]:
 def test_what_is_no_face_is_said_to_be_none(server, name, thing):
     body = io.BytesIO()
     np.save(body, other_things()[thing])
-    response = httpx2.post(
+    response = post(
         f"{server.url}/landmarks/face",
         params={"model": name, "units": "m"},
         content=body.getvalue(),

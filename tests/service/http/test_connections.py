@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 
 import uvicorn
 from uvicorn.server import ServerState
+from waiting import PATIENCE_S
 
 from service.http.connections import Clients, limited
 
-PATIENCE_S = 60.0
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
 

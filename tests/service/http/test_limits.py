@@ -8,13 +8,14 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
+from waiting import PATIENCE_S
 
 from service.http.limits import ByteBudget, Concurrency, LimitedStream, WorkQueue
 from service.http.problems import Problem, QueueFull
 
 
 def threads(places: int = 1, **options) -> WorkQueue:
-    options = {"max_queue": 100, "deadline_s": 60.0} | options
+    options = {"max_queue": 100, "deadline_s": PATIENCE_S} | options
     return WorkQueue(places, lambda: ThreadPoolExecutor(places), **options)
 
 
@@ -168,7 +169,7 @@ def test_a_stream_occupies_its_place_from_before_its_first_byte():
 
         scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
         streams = [asyncio.create_task(LimitedStream(content(), limit)(scope, receive, send)) for _ in range(3)]
-        done, pending = await asyncio.wait(streams, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        done, pending = await asyncio.wait(streams, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
         assert len(pending) == limit.open == 2
         with pytest.raises(Problem, match="expected at most 2 streams at a time, and 2 are open"):
             done.pop().result()

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from waiting import PATIENCE_S
 
 from models.contract.bundle import read_bundle
 from models.contract.symmetry import Tensors
@@ -33,7 +34,7 @@ class Recorder:
 
 
 def batcher(run, recorder: Recorder | None = None, **options) -> Batcher:
-    defaults = {"slots": 1, "max_batch": 4, "max_queue": 100, "deadline_s": 5.0, "item_s": 0.0}
+    defaults = {"slots": 1, "max_batch": 4, "max_queue": 100, "deadline_s": PATIENCE_S, "item_s": 0.0}
     return Batcher(run, observer=recorder or Recorder(), **(defaults | options))
 
 
@@ -168,7 +169,7 @@ def test_an_item_whose_caller_left_is_not_computed():
 
     def gated(tensors: Tensors) -> dict[str, np.ndarray]:
         computed.extend(tensors["x"][:, 0].tolist())
-        gate.wait(60)
+        gate.wait(PATIENCE_S)
         return doubled(tensors)
 
     async def run() -> None:
@@ -190,6 +191,7 @@ def test_closing_finishes_the_queued_items():
         tasks = [asyncio.create_task(front.submit(item(i))) for i in range(9)]
         await asyncio.sleep(0)
         await front.close()
-        await asyncio.wait_for(asyncio.gather(*tasks), timeout=60)  # the threads have ended, so nothing is pending
+        async with asyncio.timeout(PATIENCE_S):  # the threads have ended, so nothing is pending
+            await asyncio.gather(*tasks)
 
     asyncio.run(run())

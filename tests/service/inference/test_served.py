@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from waiting import until
 
 from models.contract.bundle import EXAMPLE, META, MODEL, BadBundle
 from models.contract.runtime import onnxruntime
@@ -22,7 +23,6 @@ from service.telemetry.metrics import Metrics
 from ..conftest import moving_hands
 from ..exchange import CLOUD, FACE_URL, HANDS_URL, NPY, npy, problem_of
 from ..places import corrupt
-from ..processes import until
 
 BODY = {"fps": 30, "past": moving_hands(30, hands=1).tolist()}
 

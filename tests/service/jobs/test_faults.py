@@ -9,13 +9,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
+from waiting import PATIENCE_S, get, until
 
 from service.jobs.database import open_database, writing
 from service.settings import Settings
 
-from ..processes import PATIENCE_S, Process, Stack, stack, until
+from ..processes import Process, Stack, stack
 
 UNTRAINED = {"kind": "evaluate", "run": "hands-eqmotion"}  # ends as soon as a worker has it: nothing was trained
 CHILD_START = """
@@ -56,7 +56,7 @@ def test_child_processes_that_fail_to_start_are_visible(api: Stack):
     until("starts fail", lambda: True if api.get("/workers")["workers"][0]["failed_starts"] > 1 else None)
     job = api.submit(**UNTRAINED)
     assert "can start a process for it" in api.job(job)["detail"]
-    assert 'chiron_worker_failed_starts{queue="cpu"} 0.0' not in httpx2.get(f"{api.url}/metrics").text
+    assert 'chiron_worker_failed_starts{queue="cpu"} 0.0' not in get(f"{api.url}/metrics").text
     api.post(f"/jobs/{job}/cancel")
     worker.stop()
 
@@ -175,16 +175,16 @@ def postgres() -> Iterator[Postgres]:
 def test_a_database_that_stops_answering_is_a_503_and_stops_neither_api_nor_worker(postgres, data_folder, bundles):
     with stack(data_folder, bundles, CHIRON_DATABASE_URL=postgres.url, CHIRON_LEASE_S="15") as running:
         running.api()
-        until("the jobs work", lambda: True if httpx2.get(f"{running.url}/jobs").status_code == 200 else None)
+        until("the jobs work", lambda: True if get(f"{running.url}/jobs").status_code == 200 else None)
         worker = running.worker()
         postgres.signal(signal.SIGSTOP)
-        answer = httpx2.get(f"{running.url}/jobs", timeout=PATIENCE_S)
+        answer = get(f"{running.url}/jobs")
         assert (answer.status_code, answer.json()["type"]) == (503, "/problems/jobs-unavailable")
-        assert httpx2.get(f"{running.url}/readyz", timeout=PATIENCE_S).status_code == 200
+        assert get(f"{running.url}/readyz").status_code == 200
         worker.stop()
         assert worker.process.returncode == 0
         postgres.signal(signal.SIGCONT)
-        until("the jobs work again", lambda: True if httpx2.get(f"{running.url}/jobs").status_code == 200 else None)
+        until("the jobs work again", lambda: True if get(f"{running.url}/jobs").status_code == 200 else None)
         postgres.signal(signal.SIGSTOP)
         running.processes[0].stop()
         assert "Traceback" not in running.processes[0].log.read_text()

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from waiting import PATIENCE_S, post, until
 
 from models.contract.cpus import usable_cpus
 from models.contract.spec import BenchmarkSpec, TrainSpec
@@ -22,7 +23,7 @@ from service.jobs.queue.celery_app import TASK, Sender, celery_app
 from service.settings import Settings
 
 from ..conftest import moving_hands
-from ..processes import Stack, stack, until
+from ..processes import Stack, stack
 
 pytestmark = pytest.mark.long
 
@@ -60,7 +61,7 @@ class Load:
             thread.start()
 
     def _run(self, url: str) -> None:
-        with httpx2.Client(timeout=30) as client:
+        with httpx2.Client(timeout=PATIENCE_S) as client:
             while not self._over.is_set():
                 answer = client.post(f"{url}/forecast/hands", json=HANDS)
                 version = answer.json()["model"]["version"] if answer.status_code == 200 else ""
@@ -79,7 +80,7 @@ def events_of(running: Stack, job: str, last: str = "0") -> list[tuple[int, str,
     """Return the events of a job from its stream, until the stream ends."""
     events: list[tuple[int, str, dict[str, Any]]] = []
     url = f"{running.url}/jobs/{job}/events"
-    with httpx2.stream("GET", url, headers={"last-event-id": last}, timeout=120) as response:
+    with httpx2.stream("GET", url, headers={"last-event-id": last}, timeout=PATIENCE_S) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         field: dict[str, str] = {}
         for line in response.iter_lines():
@@ -122,7 +123,7 @@ def test_a_job_is_trained_followed_and_promoted_under_load_without_a_failed_requ
             until("the load runs", lambda url=url: True if len(load.versions(url)) > 20 else None)
         promotion = running.post(f"/models/hands-eqmotion/versions/{version}/promote")
         assert promotion == {"name": "hands-eqmotion", "version": version, "before": shipped}
-        assert httpx2.post(f"{second}/forecast/hands", json=HANDS).json()["model"]["version"] == version
+        assert post(f"{second}/forecast/hands", json=HANDS).json()["model"]["version"] == version
         for url in (first, second):
             until("both serve it", lambda url=url: True if load.versions(url)[-1] == version else None)
         running.post(f"/models/hands-eqmotion/versions/{version}/rollback")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import scipy.io
 from fastapi.testclient import TestClient
+from waiting import PATIENCE_S
 
 from models.contract.spec import TrainSpec
 from service.app import create_app
@@ -27,7 +28,6 @@ from service.jobs.worker.kinds import run_kind
 from service.settings import Settings
 
 from ..exchange import problem_of
-from ..processes import PATIENCE_S
 
 ZIP = {"content-type": "application/zip"}
 MAX_BYTES = 3_000_000

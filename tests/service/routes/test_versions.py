@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from fastapi.testclient import TestClient
 from fsspec.implementations.memory import MemoryFileSystem
+from waiting import PATIENCE_S
 
 from service.app import create_app
 from service.inference.served import ServedModels
@@ -153,7 +154,7 @@ def test_an_unexpected_error_does_not_end_the_following_of_promotions(own, place
             raise RuntimeError("a bug")
 
         monkeypatch.setattr(Catalogue, "choices", fail)
-        assert failed.wait(60)
+        assert failed.wait(PATIENCE_S)
         monkeypatch.setattr(Catalogue, "choices", choices)
         place.versions("elsewhere").promote(NAME, version, None)
         wait(lambda: serving(client) == version)
@@ -300,12 +301,12 @@ def test_a_slow_store_delays_only_the_requests_that_need_it(own, memory, monkeyp
 
     def slow(*args, **options):
         called.set()
-        assert proceed.wait(60)
+        assert proceed.wait(PATIENCE_S)
         return real(*args, **options)
 
     with serve(own, memory) as client:
         monkeypatch.setattr(MemoryFileSystem, "ls", slow)
-        assert called.wait(60)
+        assert called.wait(PATIENCE_S)
         try:
             assert client.get("/healthz").status_code == 200
             assert client.post(HANDS_URL, json=BODY).status_code == 200

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from waiting import PATIENCE_S
 
 from service.app import create_app
 from service.settings import Settings
@@ -18,7 +19,6 @@ from ..conftest import moving_hands
 from ..exchange import HANDS_URL as URL
 from ..exchange import problem_of
 
-PATIENCE_S = 60.0
 BODY = json.dumps({"fps": 30, "past": moving_hands(40, hands=2).tolist(), "model": "hands-thirty"}).encode()
 LARGE = BODY + b" " * pipeline.IN_THREADS
 COST = memory_of_arrays("application/json")

@@ -6,7 +6,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from waiting import until
 
 from training.engine.checkpoints import BEST, LAST
 from training.engine.loop import HISTORY, NotANumber, Training
@@ -121,20 +121,18 @@ def test_they_end_with_the_process_that_started_them(tiny: HandRun, made_data: P
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, program, pickled], env=environment)
     try:
-        deadline = time.monotonic() + 120
-        while not (training.folder / HISTORY).exists():
+
+        def validated() -> bool | None:
             assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+            return True if (training.folder / HISTORY).exists() else None
+
+        until("the training validates", validated)
         ranks = children(process.pid)
         assert len(ranks) == 2
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    deadline = time.monotonic() + 30
-    while not all(map(_is_over, ranks)):
-        assert time.monotonic() < deadline, "they outlive it"
-        time.sleep(0.1)
+    until("its processes end with it", lambda: True if all(map(_is_over, ranks)) else None)
     steps = [json.loads(line)["step"] for line in (training.folder / HISTORY).read_text().splitlines()]
     assert steps == sorted(steps)
 

@@ -5,6 +5,7 @@ import signal
 import threading
 
 import pytest
+from waiting import PATIENCE_S
 
 from models.contract.spec import TrainSpec
 from service.jobs.database import StoreUnavailable
@@ -12,8 +13,6 @@ from service.jobs.records import Lease, LostLease
 from service.jobs.table import JobTable
 from service.jobs.worker import heartbeat as module
 from service.jobs.worker.heartbeat import GRACE_S, Heartbeat
-
-PATIENCE_S = 120.0  # a busy machine may be slow; nothing here waits that long otherwise
 
 
 @pytest.fixture

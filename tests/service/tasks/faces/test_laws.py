@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import httpx2
 import numpy as np
 import pytest
 import torch
 from clouds import bumpy_cloud, inputs_of
 from laws import NARROW, shaken
+from waiting import post
 
 from models.contract.symmetry import random_rotation
 from models.contract.task import FaceLandmarks
@@ -49,18 +49,17 @@ def graph() -> bytes:
 def server(graph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("bundles")
     make_bundle(folder, "face-narrow", TASK, graph, inputs_of(TASK, CLOUD))
-    running = start(folder, CHIRON_DEADLINE_S="300")
+    running = start(folder)
     yield running
     stop(running)
 
 
 def arrays(server: Running, body: bytes, form: str, **query: str) -> dict[str, np.ndarray]:
-    response = httpx2.post(
+    response = post(
         server.url + URL,
         params={"format": form, "heatmaps": "points", **query},
         content=body,
         headers={"content-type": "application/octet-stream", "accept": NPZ},
-        timeout=60,
     )
     assert response.status_code == 200, response.text
     return dict(np.load(io.BytesIO(response.content), allow_pickle=False))

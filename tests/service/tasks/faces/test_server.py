@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi.testclient import TestClient
+from waiting import PATIENCE_S, post
 
 from models.scans.cloud import Scan
 from service.app import create_app
@@ -37,7 +38,7 @@ def server(bundles) -> Iterator[Running]:
 
 
 def upload(server: Running) -> httpx2.Response:
-    return httpx2.post(server.url + URL, content=npy(CLOUD), headers={"content-type": NPY}, timeout=30)
+    return post(server.url + URL, content=npy(CLOUD), headers={"content-type": NPY})
 
 
 def head(media: str, length: int) -> bytes:
@@ -47,7 +48,7 @@ def head(media: str, length: int) -> bytes:
 def test_a_scan_and_a_form_are_answered_over_a_real_socket(server):
     answer = upload(server)
     assert answer.status_code == 200, answer.text
-    form = httpx2.post(server.url + URL, files={"file": ("scan.ply", ply(CLOUD))}, timeout=30)
+    form = post(server.url + URL, files={"file": ("scan.ply", ply(CLOUD))})
     assert form.json() == answer.json()
 
 
@@ -55,14 +56,14 @@ def test_a_scan_and_a_form_are_answered_over_a_real_socket(server):
 def test_wrong_scans_are_problems_over_a_real_socket_too(server, case):
     body, kind_of_file, kind, _ = SCAN_ERRORS[case]
     headers = {"content-type": OCTETS}
-    problem_of(httpx2.post(server.url + URL, params={"format": kind_of_file}, content=body, headers=headers), kind)
+    problem_of(post(server.url + URL, params={"format": kind_of_file}, content=body, headers=headers), kind)
 
 
 @pytest.mark.parametrize("case", ["two files", "no file", "broken off in the file"])
 def test_wrong_forms_are_problems_over_a_real_socket_too(server, case):
     body, kind, _ = FORM_ERRORS[case]
     headers = {"content-type": "multipart/form-data; boundary=XX"}
-    problem_of(httpx2.post(server.url + URL, content=body, headers=headers), kind)
+    problem_of(post(server.url + URL, content=body, headers=headers), kind)
 
 
 def test_clients_that_disconnect_give_their_memory_back(server):
@@ -74,7 +75,7 @@ def test_clients_that_disconnect_give_their_memory_back(server):
 
 
 def test_a_scan_that_is_announced_too_large_is_refused_before_it_is_sent(server):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
     connection.putrequest("POST", URL)
     connection.putheader("content-type", "model/ply")
     connection.putheader("content-length", str(10**12))
@@ -107,14 +108,14 @@ def test_while_a_scan_is_read_everything_else_is_answered(bundles, monkeypatch):
 
     def slowly(*arguments: Any, **options: Any) -> Scan:
         begun.set()
-        assert gate.wait(60)
+        assert gate.wait(PATIENCE_S)
         return read_scan(*arguments, **options)
 
     monkeypatch.setattr(prepare, "read_scan", slowly)
     with TestClient(create_app(Settings(bundles=bundles, slots=1, max_scan_bytes=MAX_SCAN))) as client:
         with ThreadPoolExecutor(1) as pool:
             scan = pool.submit(client.post, URL, content=npy(CLOUD), headers={"content-type": NPY})
-            assert begun.wait(60)
+            assert begun.wait(PATIENCE_S)
             assert client.get("/healthz").status_code == 200
             assert client.get("/models/hands-thirty/example").status_code == 200
             example = client.get("/models/hands-thirty/example").json()
