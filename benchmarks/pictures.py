@@ -40,7 +40,7 @@ def run(bundle: Bundle, inputs: Tensors) -> Tensors:
     """Return the outputs of a bundle's graph."""
     session = onnxruntime.InferenceSession(bundle.model, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    return {name: np.asarray(x) for name, x in zip(names, session.run(names, dict(inputs)), strict=True)}
 
 
 def rotation(axis: Sequence[float], degrees: float) -> Float[np.ndarray, "3 3"]:
