@@ -65,13 +65,19 @@ def test_a_service_of_compose_has_a_health_check_a_memory_limit_and_existing_mou
     assert service["deploy"]["resources"]["limits"]["memory"]
     assert not (service.get("read_only") and service.get("configs")), "a config is copied into the root"
     for mount in service["volumes"]:
-        source = mount.partition(":")[0]
+        source = mount["source"] if isinstance(mount, dict) else mount.partition(":")[0]
         if source.startswith("./"):
             assert (CHECKOUT / source).exists()
         elif not source.startswith("$"):
             assert source in COMPOSE["volumes"]
     for port in service.get("ports", ()):
         assert port.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("name", ["worker", "worker-gpu"])
+def test_compose_refuses_a_data_folder_that_does_not_exist(name):
+    (data,) = [mount for mount in SERVICES[name]["volumes"] if isinstance(mount, dict) and mount["target"] == "/data"]
+    assert (data["bind"]["create_host_path"], data["read_only"]) == (False, True)
 
 
 def test_a_worker_is_healthy_while_its_heartbeat_is_recent(tmp_path):
@@ -93,6 +99,12 @@ def test_a_worker_is_healthy_while_its_heartbeat_is_recent(tmp_path):
     assert not healthy()
     workers.register(mine, queues, "cpu")
     assert healthy()
+    workers.register(mine, queues, "cpu", problem="there is no data folder /data")
+    assert not healthy()
+    workers.register(mine, queues, "cpu", failed_starts=1)
+    assert not healthy()
+    workers.register(mine, queues, "cpu")
+    assert healthy()
     workers.unregister(mine)
     assert not healthy()
 
@@ -108,14 +120,20 @@ def test_the_gpu_profile_serves_on_a_gpu_with_the_runtime_for_it():
     assert any(requirement.startswith("onnxruntime-gpu[cuda,cudnn]") for requirement in extras["gpu"])
 
 
-def test_prometheus_uses_the_port_of_the_api_and_the_key_that_compose_mounts():
+def test_prometheus_uses_the_port_of_the_api_and_the_first_of_several_keys(tmp_path):
     (job,) = yaml.safe_load((CHECKOUT / "docker" / "prometheus.yml").read_text())["scrape_configs"]
-    (found,) = job["dns_sd_configs"]
-    assert set(found["names"]) <= set(SERVICES)
-    assert f"EXPOSE {found['port']}" in _code("docker/api.Dockerfile")
-    assert job["authorization"]["credentials_file"] in [
-        config["target"] for config in SERVICES["prometheus"]["configs"]
-    ]
+    (discovery,) = job["dns_sd_configs"]
+    assert set(discovery["names"]) <= set(SERVICES)
+    assert f"EXPOSE {discovery['port']}" in _code("docker/api.Dockerfile")
+    service, key_file = SERVICES["prometheus"], job["authorization"]["credentials_file"]
+    assert service["environment"]["KEYS"] == "${CHIRON_METRICS_KEY:-${CHIRON_API_KEYS:-local}}"
+    assert service["entrypoint"] == ["sh", "-c"]
+    (script,) = service["command"]
+    assert key_file in script
+    script = script.replace("$$", "$").replace(key_file, str(tmp_path / "key")).replace("exec prometheus", "exec echo")
+    for keys, expected in (("local", "local"), ("first,second", "first")):
+        subprocess.run(["sh", "-c", script], check=True, capture_output=True, env={**os.environ, "KEYS": keys})
+        assert (tmp_path / "key").read_text() == expected
 
 
 def test_the_dashboard_queries_existing_metrics(client):
