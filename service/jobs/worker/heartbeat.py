@@ -25,7 +25,7 @@ log = logging.getLogger("chiron.heartbeat")
 StopReason = Literal["cancelled", "released", "lost"]
 INTERVAL_S = 1.0
 # From the request to the kill, if the job neither polls nor writes. Compose kills a worker 60 s after its SIGTERM.
-GRACE_S: dict[StopReason, float] = {"cancelled": 4.0, "released": 45.0, "lost": 20.0}
+GRACE_S: dict[StopReason, float] = {"cancelled": 2.5, "released": 45.0, "lost": 20.0}
 GRACE_STEPS = 3  # a job that polls gets this many of its longest intervals in addition
 ACTIVITY_GRACE_S = 600.0  # for a write; only a file system that hangs takes longer
 MAX_PENDING = 10_000  # reports kept while the database does not answer
