@@ -8,6 +8,7 @@ MODULES = (  # each has READERS, a dict of Reader by name
     "benchmarks.fuzz.scan_readers",
     "benchmarks.fuzz.request_readers",
     "benchmarks.fuzz.file_readers",
+    "benchmarks.fuzz.data_readers",
 )
 
 

@@ -8,12 +8,13 @@ array makes more of a file than it is. Opcodes that such values do not need are 
 tuples that share their parts takes exponential time.
 """
 
+import io
 import math
 import pickle
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class UntrustedFile(ValueError):
     """A file refused: too large, malformed, or with a request to run something."""
 
 
-def unpickle(file: BinaryIO, size: int, name: str) -> Any:
+def unpickle(file: io.BufferedIOBase, size: int, name: str) -> Any:
     """Return the value pickled in the `size` bytes that are left of `file`. Raises UntrustedFile with the `name` in its message."""
     try:
         return _Unpickler(_Bounded(file, size), name).value()
@@ -49,7 +50,7 @@ def unpickle(file: BinaryIO, size: int, name: str) -> Any:
 class _Bounded:
     """A file that refuses to read beyond its end, so that an announced size allocates nothing."""
 
-    def __init__(self, file: BinaryIO, size: int) -> None:
+    def __init__(self, file: io.BufferedIOBase, size: int) -> None:
         self._file, self.size, self._left = file, size, size
 
     def read(self, count: int) -> bytes:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from models.contract.units import to_metres
 from training.data.licences import Source
 from training.data.splits import Split
+from training.data.untrusted import load_arrays
 
 SOURCE = Source(
     "ict_facekit",
@@ -102,14 +103,14 @@ class FaceModel:
 
 @lru_cache(maxsize=2)
 def read_model(folder: Path) -> FaceModel:
-    """Read the model in `<folder>/ict_facekit`. Raises MalformedModel."""
+    """Read the model in `<folder>/ict_facekit`. Raises MalformedModel, UntrustedFile."""
     path = folder / "ict_facekit" / "ict_facekit_light.npz"
     if not path.is_file():
         raise MalformedModel(f"no file {path}")
-    with np.load(path, allow_pickle=False) as arrays:
-        if missing := [key for key in KEYS if key not in arrays]:
-            raise MalformedModel(f"{path}: expected the arrays {', '.join(KEYS)}; missing: {', '.join(missing)}")
-        content = {key: arrays[key] for key in KEYS}
+    arrays = load_arrays(path)
+    if missing := [key for key in KEYS if key not in arrays]:
+        raise MalformedModel(f"{path}: expected the arrays {', '.join(KEYS)}; missing: {', '.join(missing)}")
+    content = {key: arrays[key] for key in KEYS}
     vertices, names = len(content["mean"]), tuple(str(name) for name in content["exp_names"])
     for basis in ("id_basis", "exp_basis"):
         if content[basis].shape[1:] != (vertices, 3):

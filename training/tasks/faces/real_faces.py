@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from models.contract.units import to_metres
 from models.scans.files import read_scan
 from models.skeletons.face import FACE68
+from training.data.untrusted import load_arrays
 
 COMPOSITES, SCANS = "facefuns", ("humface", "lee_perry_smith")
 KEYS = ("vertices", "triangles", "names", "landmarks68_fitted", "landmarks68_valid")
@@ -55,10 +56,10 @@ def real_faces(folder: Path) -> list[RealFace]:
 
 
 def _composites(path: Path) -> list[RealFace]:
-    with np.load(path, allow_pickle=False) as arrays:
-        if missing := [key for key in KEYS if key not in arrays]:
-            raise MalformedFace(f"{path}: expected the arrays {', '.join(KEYS)}; missing: {', '.join(missing)}")
-        vertices, triangles, names, index, valid = (arrays[key] for key in KEYS)
+    arrays = load_arrays(path)
+    if missing := [key for key in KEYS if key not in arrays]:
+        raise MalformedFace(f"{path}: expected the arrays {', '.join(KEYS)}; missing: {', '.join(missing)}")
+    vertices, triangles, names, index, valid = (arrays[key] for key in KEYS)
     count = len(FACE68.joints)
     if vertices.shape != (len(names), vertices.shape[1], 3) or index.shape != (count,) or valid.shape != (count,):
         raise MalformedFace(

@@ -15,6 +15,7 @@ import numpy as np
 
 from models.contract.units import to_metres
 from models.motion.hands import clip_of
+from training.data.untrusted import load_arrays
 from training.tasks.hands.recordings import HandSource, Recording
 
 KEYS = ("joints", "valid", "timestamp", "seq_start", "seq_name", "label")
@@ -31,16 +32,16 @@ class MalformedSource(ValueError):
 def read_hands(folder: Path, source: str, split: str | None = None) -> list[Recording]:
     """Read the recordings of a split, or all that the file has if the split is None. `folder` is the subfolder `hands`.
 
-    Raises UnknownSource, MalformedSource.
+    Raises UnknownSource, MalformedSource, UntrustedFile.
     """
     path = folder / source / f"{source}.npz"
     if not path.is_file():
         known = sorted(p.parent.name for p in folder.glob("*/*.npz") if p.stem == p.parent.name)
         raise UnknownSource(f"no file {path}; the sources in {folder} are: {', '.join(known) or 'none'}")
-    with np.load(path, allow_pickle=False) as arrays:
-        if missing := [key for key in KEYS if key not in arrays]:
-            raise MalformedSource(f"{path}: expected the arrays {', '.join(KEYS)}; missing: {', '.join(missing)}")
-        joints, valid, times, starts, names, labels = (arrays[key] for key in KEYS)
+    arrays = load_arrays(path)
+    if missing := [key for key in KEYS if key not in arrays]:
+        raise MalformedSource(f"{path}: expected the arrays {', '.join(KEYS)}; missing: {', '.join(missing)}")
+    joints, valid, times, starts, names, labels = (arrays[key] for key in KEYS)
     chosen = set(names) if split is None else _names_of(folder / "splits.json", source, split)
     if unknown := sorted(chosen - set(names)):
         raise MalformedSource(
