@@ -73,7 +73,7 @@ def measured(scan: Scan) -> Scan:
             f"expected a cloud of at least {MIN_POINTS} points, got {len(points)} after {np.count_nonzero(missing)} without a "
             "measurement (NaN, or repeated zeros) were dropped"
         )
-    return Scan(points, scan.triangles, ~missing)
+    return Scan(points, scan.triangles, np.logical_not(missing))
 
 
 def check_points(points: Float[np.ndarray, "points 3"]) -> None:
