@@ -115,7 +115,7 @@ def test_the_whole_scan_is_kept_only_where_it_is_needed(prepared):
 
 
 def test_a_mesh_without_any_area_is_refused(prepared):
-    with pytest.raises(Degenerate, match="triangle with an area"):
+    with pytest.raises(Degenerate, match="expected a mesh with an area"):
         prepared(ply(CLOUD, np.zeros((4, 3), int)), ".ply")
 
 

@@ -52,7 +52,7 @@ def test_a_scan_and_a_form_are_answered_over_a_real_socket(server):
     assert form.json() == answer.json()
 
 
-@pytest.mark.parametrize("case", ["empty", "one point", "NaN", "zip bomb", "pickle in a .npy", "truncated .ply"])
+@pytest.mark.parametrize("case", ["empty", "one point", "infinity", "zip bomb", "pickle in a .npy", "truncated .ply"])
 def test_wrong_scans_are_problems_over_a_real_socket_too(server, case):
     body, kind_of_file, kind, _ = SCAN_ERRORS[case]
     headers = {"content-type": OCTETS}
