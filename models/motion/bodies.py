@@ -107,7 +107,7 @@ def shown(
     return together
 
 
-def normalise(pixels: Float[np.ndarray, "*batch 2"], size: tuple[int, int]) -> Float[np.ndarray, "*batch 2"]:
+def normalise(pixels: Float[np.ndarray, "*batch 2"], size: tuple[float, float]) -> Float[np.ndarray, "*batch 2"]:
     """Map pixels to x in -1..1 across the width and y in the same unit from the middle: x/w*2 - 1, y/w*2 - h/w, as VideoPose3D does."""
     width, height = size
     return (pixels / width * 2 - np.array([1, height / width])).astype(pixels.dtype)

@@ -154,9 +154,8 @@ class Past(NamedTuple):
 def past_window(clip: HandClip, frames: int, fps: float, max_gap: float) -> Past:
     """Return the last `frames` of the clip at `fps`, ending at its last frame, in the clip's dtype.
 
-    `filled` counts the missing poses that were interpolated. A hand that is missing from all of these frames is left out. Raises
-    TooFewFrames if the clip is shorter, and GapTooLong if no hand is visible, or if one is missing at the end or for longer than `max_gap`
-    seconds.
+    `filled` counts the missing poses that were interpolated. A hand that is missing at the end, enters late, or is missing for longer than
+    `max_gap` seconds is left out. Raises TooFewFrames if the clip is shorter, and GapTooLong if no hand remains.
     """
     span = (frames - 1) / fps
     if clip.times[-1] - clip.times[0] < span - SNAP_S:
@@ -169,9 +168,11 @@ def past_window(clip: HandClip, frames: int, fps: float, max_gap: float) -> Past
     if not hands:
         raise GapTooLong(f"expected a visible hand in the last {span:.3f} s, got none")
     window = sample(clip, clip.times[-1] - np.arange(frames)[::-1] / fps, max_gap)
-    for hand in hands:
-        if not window.valid[:, hand].all():
-            raise GapTooLong(_describe_gap(clip, hand, window.times[~window.valid[:, hand]], max_gap))
+    complete = tuple(hand for hand in hands if window.valid[:, hand].all())
+    if not complete:
+        hand = hands[0]
+        raise GapTooLong(_describe_gap(clip, hand, window.times[~window.valid[:, hand]], max_gap))
+    hands = complete
     return Past(window.joints[:, list(hands)], int((~clip.valid[recent][:, list(hands)]).sum()), hands)
 
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from models.skeletons.skeleton import Skeleton, UndefinedJoint, WrongJoints, unknown_order
+from models.skeletons.skeleton import Skeleton, UndefinedJoint, WrongJoints, find_order
 
 _OTHER = {"left": "right", "right": "left"}
 _ARM, _LEG = "shoulder elbow wrist", "hip knee ankle"
@@ -216,11 +216,25 @@ BODIES: dict[str, Skeleton] = {
 }
 
 
+ALIASES = {  # other names of orders; case and punctuation do not matter
+    "coco": "coco-17",
+    "yolo": "coco-17",
+    "openpose": "openpose-18",
+    "openpose-coco": "openpose-18",
+    "human36m": "h36m-17",
+    "h36m": "h36m-17",
+    "mpii": "mpii-16",
+    "humaneva": "humaneva-15",
+    "kinect": "nw-ucla-20",
+    "kinect-20": "nw-ucla-20",
+    "penn": "penn-13",
+    "jhmdb": "jhmdb-15",
+}
+
+
 def get_body_order(name: str) -> Skeleton:
-    """Return the joint order called `name`. Raises UnknownOrder."""
-    if name not in BODIES:
-        raise unknown_order(name, tuple(BODIES))
-    return BODIES[name]
+    """Return the joint order called `name`, or one of its ALIASES; case and punctuation do not matter. Raises UnknownOrder."""
+    return find_order(name, BODIES, ALIASES)
 
 
 def sides(body: Skeleton) -> Sides:

@@ -13,10 +13,19 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UndefinedJoint, unknown_order
+from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UndefinedJoint, find_order
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
-_OUTWARDS = ("cmc", "metacarpal", "mcp", "pip", "ip", "dip", "tip")  # a finger's joints from the wrist outwards
+_OUTWARDS = (
+    "trapezium",
+    "cmc",
+    "metacarpal",
+    "mcp",
+    "pip",
+    "ip",
+    "dip",
+    "tip",
+)  # a finger's joints from the wrist outwards
 
 
 def _hand(name: str, joints: tuple[str, ...]) -> Skeleton:
@@ -24,7 +33,7 @@ def _hand(name: str, joints: tuple[str, ...]) -> Skeleton:
     chains = [
         ["wrist", *(joint for part in _OUTWARDS if (joint := f"{finger}_{part}") in joints)] for finger in FINGERS
     ]
-    chains += [["wrist", palm] for palm in ("palm_centre", "openxr_palm") if palm in joints]
+    chains += [["wrist", other] for other in ("palm_centre", "openxr_palm", "forearm") if other in joints]
     bones = [(joints.index(a), joints.index(b)) for chain in chains for a, b in pairwise(chain)]
     return Skeleton(name, joints, tuple(bones), tuple(range(len(joints))))
 
@@ -35,6 +44,7 @@ def _fingers(thumb: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
 
 
 _OPENPOSE = ("wrist", *_fingers(("cmc", "mcp", "ip", "tip"), ("mcp", "pip", "dip", "tip")))
+_OPENXR = _fingers(("cmc", "mcp", "ip", "tip"), ("metacarpal", "mcp", "pip", "dip", "tip"))
 
 HANDS: dict[str, Skeleton] = {
     skeleton.name: skeleton
@@ -55,13 +65,62 @@ HANDS: dict[str, Skeleton] = {
             (
                 "openxr_palm",
                 "wrist",
-                *_fingers(("cmc", "mcp", "ip", "tip"), ("metacarpal", "mcp", "pip", "dip", "tip")),
+                *_OPENXR,
+            ),
+        ),
+        _hand("webxr", ("wrist", *_OPENXR)),  # XRHand: OpenXR's joints without the palm
+        _hand("unity-xr", ("wrist", "openxr_palm", *_OPENXR)),  # XRHandJointID and MRTK's TrackedHandJoint: wrist first
+        _hand(  # OVRSkeleton: where its bones begin, then the tips
+            "quest",
+            (
+                "wrist",
+                "forearm",
+                "thumb_trapezium",
+                *(f"thumb_{part}" for part in ("cmc", "mcp", "ip")),
+                *(f"{finger}_{part}" for finger in FINGERS[1:4] for part in ("mcp", "pip", "dip")),
+                *(f"pinky_{part}" for part in ("metacarpal", "mcp", "pip", "dip")),
+                *(f"{finger}_tip" for finger in FINGERS),
+            ),
+        ),
+        _hand(  # MANO's own kinematic tree, thumb last and pinky before ring, then the tips as manopth and smplx add them
+            "mano-smplx",
+            (
+                "wrist",
+                *(
+                    f"{finger}_{part}"
+                    for finger in ("index", "middle", "pinky", "ring")
+                    for part in ("mcp", "pip", "dip")
+                ),
+                *(f"thumb_{part}" for part in ("cmc", "mcp", "ip")),
+                *(f"{finger}_tip" for finger in FINGERS),
             ),
         ),
         _hand(  # LeapJS: palmPosition, wrist, then mcp, pip, dip, btip; in the thumb they are CMC, MCP, IP, tip
             "leap", ("palm_centre", *_OPENPOSE)
         ),
     )
+}
+
+
+ALIASES = {  # other names of orders; case and punctuation do not matter
+    "manopth": "mano",
+    "manotorch": "mano",
+    "openpose-hand": "mano",
+    "coco-hand": "mano",
+    "freihand": "mano",
+    "mano-21": "mano-smplx",
+    "smplx": "mano-smplx",
+    "mediapipe-hands": "mediapipe",
+    "hololens": "openxr",
+    "mrtk": "unity-xr",
+    "unity": "unity-xr",
+    "unity-xr-hands": "unity-xr",
+    "oculus": "quest",
+    "meta-quest": "quest",
+    "ovr": "quest",
+    "ultraleap": "leap",
+    "leapjs": "leap",
+    "leap-motion": "leap",
 }
 
 
@@ -82,10 +141,8 @@ PALM = ("wrist", "index_mcp", "middle_mcp", "ring_mcp", "pinky_mcp")  # the rigi
 
 
 def get_hand_order(name: str) -> Skeleton:
-    """Return the joint order called `name`. Raises UnknownOrder."""
-    if name not in HANDS:
-        raise unknown_order(name, tuple(HANDS))
-    return HANDS[name]
+    """Return the joint order called `name`, or one of its ALIASES; case and punctuation do not matter. Raises UnknownOrder."""
+    return find_order(name, HANDS, ALIASES)
 
 
 def palm_centre(

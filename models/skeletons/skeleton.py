@@ -1,6 +1,6 @@
 """A joint order as a value, and the errors of functions that take joint orders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,6 +51,16 @@ class Skeleton:
             )
 
 
-def unknown_order(name: str, known: Sequence[str]) -> UnknownOrder:
-    """Return the error for a joint order that is not among the `known` ones."""
-    return UnknownOrder(f"expected a joint order, one of {', '.join(known)}, got {name!r}")
+def find_order(name: str, orders: Mapping[str, Skeleton], aliases: Mapping[str, str]) -> Skeleton:
+    """Return the order called `name` or an alias of it; case and punctuation do not matter. Raises UnknownOrder."""
+    if name in orders:
+        return orders[name]
+    known = {_plain(order): order for order in orders} | {_plain(alias): order for alias, order in aliases.items()}
+    if (plain := _plain(name)) not in known:
+        raise UnknownOrder(f"expected a joint order, one of {', '.join(orders)}, got {name!r}")
+    return orders[known[plain]]
+
+
+def _plain(name: str) -> str:
+    """Return the letters and digits of a name, in lower case."""
+    return "".join(character for character in name.lower() if character.isalnum())

@@ -115,4 +115,7 @@ def typed(decode: Callable[..., Any], value: Any, *, mark: str = "/", **options:
         pointer = mark + "/".join(re.findall(r"\w+|\.\.\.", path)) if path else ""
         raise Problem.at("invalid-request", pointer, message[:200]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if isinstance(value, bytes) and (word := re.search(rb"[\[,:\s](-?(?:NaN|Infinity))\b", value)):
+            detail = f"expected JSON, got {word[1].decode()}, which JSON does not have; send null for what was not seen"
+            raise Problem("malformed-body", detail) from None
         raise Problem("malformed-body", str(error)) from None

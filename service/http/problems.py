@@ -85,6 +85,11 @@ KINDS: dict[str, Kind] = {
     "degenerate-hand": Kind(
         422, "The points do not span a hand", "Wrist, index MCP and pinky MCP must not lie on one line."
     ),
+    "implausible": Kind(
+        422,
+        "No hand, face or person has this size or shape",
+        "`detail` says the size that was found; check `units` and `joints`.",
+    ),
     "degenerate-scan": Kind(422, "The points span no surface", "Send a scan of a face."),
     "unclear-units": Kind(
         422, "The scan's unit cannot be inferred", "Set `units`, or send the face without its surroundings."

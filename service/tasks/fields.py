@@ -11,7 +11,8 @@ from service.inference.model import expected_error
 MIN_FPS, MAX_FPS, MAX_NAME = 5, 1000, 64
 MAX_FILENAME, MAX_SUFFIX = 255, 8
 REACH_M = 1000.0  # float64 keeps a tenth of a picometre there; a point farther away has a wrong unit
-Unit = Literal["m", "cm", "mm"]
+Unit = Literal["m", "cm", "mm", "in", "ft"]
+Axes = Literal["right-handed", "left-handed"]
 Point = tuple[float, float, float]
 
 

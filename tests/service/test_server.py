@@ -18,6 +18,7 @@ import httpx2
 import numpy as np
 import pytest
 import schemathesis
+from hands import moving_hands
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import positive_data_acceptance
 from typer.testing import CliRunner
@@ -28,7 +29,7 @@ from models.skeletons.skeleton import LEFT_RIGHT
 from service.cli import app
 from training.tasks.hands.npz import read_hands
 
-from .conftest import MAX_BODY, moving_hands
+from .conftest import MAX_BODY
 from .exchange import HANDS_URL as URL
 from .exchange import problem_of
 from .tasks.hands.test_errors import JSON_ERRORS

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,21 @@ from jaxtyping import Float
 from models.contract.bundle import BundleMeta
 from models.contract.symmetry import Tensors
 from models.contract.task import ActionRecognition
-from models.contract.units import to_metres
 from models.motion.bodies import box_of, boxed, cropped, evenly, facing, shown
+from models.motion.plausible_bodies import check_extent, check_person
 from models.skeletons.body import get_body_order, undefined_joints
 from models.skeletons.skeleton import Skeleton
+from models.skeletons.units import to_metres
 from service.http.problems import Problem
 from service.tasks.bodies.clips import ComputedClips, PreparedClips, encode_clips
-from service.tasks.bodies.keypoints import Keypoints, check_reach, in_order, keypoints_of, order_of
+from service.tasks.bodies.keypoints import Keypoints, check_reach, in_order, keypoints_of, order_of, plausible
 from service.tasks.bodies.schemas import ActionsOptions
 from service.tasks.bodies.wire import Clip, DecodedClips
 from service.tasks.endpoint import Encoded, Limits
 from service.tasks.fields import REACH_M
 
 CSV = "text/csv"
+AXES = {"y-up": np.ones(3), "camera": np.array([1.0, -1.0, -1.0])}  # the camera's y is down and its z points away
 FAR = 1e9  # coordinates in two dimensions have any unit
 
 
@@ -34,6 +36,7 @@ class ActionClip:
     options: ActionsOptions
     frames: int
     persons: list[int]  # those that the model is shown
+    clipped: int
     tensors: list[Tensors]
 
 
@@ -63,13 +66,13 @@ def answer(clip: ActionClip, outputs: list[Tensors], task: ActionRecognition) ->
     if task.mirrored is not None:
         mirrors = [task.classes[task.class_mirror[i]] for i in best]
         classes = [{**class_, "mirror": mirror} for class_, mirror in zip(classes, mirrors, strict=True)]
-    return {"classes": classes, "persons": clip.persons, "frames": clip.frames}
+    return {"classes": classes, "persons": clip.persons, "frames": clip.frames, "clipped_confidences": clip.clipped}
 
 
 def describe(request: DecodedClips[ActionsOptions], task: ActionRecognition) -> dict[str, Any]:
     """Return what an answer says of all its clips."""
     lacking = undefined_joints(order_of(request), get_body_order(task.order))
-    return {"joints": request.options.joints, "missing_joints": list(lacking)}
+    return {"joints": order_of(request).name, "missing_joints": list(lacking)}
 
 
 def encode(computed: ComputedClips[ActionClip], model: BundleMeta, media: str) -> Encoded:
@@ -112,20 +115,24 @@ def _prepared(
         numbers = cropped(numbers, max(0, frames - task.frames) // 2, task.frames)
     tensor = np.zeros((task.persons, *numbers.shape[1:]), np.float32)
     tensor[: len(numbers)] = numbers
-    return ActionClip(options, frames, chosen, [{"clips": tensor}])
+    return ActionClip(options, frames, chosen, sum(person.clipped for person in people), [{"clips": tensor}])
 
 
 def _checked(
     clip: Clip, order: Skeleton, target: Skeleton, task: ActionRecognition, options: ActionsOptions
 ) -> Keypoints:
     keypoints = keypoints_of(clip, order, task.dims)
+    with plausible(clip.pointer):
+        check_extent(keypoints.points)
     if task.dims == 2:
         check_reach(keypoints, keypoints.points, FAR, f"expected at most {FAR:g} from 0")
     else:
-        metres = keypoints.points * to_metres(options.units)
-        keypoints = Keypoints(keypoints.pointer, metres, keypoints.confidence)
+        metres = keypoints.points * to_metres(options.units) * AXES[options.axes]
+        keypoints = replace(keypoints, points=metres)
         detail = f"expected at most {REACH_M:g} m from the origin in {options.units}; check `units`"
         check_reach(keypoints, metres, REACH_M, detail)
+        with plausible(clip.pointer):
+            check_person(metres, order, options.units)
     return in_order(keypoints, order, target)
 
 

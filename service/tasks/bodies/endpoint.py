@@ -28,7 +28,7 @@ from service.tasks.endpoint import DECODE_ON_LOOP, Endpoint, Example, Limits
 ERRORS = (
     "malformed-body", "unknown-model", "not-acceptable", "request-timeout", "body-too-large", "too-many-frames", "unsupported-media-type",
     "invalid-request", "wrong-shape", "not-finite", "out-of-range", "too-few-frames", "gap-too-long", "unknown-joints",
-    "missing-joints", "internal", "overloaded", "not-ready",
+    "missing-joints", "implausible", "internal", "overloaded", "not-ready",
 )  # fmt: skip
 FILES = {".json": JSON, ".npz": NPZ, ".npy": NPY}
 

@@ -13,6 +13,7 @@ from models.contract.symmetry import Tensors
 from models.contract.task import PoseForecast
 from models.motion.bodies import box_of, boxed, shown
 from models.motion.hands import future_to_fps
+from models.motion.plausible_bodies import check_extent
 from models.skeletons.body import convert_body, convert_confidence, get_body_order, undefined_joints
 from models.skeletons.skeleton import Skeleton
 from service.http.problems import Problem
@@ -27,6 +28,7 @@ from service.tasks.bodies.keypoints import (
     in_order,
     keypoints_of,
     order_of,
+    plausible,
     reverse,
     rounded,
 )
@@ -44,6 +46,7 @@ class ForecastClip:
     options: PosesOptions
     order: Skeleton
     filled: int
+    clipped: int
     box: tuple[Float[np.ndarray, "2"], float]
     seen: Bool[np.ndarray, " joints"]  # in some frame
     last: Float[np.ndarray, "joints 2"]  # the last pose in the model's order and box, NaN where missing
@@ -60,6 +63,8 @@ def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limi
 
     def prepared(clip: Clip) -> ForecastClip:
         sent = keypoints_of(clip, order, 2)
+        with plausible(clip.pointer):
+            check_extent(sent.points)
         check_reach(sent, sent.points, FAR, f"expected at most {FAR:g} from 0")
         past = _past(bridged(in_order(sent, order, target), options.fps, limits.gap_s), options.fps, task, model.name)
         if not past.present.any():
@@ -72,7 +77,9 @@ def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limi
         points = boxed(past.points, box)
         tensor = shown(points, past.confidence)[..., : 3 if task.confidence else 2]
         seen, last = np.asarray(past.present.any(axis=0)), points[-1].astype(np.float64)
-        return ForecastClip(options, order, past.filled, box, seen, last, [{"past": np.ascontiguousarray(tensor)}])
+        return ForecastClip(
+            options, order, past.filled, sent.clipped, box, seen, last, [{"past": np.ascontiguousarray(tensor)}]
+        )
 
     return PreparedClips(request, task, [prepared(clip) for clip in request.clips])
 
@@ -96,6 +103,7 @@ def answer(clip: ForecastClip, outputs: list[Tensors], task: PoseForecast) -> di
         "times": np.round(times, 6),
         "future": rounded(poses, half),
         "filled_keypoints": clip.filled,
+        "clipped_confidences": clip.clipped,
         "unforecast_joints": [joint for joint, is_known in zip(clip.order.joints, known, strict=True) if not is_known],
     }
 
@@ -103,7 +111,7 @@ def answer(clip: ForecastClip, outputs: list[Tensors], task: PoseForecast) -> di
 def describe(request: DecodedClips[PosesOptions], task: PoseForecast) -> dict[str, Any]:
     """Return what an answer says of all its clips."""
     lacking = undefined_joints(order_of(request), get_body_order(task.order))
-    return {"fps": request.options.fps, "joints": request.options.joints, "missing_joints": list(lacking)}
+    return {"fps": request.options.fps, "joints": order_of(request).name, "missing_joints": list(lacking)}
 
 
 encode = partial(encode_clips, answer, describe)

@@ -4,6 +4,8 @@ Everything is float64, and weights depend on time alone, so that the mirror imag
 image of the input.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,10 +13,14 @@ from jaxtyping import Bool, Float
 
 from models.motion.bodies import resampled
 from models.motion.hands import SNAP_S
+from models.motion.missing import unseen_keypoints
 from models.skeletons.body import convert_body, convert_confidence, get_body_order, undefined_joints
 from models.skeletons.skeleton import Skeleton, UnknownOrder
+from models.skeletons.units import Implausible
 from service.http.problems import Problem
 from service.tasks.bodies.wire import Clip, DecodedClips
+
+MOST_CONFIDENT = 10.0  # a score above 1 is clipped up to here; a larger number is no score
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ class Keypoints:
     points: Float[np.ndarray, "frames joints dims"]
     confidence: Float[np.ndarray, "frames joints"]
     filled: int = 0  # keypoints that were missing and are interpolated
+    clipped: int = 0  # confidences above 1, which detectors of heatmaps give; they are 1 here
 
     @property
     def present(self) -> Bool[np.ndarray, "frames joints"]:
@@ -41,7 +48,9 @@ def order_of(request: DecodedClips) -> Skeleton:
 
 
 def keypoints_of(clip: Clip, order: Skeleton, dims: int) -> Keypoints:
-    """Check the clip and return its keypoints in `dims` dimensions. A keypoint of confidence 0 is missing, like null.
+    """Check the clip and return its keypoints in `dims` dimensions.
+
+    A keypoint of confidence 0 is missing, like null, and so is one of zeros or -1. Confidences above 1 are clipped.
 
     Raises wrong-shape, too-few-frames, not-finite, out-of-range, and gap-too-long where nobody is seen.
     """
@@ -62,14 +71,27 @@ def keypoints_of(clip: Clip, order: Skeleton, dims: int) -> Keypoints:
     for frame, joint, axis in np.argwhere(~np.isfinite(points) & given[..., None])[:1]:
         detail = f"expected a finite number, got {points[frame, joint, axis]}"
         raise Problem.at("not-finite", f"{clip.pointer}/{frame}/{joint}/{axis}", detail)
-    for frame, joint in np.argwhere(~((confidence >= 0) & (confidence <= 1)) & given)[:1]:
+    for frame, joint in np.argwhere(~((confidence >= 0) & (confidence <= MOST_CONFIDENT)) & given)[:1]:
         kind = "out-of-range" if np.isfinite(confidence[frame, joint]) else "not-finite"
         detail = f"expected a confidence from 0 to 1, got {confidence[frame, joint]:g}"
         raise Problem.at(kind, f"{clip.pointer}/{frame}/{joint}/{dims}", detail)
+    clipped = int(np.count_nonzero((confidence > 1) & given))
+    confidence = np.minimum(confidence, 1.0)
+    given &= ~unseen_keypoints(points)
     present = given & (confidence > 0)
     if not present.any():
         raise Problem.at("gap-too-long", clip.pointer, "expected a person, got no keypoint in any frame")
-    return Keypoints(clip.pointer, np.where(present[..., None], points, np.nan), np.where(present, confidence, 0.0))
+    points, confidence = np.where(present[..., None], points, np.nan), np.where(present, confidence, 0.0)
+    return Keypoints(clip.pointer, points, confidence, clipped=clipped)
+
+
+@contextmanager
+def plausible(pointer: str) -> Iterator[None]:
+    """Turn Implausible into the problem implausible at `pointer`."""
+    try:
+        yield
+    except Implausible as error:
+        raise Problem.at("implausible", pointer, str(error)) from None
 
 
 def check_reach(

@@ -12,6 +12,7 @@ from models.contract.bundle import BundleMeta
 from models.contract.symmetry import Tensors
 from models.contract.task import PoseLift
 from models.motion.bodies import edge_padded, normalise, resampled, shown
+from models.motion.plausible_bodies import check_in_image
 from models.skeletons.body import get_body_order, undefined_joints
 from service.http.problems import Problem
 from service.tasks.bodies.clips import PreparedClips, encode_clips
@@ -25,6 +26,7 @@ from service.tasks.bodies.keypoints import (
     in_order,
     keypoints_of,
     order_of,
+    plausible,
     rounded,
 )
 from service.tasks.bodies.schemas import LiftOptions
@@ -43,6 +45,7 @@ class LiftClip:
     frames: int
     filled: int
     unseen: list[int]
+    clipped: int
     tensors: list[Tensors]
 
 
@@ -56,6 +59,8 @@ def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limit
 
     def prepared(clip: Clip) -> LiftClip:
         seen = keypoints_of(clip, order, 2)
+        with plausible(clip.pointer):
+            check_in_image(seen.points, options.image)
         points = normalise(seen.points, options.image)
         check_reach(seen, points, FAR, f"expected at most {FAR / 2:g} image widths from the middle; check `image`")
         unseen = np.flatnonzero(~seen.present.any(axis=1)).tolist()
@@ -64,7 +69,7 @@ def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limit
         if not task.confidence:
             check_gaps(ready, target, model.name, limits.gap_s)
         tensors = _stretches(_at_models_rate(ready, options.fps, task.fps), task)
-        return LiftClip(options, len(clip.values), ready.filled, unseen, tensors)
+        return LiftClip(options, len(clip.values), ready.filled, unseen, seen.clipped, tensors)
 
     return PreparedClips(request, task, [prepared(clip) for clip in request.clips])
 
@@ -84,6 +89,7 @@ def answer(clip: LiftClip, outputs: list[Tensors], task: PoseLift) -> dict[str, 
         "poses": poses_of(clip, outputs, task),
         "filled_keypoints": clip.filled,
         "unseen_frames": clip.unseen,
+        "clipped_confidences": clip.clipped,
     }
 
 
@@ -92,6 +98,7 @@ def describe(request: DecodedClips[LiftOptions], task: PoseLift) -> dict[str, An
     return {
         "fps": request.options.fps,
         "units": "m",
+        "axes": "camera",
         "joints": task.order,
         "names": list(get_body_order(task.order).joints),
         "missing_joints": list(undefined_joints(order_of(request), get_body_order(task.seen_order))),

@@ -20,11 +20,12 @@ from service.tasks.fields import (
 )
 
 MAX_CLIPS, MAX_SIDE, MAX_TOP = 256, 100_000, 1000
+Axes = Literal["y-up", "camera"]
 RawShape = Annotated[list[int], Meta(min_length=3, max_length=4)]
 Dtype = Literal["<f4", "<f8"]
 Name = Annotated[str, Meta(max_length=MAX_NAME)]
 Rate = Annotated[float, Meta(ge=MIN_FPS, le=MAX_FPS)]
-Pixels = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
+Pixels = Annotated[float, Meta(ge=1, le=MAX_SIDE)]  # JSON writers of some languages have no other numbers
 Top = Annotated[int, Meta(ge=1, le=MAX_TOP)]
 Frames2 = list[list[Annotated[list[float], Meta(min_length=2, max_length=3)] | None] | None]
 Frames23 = list[list[Annotated[list[float], Meta(min_length=2, max_length=4)] | None] | None]
@@ -89,6 +90,7 @@ class ActionsOptions(BodyOptions):
 
     fps: Rate | None = None
     units: Unit = "m"
+    axes: Axes = "y-up"
     top: Top = 5
 
 
@@ -112,7 +114,7 @@ class ActionsMsgpack(ActionsOptions):
 
 Keypoints2 = list[list[Annotated[list[float], Field(min_length=2, max_length=3)] | None] | None]
 Keypoints23 = list[list[Annotated[list[float], Field(min_length=2, max_length=4)] | None] | None]
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Side = Annotated[float, Field(ge=1, le=MAX_SIDE)]
 A_CLIP = "[frames][joints] of [x, y] or [x, y, confidence]; null for a keypoint or a frame that was not seen"
 MORE_CLIPS = "several clips instead, of any lengths; the answer has as many `clips`"
 
@@ -154,6 +156,10 @@ class ActionsRequest(BodyRequest):
     units: Unit = Field(
         default="m", description="of coordinates in three dimensions; in two dimensions any unit will do"
     )
+    axes: Axes = Field(
+        default="y-up",
+        description="of coordinates in three dimensions: y-up, or camera (x right, y down, z away) as POST /poses/lift gives them",
+    )
     top: int = Field(default=5, ge=1, le=MAX_TOP, description="number of classes in the answer")
     clip: Keypoints23 | None = Field(
         default=None,
@@ -185,6 +191,7 @@ class Lifted(BaseModel):
         default=None, description="[frames][joints][3] from the pelvis, in the camera's axes: x right, y down, z away"
     )
     filled_keypoints: int | None = Field(default=None, description="missing keypoints that were interpolated")
+    clipped_confidences: int | None = Field(default=None, description="confidences above 1, which were taken for 1")
     unseen_frames: list[int] | None = Field(
         default=None, description="frames without any keypoint: their poses are inferred from the frames around"
     )
@@ -195,6 +202,9 @@ class LiftAnswer(BodyAnswer, Lifted):
 
     fps: float
     units: Literal["m"]
+    axes: Literal["camera"] = Field(
+        description="x right, y down, z away; POST /actions/recognize takes them as axes=camera"
+    )
     names: list[str] = Field(description="the joints of the poses, in order; left and right are the person's own")
     clips: list[Lifted] | None = Field(default=None, description="one item for each clip of the request")
 
@@ -210,6 +220,7 @@ class Forecast(BaseModel):
         default=None, description="[frames][joints][2]; null for a joint in `unforecast_joints`"
     )
     filled_keypoints: int | None = Field(default=None, description="missing keypoints that were interpolated")
+    clipped_confidences: int | None = Field(default=None, description="confidences above 1, which were taken for 1")
     unforecast_joints: list[str] | None = Field(
         default=None, description="joints of the request's order that the model does not know or that were never seen"
     )
@@ -241,6 +252,7 @@ class Recognised(BaseModel):
         description="indices of the persons that the model was shown; the others exceed its number of persons",
     )
     frames: int | None = Field(default=None, description="number of frames in the clip")
+    clipped_confidences: int | None = Field(default=None, description="confidences above 1, which were taken for 1")
 
 
 class ActionsAnswer(BodyAnswer, Recognised):

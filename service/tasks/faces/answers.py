@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from models.contract.bundle import Bundle, BundleMeta
-from models.contract.units import to_metres
 from models.scans.cloud import interpolate, interpolation
 from models.skeletons.face import FACE68, FACE_REGIONS
+from models.skeletons.units import to_metres
 from service.http.negotiation import JSON, NPZ
 from service.tasks.arrays import json_bytes, npz_bytes
 from service.tasks.endpoint import Encoded

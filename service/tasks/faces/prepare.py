@@ -11,11 +11,11 @@ from jaxtyping import Float, Int
 
 from models.contract.bundle import BundleMeta
 from models.contract.task import FaceLandmarks
-from models.contract.units import UNITS, to_metres
 from models.scans.cloud import Scan, TooBig, centre
 from models.scans.files import read_scan
 from models.scans.levels import MESH_POINTS, Face, search
 from models.scans.sampling import sample_surface, thinned
+from models.skeletons.units import UNITS, to_metres
 from service.tasks.endpoint import Limits, Steps
 from service.tasks.faces.schemas import FaceOptions
 from service.tasks.faces.upload import Upload

@@ -25,7 +25,7 @@ which a hand was not seen, are interpolated. In MessagePack, arrays may be raw l
 ERRORS = (
     "malformed-body", "unknown-model", "not-acceptable", "request-timeout", "body-too-large", "unsupported-media-type", "invalid-request",
     "wrong-shape", "not-finite", "out-of-range", "too-few-frames", "gap-too-long", "unknown-joints", "degenerate-hand",
-    "internal", "overloaded", "not-ready",
+    "implausible", "internal", "overloaded", "not-ready",
 )  # fmt: skip
 FILES = {".json": JSON, ".npz": NPZ, ".npy": NPY}
 

@@ -8,7 +8,7 @@ from models.contract.bundle import Bundle
 from models.contract.task import HandForecast
 
 # a right hand, palm down and half open, MediaPipe order, millimetres
-_HAND_MM = np.array(
+HAND_MM = np.array(
     [  # wrist and thumb, then one row for each finger
         (0, 0, 0), (-24, 18, -8), (-44, 42, -14), (-57, 66, -20), (-66, 88, -26),
         (-22, 86, 4), (-27, 122, -6), (-29, 144, -20), (-30, 160, -34),
@@ -46,7 +46,7 @@ def requests() -> dict[str, dict[str, Any]]:
 def _drifting(fps: int, scale: float) -> list[list[tuple[float, ...]]]:
     """Return a second of the hand, [frames][21][3], in millimetres times `scale`."""
     drift = np.arange(fps + 1)[:, None, None] / fps * _METRES_PER_S * 1000
-    return np.round((_HAND_MM + drift) * scale, 6).tolist()
+    return np.round((HAND_MM + drift) * scale, 6).tolist()
 
 
 def clip_of_bundle(bundle: Bundle) -> dict[str, Any]:

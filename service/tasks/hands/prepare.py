@@ -13,13 +13,16 @@ from jaxtyping import Bool, Float
 
 from models.contract.bundle import BundleMeta
 from models.contract.task import HandForecast
-from models.contract.units import to_metres
 from models.motion.hands import SNAP_S, HandClip, Past, future_to_fps, past_window
+from models.motion.missing import unseen_hands
+from models.motion.plausible_hands import check_hand
 from models.skeletons.hand import ASSEMBLY101, carried_joints, carry, convert, get_hand_order
 from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UnknownOrder
+from models.skeletons.units import Implausible, to_metres
 from service.http.problems import Problem
 from service.tasks.endpoint import Limits, Steps
 from service.tasks.fields import REACH_M
+from service.tasks.hands.schemas import HandsOptions
 from service.tasks.hands.wire import DecodedHands, Points
 
 ROUND_M = 1e-6  # a micrometre: below every tracker's noise
@@ -66,25 +69,33 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     except UnknownOrder as error:
         raise Problem.at("unknown-joints", request.pointer("joints"), str(error)) from None
     hands, sides = _hands(request, order)
-    values = np.stack([hand.values for hand in hands], axis=1) * to_metres(options.units)
+    values = np.stack([hand.values for hand in hands], axis=1) * _to_metres(options)
     seen = np.stack([_seen(hand) for hand in hands], axis=1)
     _check_numbers(request, values, seen)
+    seen &= ~np.stack([unseen_hands(values[:, i]) for i in range(len(hands))], axis=1)
+    _check_plausible(request, values, seen, order)
     _check_length(len(values), task, options.fps, model.name)
     centre = values[-1][seen[-1]].reshape(-1, 3).mean(axis=0) if seen[-1].any() else np.zeros(3)
     values = values - centre
     clip = HandClip(_to_assembly101(request, values, seen, order, sides), seen, np.arange(len(values)) / options.fps)
-    past = past_window(clip, task.past, task.fps, limits.gap_s)
+    if "past" not in request.arrays and not seen.any():
+        past = Past(np.empty((task.past, 0, *clip.joints.shape[2:])), 0, ())  # both hands of the answer are null
+    else:
+        past = past_window(clip, task.past, task.fps, limits.gap_s)
     if "past" in request.arrays and len(past.hands) < clip.hands:
-        absent = next(side for i, side in enumerate(LEFT_RIGHT) if i not in past.hands)
-        raise Problem("gap-too-long", f"the {absent} hand is not in view; send left and right to forecast only one")
+        sides = LEFT_RIGHT  # one array cannot say that one of its two hands is missing
     without_arrays = replace(request, arrays={})  # the past is prepared: only the options are needed from here on
     return PreparedHands(without_arrays, task, order, sides, past, values[-1, list(past.hands)], centre)
 
 
 def steps(prepared: PreparedHands) -> Steps[HandsForecast]:
-    """Ask the network once. Raises degenerate-hand where its answer is not finite."""
-    (output,) = yield [prepared.tensors]
-    future = output["future"]
+    """Ask the network once, or not at all if no hand was seen. Raises degenerate-hand where its answer is not finite."""
+    task = prepared.task
+    if prepared.past.hands:
+        (output,) = yield [prepared.tensors]
+        future = output["future"]
+    else:
+        future = np.empty((task.modes, task.future, 0, 3))
     if not np.isfinite(future).all():
         raise Problem("degenerate-hand", "the model has no finite forecast for these points")
     return HandsForecast(
@@ -103,7 +114,8 @@ def document(forecast: HandsForecast) -> dict[str, Any]:
     return {
         "fps": options.fps,
         "units": options.units,
-        "joints": options.joints,
+        "axes": options.axes,
+        "joints": prepared.order.name,
         "times": np.round(times, 6),
         **modes[0],
         "alternatives": modes[1:],
@@ -167,6 +179,23 @@ def _check_numbers(request: DecodedHands, metres: Poses, seen: Bool[np.ndarray, 
     raise Problem.at("out-of-range", pointer, detail)
 
 
+def _check_plausible(
+    request: DecodedHands, metres: Poses, seen: Bool[np.ndarray, "frames hands"], order: Skeleton
+) -> None:
+    """Raise implausible for a hand of a wrong size or with joints in another order."""
+    for hand in range(metres.shape[1]):
+        name = list(request.arrays)[0 if "past" in request.arrays else hand]
+        try:
+            check_hand(metres[seen[:, hand], hand], order, request.options.units)
+        except Implausible as error:
+            raise Problem.at("implausible", request.pointer(name), str(error)) from None
+
+
+def _to_metres(options: HandsOptions) -> Float[np.ndarray, "3"]:
+    """Return the factors of the three coordinates to metres in right-handed axes; left-handed ones have their z reversed."""
+    return to_metres(options.units) * np.array([1.0, 1.0, -1.0 if options.axes == "left-handed" else 1.0])
+
+
 def _check_length(frames: int, task: HandForecast, fps: float, model: str) -> None:
     """Raise too-few-frames, counting frames at the caller's rate."""
     span = (task.past - 1) / task.fps
@@ -201,11 +230,13 @@ def _side(name: str) -> Hand:
 def _to_order(prepared: PreparedHands, poses: Poses) -> Float[np.ndarray, "hands frames order_joints 3"]:
     """Convert Assembly101 poses in metres from the centre to the caller's order, unit and origin."""
     hands = np.swapaxes(poses, 0, 1)
-    if prepared.order.name != ASSEMBLY101.name:
+    if prepared.order.name != ASSEMBLY101.name and len(hands):
         pairs = zip(prepared.reference, hands, strict=True)
         hands = np.stack([carry(reference, hand, prepared.order) for reference, hand in pairs])
     scale = to_metres(prepared.request.options.units)
-    return np.round((hands + prepared.centre) / scale, round(-math.log10(ROUND_M / scale)))
+    return np.round(
+        (hands + prepared.centre) / _to_metres(prepared.request.options), round(-math.log10(ROUND_M / scale))
+    )
 
 
 def _by_side(prepared: PreparedHands, hands: Float[np.ndarray, "hands frames order_joints 3"]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract.bundle import Measurement
 from models.skeletons.skeleton import Hand
-from service.tasks.fields import MAX_FPS, MAX_NAME, MIN_FPS, ModelVersion, Point, Unit
+from service.tasks.fields import MAX_FPS, MAX_NAME, MIN_FPS, Axes, ModelVersion, Point, Unit
 
 Frames = list[list[Point] | None]  # null: the hand was not seen in this frame
 Future = list[list[Point]]
@@ -25,6 +25,7 @@ class HandsOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     joints: Annotated[str, Meta(max_length=MAX_NAME)] = "assembly101"
     model: Annotated[str, Meta(max_length=MAX_NAME)] | None = None
     hand: Hand | None = None
+    axes: Axes = "right-handed"
 
 
 class HandsJson(HandsOptions):
@@ -59,6 +60,10 @@ class HandsRequest(BaseModel):
     hand: Hand | None = Field(
         default=None, description="which hand `past` is; needed for one hand in an order without a palm centre"
     )
+    axes: Axes = Field(
+        default="right-handed",
+        description="handedness of the coordinates: Unity's are left-handed, nearly all others right-handed",
+    )
     past: Frames | None = Field(
         default=None, description="[frames][joints][3] of one hand, or left then right: [frames][2 joints][3]"
     )
@@ -69,7 +74,10 @@ class HandsRequest(BaseModel):
 
 
 class HandsFuture(BaseModel):
-    """The future in the form of the request: `future` for `past`, `left` and `right` for `left` and `right`."""
+    """The future in the form of the request: `future` for `past`, `left` and `right` for `left` and `right`.
+
+    If `past` has two hands and one of them is not in view, the answer has `left` and `right` instead of `future`.
+    """
 
     future: Future | None = None
     left: Future | None = Field(default=None, description="null if the hand was not in view")
@@ -82,7 +90,8 @@ class HandsAnswer(HandsFuture):
     model: ModelVersion
     fps: float
     units: Unit
-    joints: str
+    axes: Axes
+    joints: str = Field(description="joint order, by the first of its names")
     times: list[float] = Field(description="seconds after the last past frame, one for each future frame")
     alternatives: list[HandsFuture] = Field(description="the model's further modes, where it has any")
     expected_error: list[Measurement] = Field(description="the model's errors on its test recordings")

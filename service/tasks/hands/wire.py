@@ -82,7 +82,10 @@ def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:
         return Encoded(json_bytes(document), {})
     sides = [name for name in ("future", "left", "right") if document.get(name) is not None]
     if media == MSGPACK:
-        return Encoded(msgpack_bytes({**document, "shape": document[sides[0]].shape, "dtype": dtype}, dtype), {})
+        shape = document[sides[0]].shape if sides else None
+        return Encoded(msgpack_bytes({**document, "shape": shape, "dtype": dtype}, dtype), {})
+    if not sides:
+        raise Problem("not-acceptable", "expected a hand in view for an answer as an array, got none; ask for JSON")
     if media == NPZ:
         return Encoded(npz_bytes(_arrays(document, sides, dtype)), {})
     return Encoded(npy_bytes(np.concatenate([document[name] for name in sides], axis=1), dtype), {
@@ -102,7 +105,7 @@ def _arrays(document: Mapping[str, Any], sides: list[str], dtype: str) -> dict[s
     if document["alternatives"]:
         for name in sides:
             arrays[f"alternatives_{name}"] = np.stack([mode[name] for mode in document["alternatives"]]).astype(dtype)
-    arrays |= {name: document[name] for name in ("times", "fps", "units", "joints", "filled_frames")}
+    arrays |= {name: document[name] for name in ("times", "fps", "units", "joints", "filled_frames", "axes")}
     arrays["carried_joints"] = np.array(document["carried_joints"], dtype=str)
     return arrays | {"model": document["model"]["name"], "version": document["model"]["version"]}
 

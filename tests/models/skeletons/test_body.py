@@ -219,8 +219,8 @@ def test_points_of_another_order_are_refused():
 
 def test_an_unknown_order_is_refused_with_the_known_ones():
     assert get_body_order("coco-17") is COCO
-    with pytest.raises(UnknownOrder, match=r"one of h36m-17, coco-17, openpose-18, penn-13.* got 'coco'"):
-        get_body_order("coco")
+    with pytest.raises(UnknownOrder, match=r"one of h36m-17, coco-17, openpose-18, penn-13.* got 'kinect-9'"):
+        get_body_order("kinect-9")
 
 
 @every_order

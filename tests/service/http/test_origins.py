@@ -2,12 +2,12 @@
 
 import pytest
 from fastapi.testclient import TestClient
+from hands import moving_hands
 
 from service.app import create_app
 from service.http.origins import host_name, is_own_name
 from service.settings import Settings
 
-from ..conftest import moving_hands
 from ..exchange import problem_of
 
 ELSEWHERE = "https://elsewhere.example"

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from hands import moving_hands
 from waiting import PATIENCE_S
 
 from models.contract.bundle import read_bundle
@@ -13,8 +14,6 @@ from models.contract.symmetry import Tensors
 from service.http.problems import QueueFull
 from service.inference.batcher import Batcher
 from service.inference.predictor import Predictor
-
-from ..conftest import moving_hands
 
 
 class Recorder:

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from hands import moving_hands
 from waiting import until
 
 from models.contract.bundle import EXAMPLE, META, MODEL, BadBundle
@@ -20,7 +21,6 @@ from service.inference.served import ServedModels
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
-from ..conftest import moving_hands
 from ..exchange import CLOUD, FACE_URL, HANDS_URL, NPY, npy, problem_of
 from ..places import corrupt
 

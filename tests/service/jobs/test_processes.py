@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from hands import moving_hands
 from waiting import PATIENCE_S, post, until
 
 from models.contract.cpus import usable_cpus
@@ -22,7 +23,6 @@ from service.jobs.offers import OfferTable
 from service.jobs.queue.celery_app import TASK, Sender, celery_app
 from service.settings import Settings
 
-from ..conftest import moving_hands
 from ..processes import Stack, stack
 
 pytestmark = pytest.mark.long

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from fastapi.testclient import TestClient
 from fsspec.implementations.memory import MemoryFileSystem
+from hands import moving_hands
 from waiting import PATIENCE_S
 
 from service.app import create_app
@@ -21,7 +22,6 @@ from service.registry.objects import ObjectStore
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
-from ..conftest import moving_hands
 from ..exchange import HANDS_URL, problem_of
 from ..places import KINDS, LINEAGE, NAME, Place, cut
 

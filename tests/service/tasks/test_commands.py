@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hands import moving_hands
 
 from ..command_line import complaint, run
-from ..conftest import moving_body, moving_hands
+from ..conftest import moving_body
 
 HANDS = {"fps": 30, "past": moving_hands(40, hands=2).tolist()}
 POSES = {"fps": 10, "joints": "h36m-17", "past": moving_body(12, 2).tolist()}

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from hands import moving_hands
 from waiting import PATIENCE_S
 
 from service.app import create_app
@@ -15,7 +16,6 @@ from service.settings import Settings
 from service.tasks import pipeline
 from service.tasks.arrays import memory_of_arrays
 
-from ..conftest import moving_hands
 from ..exchange import HANDS_URL as URL
 from ..exchange import problem_of
 

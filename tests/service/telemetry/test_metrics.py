@@ -1,9 +1,9 @@
 """Metrics: what is counted, and under which names."""
 
 import pytest
+from hands import moving_hands
 from prometheus_client.parser import text_string_to_metric_families
 
-from ..conftest import moving_hands
 from ..exchange import CLOUD, FACE_URL, HANDS_URL, NPY, npy
 
 BODY = {"fps": 30, "past": moving_hands(30, hands=1).tolist(), "model": "hands-thirty"}

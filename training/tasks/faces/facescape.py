@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.contract.units import to_metres
 from models.scans.cloud import BadCloud
 from models.scans.files import read_scan
 from models.skeletons.face import FACE68
+from models.skeletons.units import to_metres
 from training.data.licences import Source
 from training.data.splits import SPLITS, Split
 from training.data.untrusted import load_numpy

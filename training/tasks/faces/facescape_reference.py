@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from models.contract.units import to_metres
 from models.skeletons.face import FACE68
+from models.skeletons.units import to_metres
 from training.data.untrusted import load_numpy, load_pickle
 from training.tasks.faces.facescape import EXPRESSIONS
 

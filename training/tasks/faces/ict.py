@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from models.contract.units import to_metres
+from models.skeletons.units import to_metres
 from training.data.licences import Source
 from training.data.splits import Split
 from training.data.untrusted import load_arrays

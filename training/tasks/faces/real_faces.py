@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from models.contract.units import to_metres
 from models.scans.files import read_scan
 from models.skeletons.face import FACE68
+from models.skeletons.units import to_metres
 from training.data.untrusted import load_arrays
 
 COMPOSITES, SCANS = "facefuns", ("humface", "lee_perry_smith")

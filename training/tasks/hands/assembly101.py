@@ -26,10 +26,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from models.contract.units import to_metres
 from models.motion.hands import HandClip
 from models.skeletons.hand import ASSEMBLY101
 from models.skeletons.skeleton import LEFT_RIGHT
+from models.skeletons.units import to_metres
 from training.data.splits import SPLITS
 from training.tasks.hands.recordings import HandSource, Recording
 

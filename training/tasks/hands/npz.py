@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.contract.units import to_metres
 from models.motion.hands import clip_of
+from models.skeletons.units import to_metres
 from training.data.untrusted import load_arrays
 from training.tasks.hands.recordings import HandSource, Recording
 

@@ -347,3 +347,37 @@ def test_models_that_are_for_the_record_are_refused_and_say_why(tmp_path):
     assert "reproduces published figures" in states["poses-penn"]
     assert "reproduces published figures" in states["poses-spread"]
     assert "pelvis" in states["actions-without-pelvis"]
+
+
+def test_scores_above_one_are_clipped_and_counted(client):
+    frames = moving_body(12, 2).tolist()
+    scored = [[[x, y, 1.0] for x, y in frame] for frame in frames]
+    scored[3][4][2], scored[5][6][2] = 1.04, 2.0
+    answer = ask(client, LIFT, LIFTED, keypoints=scored)
+    assert answer["clipped_confidences"] == 2
+    assert answer["poses"] == ask(client, LIFT, LIFTED, keypoints=frames)["poses"]
+
+
+@pytest.mark.parametrize("sentinel", [0, -1])
+def test_keypoints_at_zero_or_minus_one_are_missing(client, sentinel):
+    missing = moving_body(12, 2).tolist()
+    written = moving_body(12, 2).tolist()
+    missing[4][2], written[4][2] = None, [sentinel, sentinel]
+    expected = ask(client, LIFT, LIFTED, keypoints=missing)
+    assert expected["filled_keypoints"] == 1
+    assert ask(client, LIFT, LIFTED, keypoints=written) == expected
+
+
+def test_an_image_may_be_stated_in_whole_floats(client):
+    frames = moving_body(12, 2)
+    assert ask(client, LIFT, {**LIFTED, "image": [1000.0, 800.0]}, keypoints=frames) == ask(
+        client, LIFT, LIFTED, keypoints=frames
+    )
+
+
+def test_lifted_poses_are_recognised_as_they_came(client):
+    lifted = ask(client, LIFT, LIFTED, keypoints=moving_body(25, 2))
+    clip = (moving_body(25, 3) / 1000 * np.array([1, -1, -1])).tolist()  # the bundle of means lifts no person
+    fields = {name: lifted[name] for name in ("joints", "axes", "units")}
+    answer = ask(client, ACTIONS, {**fields, "model": "actions-3d"}, clip=clip)
+    assert answer["classes"] == ask(client, ACTIONS, CLIP, clip=moving_body(25, 3) / 1000)["classes"]

@@ -77,8 +77,13 @@ ERRORS: dict[str, tuple[str, object, str, str]] = {  # path, body, kind of probl
     "true": (FORECAST, past(changed(FLAT, (7, 2), [1, True])), "invalid-request", "/past/7/2/1: Expected `float`, got `bool`"),
     "two numbers in 3D": (ACTIONS, clip(changed(DEEP, (7, 2), [1, 2])), "wrong-shape", "/clip/7/2: expected 3 coordinates"),
     "four numbers in 2D": (ACTIONS, {**PAIRS, "clip": changed(FLAT, (7, 2), [1, 2, 3, 1])}, "wrong-shape", "/clip/7/2: expected 2"),
-    "confidence above": (LIFT, lift(changed(FLAT, (7, 2), [1, 2, 1.5])), "out-of-range", "2/2: expected a confidence from 0 to 1"),
+    "confidence above": (LIFT, lift(changed(FLAT, (7, 2), [1, 2, 15])), "out-of-range", "2/2: expected a confidence from 0 to 1"),
     "confidence below": (FORECAST, past(changed(FLAT, (7, 2), [1, 2, -0.1])), "out-of-range", "/past/7/2/2"),
+    "a pixel tall": (LIFT, lift([[[x / 1000, y / 1000] for x, y in frame] for frame in FLAT]), "implausible", "width and height"),
+    "a kilometre tall": (ACTIONS, clip([[[100 * x for x in point] for point in frame] for frame in DEEP]), "implausible",
+                         "it would fit in cm"),
+    "one point": (FORECAST, past([[[5, 6]] * 17] * 12), "implausible", "all joints at one point"),
+    "upside down": (ACTIONS, clip([[[x, -y, -z] for x, y, z in frame] for frame in DEEP]), "implausible", "axes=camera"),
     "per cent": (ACTIONS, clip(changed(DEEP, (7, 2), [1, 2, 3, 99])), "out-of-range", "/clip/7/2/3"),
     "off the image": (LIFT, lift(changed(FLAT, (7, 2), [12000, 3])), "out-of-range", "/keypoints/7/2/0: expected at most 10 image widths"),
     "far": (FORECAST, past(changed(FLAT, (7, 2), [3, -1e300])), "out-of-range", "/past/7/2/1"),
@@ -99,7 +104,7 @@ ERRORS: dict[str, tuple[str, object, str, str]] = {  # path, body, kind of probl
         FORECAST, past([[None] * 5 + f[5:] for f in FLAT], joints="coco-17", model="poses-sure"), "gap-too-long", "expects head in every"
     ),
     "no pelvis": (
-        ACTIONS, clip([[[1, 2, 3] if j > 6 else None for j in range(17)]] * 5), "gap-too-long", "/clip: actions-3d measures from"
+        ACTIONS, clip([[None] * 7 + frame[7:] for frame in DEEP]), "gap-too-long", "/clip: actions-3d measures from"
     ),
     "persons of two lengths": (ACTIONS, {**PAIRS, "persons": [FLAT, FLAT[:3]]}, "wrong-shape", "got 3, 12"),
     "top of none": (ACTIONS, clip(top=0), "invalid-request", "/top"),
@@ -158,7 +163,7 @@ def test_a_wrong_binary_body_is_a_problem(client, case):
         ({"image": "1000"}, "?image"),
         ({"image": "1000,800,3"}, "?image"),
         ({"image": "wide,high"}, "?image"),
-        ({"joints": "kinect"}, "?joints"),
+        ({"joints": "kinect-9"}, "?joints"),
         ({"fps": "nan"}, "?fps"),
         ({"frames": "3"}, "`frames`"),
     ],

@@ -11,11 +11,11 @@ from clouds import bumpy_cloud
 
 from models.contract.bundle import read_bundle
 from models.contract.symmetry import random_rotation
-from models.contract.units import UNITS
 from models.scans.cloud import Degenerate, TooBig
 from models.scans.files import read_scan
 from models.scans.levels import Face
 from models.skeletons import face as face_skeleton
+from models.skeletons.units import UNITS
 from service.inference.predictor import Predictor
 from service.tasks.endpoint import Body, Limits, run
 from service.tasks.faces import answers, prepare

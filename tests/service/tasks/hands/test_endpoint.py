@@ -8,14 +8,13 @@ import msgspec
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from hands import moving_hands
 
 from models.contract.symmetry import SYMMETRIES
 from models.skeletons.hand import ASSEMBLY101, HANDS
 from service.app import create_app
 from service.settings import Settings
 from service.tasks.endpoint import DECODE_ON_LOOP
-
-from ...conftest import moving_hands
 
 URL = "/forecast/hands"
 FPS = 30
@@ -80,7 +79,9 @@ def test_the_answer_says_which_model_and_its_error_on_the_test_split(client, one
     assert [(m["split"], m["value"], m["unit"]) for m in answer["expected_error"]] == [("test", 12.5, "mm")]
 
 
-@pytest.mark.parametrize(("units", "scale"), [("m", 1), ("cm", 100), ("mm", 1000)])
+@pytest.mark.parametrize(
+    ("units", "scale"), [("m", 1), ("cm", 100), ("mm", 1000), ("in", 1 / 0.0254), ("ft", 1 / 0.3048)]
+)
 def test_the_answer_is_in_the_units_of_the_request(client, pair, units, scale):
     answer = forecast(client, past=pair * scale, units=units)
     np.testing.assert_allclose(np.array(answer["future"]) / scale, onwards(pair, 30), atol=1e-5)
@@ -96,8 +97,7 @@ def test_the_answer_is_at_the_rate_of_the_request_and_reaches_the_same_horizon(c
 
 @pytest.mark.parametrize("order", HANDS)
 def test_the_answer_is_in_the_joint_order_of_the_request(client, order):
-    joints = len(HANDS[order].joints)
-    past = moving_hands(1, hands=2, joints=joints)[0] + np.arange(30)[:, None, None] / 30 * [0.3, -0.1, 0.2]  # rigid
+    past = moving_hands(1, hands=2, order=order)[0] + np.arange(30)[:, None, None] / 30 * [0.3, -0.1, 0.2]  # rigid
     answer = forecast(client, past=past, joints=order)
     np.testing.assert_allclose(answer["future"], onwards(past, 30), atol=1e-5)
     assert set(answer["carried_joints"]) == set(HANDS[order].joints) - set(ASSEMBLY101.joints)
@@ -115,6 +115,55 @@ def test_a_hand_that_is_never_in_view_comes_back_as_null_and_does_not_hinder_the
     answer = forecast(client, left=[None] * 30, right=one)
     assert answer["left"] is None
     np.testing.assert_allclose(answer["right"], onwards(one, 30), atol=1e-5)
+
+
+@pytest.mark.parametrize("sentinel", [0.0, -1.0])
+@pytest.mark.parametrize("order", HANDS)
+def test_a_hand_of_zeros_is_a_hand_that_was_not_seen(client, order, sentinel):
+    pair, joints = moving_hands(30, hands=2, order=order), len(HANDS[order].joints)
+    left, right = pair[:, :joints].tolist(), pair[:, joints:].tolist()
+    missing = [*left[:10], None, None, *left[12:]]
+    left[10] = left[11] = [[sentinel] * 3] * joints
+    answer = forecast(client, left=left, right=right, joints=order)
+    assert answer == forecast(client, left=missing, right=right, joints=order)
+    assert answer["filled_frames"] == 2
+
+
+@pytest.mark.parametrize("frames", [[None] * 30, [[[0.0] * 3] * 21] * 30])
+def test_hands_that_are_never_in_view_come_back_as_null(client, frames):
+    answer = forecast(client, left=frames, right=frames)
+    assert answer["left"] is answer["right"] is None
+    assert len(answer["times"]) == 30
+    refused = client.post(URL, json={"fps": FPS, "left": frames}, headers={"accept": NPY})
+    assert refused.status_code == 406
+
+
+def test_one_of_two_hands_in_an_array_may_be_lost_or_come_late(client, pair):
+    """The array cannot say that one hand is missing, so the answer names the hands."""
+    for lost in (slice(25, 30), slice(0, 25)):
+        past = pair.copy()
+        past[lost, :21] = 0.0
+        answer = forecast(client, past=past)
+        assert answer["left"] is None
+        np.testing.assert_allclose(answer["right"], onwards(pair, 30)[:, 21:], atol=1e-5)
+        assert "future" not in answer
+
+
+def test_left_handed_axes_are_those_of_the_answer_too(client, pair):
+    flip = np.array([1.0, 1.0, -1.0])
+    answer = forecast(client, past=moving_hands(30, hands=2) * flip, axes="left-handed")
+    assert answer["axes"] == "left-handed"
+    np.testing.assert_allclose(np.array(answer["future"]) * flip, forecast(client, past=pair)["future"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [("OpenXR", "openxr"), ("Media Pipe", "mediapipe"), ("manopth", "mano"), ("Unity_XR", "unity-xr")],
+)
+def test_names_of_orders_are_forgiven_case_and_punctuation(client, name, order):
+    past = moving_hands(30, hands=2, order=order)
+    assert forecast(client, past=past, joints=name) == forecast(client, past=past, joints=order)
+    assert forecast(client, past=past, joints=name)["joints"] == order
 
 
 def test_a_null_frame_of_past_is_a_missing_frame_of_both_hands(client, pair):

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from hands import moving_hands
 
 from training.tasks.hands.npz import read_hands
 
 from ...command_line import CHECKOUT, complaint, imported, process, run
-from ...conftest import moving_hands
 
 PAST = moving_hands(40, hands=2).astype(np.float32)
 
@@ -100,7 +100,7 @@ def test_a_hand_that_was_not_seen_is_left_out(forecast):
 
 
 def test_other_modes_and_carried_joints_are_in_the_arrays(forecast):
-    mediapipe = moving_hands(40, hands=1)
+    mediapipe = moving_hands(40, hands=1, order="mediapipe")
     path = forecast(past=mediapipe, fps=30, joints="mediapipe", hand="right", model="hands-modes")
     with np.load(path) as answer:
         assert answer["alternatives_future"].shape == (2, *answer["future"].shape)

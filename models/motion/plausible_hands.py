@@ -1,0 +1,109 @@
+"""What points of a hand can be: the length of a hand, and the order of joints that their distances allow.
+
+Lengths are medians over frames of distances between joints, so neither the pose nor a symmetry changes a verdict. The limits hold all
+recordings of nine public sources with a margin: hands there are 12.9 to 21.3 cm long.
+"""
+
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float
+
+from models.skeletons.hand import FINGERS, HANDS
+from models.skeletons.skeleton import Skeleton
+from models.skeletons.units import Implausible, check_size
+
+LENGTH_M = (0.08, 0.32)  # from the wrist along the middle finger to its tip
+MIN_KNUCKLE = (
+    0.28  # the least distance from wrist to middle knuckle, as a share of the hand's length; 0.41 on recordings
+)
+MAX_PHALANX = 0.42  # the most that a phalanx may have of the hand's length; 0.29 on recordings
+
+ROW_SLACK = 1.15  # how much farther the nearer of two knuckles may be
+MOST_FRAMES = 16  # that are looked at, spread over the clip
+
+_PARTS = ("mcp", "pip", "dip", "tip")
+MIDDLE = (("wrist", "middle_mcp"), *pairwise(f"middle_{part}" for part in _PARTS))
+PHALANGES = (
+    ("thumb_mcp", "thumb_ip"),
+    ("thumb_ip", "thumb_tip"),
+    *(pair for finger in FINGERS[1:] for pair in pairwise(f"{finger}_{part}" for part in _PARTS)),
+)
+ROW = (  # knuckle, one that is nearer to it, and one that is farther
+    ("index", "middle", "ring"),
+    ("index", "ring", "pinky"),
+    ("pinky", "ring", "middle"),
+    ("pinky", "middle", "index"),
+)
+_KNUCKLES = tuple((f"{a}_mcp", f"{other}_mcp") for a, *others in ROW for other in others)
+PAIRS = tuple(dict.fromkeys((*MIDDLE, *PHALANGES, *_KNUCKLES)))
+
+Hands = Float[np.ndarray, "frames joints 3"]
+Distances = dict[tuple[str, str], float]
+
+
+def check_hand(points: Hands, order: Skeleton, unit: str) -> None:
+    """Check the size and the joint order of a hand in metres, one frame or more, that was given in `unit`. Raises Implausible."""
+    if not len(points):
+        return
+    distances = _distances(points, order)
+    if max(distances.values()) == 0:
+        raise Implausible(
+            "expected the joints of a hand, got all joints at one point; send null for a hand that was not seen"
+        )
+    check_size("a hand", _length(distances), unit, *LENGTH_M)
+    if fault := _order_fault(distances):
+        others = [name for name in orders_that_fit(points) if name != order.name]
+        advice = f"the points fit {' or '.join(others)}" if others else "check the joint order"
+        raise Implausible(f"expected a hand in {order.name} order, got {fault}; {advice}")
+
+
+def hand_length(points: Hands, order: Skeleton) -> float:
+    """Return the hand's length in the unit of `points`: the median over frames, along the bones of the middle finger."""
+    return _length(_distances(points, order))
+
+
+def orders_that_fit(points: Hands) -> tuple[str, ...]:
+    """Return the names of the joint orders of this many joints that the distances between the points allow."""
+    candidates = [order for order in HANDS.values() if len(order.joints) == points.shape[1]]
+    return tuple(order.name for order in candidates if _order_fault(_distances(points, order)) is None)
+
+
+def _order_fault(distances: Distances) -> str | None:
+    """Return how the distances between joints contradict their names, or None if they do not.
+
+    A hand has long palm bones and short phalanges, and its knuckles lie in a row. Exchanged fingers, an exchanged palm and wrist, and one
+    order taken for another each break one of these.
+    """
+    length = _length(distances)
+    if length <= 0:
+        return "bones without length"
+    if (knuckle := distances["wrist", "middle_mcp"]) < MIN_KNUCKLE * length:
+        return f"a wrist {knuckle / length:.0%} of the hand's length from the middle knuckle, where hands have 41 % or more"
+    for a, b in PHALANGES:
+        if (phalanx := distances[a, b]) > MAX_PHALANX * length:
+            return f"{phalanx / length:.0%} of the hand's length between {a} and {b}, where hands have 29 % or less"
+    for a, near, far in ROW:
+        if distances[f"{a}_mcp", f"{near}_mcp"] > ROW_SLACK * distances[f"{a}_mcp", f"{far}_mcp"]:
+            return f"a {far} knuckle nearer to the {a} one than the {near} one is"
+    return None
+
+
+def _length(distances: Distances) -> float:
+    return sum(distances[pair] for pair in MIDDLE)
+
+
+def _distances(points: Hands, order: Skeleton) -> Distances:
+    """Return the median distances of the joints in PAIRS over at most MOST_FRAMES frames."""
+    frames = points[:: -(-len(points) // MOST_FRAMES)]
+    first, second = _indices(order.name)
+    lengths = np.median(np.linalg.norm(frames[:, first] - frames[:, second], axis=-1), axis=0)
+    return dict(zip(PAIRS, lengths.tolist(), strict=True))
+
+
+@cache
+def _indices(order: str) -> tuple[list[int], list[int]]:
+    """Return the joints of PAIRS in an order."""
+    joints = HANDS[order].joints
+    return [joints.index(a) for a, _ in PAIRS], [joints.index(b) for _, b in PAIRS]
