@@ -76,6 +76,13 @@ def blocks(page: Path) -> Iterator[Block]:
                 language = None
         elif language is None and line.startswith("    "):
             indented.append(line[4:])
+        elif (
+            indented
+            and not line
+            and re.match("from |import ", indented[0])
+            and "".join(lines[number : number + 1])[:4] == "    "
+        ):
+            indented.append("")  # Python goes on after a blank line, a command does not
         elif language is None and indented:
             language_of = {COMMANDS: "sh", "(from|import) ": "python"}
             for pattern, own in language_of.items():
