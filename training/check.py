@@ -11,6 +11,8 @@ Files that no run can name, such as a README or an .npz that hands/splits.json d
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from training.data.reading import Found, MalformedData, alternatives, contents
 from training.data.splits import SPLITS
 from training.tasks.bodies.check import check_bodies
@@ -30,7 +32,8 @@ def check(folder: Path, stop: Callable[[], bool] = lambda: False) -> Counts:
     `stop` is called between recordings or sources; once it returns True, the result is {}. Raises MalformedData.
     """
     try:
-        return _check(folder, stop)
+        with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers are refused by the checks, not warned of
+            return _check(folder, stop)
     except MalformedData as error:
         raise MalformedData(str(error).replace(f"{folder}/", "")) from error.__cause__
 

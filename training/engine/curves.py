@@ -1,4 +1,4 @@
-"""A picture of trainings: loss and validation score against steps, a line a seed."""
+"""A picture of trainings: loss and validation score against steps, one line for each seed."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ LINES: tuple[Line, ...] = ("-", "--", "-.", ":")
 
 
 def learning_curves(folders: Mapping[str, Path], title: str, path: Path) -> None:
-    """What the named runs' folders tell of their validations, with the best one marked; of a run that has none yet nothing."""
+    """Draw the validations of each folder, with the best one marked, into `path`; a folder without a history has no line."""
     styles: dict[str, tuple[str, Line]] = {
         name: (COLOURS[at % 4], LINES[at // 4 % 4]) for at, name in enumerate(folders)
     }
@@ -32,14 +32,16 @@ def learning_curves(folders: Mapping[str, Path], title: str, path: Path) -> None
     loss, score = figure.subplots(1, 2)
     for name, folder in folders.items():
         history = folder / HISTORY
-        told = [json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else []
-        steps, (colour, line) = [said["step"] for said in told], styles[name]
-        loss.plot(steps, [said["loss"] for said in told], line, color=colour, linewidth=1.5, marker="o", markersize=2.5)
-        score.plot(
-            steps, [said["score"] for said in told], line, color=colour, linewidth=1.5, marker="o", markersize=2.5
+        validations = [json.loads(line) for line in history.read_text().splitlines()] if history.is_file() else []
+        steps, (colour, line) = [validation["step"] for validation in validations], styles[name]
+        loss.plot(
+            steps, [one["loss"] for one in validations], line, color=colour, linewidth=1.5, marker="o", markersize=2.5
         )
-        if told:
-            best = min(told, key=lambda said: said["score"])
+        score.plot(
+            steps, [one["score"] for one in validations], line, color=colour, linewidth=1.5, marker="o", markersize=2.5
+        )
+        if validations:
+            best = min(validations, key=lambda one: one["score"])
             score.plot(best["step"], best["score"], "o", color=colour, markersize=5)
             text = f"{best['score']:.2f}"
             score.annotate(

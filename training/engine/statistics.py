@@ -1,4 +1,4 @@
-"""How wrong a forecast is: mean joint distance in mm, mean squared distance in dm^2, and intervals over recordings."""
+"""Confidence intervals of errors over recordings."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,9 +11,9 @@ def bootstrap_interval(
     draws: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float] | None:
-    """95 % interval of the mean over windows when recordings, not windows, are drawn again; None where there is one recording alone.
+    """Return the 95 % interval of the mean over windows, from a bootstrap over recordings; None if there is a single recording.
 
-    Windows of one recording overlap and resemble each other, so drawing windows would promise too much (Efron and Tibshirani 1993, ch. 8).
+    Windows of one recording overlap, so a bootstrap over windows would give too narrow an interval (Efron and Tibshirani 1993, ch. 8).
     """
     recordings, member = np.unique(recording_of, return_inverse=True)
     if len(recordings) < 2:

@@ -14,11 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from models.skeletons.body import get_body_order
+from training.data.mat import read_mat
 from training.data.reading import MAX_MAT_BYTES
 from training.data.splits import Split
+from training.data.untrusted import UntrustedFile
 from training.tasks.bodies.clips import BodyClip, MalformedBodies, UnknownBodies, hold_out
 from training.tasks.bodies.readers.files import check_joint_names, check_per_sequence, read_arrays, sequence_rows
 
@@ -79,9 +80,9 @@ def _read_mat(file: Path) -> BodyClip:
     if (size := file.stat().st_size) > MAX_MAT_BYTES:
         raise MalformedBodies(f"{file}: expected at most {MAX_MAT_BYTES:,} bytes, got {size:,}")
     try:
-        content = scipy.io.loadmat(file, appendmat=False, variable_names=_LABELS)
-    except Exception as error:  # a malformed file can make SciPy raise anything
-        raise MalformedBodies(f"{file} is not a readable .mat file: {type(error).__name__}: {error}") from error
+        content = read_mat(file.read_bytes(), _LABELS, MAX_MAT_BYTES)
+    except UntrustedFile as error:
+        raise MalformedBodies(f"{file} is not a readable .mat file: {error}") from error
     if missing := [name for name in _LABELS if name not in content]:
         raise MalformedBodies(f"{file}: expected {', '.join(_LABELS)}, got none named {', '.join(missing)}")
     x, y, visible, train, action = (np.asarray(content[name]) for name in _LABELS)

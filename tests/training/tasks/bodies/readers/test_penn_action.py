@@ -80,7 +80,7 @@ def test_differences_of_byte_coordinates_do_not_overflow(tmp_path: Path, penn: l
             {"x": np.zeros((4, 12))},
             r"expected numbers x, y and visibility of shape \(frames, 13\) each, got float64 \(4, 12\)",
         ),
-        ({"x": np.array([["a"] * 13] * 4)}, "expected numbers"),
+        ({"x": np.array([["a"] * 13] * 4)}, "x is no real matrix and no text"),
         ({"y": np.zeros((4, 13))}, r"and uint8 \(\d+, 13\)"),
         ({"train": 2}, r"expected train 1 or -1 and one action, got \[\[2\]\]"),
         ({"train": np.ones(2)}, "expected train 1 or -1"),
