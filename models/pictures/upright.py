@@ -16,8 +16,8 @@ from models.pictures.surfels import (
     view,
 )
 from models.scans.cloud import interpolate, interpolation
+from models.scans.head import face_axes
 from models.scans.sampling import sample_surface, thinned
-from models.skeletons.face import FACE68, FACE_REGIONS
 
 SPLATS = 40_000  # points of a drawn face: 1.5 mm apart
 MARGIN_MM = np.array(
@@ -29,25 +29,6 @@ WIDEST = 1.6  # the largest ratio of width to height of a view
 FINE = 10  # the largest radius of a point in pixels: more would only cost time
 
 Landmarks = Float[np.ndarray, "landmarks 3"]
-
-
-def frontal(landmarks: Landmarks) -> Float[np.ndarray, "3 3"]:
-    """Return the face's own axes as rows: to the subject's left, up, and out of the face.
-
-    If left and right landmarks are exchanged, the nose still decides which side is the front. Landmarks that span no face give the axes of
-    the scan.
-    """
-    pairs = [(i, j) for i, j in enumerate(FACE68.mirror) if FACE68.joints[i].startswith("left_")]
-    left, right = (landmarks[list(side)] for side in zip(*pairs, strict=True))
-    nasion, chin, nose = (landmarks[FACE68.joints.index(name)] for name in ("nasion", "chin", "nose_tip"))
-    across, up = (left - right).mean(axis=0), nasion - chin
-    out = np.cross(across, up)
-    if np.linalg.norm(out) < 1e-3 * max(np.linalg.norm(across), np.linalg.norm(up), 1e-9) ** 2:
-        return np.eye(3)
-    if out @ (nose - landmarks[list(FACE_REGIONS["jaw"])].mean(axis=0)) < 0:
-        across, out = -across, -out
-    axes = np.stack([across, np.cross(out, across), out])
-    return axes / np.linalg.norm(axes, axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -72,7 +53,7 @@ class Upright:
         true: Landmarks | None,
     ) -> "Upright":
         """Turn a scan in metres upright, with its landmarks and, if they are known, the true ones."""
-        axes, origin = frontal(landmarks), landmarks.mean(axis=0)
+        axes, origin = face_axes(landmarks), landmarks.mean(axis=0)
 
         def upright(metres: Float[np.ndarray, "some 3"]) -> Float[np.ndarray, "some 3"]:
             return 1000 * ((metres - origin) @ axes.T)

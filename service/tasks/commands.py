@@ -26,6 +26,7 @@ from service.tasks.files import (
     STDIN,
     USAGE_ERRORS,
     LocalModels,
+    answer_suffix,
     plan,
     process,
     sentence,
@@ -64,15 +65,16 @@ def landmarks(
     output: Output = None,
     plot: Plot = None,
     units: Annotated[
-        Literal["auto", "m", "cm", "mm"],
-        typer.Option(help="Of the scan and of the answer; auto infers it from the size."),
+        Literal["auto", "m", "cm", "mm", "in", "ft"],
+        typer.Option(help="Of the scan and of the answer; auto infers m, cm or mm from the size."),
     ] = "auto",
     heatmaps: Annotated[
         Heatmaps,
         typer.Option(help="At the points that the network saw (points: .json, .npz), or at every point (full: .npz)."),
     ] = "none",
     form: Annotated[
-        Literal["json", "csv", "npz", "ply"], typer.Option("--format", help="Of the answers in a folder.")
+        Literal["json", "csv", "npz", "ply", "mrk.json", "fcsv"],
+        typer.Option("--format", help="Of the answers in a folder."),
     ] = "json",
     stdin: Annotated[str, typer.Option("--stdin", help="Format of standard input, such as ply.")] = "",
     model: Model = None,
@@ -84,7 +86,7 @@ def landmarks(
             f"expected --stdin with the scan's format, one of {', '.join(suffix[1:] for suffix in formats())}, got {stdin or 'none'}"
         )
     answers = [suffix for suffix, media in FACE.writes.items() if media in CARRIES[heatmaps]]
-    suffix = Path(output).suffix.lower() if output else ""
+    suffix = answer_suffix(FACE, Path(output)) if output else ""
     if (suffix if suffix in FACE.writes else f".{form}") not in answers:
         _fail(f"expected an answer as {' or '.join(answers)} for --heatmaps {heatmaps}, got {suffix or f'.{form}'}")
     options = {"units": units, "heatmaps": heatmaps}

@@ -127,7 +127,7 @@ def plan(
         stem = work.output.stem if work.output else ""
         if len(works) > 1 and (other := by_stem.setdefault(stem, work.source)) is not work.source:
             raise UsageError(f"{other} and {work.source} would both be written to {work.output}; rename one of them")
-        if work.output is not None and work.output.suffix.lower() not in endpoint.writes:
+        if work.output is not None and answer_suffix(endpoint, work.output) not in endpoint.writes:
             raise UsageError(f"expected an answer file ending in {', '.join(endpoint.writes)}, got {work.output.name}")
         if work.picture is not None:
             check_drawable(work.picture)
@@ -147,7 +147,7 @@ def process(endpoint: Endpoint, work: Work, models: LocalModels, options: Mappin
         raise Problem(
             "unsupported-media-type", f"expected a file ending in {formats}, got {work.suffix or 'no suffix'}"
         )
-    suffix = ".json" if work.output is None else work.output.suffix.lower()
+    suffix = ".json" if work.output is None else answer_suffix(endpoint, work.output)
     body = Body(
         _read(work.source),
         endpoint.reads()[work.suffix],
@@ -166,6 +166,12 @@ def process(endpoint: Endpoint, work: Work, models: LocalModels, options: Mappin
         work.picture.parent.mkdir(parents=True, exist_ok=True)
         endpoint.draw(result, model, work.picture, work.source.name)
     return content
+
+
+def answer_suffix(endpoint: Endpoint, path: Path) -> str:
+    """Return the longest suffix of answers that a file's name has, such as .mrk.json, or its own suffix if it has none of them."""
+    known = (suffix for suffix in endpoint.writes if path.name.lower().endswith(suffix))
+    return max(known, key=len, default=path.suffix.lower())
 
 
 def sentence(error: BaseException, name: str = "") -> str:

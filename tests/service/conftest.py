@@ -20,7 +20,7 @@ from models.contract.bundle import BundleMeta, Measurement, TrainingSource, writ
 from models.contract.runtime import onnxruntime
 from models.contract.task import ActionRecognition, FaceLandmarks, HandForecast, PoseForecast, PoseLift, Task
 from models.skeletons.body import get_body_order
-from models.skeletons.face import FACE68
+from models.skeletons.face import FACE68, INTEROCULAR
 from service.app import create_app
 from service.settings import Settings
 
@@ -63,16 +63,22 @@ def constant_velocity(task: HandForecast) -> bytes:
     return graph_of("constant-velocity", nodes, constants, task)
 
 
-def shells(task: FaceLandmarks) -> bytes:
-    """Write a graph whose landmark l is the heatmap-weighted mean of the points at a certain distance from their centroid.
+ASIDE_M = np.interp(np.arange(len(FACE68.joints)), INTEROCULAR, (-0.05, 0.03))
 
-    It is confident about clouds the size of a face only.
+
+def shells(task: FaceLandmarks) -> bytes:
+    """Write a graph whose landmark l is the heatmap-weighted mean of the points at a certain distance from their centroid, plus an offset.
+
+    The offsets, ASIDE_M for landmark l, are along the direction of the first point, so that the landmarks span a face. The graph is
+    confident about clouds the size of a face only.
     """
     sigma, landmarks = 0.004, len(FACE68.joints)
     constants = {
         "radii": np.linspace(0.05, 0.12, landmarks, dtype=np.float32).reshape(1, -1, 1),
         "widths": np.array([-0.5 / sigma**2], np.float32),
         "largest": np.array([0.2], np.float32),
+        "first": np.array([0]),
+        "aside": ASIDE_M.astype(np.float32).reshape(1, -1, 1),
         "steepness": np.array([50.0], np.float32),
         "doubts": np.linspace(0, -1, landmarks, dtype=np.float32).reshape(1, -1),
     }
@@ -88,7 +94,12 @@ def shells(task: FaceLandmarks) -> bytes:
         helper.make_node("Exp", ["logits"], ["heatmaps"]),
         helper.make_node("Softmax", ["logits"], ["weights"], axis=2),
         helper.make_node("MatMul", ["weights", "apart"], ["means"]),
-        helper.make_node("Cast", ["means"], ["exact_means"], to=TensorProto.DOUBLE),
+        helper.make_node("Gather", ["apart", "first"], ["outward"], axis=1),
+        helper.make_node("ReduceL2", ["outward"], ["length"], axes=[2]),
+        helper.make_node("Div", ["outward", "length"], ["direction"]),
+        helper.make_node("Mul", ["direction", "aside"], ["offsets"]),
+        helper.make_node("Add", ["means", "offsets"], ["votes"]),
+        helper.make_node("Cast", ["votes"], ["exact_means"], to=TensorProto.DOUBLE),
         helper.make_node("Add", ["exact_means", "centre"], ["landmarks"]),
         helper.make_node("ReduceMean", ["distances"], ["size"], axes=[1], keepdims=0),
         helper.make_node("Sub", ["largest", "size"], ["smaller"]),

@@ -1,4 +1,4 @@
-"""A found face to an answer in the scan's frame and unit: JSON, .npz, .csv, or .ply for viewers."""
+"""A found face to an answer in the scan's frame and unit: JSON, .npz, .csv, .ply for viewers, or a point list of 3D Slicer."""
 
 import csv
 import io
@@ -9,16 +9,18 @@ from jaxtyping import Float
 
 from models.contract.bundle import Bundle, BundleMeta
 from models.scans.cloud import interpolate, interpolation
+from models.scans.head import distances, head_pose
 from models.skeletons.face import FACE68, FACE_REGIONS
 from models.skeletons.units import to_metres
 from service.http.negotiation import JSON, NPZ
 from service.tasks.arrays import json_bytes, npz_bytes
 from service.tasks.endpoint import Encoded
 from service.tasks.faces.prepare import FoundFace
-from service.tasks.faces.upload import CSV
+from service.tasks.faces.slicer import fcsv, markups
+from service.tasks.faces.upload import CSV, FCSV, MRK, PLY
 from service.tasks.fields import with_model
 
-ROUND_M, ROUND_HEAT = 1e-9, 6  # a nanometre, and decimals of a heatmap, in JSON
+ROUND_M, ROUND_HEAT, ROUND_AXES = 1e-9, 6, 9  # a nanometre, and decimals of a heatmap and of a pose's axes, in JSON
 CHUNK = 8192  # points at which heatmaps are interpolated at a time
 COLOURS = {
     "jaw": (153, 153, 153),
@@ -37,7 +39,7 @@ def encode(found: FoundFace, model: BundleMeta, media: str) -> Encoded:
     """Return the answer in the form of a media type; headers carry the model and the unit where the body has no fields."""
     if media == JSON:
         return Encoded(json_bytes(document(found, model)), {})
-    suffix, write = {NPZ: ("npz", npz), CSV: ("csv", table)}.get(media, ("ply", ply))
+    suffix, write = WRITERS[media]
     return Encoded(write(found, model), {
         "x-chiron-model": model.name,
         "x-chiron-model-version": model.version,
@@ -49,7 +51,7 @@ def encode(found: FoundFace, model: BundleMeta, media: str) -> Encoded:
 def document(found: FoundFace, model: BundleMeta) -> dict[str, Any]:
     """Return the answer as FaceAnswer has it; its arrays are numpy's. Heatmaps at every point are for `npz` only."""
     scan, face = found.scan, found.face
-    within, decimals = _within(found), round(-np.log10(ROUND_M / to_metres(scan.unit)))
+    within, decimals = found.within, round(-np.log10(ROUND_M / to_metres(scan.unit)))
     landmarks = zip(FACE68.joints, np.round(found.landmarks, decimals), face.confidence, strict=True)
     answer: dict[str, Any] = {
         "units": scan.unit,
@@ -64,7 +66,12 @@ def document(found: FoundFace, model: BundleMeta) -> dict[str, Any]:
             for index, (name, position, confidence) in enumerate(landmarks)
         ],
         "regions": {region: list(indices) for region, indices in FACE_REGIONS.items()},
-        "confidence": {"within": round(within, decimals), "meaning": _meaning(found)},
+        "confidence": {"within": round(within, decimals), "meaning": found.meaning},
+        "pose": _rounded_pose(found, decimals),
+        "distances": {
+            name: {"value": round(distance.value, decimals), "uncertainty": round(distance.uncertainty, decimals)}
+            for name, distance in distances(found.landmarks, face.confidence, within).items()
+        },
     }
     if scan.options.heatmaps != "none":
         answer["heatmaps"] = {
@@ -78,15 +85,21 @@ def document(found: FoundFace, model: BundleMeta) -> dict[str, Any]:
 def npz(found: FoundFace, model: BundleMeta) -> bytes:
     """Return the answer as arrays, none of them rounded.
 
-    They are landmarks (68, 3) float64, confidence, names, model, version and units; with heatmaps also sampled_points
+    They are landmarks (68, 3) float64, confidence, names, pose (4, 4), distances, their names and uncertainties, model, version and
+    units; with heatmaps also sampled_points
     (n, 3), heatmaps (68, n), and sampled_indices (n) unless the points were drawn on a mesh; with heatmaps at every point
     also full_heatmaps (68, points).
     """
     scan, face = found.scan, found.face
+    measured = distances(found.landmarks, face.confidence, found.within)
     arrays: dict[str, Any] = {
         "landmarks": found.landmarks,
         "confidence": face.confidence,
         "names": FACE68.joints,
+        "pose": head_pose(found.landmarks),
+        "distances": np.array([distance.value for distance in measured.values()]),
+        "distance_uncertainties": np.array([distance.uncertainty for distance in measured.values()]),
+        "distance_names": list(measured),
         "model": model.name,
         "version": model.version,
         "units": scan.unit,
@@ -139,7 +152,7 @@ def ply(found: FoundFace, model: BundleMeta) -> bytes:
         "format ascii 1.0",
         f"comment {model.name} {model.version}",
         f"comment lengths in {found.scan.unit}",
-        f"comment confidence: {_meaning(found)}",
+        f"comment confidence: {found.meaning}",
         *(f"comment {index} {name}" for index, name in enumerate(FACE68.joints)),
         f"element vertex {len(rows)}",
         *(f"property double {axis}" for axis in "xyz"),
@@ -167,10 +180,11 @@ def scan_of_bundle(bundle: Bundle) -> bytes:
     return cloud_ply(bundle.example()[0]["points"][0], f"the example of {bundle.meta.name}, in m")
 
 
-def _within(found: FoundFace) -> float:
-    """Return the distance that the confidences are about, in the scan's unit."""
-    return found.scan.task.confident_m / to_metres(found.scan.unit)
+WRITERS = {NPZ: ("npz", npz), CSV: ("csv", table), PLY: ("ply", ply), MRK: ("mrk.json", markups), FCSV: ("fcsv", fcsv)}
 
 
-def _meaning(found: FoundFace) -> str:
-    return f"the probability that a landmark is within {_within(found):g} {found.scan.unit} of the true one"
+def _rounded_pose(found: FoundFace, decimals: int) -> Float[np.ndarray, "4 4"]:
+    """Return the head's pose with its origin rounded as landmarks are."""
+    pose = head_pose(found.landmarks)
+    pose[:3, :3], pose[:3, 3] = np.round(pose[:3, :3], ROUND_AXES), np.round(pose[:3, 3], decimals)
+    return pose

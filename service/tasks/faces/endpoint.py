@@ -9,6 +9,7 @@ from models.contract.bundle import BundleMeta
 from models.pictures.faces import draw_face
 from models.scans.cloud import Degenerate, NotFinite, TooBig, UnknownSuffix, Unreadable
 from models.scans.files import MAX_POINTS, formats
+from models.skeletons.units import Implausible
 from service.http.negotiation import JSON, NPZ
 from service.http.openapi import BINARY
 from service.settings import Settings
@@ -16,18 +17,19 @@ from service.tasks.endpoint import Endpoint, Example, Limits
 from service.tasks.faces.answers import encode, scan_of_bundle
 from service.tasks.faces.prepare import FoundFace, NoFace, PreparedScan, UnclearUnits, prepare, steps
 from service.tasks.faces.schemas import FaceAnswer, FaceOptions
-from service.tasks.faces.upload import CSV, FORM, OCTETS, PLY, TYPES, Upload, decode
+from service.tasks.faces.upload import CSV, FCSV, FORM, MRK, OCTETS, PLY, TYPES, Upload, decode
 
 DESCRIPTION = """Find the 68 landmarks of a face on a scan in any pose, with confidences, in the scan's own frame and unit.
 
 The scan is a mesh or a cloud: .ply .obj .stl .off .glb .gltf .npz .npy .pcd .csv .xyz .txt .asc .pts. Send it as the body, with its
 content type or a `format` or `filename`, or as the only file of a form. The Accept header chooses the form of the answer:
-application/json, application/x-npz for arrays, or model/vnd.ply for a coloured cloud with edges.
+application/json, application/x-npz for arrays, model/vnd.ply for a coloured cloud with edges, text/csv, or a point list of 3D
+Slicer: application/vnd.slicer.mrk+json or text/x-fcsv.
 """
 ERRORS = (
     "malformed-body", "unreadable-scan", "unknown-model", "not-acceptable", "request-timeout", "body-too-large", "scan-too-large",
     "unsupported-media-type", "unknown-format", "invalid-request", "not-finite", "degenerate-scan", "unclear-units",
-    "no-face", "internal", "overloaded", "not-ready",
+    "no-face", "implausible", "internal", "overloaded", "not-ready",
 )  # fmt: skip
 RAISED: dict[type[Exception], str] = {
     UnknownSuffix: "unknown-format",
@@ -37,6 +39,7 @@ RAISED: dict[type[Exception], str] = {
     Degenerate: "degenerate-scan",
     UnclearUnits: "unclear-units",
     NoFace: "no-face",
+    Implausible: "implausible",
 }
 
 
@@ -86,7 +89,7 @@ FACE: Endpoint[Upload, PreparedScan, FoundFace] = Endpoint(
     tag="landmarks",
     description=DESCRIPTION,
     accepts=TYPES,
-    offers=(JSON, NPZ, PLY),
+    offers=(JSON, NPZ, PLY, CSV, MRK, FCSV),
     with_query=TYPES,
     limits=limits,
     memory=memory,
@@ -102,6 +105,6 @@ FACE: Endpoint[Upload, PreparedScan, FoundFace] = Endpoint(
     steps=steps,
     encode=encode,
     reads=lambda: dict.fromkeys(formats(), OCTETS),
-    writes={".json": JSON, ".csv": CSV, ".npz": NPZ, ".ply": PLY},
+    writes={".json": JSON, ".csv": CSV, ".npz": NPZ, ".ply": PLY, ".mrk.json": MRK, ".fcsv": FCSV},
     draw=draw,
 )

@@ -11,24 +11,33 @@ from jaxtyping import Float, Int
 
 from models.contract.bundle import BundleMeta
 from models.contract.task import FaceLandmarks
-from models.scans.cloud import Scan, TooBig, centre
+from models.scans.cloud import Scan, TooBig
 from models.scans.files import read_scan
 from models.scans.levels import MESH_POINTS, Face, search
+from models.scans.plausible_faces import (
+    EYES_M,
+    TYPICAL_M,
+    check_face,
+    eye_distance,
+    sizes_in_all_units,
+    typical_radius,
+    units_of_eyes,
+)
 from models.scans.sampling import sample_surface, thinned
-from models.skeletons.units import UNITS, to_metres
+from models.skeletons.units import METRIC, describe_size, to_metres
 from service.tasks.endpoint import Limits, Steps
 from service.tasks.faces.schemas import FaceOptions
 from service.tasks.faces.upload import Upload
 from service.tasks.fields import Unit
 
 MOST_POINTS = 50_000  # of a cloud that are used: their farthest points and neighbours take 30 ms of a core
-TYPICAL_M = (0.03, 0.25)  # of a face's typical radius: 0.05 if cropped tightly, 0.08 with ears, 0.17 as a bust
 NO_FACE = 0.1  # mean confidence below which there is no face: simulated faces have 0.4 and more, balls and boxes 0.01
+SURE = 0.35  # the same where the unit was inferred: 0.6 and more on 49 faces, at most 0.33 on faces of two or three times their size
 MOST_FULL = 300_000  # points at which heatmaps are interpolated: 68 float32 each, 82 MB
 
 
 class UnclearUnits(ValueError):
-    """A scan that has the size of a face in no unit."""
+    """A scan whose unit cannot be inferred: it has the size of a face in no metric unit, or its face is no person's in the one it has."""
 
 
 class NoFace(ValueError):
@@ -67,6 +76,16 @@ class FoundFace:
         """The points that the heatmaps are over, in the scan's frame and unit."""
         return self.scan.points[self.face.sampled] / to_metres(self.scan.unit)
 
+    @property
+    def within(self) -> float:
+        """The distance that the confidences are about, in the scan's unit."""
+        return self.scan.task.confident_m / to_metres(self.scan.unit)
+
+    @property
+    def meaning(self) -> str:
+        """What a confidence is, in words."""
+        return f"the probability that a landmark is within {self.within:g} {self.scan.unit} of the true one"
+
 
 def prepare(upload: Upload, model: BundleMeta, limits: Limits) -> PreparedScan:
     """Read the scan and choose its points and its unit.
@@ -96,7 +115,7 @@ def prepare(upload: Upload, model: BundleMeta, limits: Limits) -> PreparedScan:
 
 
 def steps(scan: PreparedScan) -> Steps[FoundFace]:
-    """Ask the network once or twice, by the search. Raises Degenerate and NoFace."""
+    """Ask the network once or twice, by the search. Raises Degenerate, NoFace, Implausible and UnclearUnits."""
     looks = search(scan.points, scan.task)
     tensors = next(looks)
     while True:
@@ -108,34 +127,27 @@ def steps(scan: PreparedScan) -> Steps[FoundFace]:
             return FoundFace(scan, stop.value)
 
 
-def typical_radius(points: Float[np.ndarray, "points 3"]) -> float:
-    """Return the median distance of the points from their middle, in the unit of the points.
-
-    The middle is that of the half nearest to the centroid, so that some points far away do not count.
-    """
-    about, _ = centre(points)
-    radii = np.linalg.norm(about, axis=1)
-    middle = about[radii <= np.median(radii)].mean(axis=0)
-    return float(np.median(np.linalg.norm(about - middle, axis=1)))
-
-
 def unit_of(points: Float[np.ndarray, "points 3"]) -> Unit:
-    """Return the unit in which the points have the size of a face. Raises UnclearUnits.
+    """Return the metric unit in which the points have the size of a face. Raises UnclearUnits.
 
-    TYPICAL_M spans less than a factor of ten, so there is at most one such unit.
+    TYPICAL_M spans less than a factor of ten, so there is at most one such unit. A scan in inches or feet can have the size of a face in
+    a metric unit too, so `require_inferred` judges the answer.
     """
     radius = typical_radius(points)
-    for unit in ("m", "cm", "mm"):
+    for unit in METRIC:
         if TYPICAL_M[0] <= radius * to_metres(unit) <= TYPICAL_M[1]:
             return unit
-    sizes = ", ".join(f"{radius * metres * 100:.3g} cm if in {unit}" for unit, metres in UNITS.items())
     low, high = (100 * metres for metres in TYPICAL_M)
-    detail = f"expected half of the scan within {low:g} to {high:g} cm of its middle, as in a face, got {sizes}"
-    raise UnclearUnits(f"{detail}; say its units")
+    detail = f"expected half of the scan within {low:g} to {high:g} cm of its middle, as in a face"
+    raise UnclearUnits(f"{detail}, got {sizes_in_all_units(points)}; say its units")
 
 
 def require_face(scan: PreparedScan, face: Face) -> None:
-    """Raise NoFace unless the network is confident of some landmarks."""
+    """Check a network's answer against its scan.
+
+    Raises NoFace unless the network is confident of some landmarks, Implausible unless they have the size of a face and lie on the
+    scan, and UnclearUnits if the unit was inferred and the eyes are not as far apart in it as a person's.
+    """
     if not all(np.isfinite(array).all() for array in (face.landmarks, face.confidence, face.heatmaps)):
         raise NoFace("the network has no finite answer for these points")
     confidence = float(face.confidence.mean())
@@ -145,3 +157,23 @@ def require_face(scan: PreparedScan, face: Face) -> None:
             f"expected a mean confidence of at least {NO_FACE:g} over the {len(face.landmarks)} landmarks, got {confidence:.3g}; "
             f"in {scan.unit}, half of the scan is within {centimetres:.3g} cm of its middle"
         )
+    check_face(face.landmarks, scan.points[face.sampled], scan.unit)
+    if scan.options.units == "auto":
+        require_inferred(scan.unit, face)
+
+
+def require_inferred(unit: Unit, face: Face) -> None:
+    """Raise UnclearUnits unless, in the unit that was inferred, the network is sure and the eyes are as far apart as a person's."""
+    confidence, fitting = float(face.confidence.mean()), units_of_eyes(face.landmarks, unit)
+    suggested = f"in {unit}, which the size of the scan suggests"
+    if confidence < SURE:
+        detail = f"expected a mean confidence of at least {SURE:g} {suggested}, got {confidence:.3g}; say its units"
+        raise UnclearUnits(detail)
+    if unit in fitting:
+        return
+    low, high = (100 * metres for metres in EYES_M)
+    advice = f"say units={' or '.join(fitting)} if that is the scan's unit" if fitting else "say its units"
+    raise UnclearUnits(
+        f"expected outer eye corners {low:g} to {high:g} cm apart, as those of people, got "
+        f"{describe_size(eye_distance(face.landmarks))} {suggested}; {advice}"
+    )

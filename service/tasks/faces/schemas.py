@@ -15,8 +15,10 @@ class FaceOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     """The options of a request: query parameters, or fields of a form."""
 
     units: Annotated[
-        Literal["auto", "m", "cm", "mm"],
-        Meta(description="of the scan and of the answer; auto: the unit in which the scan has the size of a face"),
+        Literal["auto", "m", "cm", "mm", "in", "ft"],
+        Meta(
+            description="of the scan and of the answer; auto: m, cm or mm, the one in which scan and face have the size of a person's"
+        ),
     ] = "auto"
     model: Annotated[
         str, Meta(max_length=MAX_NAME, description="GET /models lists the names; default: the service's choice")
@@ -55,6 +57,15 @@ class Confidence(BaseModel):
     meaning: str
 
 
+class FaceDistance(BaseModel):
+    """A distance between landmarks, in the answer's units."""
+
+    value: float
+    uncertainty: float = Field(
+        description="one standard deviation, computed from the confidences of the landmarks at its ends"
+    )
+
+
 class FaceHeatmaps(BaseModel):
     """The network's heatmaps over the points that it saw."""
 
@@ -83,5 +94,13 @@ class FaceAnswer(BaseModel):
     landmarks: list[Landmark]
     regions: dict[str, list[int]] = Field(description="landmarks by part of the face")
     confidence: Confidence
+    pose: list[list[float]] = Field(
+        description="[4][4]: maps the head's frame to the scan's, in the answer's units; its columns are x to the person's left, "
+        "y up, z forward out of the face, and the origin between the eyes"
+    )
+    distances: dict[str, FaceDistance] = Field(
+        description="interocular (between the centres of the eyes), outer_eye_corners, nose_width (alae), "
+        "mouth_width (corners), face_height (nasion to chin)"
+    )
     expected_error: list[Measurement] = Field(description="the model's errors on its test scans")
     heatmaps: FaceHeatmaps | None = Field(default=None, description="with heatmaps=points")

@@ -25,9 +25,14 @@ from service.tasks.fields import MAX_FILENAME
 PLY, CSV, FORM, OCTETS, TEXT = (
     "model/vnd.ply", "text/csv", "multipart/form-data", "application/octet-stream", "text/plain"
 )  # fmt: skip
+MRK, FCSV = "application/vnd.slicer.mrk+json", "text/x-fcsv"  # point lists of 3D Slicer, which has registered no types
 SUFFIXES = {media: format.suffixes[0] for format in FORMATS for media in format.media_types}
 TYPES = (OCTETS, TEXT, *SUFFIXES, FORM)  # OCTETS and TEXT do not tell the format: a name does, or TEXT is a table
-CARRIES: dict[Heatmaps, tuple[str, ...]] = {"none": (JSON, NPZ, PLY, CSV), "points": (JSON, NPZ), "full": (NPZ,)}
+CARRIES: dict[Heatmaps, tuple[str, ...]] = {
+    "none": (JSON, NPZ, PLY, CSV, MRK, FCSV),
+    "points": (JSON, NPZ),
+    "full": (NPZ,),
+}
 MAX_FIELD_BYTES, MAX_HEADERS, MAX_HEADER_BYTES = 256, 8, 1024
 OPTIONS = FaceOptions.__struct_fields__
 

@@ -1,5 +1,6 @@
 """POST /landmarks/face as its callers see it: forms of scan and answer, units, heatmaps, symmetry and company."""
 
+import csv
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,12 +11,15 @@ from fastapi.testclient import TestClient
 
 from models.contract.symmetry import random_rotation
 from models.scans.files import read_scan
+from models.scans.head import distances, head_pose
 from models.skeletons.face import FACE68, FACE_REGIONS
 from service.app import create_app
 from service.settings import Settings
 from service.tasks.faces import answers, prepare
 from service.tasks.faces.schemas import FaceAnswer
+from service.tasks.faces.upload import CSV, FCSV, MRK
 
+from ...conftest import ASIDE_M
 from ...exchange import CLOUD, NPY, npy
 from ...exchange import FACE_URL as URL
 from ...scans import NPZ, OCTETS, PLY, arrays, ask, npz, obj, ply, post, text, triangles_of
@@ -23,6 +27,13 @@ from ...scans import NPZ, OCTETS, PLY, arrays, ask, npz, obj, ply, post, text, t
 
 def places(answer: dict) -> np.ndarray:
     return np.array([landmark["position"] for landmark in answer["landmarks"]])
+
+
+def offsets(points: np.ndarray) -> np.ndarray:
+    """Return what the network adds to each landmark: ASIDE_M metres along the direction of the point farthest from the centroid."""
+    apart = points - points.mean(axis=0)
+    first = apart[np.linalg.norm(apart, axis=1).argmax()]
+    return ASIDE_M[:, None] * first / np.linalg.norm(first)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +62,7 @@ def test_the_landmarks_are_where_the_network_says(found):
     apart = CLOUD - CLOUD.mean(axis=0)
     beside = np.linalg.norm(apart, axis=1)[:, None] - np.linspace(0.05, 0.12, 68)
     weights = np.exp(-0.5 * (beside / 0.004) ** 2)
-    wanted = CLOUD.mean(axis=0) + (weights / weights.sum(axis=0)).T @ apart
+    wanted = CLOUD.mean(axis=0) + (weights / weights.sum(axis=0)).T @ apart + offsets(CLOUD)
     assert np.linalg.norm(places(found) - wanted, axis=1).mean() < 0.01
 
 
@@ -129,8 +140,8 @@ def test_the_unit_is_found_by_the_size_and_the_answer_is_in_it(client, found, un
     assert said == answer
 
 
-def test_a_unit_that_is_said_is_taken_whatever_the_size(client):
-    answer = ask(client, npy(0.2 * CLOUD), NPY, units="m")
+def test_a_unit_that_is_said_is_taken_where_auto_would_infer_none(client):
+    answer = ask(client, npy(0.35 * CLOUD), NPY, units="m")
     assert (answer["units"], answer["units_inferred"]) == ("m", False)
 
 
@@ -143,13 +154,14 @@ def test_heatmaps_at_the_sampled_points_come_with_those_points(client, found):
     assert np.abs(points - CLOUD[indices]).max() < 1e-9
     FaceAnswer.model_validate({**answer, "heatmaps": heatmaps})
     high = values.max(axis=1) > 0.5
-    means = values[high] @ points / values[high].sum(axis=1, keepdims=True)
+    means = values[high] @ points / values[high].sum(axis=1, keepdims=True) + offsets(points)[high]
     assert np.abs(means - places(found)[high]).max() < 1e-5, "in this network a landmark is what its heatmap weighs"
 
 
 def test_as_npz_the_answer_is_arrays_and_nothing_is_rounded(client, found):
     plain = arrays(client, npy(CLOUD), NPY)
-    assert set(plain) == {"landmarks", "confidence", "names", "model", "version", "units"}
+    measured = {"pose", "distances", "distance_names", "distance_uncertainties"}
+    assert set(plain) == {"landmarks", "confidence", "names", "model", "version", "units"} | measured
     assert (plain["landmarks"].dtype, plain["confidence"].dtype) == (np.float64, np.float32)
     assert plain["names"].tolist() == list(FACE68.joints)
     assert str(plain["units"]) == "m"
@@ -160,8 +172,58 @@ def test_as_npz_the_answer_is_arrays_and_nothing_is_rounded(client, found):
     assert (with_points["heatmaps"].dtype, with_points["heatmaps"].shape) == (np.float32, (68, 1024))
 
 
+def test_the_pose_and_the_distances_are_those_of_the_landmarks_in_the_unit_of_the_scan(client, found):
+    answer = ask(client, npy(1000 * CLOUD), NPY)
+    pose, landmarks = np.array(answer["pose"]), places(answer)
+    assert np.abs(pose - head_pose(landmarks)).max() < 1e-5
+    assert np.array(found["pose"])[:3, 3] == pytest.approx(pose[:3, 3] / 1000, abs=1e-8)
+    assert np.array(found["pose"])[:3, :3] == pytest.approx(pose[:3, :3], abs=1e-7)
+    wanted = distances(landmarks, np.array([landmark["confidence"] for landmark in answer["landmarks"]]), 3.0)
+    assert list(answer["distances"]) == list(wanted)
+    for name, distance in wanted.items():
+        assert answer["distances"][name]["value"] == pytest.approx(distance.value, abs=1e-5)
+        assert answer["distances"][name]["uncertainty"] == pytest.approx(distance.uncertainty, rel=1e-4)
+    raw = arrays(client, npy(1000 * CLOUD), NPY)
+    assert raw["distance_names"].tolist() == list(wanted)
+    assert raw["distances"] == pytest.approx([distance.value for distance in wanted.values()], abs=1e-5)
+    assert raw["pose"] == pytest.approx(pose, abs=1e-5)
+
+
+def test_a_slicer_point_list_has_the_landmarks_by_name_in_the_numbers_of_the_scan(client):
+    want = arrays(client, npy(1000 * CLOUD + 50), NPY)
+    document = json.loads(post(client, npy(1000 * CLOUD + 50), NPY, MRK).content)
+    (markup,) = document["markups"]
+    assert document["@schema"].endswith("markups-schema-v1.0.0.json#")
+    assert (markup["type"], markup["coordinateSystem"]) == ("Fiducial", "LPS")
+    assert [point["label"] for point in markup["controlPoints"]] == list(FACE68.joints)
+    assert np.array_equal([point["position"] for point in markup["controlPoints"]], want["landmarks"])
+    head, *rows = post(client, npy(1000 * CLOUD + 50), NPY, FCSV).text.split("\n# ")
+    columns, *table = rows[1].strip().splitlines()
+    assert head == "# Markups fiducial file version = 4.11"
+    assert rows[0] == "CoordinateSystem = LPS"
+    names = columns.removeprefix("columns = ").split(",")
+    points = list(csv.DictReader(table, names))
+    assert [point["label"] for point in points] == list(FACE68.joints)
+    assert np.array_equal([[float(point[axis]) for axis in "xyz"] for point in points], want["landmarks"])
+    assert all(point.keys() == set(names) for point in points)
+
+
+def test_as_csv_over_http_the_landmarks_are_those_of_the_npz(client):
+    rows = list(csv.DictReader(post(client, npy(CLOUD), NPY, CSV).text.splitlines()))
+    want = arrays(client, npy(CLOUD), NPY)["landmarks"]
+    assert np.array_equal([[float(row[axis]) for axis in "xyz"] for row in rows], want)
+
+
+@pytest.mark.parametrize(("units", "metres"), [("in", 0.0254), ("ft", 0.3048)])
+def test_inches_and_feet_are_units_when_they_are_said(client, found, units, metres):
+    answer = ask(client, npy(CLOUD / metres), NPY, units=units)
+    assert (answer["units"], answer["units_inferred"]) == (units, False)
+    assert places(answer) * metres == pytest.approx(places(found), abs=1e-8)
+    assert answer["confidence"]["within"] == pytest.approx(0.003 / metres, abs=1e-7)
+
+
 def test_other_forms_say_in_headers_what_json_says_inside(client):
-    for accept in (NPZ, PLY):
+    for accept in (NPZ, PLY, CSV, MRK, FCSV):
         headers = post(client, npy(CLOUD), NPY, accept).headers
         assert headers["x-chiron-model"] == "face-shells"
         assert headers["x-chiron-units"] == "m"

@@ -25,7 +25,7 @@ def scan(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_real_scan_is_searched_with_a_picture_and_without_torch(bundles: Path, data_folder: Path, tmp_path: Path):
+def test_a_real_scan_is_searched_with_a_picture_and_without_torch(data_folder: Path, tmp_path: Path):
     humface = data_folder / "faces" / "raw_scans" / "humface.ply"
     done = process(
         *(
@@ -35,8 +35,10 @@ def test_a_real_scan_is_searched_with_a_picture_and_without_torch(bundles: Path,
             tmp_path / "landmarks.json",
             "--plot",
             tmp_path / "scan.png",
+            "--model",
+            "face-se3unet",
             "--bundles",
-            bundles,
+            CHECKOUT / "bundles",
         )
     )
     assert done.returncode == 0, done.stderr
@@ -62,7 +64,7 @@ def test_with_no_output_the_answer_is_printed_as_json(client, bundles: Path, sca
 
 
 def test_every_form_has_the_same_landmarks(bundles: Path, scan: Path, tmp_path: Path):
-    for suffix in ("json", "csv", "npz", "ply"):
+    for suffix in ("json", "csv", "npz", "ply", "mrk.json", "fcsv"):
         run("landmarks", scan, "-o", tmp_path / f"landmarks.{suffix}", "--bundles", bundles)
     answer = json.loads((tmp_path / "landmarks.json").read_text())
     wanted = np.array([landmark["position"] for landmark in answer["landmarks"]])
@@ -74,6 +76,10 @@ def test_every_form_has_the_same_landmarks(bundles: Path, scan: Path, tmp_path: 
     assert [row["name"] for row in rows] == list(FACE68.joints)
     assert [int(row["index"]) for row in rows] == list(range(68))
     np.testing.assert_allclose([[float(row[axis]) for axis in "xyz"] for row in rows], wanted, atol=1e-6)
+    (markup,) = json.loads((tmp_path / "landmarks.mrk.json").read_text())["markups"]
+    np.testing.assert_allclose([point["position"] for point in markup["controlPoints"]], wanted, atol=1e-6)
+    fiducials = [line.split(",") for line in (tmp_path / "landmarks.fcsv").read_text().splitlines()[3:]]
+    np.testing.assert_allclose([[float(x) for x in row[1:4]] for row in fiducials], wanted, atol=1e-6)
     sure = [landmark["confidence"] for landmark in answer["landmarks"]]
     np.testing.assert_allclose([float(row["confidence"]) for row in rows], sure, atol=1e-5)
 
@@ -117,6 +123,12 @@ def test_many_scans_get_a_picture_each(bundles: Path, tmp_path: Path):
     run("landmarks", *paths, *options, "--bundles", bundles)
     assert (tmp_path / "out" / "one.csv").read_text() == (tmp_path / "out" / "two.csv").read_text()
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["one.png", "two.png"]
+
+
+def test_a_folder_of_point_lists_for_slicer_has_their_whole_suffix(bundles: Path, scan: Path, tmp_path: Path):
+    run("landmarks", scan, "-o", f"{tmp_path / 'out'}/", "--format", "mrk.json", "--bundles", bundles)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scan.mrk.json"]
+    assert "markups" in json.loads((tmp_path / "out" / "scan.mrk.json").read_text())
 
 
 def test_one_scan_may_go_into_a_folder(bundles: Path, scan: Path, tmp_path: Path):

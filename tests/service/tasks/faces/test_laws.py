@@ -1,54 +1,52 @@
 """The laws of a landmark network over a real socket: a turned and moved upload moves the landmarks and changes nothing else."""
 
 import io
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from clouds import bumpy_cloud, inputs_of
-from laws import NARROW, shaken
 from waiting import post
 
+from models.contract.bundle import read_bundle
 from models.contract.symmetry import random_rotation
 from models.contract.task import FaceLandmarks
-from models.layers.freezing import frozen
+from models.scans.cloud import neighbours
 from models.scans.files import read_scan
 from models.scans.levels import find
 from models.skeletons.face import INTEROCULAR
-from training.engine.export import onnx_runner, to_onnx
+from service.inference.predictor import Predictor
 
-from ...conftest import make_bundle
+from ...command_line import CHECKOUT
 from ...exchange import FACE_URL as URL
 from ...exchange import npy
-from ...scans import NPZ, npz, ply, triangles_of
+from ...scans import NPZ, npz, ply
 from ...test_server import Running, start, stop
 
 pytestmark = pytest.mark.long
 
-CLOUD = bumpy_cloud(8192)
-TASK = FaceLandmarks(levels=(1024, 256))
+SHIPPED = CHECKOUT / "bundles" / "face-se3unet"
+BUNDLE = read_bundle(SHIPPED)
+TASK = BUNDLE.meta.task
 FORMS = {"npy": npy, "npz": lambda points: npz(points=points), "ply": ply}
 
 
-@pytest.fixture(scope="module")
-def graph() -> bytes:
-    """An untrained network of two levels for whole scans, sure enough of everything."""
-    torch.manual_seed(0)
-    network = shaken(replace(NARROW, channels=NARROW.channels[:2]).build(TASK))
-    network.get_submodule("confidence").get_buffer("bias").fill_(8.0)
-    exported = frozen(network)
-    exported.task = TASK  # pyright: ignore[reportArgumentType] - what to_onnx asks a network for
-    return to_onnx(exported, inputs_of(TASK, CLOUD))
+def dense(points: np.ndarray, times: int) -> np.ndarray:
+    """Return the points of a scan, and those half way to the nearest others, `times` as many in all."""
+    middles = (points[:, None] + points[neighbours(points, times - 1)]) / 2
+    return np.concatenate([points, middles.reshape(-1, 3)])
+
+
+CLOUD = dense(BUNDLE.example()[0]["points"][0].astype(float), 8)  # a face of 8192 points, in metres
+PATCHES = np.concatenate([np.arange(len(CLOUD))[:, None], neighbours(CLOUD, 2)], axis=1)  # triangles on its surface
 
 
 @pytest.fixture(scope="module")
-def server(graph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("bundles")
-    make_bundle(folder, "face-narrow", TASK, graph, inputs_of(TASK, CLOUD))
+    shutil.copytree(SHIPPED, folder / SHIPPED.name)
     running = start(folder)
     yield running
     stop(running)
@@ -65,8 +63,9 @@ def arrays(server: Running, body: bytes, form: str, **query: str) -> dict[str, n
     return dict(np.load(io.BytesIO(response.content), allow_pickle=False))
 
 
-def test_the_answer_is_that_of_the_graph_at_hand(server, graph):
-    face = find(CLOUD, TASK, onnx_runner(graph))
+def test_the_answer_is_that_of_the_graph_at_hand(server):
+    assert isinstance(TASK, FaceLandmarks)
+    face = find(CLOUD, TASK, Predictor(BUNDLE).run)
     over_http = arrays(server, npy(CLOUD), "npy")
     assert np.abs(over_http["landmarks"] - face.landmarks).max() <= 1e-7
     assert np.abs(over_http["heatmaps"] - face.heatmaps).max() <= 1e-6
@@ -95,11 +94,11 @@ def test_turning_and_moving_the_upload_moves_the_landmarks_and_changes_nothing_e
 
 
 def test_so_it_is_with_a_mesh_whose_surface_is_sampled(server):
-    triangles, rng = triangles_of(CLOUD[:4000]), np.random.default_rng(1)
-    straight = arrays(server, ply(CLOUD[:4000], triangles), "ply")
+    rng = np.random.default_rng(1)
+    straight = arrays(server, ply(CLOUD, PATCHES), "ply")
     for _ in range(3):
         turn, offset = random_rotation(rng), rng.uniform(-10, 10, 3)
-        turned = arrays(server, ply(CLOUD[:4000] @ turn.T + offset, triangles), "ply")
+        turned = arrays(server, ply(CLOUD @ turn.T + offset, PATCHES), "ply")
         assert np.abs(turned["landmarks"] - (straight["landmarks"] @ turn.T + offset)).max() <= 1e-6
         assert np.abs(turned["heatmaps"] - straight["heatmaps"]).max() <= 1e-5
 
@@ -117,7 +116,8 @@ def test_what_is_no_turn_changes_the_answer(server, change):
 
 
 def test_many_uploads_side_by_side_are_all_answered_as_if_alone(server):
-    bodies = [npy(bumpy_cloud(3000 + 100 * seed, seed=seed)) for seed in range(6)]
+    rng = np.random.default_rng(2)
+    bodies = [npy(rng.permutation(CLOUD)[: 3000 + 100 * seed]) for seed in range(6)]
     alone = [arrays(server, body, "npy") for body in bodies]
     with ThreadPoolExecutor(24) as pool:
         together = list(pool.map(lambda body: arrays(server, body, "npy"), bodies * 8))
@@ -128,7 +128,7 @@ def test_many_uploads_side_by_side_are_all_answered_as_if_alone(server):
 
 @pytest.mark.parametrize("name", ["humface", "lee_perry_smith"])
 def test_a_real_scan_is_answered_in_its_own_frame_and_unit(server, data_folder, name):
-    """What an untrained network finds is nonsense, but it is on the scan, in millimetres, and heatmaps are at every vertex."""
+    """The landmarks are on the scan, in millimetres, and heatmaps are at every vertex."""
     body = (Path(data_folder) / "faces" / "raw_scans" / f"{name}.ply").read_bytes()
     scan = read_scan(body, ".ply")
     answer = arrays(server, body, "ply", heatmaps="full")

@@ -14,13 +14,15 @@ from models.contract.symmetry import random_rotation
 from models.scans.cloud import Degenerate, TooBig
 from models.scans.files import read_scan
 from models.scans.levels import Face
+from models.scans.plausible_faces import TYPICAL_M, typical_radius
 from models.skeletons import face as face_skeleton
-from models.skeletons.units import UNITS
+from models.skeletons.units import METRIC, UNITS
+from service.http.problems import Problem
 from service.inference.predictor import Predictor
 from service.tasks.endpoint import Body, Limits, run
 from service.tasks.faces import answers, prepare
 from service.tasks.faces.endpoint import FACE
-from service.tasks.faces.prepare import FoundFace, NoFace, PreparedScan, UnclearUnits, typical_radius, unit_of
+from service.tasks.faces.prepare import FoundFace, NoFace, PreparedScan, UnclearUnits, unit_of
 from service.tasks.faces.schemas import FaceOptions
 from service.tasks.faces.upload import Upload
 
@@ -58,7 +60,7 @@ def found(bundle) -> Callable[..., FoundFace]:
     return call
 
 
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", METRIC)
 @pytest.mark.parametrize("name", ["humface", "lee_perry_smith"])
 def test_the_unit_of_a_real_scan_is_inferred_whatever_it_is(data_folder, prepared, name, unit):
     data = (Path(data_folder) / "faces" / "raw_scans" / f"{name}.ply").read_bytes()
@@ -72,18 +74,18 @@ def test_the_unit_of_a_real_scan_is_inferred_whatever_it_is(data_folder, prepare
 def test_the_unit_of_a_face_is_inferred_however_it_is_cropped(data_folder, part):
     with np.load(Path(data_folder) / "faces" / "ict_facekit" / "ict_facekit_light.npz") as model:
         points = model["mean"][model[part]].astype(float)
-    for unit in UNITS:
+    for unit in METRIC:
         assert unit_of(points * 0.001 / UNITS[unit]) == unit
 
 
 def test_no_size_is_that_of_a_face_in_two_units():
-    low, high = prepare.TYPICAL_M
+    low, high = TYPICAL_M
     assert high / low < 10
 
 
 @pytest.mark.parametrize("scale", [1e-4, 0.2, 5, 5000])
 def test_a_scan_that_has_the_size_of_a_face_in_no_unit_needs_a_unit(prepared, scale):
-    with pytest.raises(UnclearUnits, match=r"cm if in mm; say its units"):
+    with pytest.raises(UnclearUnits, match=r"m if in cm, .* if in ft; say its units"):
         prepared(CLOUD * scale)
     assert prepared(CLOUD * scale, units="cm").unit == "cm"
 
@@ -134,6 +136,17 @@ def test_an_answer_that_is_not_finite_is_no_face(found, broken):
         prepare.require_face(face.scan, Face(**numbers, sampled=face.face.sampled, looks=1))
 
 
+def test_an_inferred_unit_needs_a_network_that_is_sure(found, monkeypatch):
+    sure = float(found(CLOUD).face.confidence.mean())
+    monkeypatch.setattr(prepare, "SURE", sure * 1.001)
+    with pytest.raises(
+        Problem, match=r"mean confidence of at least .* in m, which the size of the scan suggests"
+    ) as caught:
+        found(CLOUD)
+    assert caught.value.kind == "unclear-units"
+    assert found(CLOUD, units="m").scan.unit == "m"
+
+
 def test_json_has_plain_values_at_their_precision(found, bundle):
     face = found(CLOUD, heatmaps="points")
     answer = json.loads(answers.encode(face, bundle.meta, "application/json").content)
@@ -142,7 +155,7 @@ def test_json_has_plain_values_at_their_precision(found, bundle):
     assert np.abs(np.array(answer["heatmaps"]["values"]) - face.face.heatmaps).max() <= 6e-7
 
 
-@pytest.mark.parametrize(("unit", "decimals"), [("m", 9), ("cm", 7), ("mm", 6)])
+@pytest.mark.parametrize(("unit", "decimals"), [("m", 9), ("cm", 7), ("mm", 6), ("in", 7), ("ft", 8)])
 def test_positions_are_written_to_a_nanometre(found, bundle, unit, decimals):
     face = found((CLOUD + np.pi) / UNITS[unit], units=unit)
     answer = json.loads(answers.encode(face, bundle.meta, "application/json").content)

@@ -1,0 +1,90 @@
+"""A head's pose and the distances that people measure on a face, from its 68 landmarks.
+
+The frame of a face has x to the person's left, y up, z forward out of the face, and its origin between the eyes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import chdtri
+
+from models.skeletons.face import FACE68, FACE_REGIONS
+
+DISTANCES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {  # name: the landmarks whose means are its two ends
+    "interocular": (FACE_REGIONS["right_eye"], FACE_REGIONS["left_eye"]),
+    **{
+        name: ((FACE68.joints.index(a),), (FACE68.joints.index(b),))
+        for name, a, b in (
+            ("outer_eye_corners", "right_eye_outer", "left_eye_outer"),
+            ("nose_width", "right_ala", "left_ala"),
+            ("mouth_width", "right_mouth_corner", "left_mouth_corner"),
+            ("face_height", "nasion", "chin"),
+        )
+    },
+}
+LEAST, MOST = 1e-3, 1 - 1e-6  # confidences beyond these say nothing more about an error
+
+Landmarks = Float[np.ndarray, "landmarks 3"]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A distance on a face and one standard deviation of its error, in the unit of the landmarks."""
+
+    value: float
+    uncertainty: float
+
+
+def face_axes(landmarks: Landmarks) -> Float[np.ndarray, "3 3"]:
+    """Return the face's own axes as rows: to the subject's left, up, and out of the face.
+
+    If left and right landmarks are exchanged, the nose still decides which side is the front. Landmarks that span no face give the axes of
+    the scan.
+    """
+    pairs = [(i, j) for i, j in enumerate(FACE68.mirror) if FACE68.joints[i].startswith("left_")]
+    left, right = (landmarks[list(side)] for side in zip(*pairs, strict=True))
+    nasion, chin, nose = (landmarks[FACE68.joints.index(name)] for name in ("nasion", "chin", "nose_tip"))
+    across, up = (left - right).mean(axis=0), nasion - chin
+    out = np.cross(across, up)
+    if np.linalg.norm(out) < 1e-3 * max(np.linalg.norm(across), np.linalg.norm(up), 1e-9) ** 2:
+        return np.eye(3)
+    if out @ (nose - landmarks[list(FACE_REGIONS["jaw"])].mean(axis=0)) < 0:
+        across, out = -across, -out
+    axes = np.stack([across, np.cross(out, across), out])
+    return axes / np.linalg.norm(axes, axis=1, keepdims=True)
+
+
+def head_pose(landmarks: Landmarks) -> Float[np.ndarray, "4 4"]:
+    """Return the rigid transform from the face's frame to that of the landmarks: columns are its axes and its origin."""
+    pose = np.eye(4)
+    pose[:3, :3] = face_axes(landmarks).T
+    eyes = [*FACE_REGIONS["right_eye"], *FACE_REGIONS["left_eye"]]
+    pose[:3, 3] = landmarks[eyes].mean(axis=0)
+    return pose
+
+
+def distances(landmarks: Landmarks, confidence: Float[np.ndarray, " landmarks"], within: float) -> dict[str, Distance]:
+    """Return the distances of DISTANCES with their uncertainties, in the unit of `landmarks` and `within`.
+
+    `confidence` is the probability that a landmark is within `within` of the true one. An end of a distance has the root mean square
+    error of its landmarks: errors of one eye have common causes, so they are not averaged away. Errors of the two ends count as
+    independent.
+    """
+    sigma = standard_deviations(confidence, within)
+    found = {}
+    for name, ends in DISTANCES.items():
+        first, second = (landmarks[list(end)].mean(axis=0) for end in ends)
+        variance = sum(float(np.square(sigma[list(end)]).mean()) for end in ends)
+        found[name] = Distance(float(np.linalg.norm(second - first)), float(np.sqrt(variance)))
+    return found
+
+
+def standard_deviations(confidence: Float[np.ndarray, " landmarks"], within: float) -> Float[np.ndarray, " landmarks"]:
+    """Return the standard deviation of each landmark's error along any one direction.
+
+    The error is taken as Gaussian and equal in all directions, so its squared length over the variance follows a chi-squared law of
+    three degrees of freedom, and `confidence` is its probability up to `within`.
+    """
+    probability = np.clip(confidence.astype(np.float64), LEAST, MOST)
+    return within / np.sqrt(chdtri(3, 1 - probability))
