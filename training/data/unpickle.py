@@ -130,6 +130,7 @@ class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIss
                 raise UntrustedFile(f"{self.name}: expected the bytes of an array, got a {type(raw).__name__}")
             self.spend(len(raw) + ARRAY)
             flat = np.frombuffer(raw, dtype=dtype.dtype).copy()
+            require_characters(flat)
             return flat.reshape(shape, order="F" if order == "F" else "C")
         if not isinstance(raw, list) or len(raw) != math.prod(shape):
             raise UntrustedFile(f"{self.name}: expected as many objects as fit the shape of an array of objects")
@@ -280,6 +281,13 @@ def _table() -> dict[int, Handler]:
         "BUILD": _build,
     }
     return dict.fromkeys(range(256), _refuse) | {getattr(pickle, name)[0]: own for name, own in handlers.items()}
+
+
+def require_characters(array: np.ndarray) -> None:
+    """Raise ValueError for an array of text with a number that is no character, which Python cannot make a str of."""
+    codes = f"{array.dtype.byteorder if array.dtype.kind == 'U' else ''}u4"
+    if array.dtype.kind == "U" and array.size and array.view(codes).max() > sys.maxunicode:
+        raise ValueError("expected characters in an array of text, got larger numbers")
 
 
 def _is_count(value: Any) -> bool:

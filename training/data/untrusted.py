@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from models.contract.npy import read_header
-from training.data.unpickle import CODE, UntrustedFile, unpickle
+from training.data.unpickle import CODE, UntrustedFile, require_characters, unpickle
 
 __all__ = ["UntrustedFile", "load_arrays", "load_numpy", "load_pickle"]
 
@@ -80,7 +80,9 @@ def _read_npy(file: io.BufferedIOBase, size: int, name: str) -> np.ndarray:
         content = bytearray(left)
         if file.readinto(content) != left:
             raise UntrustedFile(f"{name}: expected {left:,} bytes after its header, got fewer")
-        return np.frombuffer(content, dtype).reshape(shape, order="F" if header.fortran_order is True else "C")
+        array = np.frombuffer(content, dtype)
+        require_characters(array)
+        return array.reshape(shape, order="F" if header.fortran_order is True else "C")
     except UntrustedFile:
         raise
     except (*MALFORMED, MemoryError, TypeError) as error:
