@@ -86,6 +86,12 @@ class _Empty:
 class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue] - the twin in Python of the one in C
     """Python's own unpickler, opcode by opcode, with fewer opcodes and an account of what they allocate."""
 
+    stack: list[Any]
+    memo: dict[int, Any]
+    read: Callable[[int], bytes]
+    pop_mark: Callable[[], list[Any]]
+    load: Callable[[], Any]  # pyright: ignore[reportIncompatibleMethodOverride] - its stub returns nothing
+
     def __init__(self, file: _Bounded, name: str) -> None:
         super().__init__(file)
         self.name, self.left = name, FACTOR * file.size + ALLOWANCE

@@ -49,7 +49,7 @@ def load_numpy(path: Path, max_bytes: int = MAX_BYTES) -> np.ndarray | dict[str,
             for member in members:
                 with archive.open(member) as file:
                     name = f"{path}, array {member.filename}"
-                    arrays[member.filename.removesuffix(".npy")] = _read_npy(file, member.file_size, name)
+                    arrays[member.filename.removesuffix(".npy")] = _read_npy(file, member.file_size, name)  # pyright: ignore[reportArgumentType] - a ZipExtFile
             return arrays
     except UntrustedFile:
         raise

@@ -230,7 +230,7 @@ def there(network: LinearForecast, exporting, tmp_path: Path) -> Path:
 
 
 def test_a_bundle_is_replaced_by_the_new_one(network: LinearForecast, there: Path):
-    new = export(network, there, FACTS, replace=True, **CARD | {"title": "Another"})
+    new = export(network, there, FACTS, replace=True, **{**CARD, "title": "Another"})
     assert read_bundle(there).meta == new.meta
     assert (new.folder, new.meta.title) == (there, "Another")
     assert list(there.parent.iterdir()) == [there], "nothing is left beside it"

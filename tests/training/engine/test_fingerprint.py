@@ -84,7 +84,7 @@ def test_a_value_without_a_lasting_description_is_refused(value: Any):
 
 def test_arrays_and_partials_count_by_their_content():
     assert digest(np.arange(3)) == digest(np.arange(3)) != digest(np.arange(4))
-    assert digest(partial(other_score, 1)) != digest(partial(other_score, 2))
+    assert digest(partial(other_score, 1)) != digest(partial(other_score, 2))  # pyright: ignore[reportArgumentType]
 
 
 def test_a_fingerprint_is_the_same_in_another_process():

@@ -51,7 +51,7 @@ class Random:
         inputs = {name: rng.normal(size=shape).astype(np.float32)}
         match task:
             case PoseLift():
-                joints = task.outputs["poses"].shape[-2]
+                joints = int(task.outputs["poses"].shape[-2])
                 return inputs, rng.normal(size=(BATCH, 1, joints, 3)).astype(np.float32)
             case PoseForecast():
                 seen = np.ones((BATCH, task.future, shape[-2], 1))
