@@ -12,7 +12,7 @@ import onnx
 import pytest
 from clouds import bumpy_cloud, inputs_of
 from fastapi.testclient import TestClient
-from hands import moving_hands
+from hand_motion import moving_hands
 from onnx import TensorProto, helper, numpy_helper
 from waiting import PATIENCE_S
 

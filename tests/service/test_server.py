@@ -18,7 +18,7 @@ import httpx2
 import numpy as np
 import pytest
 import schemathesis
-from hands import moving_hands
+from hand_motion import moving_hands
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import positive_data_acceptance
 from typer.testing import CliRunner

@@ -2,7 +2,7 @@
 
 import pytest
 from fastapi.testclient import TestClient
-from hands import moving_hands
+from hand_motion import moving_hands
 
 from service.app import create_app
 from service.http.origins import host_name, is_own_name

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hands import moving_hands
+from hand_motion import moving_hands
 from waiting import PATIENCE_S
 
 from models.contract.bundle import read_bundle

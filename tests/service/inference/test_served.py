@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from hands import moving_hands
+from hand_motion import moving_hands
 from waiting import until
 
 from models.contract.bundle import EXAMPLE, META, MODEL, BadBundle

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from hands import moving_hands
+from hand_motion import moving_hands
 from waiting import PATIENCE_S, post, until
 
 from models.contract.cpus import usable_cpus

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from fastapi.testclient import TestClient
 from fsspec.implementations.memory import MemoryFileSystem
-from hands import moving_hands
+from hand_motion import moving_hands
 from waiting import PATIENCE_S
 
 from service.app import create_app

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hands import moving_hands
+from hand_motion import moving_hands
 
 from ..command_line import complaint, run
 from ..conftest import moving_body

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hands import moving_hands
+from hand_motion import moving_hands
 from waiting import PATIENCE_S
 
 from service.app import create_app

@@ -1,7 +1,7 @@
 """Metrics: what is counted, and under which names."""
 
 import pytest
-from hands import moving_hands
+from hand_motion import moving_hands
 from prometheus_client.parser import text_string_to_metric_families
 
 from ..exchange import CLOUD, FACE_URL, HANDS_URL, NPY, npy

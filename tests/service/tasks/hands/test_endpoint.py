@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from hands import moving_hands
+from hand_motion import moving_hands
 
 from models.contract.symmetry import SYMMETRIES
 from models.skeletons.hand import ASSEMBLY101, HANDS

@@ -5,7 +5,7 @@ import json
 import msgspec
 import numpy as np
 import pytest
-from hands import moving_hands
+from hand_motion import moving_hands
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

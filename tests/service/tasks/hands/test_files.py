@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
-from hands import moving_hands
+from hand_motion import moving_hands
 
 from training.tasks.hands.npz import read_hands
 
