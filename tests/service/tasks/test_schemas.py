@@ -144,12 +144,14 @@ def test_the_options_and_the_forms_of_a_scan_are_published(document):
     operation = document["paths"][FACE_URL]["post"]
     options = {parameter["name"]: parameter["schema"] for parameter in operation["parameters"]}
     assert tuple(options) == FaceOptions.__struct_fields__
-    assert set(options["units"]["enum"]) == {"auto", "m", "cm", "mm"}
+    assert set(options["units"]["enum"]) == {"auto", "m", "cm", "mm", "in", "ft"}
     assert set(options["heatmaps"]["enum"]) == {"none", "points", "full"}
     content = operation["requestBody"]["content"]
     assert tuple(content) == upload.TYPES
     assert set(content[upload.FORM]["schema"]["properties"]) == {"file", *options}
-    assert set(operation["responses"]["200"]["content"]) == {"application/json", NPZ, PLY}
+    assert set(operation["responses"]["200"]["content"]) == {
+        "application/json", NPZ, PLY, upload.CSV, upload.MRK, upload.FCSV
+    }  # fmt: skip
     for suffix in formats():
         assert suffix in operation["description"]
 
