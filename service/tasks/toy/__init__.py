@@ -1,0 +1,1 @@
+"""A toy task: the mean of four numbers."""
