@@ -8,12 +8,10 @@ from training.tasks.faces import benchmark as faces_benchmark
 from training.tasks.faces import study as faces_study
 from training.tasks.hands import benchmark as hands_benchmark
 from training.tasks.hands import study as hands_study
-from training.tasks.toy import study as toy_study
 
 STUDIES: dict[str, Study] = {
     "hand-forecast": hands_study.STUDY,
     "face-landmarks": faces_study.STUDY,
-    "toy-mean": toy_study.STUDY,
     **dict.fromkeys(("pose-lift", "pose-forecast", "action-recognition"), bodies_study.STUDY),
 }
 BENCHMARKS: dict[str, Benchmark] = {

@@ -279,26 +279,8 @@ class ActionRecognition(_BodyTask):
         return {"logits": TensorSpec(shape=("batch", len(self.classes)), unit="", moves=moves)}
 
 
-class ToyMean(_Task):
-    """Four numbers to their mean: a toy that shows what a task needs."""
-
-    counted: ClassVar[Counted] = Counted("rows", "tables")
-
-    kind: Literal["toy-mean"] = "toy-mean"
-
-    @property
-    def inputs(self) -> dict[str, TensorSpec]:
-        """The numbers."""
-        return {"numbers": TensorSpec(shape=("batch", 4), unit="", moves="invariant")}
-
-    @property
-    def outputs(self) -> dict[str, TensorSpec]:
-        """Their mean."""
-        return {"mean": TensorSpec(shape=("batch", 1), unit="", moves="invariant")}
-
-
 Task = Annotated[
-    ToyMean | HandForecast | FaceLandmarks | PoseLift | PoseForecast | ActionRecognition, Field(discriminator="kind")
+    HandForecast | FaceLandmarks | PoseLift | PoseForecast | ActionRecognition, Field(discriminator="kind")
 ]
 
 

@@ -4,8 +4,7 @@ from service.tasks.bodies.endpoint import ACTIONS, LIFT, POSES
 from service.tasks.endpoint import Endpoint
 from service.tasks.faces.endpoint import FACE
 from service.tasks.hands.endpoint import HANDS
-from service.tasks.toy.endpoint import TOY
 
-ENDPOINTS: tuple[Endpoint, ...] = (HANDS, LIFT, POSES, ACTIONS, FACE, TOY)
+ENDPOINTS: tuple[Endpoint, ...] = (HANDS, LIFT, POSES, ACTIONS, FACE)
 BY_KIND = {endpoint.kind: endpoint for endpoint in ENDPOINTS}
 EXAMPLES = {endpoint.kind: endpoint.example for endpoint in ENDPOINTS}

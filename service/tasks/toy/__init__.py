@@ -1,1 +1,0 @@
-"""A toy task: the mean of four numbers."""
