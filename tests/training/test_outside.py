@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from hand_motion import moving_hands
 from laws import hand_motion
 
 from models.contract import extensions
@@ -77,7 +78,7 @@ def test_they_go_from_training_to_serving_by_path_and_no_file_of_the_package_cha
     assert [(source.name, source.licence, source.recordings) for source in meta.trained_on] == [("lab", "CC0-1.0", 2)]
     assert f"python -m training export {run}:hands-mix --seed 0 --steps 6" in meta.command
 
-    past = hand_motion(6, 42, batch=1, seed=9)[0]
+    past = moving_hands(6, hands=2, seed=9)
     with TestClient(create_app(Settings(bundles=bundles, state=tmp_path / "state")), "http://localhost") as client:
         answer = client.post("/forecast/hands", json={"past": past.tolist(), "fps": 30})
     assert answer.status_code == 200, answer.text

@@ -271,7 +271,7 @@ def test_a_cancelled_job_keeps_its_checkpoint_and_resumes_when_it_is_retried(run
     assert running.ended(job)["state"] == "succeeded"
     assert running.history(job) == undisturbed
     began = [e for _, kind, e in events_of(running, job) if kind == "log" and "from step" in e["text"]]
-    assert began[1]["text"].endswith(f"from step {at}")
+    assert began[1]["text"].endswith((f"from step {at}", f"from step {at + 1}"))  # a step may end after the last report
 
 
 def test_a_worker_that_is_stopped_releases_its_job(running: Stack, undisturbed):
