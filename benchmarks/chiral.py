@@ -35,7 +35,7 @@ LSTM, ROW, STEPS = Spec.of_joints(pairs=6, centre=1, numbers=80, negated=40), jo
 
 
 class Outputs(nn.Module):
-    """What a recurrent network gives at every frame, without its states; `task` is what the exporter asks of one."""
+    """The outputs of a recurrent network at every frame, without its states; `task` is what the exporter needs of a network."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ class Message:
 
 @dataclass
 class Figures:
-    """What was answered, by status, and the seconds of accepted requests by kind."""
+    """The answers by status, and the seconds of accepted requests by kind."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, list[float]] = field(default_factory=dict)

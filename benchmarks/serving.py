@@ -1,4 +1,4 @@
-"""What HTTP costs: CPU time of the server process per forecast, beside the bare ONNX Runtime session on the same clip.
+"""The cost of HTTP: CPU time of the server process per forecast, beside the bare ONNX Runtime session on the same clip.
 
     OMP_NUM_THREADS=1 python -m benchmarks.serving [bundle]
 

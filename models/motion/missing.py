@@ -1,4 +1,4 @@
-"""What trackers and detectors write for a joint that they did not see: zeros, -1, or one point for every joint.
+"""Sentinels that trackers and detectors write for a joint that they did not see: zeros, -1, or one point for every joint.
 
 JSON has null for what was not seen, and raw arrays have NaN. These functions recognise the other conventions, so that no model is shown
 them as places.

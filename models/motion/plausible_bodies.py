@@ -1,4 +1,4 @@
-"""What points of a person can be: a stature in metres, a size in pixels, and a head that is not always below the hips."""
+"""Plausibility of a person: a stature in metres, a size in pixels, and a head that is not always below the hips."""
 
 import numpy as np
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""What points of a hand can be: the length of a hand, and the order of joints that their distances allow.
+"""Plausibility of a hand: its length, and the order of joints that the distances between them allow.
 
 Lengths are medians over frames of distances between joints, so neither the pose nor a symmetry changes a verdict. The limits hold all
 recordings of nine public sources with a margin: hands there are 12.9 to 21.3 cm long.

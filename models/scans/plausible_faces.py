@@ -1,4 +1,4 @@
-"""What a scan and landmarks of a face can be: their sizes, the distance between the eyes, and landmarks that lie on the scan.
+"""Plausibility of a face: the sizes of scan and landmarks, the distance between the eyes, and landmarks that lie on the scan.
 
 A network answers for a scan of any size, often with high confidence: landmarks are offsets from points, so those of a scan of a
 tenth of a millimetre span centimetres. All sizes here are invariant to rotation, translation and the order of the points.

@@ -70,7 +70,7 @@ def announced_bytes(request: Request, limit: int) -> int | None:
 
 
 class Patience(NamedTuple):
-    """How long a body may take to arrive: the longest pause between two parts, and the whole of it, in seconds."""
+    """The time that a body may take to arrive, in seconds: the longest pause between two parts, and the whole."""
 
     pause_s: float = 10.0
     whole_s: float = 120.0
