@@ -1,4 +1,4 @@
-"""What every test relies on: the folder of real data, fixed random numbers, and an order that keeps all processes busy."""
+"""Common ground of all tests: the folder of real data, fixed random numbers, and an order that keeps all processes busy."""
 
 import os
 import sys

@@ -43,7 +43,7 @@ MODES = HandForecast(past=10, future=8, fps=30, modes=3)
 
 @dataclass(frozen=True)
 class Law:
-    """What a network must keep: exactly what it claims in `symmetries`, and the order of nodes where it has no tokens.
+    """The law of a network: it keeps exactly what it claims in `symmetries`, and the order of nodes where it has no tokens.
 
     `single_m` is how exactly in float32.
     """

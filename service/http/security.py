@@ -30,7 +30,7 @@ class UnsafeBind(ValueError):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a request: a key by its name, or a client by its address. `per_minute` is the key's own limit."""
+    """The sender of a request: a key by its name, or a client by its address. `per_minute` is the key's own limit."""
 
     identity: str
     label: str

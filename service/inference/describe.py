@@ -1,4 +1,4 @@
-"""What /models says: each model with its versions, the version that is served, and why another is not."""
+"""The description that /models gives: each model with its versions, the version that is served, and why another is not."""
 
 import time
 from typing import Any, Literal

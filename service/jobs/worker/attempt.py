@@ -31,7 +31,7 @@ RETRY_S = 0.5  # between attempts to record the end of a job
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a job may use while it runs: settings, tables, its lease, its heartbeat, and a folder of its own."""
+    """The means of a job while it runs: settings, tables, its lease, its heartbeat, and a folder of its own."""
 
     settings: Settings
     table: JobTable
@@ -75,7 +75,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the work of an attempt ended: with a result, or with None if it stopped early.
+    """The end of an attempt's work: with a result, or with None if it stopped early.
 
     `publish` makes the result count and can be repeated. `discard` cleans up in any case.
     """

@@ -83,7 +83,7 @@ class FoundFace:
 
     @property
     def meaning(self) -> str:
-        """What a confidence is, in words."""
+        """Return the meaning of a confidence, in words."""
         return f"the probability that a landmark is within {self.within:g} {self.scan.unit} of the true one"
 
 

@@ -1,4 +1,4 @@
-"""What workers report about themselves, and the runs and tables that they can make."""
+"""Columns for the reports of workers about themselves, and a table of the runs and tables that they can make."""
 
 import sqlalchemy as sa
 from alembic import op
