@@ -1,4 +1,4 @@
-"""Files of body data sets, made as their publishers make them, for tests of readers and checks."""
+"""Files of body data sets in their published forms, for tests of readers and checks."""
 
 import json
 import pickle
@@ -19,7 +19,7 @@ from training.tasks.bodies.readers.studio_cameras import human36m_cameras
 H36M = BODIES["h36m-17"]
 
 
-SYMMETRY = {  # as VideoPose3D writes it; the sides of mpii do not pair off in this order
+SYMMETRY = {  # as VideoPose3D writes it; in mpii, joints with the same index in both lists are not mirror pairs
     "h36m": [[4, 5, 6, 11, 12, 13], [1, 2, 3, 14, 15, 16]],
     "coco": [[1, 3, 5, 7, 9, 11, 13, 15], [2, 4, 6, 8, 10, 12, 14, 16]],
     "mpii": [[3, 4, 5, 13, 14, 15], [0, 1, 2, 10, 11, 12]],
@@ -43,7 +43,7 @@ def human36m_motion(data_folder: Path) -> dict[str, np.ndarray]:
 
 
 def human36m_pixels(points: np.ndarray, subject: str, body: Skeleton = H36M) -> list[np.ndarray]:
-    """Project poses into each camera, as a detector's file has them; joints that the poses lack are in the middle of the image."""
+    """Project poses into each camera, as in a detector's file; joints that the poses lack lie in the middle of the image."""
     pixels = [
         project(to_camera(points[:, MOVING].astype(np.float64), camera), camera)
         for camera in human36m_cameras()[subject]
@@ -71,7 +71,7 @@ def write_human36m(folder: Path, poses: dict, keypoints: dict, meta: dict | None
 
 
 def write_three_subjects(folder: Path, motion: dict[str, np.ndarray]) -> Path:
-    """Write Human3.6M of a subject of each split, with three frames more of keypoints than of poses."""
+    """Write Human3.6M with one subject per split and three more frames of keypoints than of poses."""
     poses: dict[str, dict] = dict.fromkeys(("S1", "S8", "S11"), motion)
     keypoints = {
         subject: {
@@ -98,7 +98,7 @@ def kinetics_video(seed: int, label: int = 3) -> dict:
 
 
 def as_st_gcn(video: dict) -> np.ndarray:
-    """Return (3, 300, 18, 2) as ST-GCN's feeder makes it: centre, then empty, then keep the two best scores of each frame."""
+    """Return (3, 300, 18, 2) as ST-GCN's feeder does: centre, clear undetected joints, then keep each frame's two best scores."""
     data = np.zeros((3, 300, 18, 5))
     for frame in video["data"]:
         for m, person in enumerate(frame["skeleton"][:5]):
@@ -114,7 +114,7 @@ def as_st_gcn(video: dict) -> np.ndarray:
 
 
 def write_kinetics(folder: Path) -> Path:
-    """Write four training and two validation videos as published, one of each without skeletons."""
+    """Write four training and two validation videos as published; one of each part has no skeletons."""
     for part, numbers in (("train", range(4)), ("val", range(4, 6))):
         (folder / f"kinetics_{part}").mkdir(parents=True)
         labels = {}

@@ -1,4 +1,4 @@
-"""Runs on real bodies that a test can train: a lifter, a forecaster and a recogniser of a few steps each."""
+"""Short runs on real body data for tests: a lifter, a forecaster and a recogniser of four steps each."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,7 +20,7 @@ from training.tasks.bodies.lift_clips import LiftClip
 from training.tasks.bodies.lift_data import LiftBatches, LiftData
 from training.tasks.bodies.losses import pose_distance_mm, seen_distance, smoothed_cross_entropy
 
-CLIPS = 8  # a split and source: two recordings by four cameras
+CLIPS = 8  # per split and source: two recordings by four cameras
 HDM05 = (
     "depositFloorR", "elbowToKnee1RepsLelbowStart", "grabHighR", "hopBothLegs1hops", "jogLeftCircle4StepsRstart", "kickLFront1Reps",
     "lieDownFloor", "rotateArmsBothBackward1Reps", "sneak2StepsLStart", "squat1Reps", "throwBasketball",
@@ -31,15 +31,15 @@ C = TypeVar("C", LiftClip, BodyClip)
 
 def first_of_each(clips: list[C]) -> list[C]:
     """Return the first CLIPS clips of each source and split."""
-    kept: dict[tuple[str, str], list[C]] = {}
+    by_source: dict[tuple[str, str], list[C]] = {}
     for clip in clips:
-        kept.setdefault((clip.source, clip.split), []).append(clip)
-    return [clip for several in kept.values() for clip in several[:CLIPS]]
+        by_source.setdefault((clip.source, clip.split), []).append(clip)
+    return [clip for group in by_source.values() for clip in group[:CLIPS]]
 
 
 @dataclass(frozen=True)
 class FewLifted(LiftData):
-    """Data of a few clips, read once a session."""
+    """Data of a few clips, read once per test session."""
 
     def load(self, folder: Path) -> LiftBatches:
         batches = super().load(folder)
@@ -49,7 +49,7 @@ class FewLifted(LiftData):
 
 @dataclass(frozen=True)
 class FewForecast(PoseForecastData):
-    """Data of a few clips, read once a session."""
+    """Data of a few clips, read once per test session."""
 
     def load(self, folder: Path) -> PoseForecastBatches:
         batches = super().load(folder)
@@ -59,7 +59,7 @@ class FewForecast(PoseForecastData):
 
 @dataclass(frozen=True)
 class OnceRead(ActionData):
-    """Data of all clips, read once a session."""
+    """Data of all clips, read once per test session."""
 
     def load(self, folder: Path) -> ActionBatches:
         batches = super().load(folder)
@@ -119,8 +119,8 @@ ACTIONS = Run(
 RUNS: dict[str, Run[Any, Any]] = {"lift": LIFT, "forecast": FORECAST, "actions": ACTIONS}
 
 
-def of_kind(run: Run[Any, Any], name: str, *, chiral: bool = True, mirror: float = 0.0) -> Run[Any, Any]:
-    """Return the run with another name, kind of network and share of mirrored samples, for a comparison."""
+def variant_of(run: Run[Any, Any], name: str, *, chiral: bool = True, mirror: float = 0.0) -> Run[Any, Any]:
+    """Return the run with another name, network kind and share of mirrored samples, for a comparison."""
     config: Any = run.network
     data = replace(run.data, augmentation=BodyAugmentation(mirror=mirror))
     return replace(run, name=name, network=replace(config, chiral=chiral), data=data)

@@ -1,4 +1,4 @@
-"""The chirality transform and the paper's layers as the paper writes them: the slow, obvious twins of models/layers/chiral*.py."""
+"""Reference implementations of the chirality transform and the paper's linear layer, for models/layers/chiral*.py."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ PENN = Spec.of_joints(pairs=6, centre=1, numbers=2, negated=1)
 HANDS = Spec.of_joints(pairs=21, centre=0, numbers=3, negated=1)
 FREE = Spec(ln=2, lp=5, cn=3, cp=4)
 
-H36M = (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13)  # what each joint of Human3.6M-17 becomes
+H36M = (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13)  # the mirror partner of each joint of Human3.6M-17
 
-# Every kind of pair of specs: equal and different joints, without centre, without negated pairs, centre alone, free counts.
+# All kinds of input and output specs: equal and different joints, no centre, no negated pairs, centre alone, free counts.
 ENDS: dict[str, tuple[Spec, Spec]] = {
     "joints in 2D to hidden": (Spec.of_joints(2, 3, 2, 1), FREE),
     "hidden to joints in 3D": (FREE, Spec.of_joints(2, 1, 3, 1)),
@@ -22,7 +22,7 @@ ENDS: dict[str, tuple[Spec, Spec]] = {
     "two hands": (Spec.of_joints(3, 0, 3, 1), Spec.of_joints(3, 0, 3, 1)),
     "regular": (Spec(lp=6), Spec(lp=4)),
     "no negated pairs": (Spec(lp=4, cn=2, cp=3), Spec(lp=3, cn=1, cp=2)),
-    "no kept pairs": (Spec(ln=4, cn=2), Spec(ln=3, cp=2)),
+    "no unchanged pairs": (Spec(ln=4, cn=2), Spec(ln=3, cp=2)),
     "no central negated": (Spec(3, 2, 0, 3), Spec(2, 3, 0, 2)),
     "gates": (FREE, FREE.gates),
     "invariant": (FREE, Spec(cp=7)),
@@ -31,16 +31,16 @@ ENDS: dict[str, tuple[Spec, Spec]] = {
 
 
 def paper_transform(x: Tensor, spec: Spec, dim: int = -1) -> Tensor:
-    """(l_n, l_p, r_n, r_p, c_n, c_p) -> (-r_n, r_p, -l_n, l_p, -c_n, c_p)."""
+    """Return (-r_n, r_p, -l_n, l_p, -c_n, c_p) for (l_n, l_p, r_n, r_p, c_n, c_p)."""
     ln, lp, rn, rp, cn, cp = x.split([spec.ln, spec.lp, spec.ln, spec.lp, spec.cn, spec.cp], dim)
     return torch.cat([-rn, rp, -ln, lp, -cn, cp], dim)
 
 
 def paper_linear(spec: Spec, out: Spec, *, full: bool, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """A random matrix and bias of the paper's fully connected layer, block by block, on rows in the paper's order.
+    """Build a random matrix and bias of the paper's fully connected layer, block by block, on rows in the paper's order.
 
-    The left rows are free; a right row is the left one with the sides exchanged and a sign where a negated number meets a kept one;
-    `full` adds the block from l_n to c_p, which the paper leaves out.
+    The left rows are free. A right row is the left row with the sides exchanged; its sign changes between a negated and an
+    unchanged number. `full` adds the block from l_n to c_p, which the paper leaves out.
     """
     make = torch.Generator().manual_seed(seed)
 

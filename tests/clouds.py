@@ -1,4 +1,4 @@
-"""Clouds to try landmark networks on."""
+"""Synthetic point clouds for tests of landmark networks."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from models.contract.task import FaceLandmarks
 from models.scans.levels import levels
 
 SMALL = FaceLandmarks(levels=(96, 40, 20), neighbours=8)
-TWO_LEVELS = FaceLandmarks(levels=(96, 20), neighbours=8)  # the fewest: half the work of an export
+TWO_LEVELS = FaceLandmarks(levels=(96, 20), neighbours=8)  # the fewest levels: halves the work of an export
 
 
 def bumpy_cloud(points: int, seed: int = 0) -> np.ndarray:
-    """(points, 3) float64 metres: a dome with bumps, the size of a face and without any symmetry."""
+    """Return (points, 3) float64 in metres: a dome with bumps, of the size of a face and without symmetry."""
     rng = np.random.default_rng(seed)
     direction = rng.normal(size=(4 * points, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -20,7 +20,7 @@ def bumpy_cloud(points: int, seed: int = 0) -> np.ndarray:
 
 
 def inputs_of(task: FaceLandmarks, *clouds: np.ndarray) -> dict[str, np.ndarray]:
-    """The task's inputs of these clouds, where they are, as one batch."""
-    found = [levels(cloud, task) for cloud in clouds]
-    batch = {name: np.concatenate([one.tensors[name] for one in found]) for name in task.inputs}
-    return batch | {"points": np.stack([cloud[one.sampled] for cloud, one in zip(clouds, found, strict=True)])}
+    """Return the task's inputs for these clouds as one batch, in the clouds' own coordinates."""
+    scans = [levels(cloud, task) for cloud in clouds]
+    batch = {name: np.concatenate([scan.tensors[name] for scan in scans]) for name in task.inputs}
+    return batch | {"points": np.stack([cloud[scan.sampled] for cloud, scan in zip(clouds, scans, strict=True)])}

@@ -12,19 +12,19 @@ def picture_at(path: Path) -> np.ndarray:
 
 
 def colours_of(picture: np.ndarray) -> int:
-    """Return the number of colours of a picture, each as one integer: sorting rows of three takes seconds."""
+    """Return the number of colours; each is packed into one integer, since sorting rows of three takes seconds."""
     return len(np.unique((255 * picture).astype(int) @ [1 << 16, 1 << 8, 1]))
 
 
-def must_show_something(path: Path, colours: int = 100) -> None:
-    """Check that a picture has a legible size and more than so many colours."""
+def assert_legible(path: Path, colours: int = 100) -> None:
+    """Check that a picture has a legible size and more than `colours` colours."""
     picture = picture_at(path)
     assert picture.shape[0] > 200
     assert picture.shape[1] > 400
     assert colours_of(picture) > colours
 
 
-def must_fit(picture: np.ndarray) -> None:
-    """Nothing but white along the edge: what is drawn is on the page."""
+def assert_on_page(picture: np.ndarray) -> None:
+    """Check that the picture's edge is white, so that everything drawn is on the page."""
     edge = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
     assert (edge > 0.99).all()

@@ -5,8 +5,8 @@ import numpy as np
 from models.skeletons.face import FACE_REGIONS
 
 
-def made_face(points: int = 4000) -> tuple[np.ndarray, np.ndarray]:
-    """(points, 3) on half an ellipsoid with a nose, and its 68 landmarks, (68, 3); metres, +x to its left, +y up, +z out."""
+def synthetic_face(points: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Return (points, 3) on half an ellipsoid with a nose, and its 68 landmarks; metres, +x to its left, +y up, +z out."""
 
     def surface(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         dome = 90 * np.sqrt(np.maximum(1 - (x / 85) ** 2 - (y / 125) ** 2, 0))

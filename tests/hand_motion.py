@@ -1,4 +1,4 @@
-"""A hand that could be: its joints in any order, and clips in which it drifts and waves."""
+"""A plausible synthetic hand in any joint order, and clips of its motion."""
 
 import numpy as np
 
@@ -20,9 +20,9 @@ def rest_hand(order: str = "assembly101") -> np.ndarray:
 
 
 def moving_hands(frames: int, hands: int, order: str = "assembly101", seed: int = 0) -> np.ndarray:
-    """Return (frames, hands * joints, 3) in metres: hands side by side that drift, and whose joints wave by a few millimetres.
+    """Return (frames, hands * joints, 3) in metres: hands that drift while their joints wave by a few millimetres.
 
-    The first of two is the mirror image of the second.
+    Two hands are side by side; the first is the mirror image of the second.
     """
     rng = np.random.default_rng(seed)
     right = rest_hand(order)

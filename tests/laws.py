@@ -1,8 +1,8 @@
-"""The laws: which network keeps which symmetry, and how it is held to them.
+"""Tables of the symmetries that each network keeps.
 
-Every network has a line in a table, those that forecast in LAWS; `networks()` finds those that are written, so that one without a line
-fails the suite. What a law means is in models/contract/symmetry.py; here it is applied to a network with weights that were shaken, since
-a layer that begins at zero hides whatever follows it.
+Every network has a row in a table; hand forecasters are in LAWS. `networks()` finds all network classes, so that one without a row fails
+the suite. models/contract/symmetry.py defines the symmetries. Tests apply them to networks with perturbed weights, because a layer that is
+initialised to zero hides errors in the layers after it.
 """
 
 import inspect
@@ -30,8 +30,8 @@ from models.pose.forecaster import ForecasterConfig
 from models.pose.lifter import LifterConfig
 from models.pose.recogniser import RecogniserConfig
 
-SINGLE_M = 1e-5  # a hundredth of a millimetre, with hands up to 10 m from the origin in float32
-DOUBLE_M = 1e-10  # what is left in float64 where a law holds at all
+SINGLE_M = 1e-5  # a hundredth of a millimetre, in float32 and up to 10 m from the origin
+DOUBLE_M = 1e-10  # rounding in float64
 
 SE3 = ("translation", "rotation")
 ALL = (*SE3, "mirror-swap")
@@ -43,9 +43,10 @@ MODES = HandForecast(past=10, future=8, fps=30, modes=3)
 
 @dataclass(frozen=True)
 class Law:
-    """The law of a network: it keeps exactly what it claims in `symmetries`, and the order of nodes where it has no tokens.
+    """The symmetries of a network.
 
-    `single_m` is how exactly in float32.
+    The network must claim exactly `keeps`. With `any_order` it also commutes with permutations of nodes. `single_m` is the tolerance in
+    float32, in metres.
     """
 
     build: Callable[[], nn.Module]
@@ -66,7 +67,7 @@ def _ridge() -> nn.Module:
 LAWS = {
     "eqmotion standard": Law(_eqmotion(STANDARD)),
     "eqmotion standard, a second to a second": Law(_eqmotion(STANDARD, HEADLINE)),
-    # The angles of the authors' code magnify rounding: a coordinate at 10 m is known to 0.5 um, and 0.1 mm of noise comes out 29-fold.
+    # The angles of the authors' code magnify rounding: float32 is exact to 0.5 um at 10 m, and 0.1 mm of noise is amplified 29-fold.
     "eqmotion reference": Law(_eqmotion(REFERENCE), any_order=True, single_m=1e-4),
     "eqmotion, an expert a category": Law(_eqmotion(EqMotionConfig(categories=4, experts=4))),
     "eqmotion, tokens by node": Law(_eqmotion(EqMotionConfig(tokens="node")), keeps=SE3),
@@ -94,8 +95,8 @@ FACES = {
 }
 
 
-def correcting(network: nn.Module) -> nn.Module:
-    """The landmark network with some shape prior, as one that is fitted has."""
+def with_random_prior(network: nn.Module) -> nn.Module:
+    """Randomise the landmark network's shape prior, which is zero before fitting; return the network."""
     shape: ShapePrior = network.shape  # pyright: ignore[reportAssignmentType]
     for x in (shape.weight, shape.bias):
         nn.init.normal_(x, std=0.1)
@@ -103,14 +104,14 @@ def correcting(network: nn.Module) -> nn.Module:
 
 
 def _face(config: SE3UNetConfig | PointNet2Config) -> Callable[[], nn.Module]:
-    return lambda: correcting(config.build(SMALL))
+    return lambda: with_random_prior(config.build(SMALL))
 
 
 FACE_LAWS = {
     name: Law(_face(config), keeps=SE3 if isinstance(config, SE3UNetConfig) else ("translation",))
     for name, config in FACES.items()
 }
-# The norm nonlinearity jumps where a scalar or vector is 0, so that rounding, as at 10 m from the origin, may throw one across.
+# The norm nonlinearity is discontinuous at 0, so that rounding at 10 m from the origin can change an output visibly.
 FACE_LAWS["se3-unet, attentive, by norms"] = Law(
     _face(FACES["se3-unet, attentive, by norms"]), keeps=SE3, single_m=1e-2
 )
@@ -124,7 +125,7 @@ FREE = Spec(ln=6, lp=8, cn=4, cp=8)
 
 
 def _body(config: LifterConfig | ForecasterConfig | RecogniserConfig, task: Task) -> Callable[[], nn.Module]:
-    return lambda: config.build(task)  # pyright: ignore[reportArgumentType] - each with its own
+    return lambda: config.build(task)  # pyright: ignore[reportArgumentType] - each config matches its task
 
 
 BODY_LAWS = {
@@ -172,19 +173,19 @@ BODY_LAWS = {
     "recogniser, plain": Law(_body(RecogniserConfig(pairs(16), chiral=False), SIDED), ()),
 }
 
-# Networks whose input is something else have a table here and tests of their own: tests/models/landmarks and tests/models/pose.
+# The laws of FACE_LAWS and BODY_LAWS are tested in tests/models/landmarks and tests/models/pose.
 TABLES = (LAWS, FACE_LAWS, BODY_LAWS)
 
 
 def networks() -> Iterator[type[nn.Module]]:
-    """Every network class under models: a module built for a task, or one that claims symmetries. Layers are neither."""
-    for found in pkgutil.walk_packages(models.__path__, "models."):
-        if not found.name.startswith("models.contract"):
-            yield from networks_of(vars(import_module(found.name)), found.name)
+    """Yield every network class under models: a module that is built for a task or claims symmetries. Layers do neither."""
+    for module in pkgutil.walk_packages(models.__path__, "models."):
+        if not module.name.startswith("models.contract"):
+            yield from networks_of(vars(import_module(module.name)), module.name)
 
 
 def networks_of(names: dict[str, object], module: str) -> Iterator[type[nn.Module]]:
-    """The network classes that `module`, which has these names, defines itself."""
+    """Yield the network classes that are defined in `module`; `names` are its globals."""
     for cls in names.values():
         if not (isinstance(cls, type) and issubclass(cls, nn.Module) and cls.__module__ == module):
             continue
@@ -192,14 +193,14 @@ def networks_of(names: dict[str, object], module: str) -> Iterator[type[nn.Modul
             yield cls
 
 
-def not_in_the_table(found: Iterator[type[nn.Module]]) -> set[str]:
-    """The names of network classes that no law speaks of."""
+def missing_from_tables(classes: Iterator[type[nn.Module]]) -> set[str]:
+    """Return the names of the classes that are in no table."""
     listed = {type(law.build()) for table in TABLES for law in table.values()}
-    return {cls.__qualname__ for cls in found if cls not in listed}
+    return {cls.__qualname__ for cls in classes if cls not in listed}
 
 
-def shaken(network: nn.Module, seed: int = 0, by: float = 0.03) -> nn.Module:
-    """The network, in evaluation, with normal noise added to every parameter: nothing is zero or equal any more."""
+def perturbed(network: nn.Module, seed: int = 0, by: float = 0.03) -> nn.Module:
+    """Add normal noise to every parameter, so that none is zero or equal to another; return the network in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -208,7 +209,7 @@ def shaken(network: nn.Module, seed: int = 0, by: float = 0.03) -> nn.Module:
 
 
 def as_function(network: nn.Module) -> Callable[[Tensors], dict[str, np.ndarray]]:
-    """The network as a function on arrays by name, in the precision of its weights."""
+    """Return the network as a function on named arrays, in the precision of its weights."""
 
     def run(inputs: Tensors) -> dict[str, np.ndarray]:
         with torch.no_grad():
@@ -218,7 +219,7 @@ def as_function(network: nn.Module) -> Callable[[Tensors], dict[str, np.ndarray]
 
 
 def hand_motion(frames: int, nodes: int, *, batch: int = 2, seed: int = 0) -> np.ndarray:
-    """(batch, frames, nodes, 3) float64 metres: clouds the size of hands that wander, turn and wriggle at the speed of hands."""
+    """Return (batch, frames, nodes, 3) float64 in metres: clouds of the size of hands that move at the speed of hands."""
     rng = np.random.default_rng(seed)
     shape = rng.normal(scale=0.05, size=(batch, 1, nodes, 3))
     hand = np.repeat(rng.normal(scale=0.2, size=(batch, 1, nodes // 21, 3)), 21, axis=2)

@@ -1,4 +1,4 @@
-"""Meshes in the form in which FaceScape publishes them."""
+"""Meshes in FaceScape's published form."""
 
 from pathlib import Path
 

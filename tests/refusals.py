@@ -1,4 +1,4 @@
-"""Checks of scan readers that the tests of every format share."""
+"""Shared checks for the tests of scan readers."""
 
 import tracemalloc
 
@@ -9,7 +9,7 @@ from models.scans.files import read_scan
 
 
 def assert_refused(suffix: str, data: bytes, error: type[BadCloud], message: str) -> None:
-    """Check that a file is refused with this error, with a message that matches and is of decent length, and without much memory."""
+    """Check that reading raises `error` with a matching message of less than 500 characters, and allocates little memory."""
     tracemalloc.start()
     try:
         with pytest.raises(error, match=message) as caught:
@@ -18,7 +18,7 @@ def assert_refused(suffix: str, data: bytes, error: type[BadCloud], message: str
     finally:
         tracemalloc.stop()
     assert len(str(caught.value)) < 500
-    assert peak < 4e6 + 10 * len(data), "a file that announces gigabytes costs no memory"
+    assert peak < 4e6 + 10 * len(data), f"expected no allocation for an announced size, got a peak of {peak} bytes"
 
 
 def triangles_in(data: bytes, suffix: str) -> list[tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Tests of the fuzzer, and a short run of it on every reader; `python -m benchmarks.fuzz` is the long one."""
+"""Tests of the fuzzer, and a short run of it on every reader; `python -m benchmarks.fuzz` is the long run."""
 
 import time
 
@@ -12,7 +12,7 @@ INPUTS = 150
 
 @pytest.mark.parametrize("name", readers())
 @pytest.mark.filterwarnings("default")
-def test_a_damaged_file_meets_a_declared_error_and_costs_little(name: str):
+def test_a_damaged_file_raises_a_declared_error_within_limits_of_time_and_memory(name: str):
     report = fuzz(readers()[name], INPUTS)
     assert report.inputs == INPUTS
     assert not report.faults, report.faults[0]
@@ -28,7 +28,7 @@ def test_a_reader_that_raises_another_error_is_reported():
     assert all(len(fault.data) <= 4 and "undeclared" in fault.detail for fault in report.faults)
 
 
-def test_a_reader_that_allocates_what_a_file_announces_is_reported():
+def test_a_reader_that_allocates_an_announced_size_is_reported():
     def read(data: bytes) -> None:
         bytearray(min(int.from_bytes(data[:4], "little"), 1 << 28))
 
@@ -46,7 +46,7 @@ def test_a_reader_whose_time_grows_faster_than_its_file_is_reported():
     assert "time" in {fault.kind for fault in report.faults}
 
 
-def test_a_seed_that_is_refused_is_a_mistake_of_the_table():
+def test_a_refused_seed_fails_the_run():
     def read(data: bytes) -> None:
         raise ValueError("never")
 

@@ -1,4 +1,4 @@
-"""The shape of the code: who imports whom, on how many floors, how long modules are, and what stays unloaded."""
+"""Tests of the code's structure: import rules, import depth, module lengths, and libraries that are not loaded."""
 
 import ast
 import os
@@ -44,7 +44,7 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def shown(path: Path) -> str:
+def relative(path: Path) -> str:
     return str(path.relative_to(CHECKOUT))
 
 
@@ -71,7 +71,7 @@ def imports_between(graph: grimp.ImportGraph, package: str, depth: int) -> dict[
 
 
 def longest_chain(parts: dict[str, set[str]]) -> list[str]:
-    """Return the longest chain of imports, from the bottom; raise CycleError if the parts import each other in a circle."""
+    """Return the longest chain of imports, from the bottom; raise CycleError if the parts import each other in a cycle."""
     chains: dict[str, list[str]] = {}
     for part in TopologicalSorter(parts).static_order():
         below = max((chains[other] for other in parts[part]), key=len, default=[])
@@ -80,21 +80,21 @@ def longest_chain(parts: dict[str, set[str]]) -> list[str]:
 
 
 @pytest.mark.parametrize("package", FLOORS)
-def test_the_parts_of_a_package_stand_on_few_floors_and_in_no_circle(graph, package: str):
+def test_import_chains_between_the_parts_of_a_package_are_short_and_acyclic(graph, package: str):
     chain = longest_chain(imports_between(graph, package, depth=1))
     assert len(chain) <= FLOORS[package], " < ".join(chain)
 
 
 @pytest.mark.parametrize("package", FLOORS)
-def test_no_modules_import_each_other_in_a_circle(graph, package: str):
+def test_modules_do_not_import_each_other_in_a_cycle(graph, package: str):
     assert longest_chain(imports_between(graph, package, depth=99))
 
 
-def test_floors_are_counted_along_the_longest_chain():
+def test_the_longest_import_chain_is_found():
     assert longest_chain({"a": {"b", "c"}, "b": {"c"}, "c": set(), "d": {"c"}}) == ["c", "b", "a"]
 
 
-def test_a_circle_is_found():
+def test_an_import_cycle_is_detected():
     with pytest.raises(ValueError, match="cycle"):
         longest_chain({"a": {"b"}, "b": {"c"}, "c": {"a"}})
 
@@ -102,24 +102,24 @@ def test_a_circle_is_found():
 # --- the rules of import-linter ---
 
 
-def test_the_import_rules_hold():
-    done = python(LINT, "--no-cache")
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_code_obeys_the_import_rules():
+    process = python(LINT, "--no-cache")
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
-def test_a_broken_import_rule_is_found(tmp_path: Path):
+def test_a_broken_import_rule_is_detected(tmp_path: Path):
     rule = tmp_path / "rules.ini"
     rule.write_text(
         "[importlinter]\nroot_packages =\n    models\n    training\n"
         "[importlinter:contract:1]\nname = training stands alone\ntype = forbidden\n"
         "source_modules =\n    training\nforbidden_modules =\n    models\n"
     )
-    done = python(LINT, "--no-cache", "--config", str(rule))
-    assert done.returncode == 1
-    assert "training stands alone BROKEN" in done.stdout
+    process = python(LINT, "--no-cache", "--config", str(rule))
+    assert process.returncode == 1
+    assert "training stands alone BROKEN" in process.stdout
 
 
-# --- places ---
+# --- where libraries and statuses are used ---
 
 
 def importers_of(library: str, *folders: str) -> list[str]:
@@ -133,7 +133,7 @@ def importers_of(library: str, *folders: str) -> list[str]:
         names = [name for node in ast.walk(tree_of(path)) for name in imports(node)]
         return any(name.partition(".")[0] == library for name in names)
 
-    return [shown(path) for path in modules_in(*folders) if is_importer(path)]
+    return [relative(path) for path in modules_in(*folders) if is_importer(path)]
 
 
 def test_only_pictures_plots_and_curves_import_matplotlib():
@@ -151,7 +151,7 @@ def test_only_jobs_import_the_queue():
 
 
 def statuses_in(tree: ast.Module) -> list[int]:
-    """List the line of each HTTP status that is written as a number: an argument, value or operand named after a status."""
+    """List the line of each HTTP status that is written as a number in an argument, value or operand named after a status."""
 
     def names_status(node: ast.AST | None) -> bool:
         return node is not None and "status" in ast.unparse(node).lower()
@@ -165,23 +165,23 @@ def statuses_in(tree: ast.Module) -> list[int]:
     lines = []
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword):
-            found = names_status(ast.Name(node.arg or "")) and is_status(node.value)
+            matches = names_status(ast.Name(node.arg or "")) and is_status(node.value)
         elif isinstance(node, ast.Compare):
-            found = names_status(node) and is_status(node)
+            matches = names_status(node) and is_status(node)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found = any(map(names_status, targets)) and node.value is not None and is_status(node.value)
+            matches = any(map(names_status, targets)) and node.value is not None and is_status(node.value)
         else:
-            found = isinstance(node, ast.Attribute) and ast.unparse(node).startswith(("HTTPStatus.", "status.HTTP_"))
-        if found:
+            matches = isinstance(node, ast.Attribute) and ast.unparse(node).startswith(("HTTPStatus.", "status.HTTP_"))
+        if matches:
             lines.append(getattr(node, "lineno", 0))
     return lines
 
 
-def test_only_the_module_of_problems_knows_http_statuses():
-    found = {shown(path): statuses_in(tree_of(path)) for path in modules_in("service")}
-    assert found.pop("service/http/problems.py")
-    assert {path: lines for path, lines in found.items() if lines} == {}
+def test_only_the_problems_module_contains_http_statuses():
+    statuses = {relative(path): statuses_in(tree_of(path)) for path in modules_in("service")}
+    assert statuses.pop("service/http/problems.py")
+    assert {path: lines for path, lines in statuses.items() if lines} == {}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_only_the_module_of_problems_knows_http_statuses():
         "a, status = 1, 200",
     ],
 )
-def test_a_status_that_is_written_as_a_number_is_found(code: str):
+def test_a_status_that_is_written_as_a_number_is_detected(code: str):
     assert statuses_in(ast.parse(code)) == [1]
 
 
@@ -202,27 +202,27 @@ def test_a_status_that_is_written_as_a_number_is_found(code: str):
 
 
 def test_no_module_is_too_long():
-    lengths = {shown(path): len(path.read_text().splitlines()) for path in modules_in(*PACKAGES)}
+    lengths = {relative(path): len(path.read_text().splitlines()) for path in modules_in(*PACKAGES)}
     assert {path: length for path, length in lengths.items() if length > LONGEST_MODULE} == {}
 
 
 def test_no_test_module_is_too_long():
-    lengths = {shown(path): len(path.read_text().splitlines()) for path in modules_in("tests")}
+    lengths = {relative(path): len(path.read_text().splitlines()) for path in modules_in("tests")}
     assert {path: length for path, length in lengths.items() if length > LONGEST_TEST} == {}
 
 
-def test_the_root_of_the_service_has_the_entry_points_alone():
+def test_the_root_of_the_service_contains_only_entry_points():
     names = {path.name for path in (CHECKOUT / "service").glob("*.py")}
     assert names == {"__init__.py", "__main__.py", "app.py", "cli.py", "settings.py"}
 
 
 @pytest.mark.parametrize("package", ["models", "training", "service"])
-def test_a_package_itself_is_empty_and_typed(package: str):
+def test_a_package_has_an_empty_init_and_a_type_marker(package: str):
     assert (CHECKOUT / package / "__init__.py").read_text() == ""
     assert (CHECKOUT / package / "py.typed").read_text() == ""
 
 
-# --- what stays unloaded ---
+# --- libraries that are not loaded ---
 
 
 @pytest.mark.parametrize("package", [*TORCH_FREE, "service"])
@@ -230,13 +230,13 @@ def test_no_module_of_a_torch_free_package_loads_torch(package: str):
     folder = "service" if package == "service" else f"models/{package}"
     paths = [path for path in modules_in(folder) if "migrations" not in path.parts and path.stem != "__main__"]
     modules = [".".join(path.relative_to(CHECKOUT).with_suffix("").parts) for path in paths if path.stem != "__init__"]
-    done = python(IMPORT_WITHOUT_TORCH, *modules)
-    assert done.returncode == 0, done.stderr
+    process = python(IMPORT_WITHOUT_TORCH, *modules)
+    assert process.returncode == 0, process.stderr
 
 
-def test_a_module_that_loads_torch_is_found():
-    done = python(IMPORT_WITHOUT_TORCH, "models", "models.layers.perceptron")
-    assert "models.layers.perceptron imports torch" in done.stderr
+def test_a_module_that_loads_torch_is_detected():
+    process = python(IMPORT_WITHOUT_TORCH, "models", "models.layers.perceptron")
+    assert "models.layers.perceptron imports torch" in process.stderr
 
 
 OPEN_A_SESSION = """
@@ -247,12 +247,12 @@ module.onnxruntime.InferenceSession(sys.argv[2], providers=["CPUExecutionProvide
 
 
 @pytest.mark.parametrize("module", ["service.inference.predictor", "training.engine.export"])
-def test_the_runtime_keeps_no_id_of_the_device_and_reports_nothing(module: str, tmp_path: Path):
+def test_the_runtime_stores_no_device_id_and_sends_no_telemetry(module: str, tmp_path: Path):
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     environment |= {"PYTHONPATH": str(CHECKOUT), "HOME": str(tmp_path)}
     model = CHECKOUT / "bundles" / "hands-eqmotion" / "model.onnx"
     subprocess.run(
         [sys.executable, "-c", OPEN_A_SESSION, module, str(model)], cwd=CHECKOUT, env=environment, check=True
     )
-    left = [path.name for path in tmp_path.rglob("*") if path.is_file() and "Microsoft" in path.parts]
-    assert left == []
+    files = [path.name for path in tmp_path.rglob("*") if path.is_file() and "Microsoft" in path.parts]
+    assert files == []

@@ -1,4 +1,4 @@
-"""Every network keeps the symmetries it claims, and so does its graph; and the checker sees it where one is broken."""
+"""Tests that every hand forecaster and its ONNX graph keep the symmetries that they claim, and that the checker detects violations."""
 
 import types
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from laws import (
     Law,
     as_function,
     hand_motion,
+    missing_from_tables,
     networks,
     networks_of,
-    not_in_the_table,
-    shaken,
+    perturbed,
 )
 from torch import nn
 
@@ -29,7 +29,7 @@ from training.engine.export import Run, onnx_runner, to_onnx
 pytestmark = pytest.mark.long
 
 TRIALS = 3
-BROKEN_M = 1e-3  # what breaks a law breaks it visibly: by a millimetre
+BROKEN_M = 1e-3  # a visible violation: a millimetre
 
 every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
 both_sizes = pytest.mark.parametrize("nodes", [21, 42])
@@ -37,7 +37,7 @@ both_sizes = pytest.mark.parametrize("nodes", [21, 42])
 
 def network_of(law: Law) -> Any:
     torch.manual_seed(0)
-    return shaken(law.build())
+    return perturbed(law.build())
 
 
 # --- the table ---
@@ -45,10 +45,10 @@ def network_of(law: Law) -> Any:
 
 def test_every_network_is_in_the_table_of_laws():
     assert len(list(networks())) >= 2
-    assert not_in_the_table(networks()) == set()
+    assert missing_from_tables(networks()) == set()
 
 
-def test_a_network_that_is_not_in_the_table_is_found_out():
+def test_a_network_that_is_not_in_the_table_is_detected():
     class Unlisted(nn.Module):
         def __init__(self, task: object) -> None:
             super().__init__()
@@ -63,12 +63,12 @@ def test_a_network_that_is_not_in_the_table_is_found_out():
     for cls in (Unlisted, Claiming, Layer):
         cls.__module__ = module.__name__
         setattr(module, cls.__name__, cls)
-    found = not_in_the_table(networks_of(vars(module), module.__name__))
-    assert {name.rpartition(".")[2] for name in found} == {"Unlisted", "Claiming"}
+    names = missing_from_tables(networks_of(vars(module), module.__name__))
+    assert {name.rpartition(".")[2] for name in names} == {"Unlisted", "Claiming"}
 
 
 @every_law
-def test_a_network_claims_what_the_table_says(law: Law):
+def test_a_network_claims_the_symmetries_in_the_table(law: Law):
     assert law.build().symmetries == law.keeps
 
 
@@ -77,7 +77,7 @@ def test_a_network_claims_what_the_table_says(law: Law):
 
 @both_sizes
 @every_law
-def test_a_network_keeps_its_symmetries_in_single_precision_to_ten_metres(law: Law, nodes: int):
+def test_a_network_keeps_its_symmetries_in_single_precision_up_to_ten_metres_away(law: Law, nodes: int):
     network = network_of(law)
     past = hand_motion(network.task.past, nodes).astype(np.float32)
     for symmetry in law.keeps:
@@ -86,7 +86,7 @@ def test_a_network_keeps_its_symmetries_in_single_precision_to_ten_metres(law: L
 
 @both_sizes
 @every_law
-def test_a_network_keeps_its_symmetries_exactly_in_double_precision(law: Law, nodes: int):
+def test_a_network_keeps_its_symmetries_to_rounding_in_double_precision(law: Law, nodes: int):
     network = network_of(law).double()
     past = hand_motion(network.task.past, nodes, batch=1)
     for symmetry in law.keeps:
@@ -95,7 +95,7 @@ def test_a_network_keeps_its_symmetries_exactly_in_double_precision(law: Law, no
 
 @both_sizes
 @every_law
-def test_what_else_is_in_a_batch_never_changes_an_answer(law: Law, nodes: int):
+def test_an_answer_does_not_depend_on_the_rest_of_the_batch(law: Law, nodes: int):
     network = network_of(law)
     past = hand_motion(network.task.past, nodes, batch=3).astype(np.float32)
     past[1] *= 3
@@ -107,7 +107,7 @@ def test_what_else_is_in_a_batch_never_changes_an_answer(law: Law, nodes: int):
 
 
 @every_law
-def test_nodes_may_stand_in_any_order_just_where_no_token_names_them(law: Law):
+def test_only_networks_without_tokens_commute_with_permutations_of_nodes(law: Law):
     network = network_of(law).double()
     past, order = hand_motion(network.task.past, 42), np.random.default_rng(0).permutation(42)
     straight, shuffled = (as_function(network)({"past": x})["future"] for x in (past, past[:, :, order]))
@@ -115,7 +115,7 @@ def test_nodes_may_stand_in_any_order_just_where_no_token_names_them(law: Law):
     assert apart <= DOUBLE_M if law.any_order else apart > 1e-4
 
 
-def test_shaken_networks_do_more_than_stand_still():
+def test_perturbed_networks_forecast_motion():
     for name, law in LAWS.items():
         if name.startswith("eqmotion"):
             network = network_of(law)
@@ -128,7 +128,7 @@ def test_shaken_networks_do_more_than_stand_still():
 
 @pytest.fixture(scope="session", params=["eqmotion standard", "eqmotion reference"])
 def exported(request: pytest.FixtureRequest) -> tuple[Law, nn.Module, Run]:
-    """A law, its shaken network and the ONNX graph of that network."""
+    """Return a law, its perturbed network and a runner of that network's ONNX graph."""
     law = LAWS[request.param]
     network = network_of(law)
     past = hand_motion(network.task.past, 42, batch=1).astype(np.float32)
@@ -137,7 +137,7 @@ def exported(request: pytest.FixtureRequest) -> tuple[Law, nn.Module, Run]:
 
 @both_sizes
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_graph_answers_as_its_network_does(exported: tuple[Law, nn.Module, Run], nodes: int, batch: int):
+def test_a_graph_gives_the_answers_of_its_network(exported: tuple[Law, nn.Module, Run], nodes: int, batch: int):
     _, network, graph = exported
     past = hand_motion(TASK.past, nodes, batch=batch, seed=batch).astype(np.float32)
     answers = graph({"past": past})["future"]
@@ -153,7 +153,7 @@ def test_a_graph_keeps_the_symmetries_of_its_network(exported: tuple[Law, nn.Mod
         assert violation(graph, symmetry, {"past": past}, trials=TRIALS) <= law.single_m
 
 
-def test_what_else_is_in_a_batch_never_changes_the_answer_of_a_graph(exported: tuple[Law, nn.Module, Run]):
+def test_the_answer_of_a_graph_does_not_depend_on_the_rest_of_the_batch(exported: tuple[Law, nn.Module, Run]):
     past = hand_motion(TASK.past, 42, batch=3).astype(np.float32)
     together = exported[2]({"past": past})["future"]
     alone = np.concatenate([exported[2]({"past": past[i : i + 1]})["future"] for i in range(3)])
@@ -176,19 +176,19 @@ def axis_by_axis(past: np.ndarray) -> np.ndarray:
 
 
 def handed(past: np.ndarray) -> np.ndarray:
-    """Moves along a cross product, which a mirror turns round."""
+    """Move the last pose along a cross product, whose direction a mirror reverses."""
     one, two = past[:, -1:] - past[:, :1], past[:, -1:] - past[:, -3:-2]
     return past[:, -1:] + 100 * np.cross(one, two)
 
 
 def gain_a_node(past: np.ndarray) -> np.ndarray:
-    """Every node has its own gain, as with free tokens: left and right differ."""
+    """Scale the velocity of each node by its own gain, so that the left and right hands differ."""
     gain = np.linspace(0, 2, past.shape[2])[:, None]
     return past[:, -1:] + gain * (past[:, -1:] - past[:, -2:-1])
 
 
 def gain_a_joint(past: np.ndarray) -> np.ndarray:
-    """Every joint has its own gain, the same in both hands."""
+    """Scale the velocity of each joint by its own gain, equal in both hands."""
     gain = np.tile(np.linspace(0, 2, 21), past.shape[2] // 21)[:, None]
     return past[:, -1:] + gain * (past[:, -1:] - past[:, -2:-1])
 
@@ -204,7 +204,7 @@ BREAKS: dict[Callable[[np.ndarray], np.ndarray], set[str]] = {
 
 
 @pytest.mark.parametrize("function", BREAKS, ids=lambda f: f.__name__)
-def test_the_checker_tells_functions_that_break_a_law_from_those_that_keep_it(function):
+def test_the_checker_reports_exactly_the_symmetries_that_a_function_breaks(function):
     def run(inputs: Tensors) -> dict[str, np.ndarray]:
         return {"future": function(inputs["past"])}
 
@@ -214,7 +214,7 @@ def test_the_checker_tells_functions_that_break_a_law_from_those_that_keep_it(fu
         assert apart > BROKEN_M if symmetry in BREAKS[function] else apart <= DOUBLE_M, symmetry
 
 
-def test_tokens_by_node_break_the_swap_and_do_not_claim_it():
+def test_a_network_with_tokens_by_node_breaks_the_mirror_swap_and_does_not_claim_it():
     network = network_of(LAWS["eqmotion, tokens by node"]).double()
     past = hand_motion(TASK.past, 42)
     assert "mirror-swap" not in network.symmetries

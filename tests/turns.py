@@ -1,4 +1,4 @@
-"""How features of a degree turn, found from the harmonics by least squares: the slow way, to hold layers to."""
+"""Reference implementation of rotations of features of any degree, computed from the harmonics by least squares."""
 
 import numpy as np
 import torch
@@ -10,12 +10,12 @@ from models.layers.spherical import spherical_harmonics
 
 
 def turn_of(seed: int = 0) -> Tensor:
-    """A random rotation, (3, 3)."""
+    """Return a random rotation, (3, 3)."""
     return torch.from_numpy(random_rotation(np.random.default_rng(seed)))
 
 
-def of_degree(degree: int, turn: Tensor) -> Tensor:
-    """D with Y(R x) = D Y(x)."""
+def wigner_d(degree: int, turn: Tensor) -> Tensor:
+    """Return the matrix D with Y(R x) = D Y(x)."""
     directions = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     directions = directions / directions.norm(dim=1, keepdim=True)
     before, after = spherical_harmonics(directions, degree)[-1], spherical_harmonics(directions @ turn.T, degree)[-1]
@@ -23,8 +23,8 @@ def of_degree(degree: int, turn: Tensor) -> Tensor:
 
 
 def rows(f: Tensor, channels: Channels, turn: Tensor) -> Tensor:
-    """Rows of features, turned."""
+    """Rotate rows of features."""
     blocks = [
-        torch.kron(of_degree(degree, turn), torch.eye(c, dtype=torch.float64)) for degree, c in enumerate(channels)
+        torch.kron(wigner_d(degree, turn), torch.eye(c, dtype=torch.float64)) for degree, c in enumerate(channels)
     ]
     return f @ torch.block_diag(*blocks).T.to(f)

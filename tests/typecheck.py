@@ -1,6 +1,6 @@
-"""What checks shapes and types while the tests run: beartype, with an int taken where a float is asked for, as PEP 484 has it.
+"""The type checker of the test run: beartype, which accepts an int for a float, as PEP 484 says.
 
-It is here because jaxtyping's option, which names it in pyproject.toml, takes a function and no arguments for it.
+pyproject.toml names `check` in jaxtyping's option, which takes the name of a function without arguments.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ _checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
 
 
 def check(function: Callable) -> Callable:
-    """The function, raising where what it takes or gives is not what its annotations say.
+    """Wrap a function to raise if an argument or result does not match its annotation.
 
-    One that speaks of Self stays as it is: beartype must see the class for that, and jaxtyping shows it the methods one by one.
+    A function whose annotations use Self is returned unchanged: beartype needs the class, and jaxtyping passes single methods.
     """
     try:
         return _checked(function)

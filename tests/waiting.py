@@ -1,4 +1,4 @@
-"""Waits for other processes and threads: every one ends on an event, and one generous timeout tells a busy machine from a lost event."""
+"""Waits for events in other processes and threads, with one generous timeout that a busy machine does not reach."""
 
 import time
 from collections.abc import Callable
@@ -8,17 +8,17 @@ from typing import TypeVar
 import httpx2
 
 T = TypeVar("T")
-PATIENCE_S = 300.0  # the timeout of every wait
+PATIENCE_S = 300.0  # the timeout of each wait
 
-# without certificates, which take 24 ms to load and no server here needs
+# without certificates: they take 24 ms to load, and no test server uses TLS
 get = partial(httpx2.get, timeout=PATIENCE_S, verify=False)
 post = partial(httpx2.post, timeout=PATIENCE_S, verify=False)
 
 
-def until(what: str, ask: Callable[[], T | None]) -> T:
-    """Return what `ask` returns once it is not None; fail after PATIENCE_S."""
+def until(event: str, poll: Callable[[], T | None]) -> T:
+    """Return the first result of `poll` that is not None; fail after PATIENCE_S."""
     deadline = time.monotonic() + PATIENCE_S
-    while (answer := ask()) is None:
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_S:g} s"
+    while (answer := poll()) is None:
+        assert time.monotonic() < deadline, f"expected {event} within {PATIENCE_S:g} s"
         time.sleep(0.05)
     return answer

@@ -39,7 +39,7 @@ def noise(*shape: int) -> np.ndarray:
 
 
 @every_task
-def test_a_task_survives_json_as_its_own_kind(task: BaseModel):
+def test_a_task_is_restored_from_json_as_its_own_kind(task: BaseModel):
     assert TypeAdapter(Task).validate_json(task.model_dump_json()) == task
     with pytest.raises(ValidationError, match="extra"):
         TypeAdapter(Task).validate_python(task.model_dump() | {"modes": 3})
@@ -74,7 +74,7 @@ def test_a_task_specifies_its_units():
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "message"),
+    ("kind", "fields", "message"),
     [
         (PoseLift, {"receptive": 26}, "an odd number of frames, .* got 26"),
         (PoseLift, {"receptive": 731}, "less than or equal to 729"),
@@ -92,28 +92,28 @@ def test_a_task_specifies_its_units():
         (ActionRecognition, {"order": "penn-13", "classes": ("a", "b"), "mirrored": (0, 0)}, "its own inverse"),
     ],
 )  # fmt: skip
-def test_an_inconsistent_task_is_refused(kind: type[BaseModel], given: dict[str, Any], message: str):
+def test_an_inconsistent_task_is_refused(kind: type[BaseModel], fields: dict[str, Any], message: str):
     with pytest.raises(ValidationError, match=message):
-        kind(**given)
+        kind(**fields)
 
 
-@pytest.mark.parametrize("given", [{"order": "mpii-99"}, {"seen_order": "mpii-99"}])
-def test_an_unknown_order_is_refused_with_the_known_ones(given: dict[str, Any]):
+@pytest.mark.parametrize("fields", [{"order": "mpii-99"}, {"seen_order": "mpii-99"}])
+def test_the_error_for_an_unknown_order_lists_the_known_orders(fields: dict[str, Any]):
     with pytest.raises((ValidationError, UnknownOrder), match=r"one of h36m-17, coco-17.* got 'mpii-99'"):
-        PoseLift(**given)
+        PoseLift(**fields)
 
 
-def test_classes_keep_their_logits_unless_the_task_declares_mirror_images():
+def test_classes_are_their_own_mirror_images_by_default():
     plain = ACTION.model_copy(update={"mirrored": None})
     assert plain.class_mirror == (0, 1, 2)
     assert ACTION.class_mirror == (0, 2, 1)
     assert ACTION.outputs["logits"].moves == Mirror(mirror=(0, 2, 1), negated=False)
 
 
-# --- shapes of what comes ---
+# --- shapes of tensors ---
 
 
-def test_a_clip_shorter_than_the_receptive_field_is_refused_with_the_legal_range():
+def test_the_error_for_a_clip_shorter_than_the_receptive_field_states_the_allowed_range():
     for frames in (27, 28, 500):
         check_inputs(LIFT, {"keypoints": noise(1, frames, 17, 3)}, "poses-lift")
     message = (
@@ -127,7 +127,7 @@ def test_a_clip_shorter_than_the_receptive_field_is_refused_with_the_legal_range
         check_inputs(LIFT, {"keypoints": longest.repeat(2, axis=1)[:, : MAX_FRAMES + 27]}, "poses-lift")
 
 
-def test_a_size_that_is_not_listed_is_refused_with_the_listed_ones():
+def test_the_error_for_an_unlisted_size_lists_the_allowed_sizes():
     hands = HandForecast(past=10, future=5, fps=30)
     with pytest.raises(WrongShape, match="with 21 or 42 nodes, got 20"):
         check_inputs(hands, {"past": noise(1, 10, 20, 3)}, "it")
@@ -155,13 +155,13 @@ def test_outputs_are_checked_like_inputs():
         check_outputs(ACTION, {"logits": noise(2, 4)}, "it")
 
 
-def test_sizes_to_try_are_the_least_of_a_range_and_one_more_or_all_of_a_list():
+def test_tried_sizes_are_two_of_a_range_or_all_of_a_list():
     assert tried_sizes(LIFT) == {"frames": (27, 30)}
     assert tried_sizes(HandForecast(past=10, future=5, fps=30)) == {"nodes": (21, 42)}
     assert tried_sizes(FORECAST) == tried_sizes(ACTION) == {}
 
 
-# --- how they move ---
+# --- symmetry actions on tensors ---
 
 
 @pytest.mark.parametrize("order", BODIES)
@@ -169,14 +169,14 @@ def test_sizes_to_try_are_the_least_of_a_range_and_one_more_or_all_of_a_list():
 def test_the_mirror_is_the_chirality_transform_and_its_own_inverse(order: str, numbers: int):
     body, x = BODIES[order], noise(2, 5, len(BODIES[order].joints), numbers)
     mirror = mirror_of(order)
-    given = x.copy()
+    original = x.copy()
     np.testing.assert_array_equal(mirror.of(x), mirrored(x, body))
     np.testing.assert_array_equal(mirror.of(mirror.of(x)), x)
-    np.testing.assert_array_equal(x, given)  # what it is given stays as it is
+    np.testing.assert_array_equal(x, original)
     assert not np.array_equal(mirror.of(x), x)
 
 
-def test_the_mirror_of_classes_exchanges_numbers_and_negates_none():
+def test_the_mirror_of_classes_permutes_logits_without_negation():
     logits = noise(4, 3)
     mirror = Mirror(mirror=(0, 2, 1), negated=False)
     np.testing.assert_array_equal(mirror.of(logits), logits[:, [0, 2, 1]])
@@ -190,7 +190,7 @@ def test_a_missing_keypoint_is_missing_in_the_mirror_image():
     assert not image[:, :, BODIES["coco-17"].mirror[5]].any()
 
 
-def test_a_body_moves_under_the_chirality_transform_only():
+def test_only_the_chirality_transform_acts_on_bodies():
     x, mirror, rng = noise(2, 13, 3), mirror_of("penn-13"), np.random.default_rng(0)
     for symmetry, make in SYMMETRIES.items():
         moved = acted_on(x, make(rng), symmetry, mirror)
@@ -200,7 +200,7 @@ def test_a_body_moves_under_the_chirality_transform_only():
         np.testing.assert_array_equal(acted_on(x, chirality, "chirality", other), x)
 
 
-def test_the_tensors_of_bodies_are_mirrored_and_those_of_hands_and_faces_are_not():
+def test_only_tensors_of_bodies_declare_a_mirror():
     for task in TASKS.values():
         assert all(isinstance(how, Mirror) for how in moves(task).values())
     for task in (HandForecast(past=10, future=5, fps=30), FaceLandmarks(levels=(100, 30), neighbours=8)):
@@ -208,14 +208,14 @@ def test_the_tensors_of_bodies_are_mirrored_and_those_of_hands_and_faces_are_not
     assert moves(LIFT) == {"keypoints": mirror_of("coco-17"), "poses": mirror_of("h36m-17")}
 
 
-def test_a_function_that_breaks_the_transform_is_detected_and_one_that_keeps_it_passes():
-    given, how = {"past": noise(2, 8, 13, 2)}, moves(FORECAST)
+def test_a_violation_of_the_chirality_transform_is_measured():
+    inputs, how = {"past": noise(2, 8, 13, 2)}, moves(FORECAST)
 
     def last_pose(x):
         return {"future": x["past"][:, -1:].repeat(16, axis=1)}
 
     def drifting(x):
-        return {"future": last_pose(x)["future"] + np.array([0.25, 0], np.float32)}  # to one side
+        return {"future": last_pose(x)["future"] + np.array([0.25, 0], np.float32)}  # sideways
 
     def sinking(x):
         return {"future": last_pose(x)["future"] + np.array([0, 0.25], np.float32)}
@@ -225,15 +225,15 @@ def test_a_function_that_breaks_the_transform_is_detected_and_one_that_keeps_it_
         future[:, :, 1, 1] += 0.5  # one shoulder
         return {"future": future}
 
-    assert violation(last_pose, "chirality", given, moves=how) == 0
-    assert violation(sinking, "chirality", given, moves=how) == 0
-    assert violation(drifting, "chirality", given, moves=how) == pytest.approx(0.5)
-    assert violation(one_sided, "chirality", given, moves=how) == pytest.approx(0.5)
-    assert violation(drifting, "chirality", given) == 0  # without `moves`, its tensors are not known to be of bodies
+    assert violation(last_pose, "chirality", inputs, moves=how) == 0
+    assert violation(sinking, "chirality", inputs, moves=how) == 0
+    assert violation(drifting, "chirality", inputs, moves=how) == pytest.approx(0.5)
+    assert violation(one_sided, "chirality", inputs, moves=how) == pytest.approx(0.5)
+    assert violation(drifting, "chirality", inputs) == 0  # without `moves`, tensors are not treated as bodies
 
 
-def test_a_function_that_lets_a_mirrored_class_keep_its_logit_is_detected():
-    given = {"clips": noise(2, 2, 24, 21, 4)}
+def test_a_task_without_declared_mirror_images_of_classes_is_violated_by_sided_logits():
+    inputs = {"clips": noise(2, 2, 24, 21, 4)}
     hands = [BODIES["bandai-21"].joints.index(f"{side}_wrist") for side in ("left", "right")]
 
     def higher_hand(x):
@@ -241,11 +241,11 @@ def test_a_function_that_lets_a_mirrored_class_keep_its_logit_is_detected():
         return {"logits": np.stack([left + right, left, right], axis=1)}
 
     keeping = ACTION.model_copy(update={"mirrored": None})
-    assert violation(higher_hand, "chirality", given, moves=moves(ACTION)) == 0
-    assert violation(higher_hand, "chirality", given, moves=moves(keeping)) > 0.01
+    assert violation(higher_hand, "chirality", inputs, moves=moves(ACTION)) == 0
+    assert violation(higher_hand, "chirality", inputs, moves=moves(keeping)) > 0.01
 
 
-def test_the_only_chirality_transform_is_tried_once():
+def test_the_chirality_transform_is_tried_once_because_it_is_not_random():
     calls = []
 
     def counted(x):

@@ -77,7 +77,7 @@ def test_a_bundle_is_read_as_it_was_written(bundle: Bundle):
     assert np.array_equal(outputs["future"], OUTPUTS["future"])
 
 
-def test_a_version_changes_with_any_file_and_with_nothing_else(tmp_path: Path, bundle: Bundle):
+def test_a_version_depends_on_the_files_alone(tmp_path: Path, bundle: Bundle):
     same = write_bundle(tmp_path / "same", meta(title="Other"), b"a graph", INPUTS, OUTPUTS, {"model.ts": b"a copy"})
     other = write_bundle(tmp_path / "other", meta(), b"a Graph", INPUTS, OUTPUTS, {"model.ts": b"a copy"})
     fewer = write_bundle(tmp_path / "fewer", meta(), b"a graph", INPUTS, OUTPUTS)
@@ -86,7 +86,7 @@ def test_a_version_changes_with_any_file_and_with_nothing_else(tmp_path: Path, b
     assert len({bundle.meta.version, other.meta.version, fewer.meta.version}) == 3
 
 
-def test_a_bundle_never_replaces_another(bundle: Bundle):
+def test_writing_over_a_bundle_is_refused(bundle: Bundle):
     with pytest.raises(FileExistsError, match="never changed"):
         write_bundle(bundle.folder, meta(), b"another graph", INPUTS, OUTPUTS)
     assert read_bundle(bundle.folder).model.read_bytes() == b"a graph"
@@ -111,7 +111,7 @@ def test_an_example_that_does_not_fit_the_task_is_not_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", [MODEL, EXAMPLE, "model.ts"])
-def test_a_file_that_changed_is_refused(bundle: Bundle, name: str):
+def test_a_changed_file_is_refused(bundle: Bundle, name: str):
     content = bytearray((bundle.folder / name).read_bytes())
     content[0] ^= 1
     (bundle.folder / name).write_bytes(content)
@@ -120,7 +120,7 @@ def test_a_file_that_changed_is_refused(bundle: Bundle, name: str):
 
 
 @pytest.mark.parametrize("name", [MODEL, EXAMPLE])
-def test_a_file_that_is_missing_is_refused(bundle: Bundle, name: str):
+def test_a_missing_file_is_refused(bundle: Bundle, name: str):
     (bundle.folder / name).unlink()
     with pytest.raises(BadBundle, match=f"lacks {name}"):
         read_bundle(bundle.folder)
@@ -163,7 +163,7 @@ def test_a_folder_that_is_not_a_bundle_is_refused(tmp_path: Path):
         read_bundle(tmp_path)
 
 
-def test_a_function_that_repeats_the_example_is_accepted_and_others_are_refused(bundle: Bundle):
+def test_only_a_function_that_repeats_the_example_is_accepted(bundle: Bundle):
     assert repeat_example(bundle, hold) == 0
 
     def nearly(inputs: Any) -> dict[str, np.ndarray]:
@@ -199,21 +199,21 @@ def answer(**changes: np.ndarray) -> dict[str, np.ndarray]:
 def test_a_nan_in_any_of_several_outputs_is_a_difference(tmp_path: Path, name: str):
     bundle = write_bundle(tmp_path / "faces", meta(task=FACE), b"a graph", SCAN, answer())
     assert repeat_example(bundle, lambda _: answer()) == 0
-    spoilt = answer()[name]
-    spoilt.flat[7] = np.nan
+    with_nan = answer()[name]
+    with_nan.flat[7] = np.nan
     with pytest.raises(BadBundle, match="got nan"):
-        repeat_example(bundle, lambda _: answer(**{name: spoilt}))
-    promised_nan = write_bundle(tmp_path / "nan", meta(task=FACE), b"a graph", SCAN, answer(**{name: spoilt}))
-    for repeated in (answer(), answer(**{name: spoilt})):
+        repeat_example(bundle, lambda _: answer(**{name: with_nan}))
+    bundle_with_nan = write_bundle(tmp_path / "nan", meta(task=FACE), b"a graph", SCAN, answer(**{name: with_nan}))
+    for repeated in (answer(), answer(**{name: with_nan})):
         with pytest.raises(BadBundle, match="got nan"):
-            repeat_example(promised_nan, lambda _, repeated=repeated: repeated)
+            repeat_example(bundle_with_nan, lambda _, repeated=repeated: repeated)
 
 
-def test_an_output_that_is_absent_or_of_another_shape_is_a_difference(tmp_path: Path):
+def test_a_missing_output_or_one_of_another_shape_is_a_difference(tmp_path: Path):
     bundle = write_bundle(tmp_path / "faces", meta(task=FACE), b"a graph", SCAN, answer())
-    without = answer()
-    del without["confidence"]
-    for repeated in (without, answer(landmarks=np.zeros((1, 1, 3)))):
+    incomplete = answer()
+    del incomplete["confidence"]
+    for repeated in (incomplete, answer(landmarks=np.zeros((1, 1, 3)))):
         with pytest.raises(BadBundle, match="got nan"):
             repeat_example(bundle, lambda _, repeated=repeated: repeated)
 
@@ -230,13 +230,13 @@ def test_the_model_card_contains_the_metadata(bundle: Bundle):
 
 
 @pytest.mark.parametrize("name", ["", "Hands", "hands_eq", "-hands", "hands--eq", "a/b", "a" * 65])
-def test_a_name_that_cannot_be_a_folder_and_an_address_is_refused(name: str):
+def test_a_name_that_is_unsafe_in_a_path_or_url_is_refused(name: str):
     with pytest.raises(ValueError, match="name"):
         meta(name=name)
 
 
 def with_example(bundle: Bundle, content: bytes) -> Bundle:
-    """Return the bundle with another example, whose checksum is right."""
+    """Return the bundle with another example and its correct checksum."""
     (bundle.folder / EXAMPLE).write_bytes(content)
     entry = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     return read_bundle(tampered(bundle, lambda c: c["files"].update({EXAMPLE: entry})))
@@ -257,6 +257,6 @@ def npz(**arrays: np.ndarray) -> bytes:
         (npz(in_past=np.zeros((1, 3_000_000)), out_future=OUTPUTS["future"]), "at most 8388608 bytes"),
     ],
 )
-def test_an_example_that_is_malformed_is_a_bad_bundle(bundle: Bundle, content: bytes, message: str):
+def test_a_malformed_example_is_refused(bundle: Bundle, content: bytes, message: str):
     with pytest.raises(BadBundle, match=message):
         repeat_example(with_example(bundle, content), hold)

@@ -1,4 +1,4 @@
-"""The CPUs that a process may use: its affinity mask, and the quota of its cgroup or of an enclosing one."""
+"""Tests of the CPUs that a process may use: its affinity mask, and the quota of its cgroup or of an enclosing one."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def usable(folder: Path, membership: str, files: dict[str, str]) -> int:
 @pytest.mark.parametrize(
     ("membership", "files", "expected"),
     [
-        (V2, {"cpu.max": "200000 100000\n"}, 2),  # in a container the root of the mount is its own cgroup
+        (V2, {"cpu.max": "200000 100000\n"}, 2),  # in a container, the root of the mount is the container's cgroup
         (V2, {"docker/abc/cpu.max": "150000 100000\n"}, 2),
         (V2, {"docker/abc/cpu.max": "50000 100000\n"}, 1),
         (V2, {"docker/abc/cpu.max": "max 100000\n", "docker/cpu.max": "300000 100000\n"}, 3),
@@ -46,9 +46,9 @@ def usable(folder: Path, membership: str, files: dict[str, str]) -> int:
         ("", {}, 8),
     ],
 )
-def test_the_smallest_limit_holds(tmp_path: Path, eight_cpus, membership: str, files: dict[str, str], expected: int):
+def test_the_smallest_limit_applies(tmp_path: Path, eight_cpus, membership: str, files: dict[str, str], expected: int):
     assert usable(tmp_path, membership, files) == expected
 
 
-def test_without_cgroups_the_affinity_mask_holds(tmp_path: Path, eight_cpus):
+def test_without_cgroups_the_affinity_mask_applies(tmp_path: Path, eight_cpus):
     assert usable_cpus(tmp_path / "none", tmp_path / "none") == 8

@@ -1,4 +1,4 @@
-"""Tests of the task of landmark networks, and of how its tensors move."""
+"""Tests of the task of landmark networks and of the symmetry actions on its tensors."""
 
 import numpy as np
 import pytest
@@ -12,22 +12,22 @@ TASK = FaceLandmarks(levels=(100, 30), neighbours=8)
 
 
 def inputs(**changed: np.ndarray) -> dict[str, np.ndarray]:
-    given = {
+    tensors = {
         "points": np.zeros((2, 100, 3)),
         "neighbours": np.zeros((2, 130, 8), np.int64),
         "parents": np.zeros((2, 100, 3), np.int64),
     }
-    return given | changed
+    return tensors | changed
 
 
-def test_a_task_survives_json_as_its_own_kind():
+def test_a_task_is_restored_from_json_as_its_own_kind():
     for task in (TASK, HandForecast(past=10, future=5, fps=30)):
         assert TypeAdapter(Task).validate_json(task.model_dump_json()) == task
     with pytest.raises(ValidationError, match="kind"):
         TypeAdapter(Task).validate_python({"kind": "juggling"})
 
 
-def test_a_task_specifies_its_tensors_and_how_they_move():
+def test_a_task_specifies_its_tensors_and_their_symmetry_actions():
     assert {name: spec.describe() for name, spec in (TASK.inputs | TASK.outputs).items()} == {
         "points": "(batch, 100, 3)",
         "neighbours": "(batch, 130, 8)",
@@ -47,7 +47,7 @@ def test_a_task_specifies_its_tensors_and_how_they_move():
     assert set(moves(HandForecast(past=10, future=5, fps=30)).values()) == {"points"}
 
 
-def test_indices_are_whole_numbers_and_points_are_not():
+def test_tensors_of_another_dtype_or_batch_size_are_refused():
     check_inputs(TASK, inputs(), "it")
     with pytest.raises(WrongShape, match=r"neighbours of shape \(batch, 130, 8\) in int64, got int32"):
         check_inputs(TASK, inputs(neighbours=np.zeros((2, 130, 8), np.int32)), "it")
@@ -63,21 +63,21 @@ def test_inconsistent_levels_are_refused(levels: tuple[int, ...]):
         FaceLandmarks(levels=levels, neighbours=8)
 
 
-def test_an_action_moves_points_rotates_vectors_and_leaves_the_rest():
+def test_translation_moves_points_only_and_rotation_also_vectors():
     act = translation(np.random.default_rng(0))
     x = np.random.default_rng(1).normal(size=(2, 5, 3))
     assert np.array_equal(acted_on(x, act, "translation", "points"), act(x))
-    for stays in ("vectors", "invariant", "indices"):
-        assert np.array_equal(acted_on(x, act, "translation", stays), x)
+    for kind in ("vectors", "invariant", "indices"):
+        assert np.array_equal(acted_on(x, act, "translation", kind), x)
     assert np.array_equal(acted_on(x, act, "rotation", "vectors"), act(x))
     assert np.array_equal(acted_on(x, act, "rotation", "invariant"), x)
 
 
-def test_a_violation_depends_on_how_each_tensor_moves():
-    def offsets(given):
-        return {"offsets": given["points"][:, 1:] - given["points"][:, :-1]}
+def test_a_violation_depends_on_the_action_on_each_tensor():
+    def offsets(tensors):
+        return {"offsets": tensors["points"][:, 1:] - tensors["points"][:, :-1]}
 
-    given = {"points": np.random.default_rng(0).normal(size=(1, 9, 3))}
-    assert violation(offsets, "translation", given, moves={"offsets": "vectors"}) < 1e-12
-    assert violation(offsets, "translation", given) > 1
-    assert violation(offsets, "rotation", given, moves={"offsets": "invariant"}) > 0.1
+    tensors = {"points": np.random.default_rng(0).normal(size=(1, 9, 3))}
+    assert violation(offsets, "translation", tensors, moves={"offsets": "vectors"}) < 1e-12
+    assert violation(offsets, "translation", tensors) > 1
+    assert violation(offsets, "rotation", tensors, moves={"offsets": "invariant"}) > 0.1

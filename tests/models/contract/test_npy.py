@@ -33,7 +33,7 @@ class Bomb:
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8", ">f8", "i1", "<i2", ">i8", "u1", "<u4"])
 @pytest.mark.parametrize("shape", [(), (0,), (24,), (4, 6), (2, 3, 4), (1, 2, 3, 4)])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_an_array_that_numpy_writes_is_read_bit_for_bit(dtype: str, shape: tuple[int, ...], order: Literal["C", "F"]):
+def test_an_array_from_numpy_is_read_bit_for_bit(dtype: str, shape: tuple[int, ...], order: Literal["C", "F"]):
     array = np.asarray((100 * np.random.default_rng(0).random(shape)).astype(dtype), order=order)
     back = read_npy(npy(array))
     assert back.dtype == array.dtype
@@ -46,7 +46,7 @@ def test_every_version_of_the_format_is_read(version: tuple[int, int]):
     np.testing.assert_array_equal(read_npy(file.getvalue()), POINTS)
 
 
-def test_text_is_read_on_request_only():
+def test_arrays_of_text_are_read_on_request_only():
     assert read_npy(npy(np.array("mm")), text=True).item() == "mm"
     with pytest.raises(BadArray, match="npy of real numbers"):
         read_npy(npy(np.array("mm")))
@@ -72,7 +72,7 @@ def test_a_malformed_array_is_refused(data: bytes, message: str):
         read_npy(data)
 
 
-def test_members_of_an_archive_are_inflated_on_request_only():
+def test_an_archive_member_is_inflated_only_when_it_is_read():
     archive = Npz(npz(points=POINTS, names=np.array([Bomb()], object)))
     assert archive.names == ("points", "names")
     np.testing.assert_array_equal(archive.read("points", POINTS.nbytes + 1024), POINTS)

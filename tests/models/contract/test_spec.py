@@ -1,4 +1,4 @@
-"""Tests of job specifications: defaults that run, and refusals of what cannot."""
+"""Tests of job specifications: their defaults, and errors for invalid fields."""
 
 import pytest
 from pydantic import ValidationError
@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from models.contract.spec import JOB_SPEC, BenchmarkSpec, EvaluateSpec, TrainSpec
 
 
-def test_a_specification_needs_only_a_name():
+def test_every_field_but_the_name_has_a_default():
     assert TrainSpec(run="hands-eqmotion").model_dump() == {
         "kind": "train",
         "run": "hands-eqmotion",
@@ -31,7 +31,7 @@ def test_a_specification_needs_only_a_name():
         BenchmarkSpec(table="hands", dataset="own"),
     ],
 )
-def test_a_specification_survives_json_as_its_own_kind(spec: TrainSpec | EvaluateSpec | BenchmarkSpec):
+def test_a_specification_is_restored_from_json_as_its_own_kind(spec: TrainSpec | EvaluateSpec | BenchmarkSpec):
     assert JOB_SPEC.validate_json(spec.model_dump_json()) == spec
 
 
@@ -63,13 +63,11 @@ def test_an_unknown_kind_of_job_is_refused(wrong: dict[str, str]):
         (EvaluateSpec, {"steps": 10}),
     ],
 )
-def test_a_specification_that_cannot_run_is_refused(
-    kind: type[TrainSpec] | type[EvaluateSpec], wrong: dict[str, object]
-):
+def test_an_invalid_specification_is_refused(kind: type[TrainSpec] | type[EvaluateSpec], wrong: dict[str, object]):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         kind.model_validate({"run": "a", **wrong})
 
 
 def test_a_specification_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
-        TrainSpec(run="a").seeds = (1,)  # pyright: ignore[reportAttributeAccessIssue] - it is what must fail
+        TrainSpec(run="a").seeds = (1,)  # pyright: ignore[reportAttributeAccessIssue] - must fail

@@ -1,4 +1,4 @@
-"""Tests of the group actions, and of the measure of a violation, on functions that break the law too."""
+"""Tests of group actions and of the measurement of violations, including functions that break a symmetry."""
 
 import numpy as np
 import pytest
@@ -34,18 +34,18 @@ def test_a_rotation_keeps_the_origin_and_all_distances():
     assert not np.allclose(act(POINTS), POINTS)
 
 
-def test_a_translation_moves_every_point_the_same_and_as_far_as_ten_metres():
+def test_a_translation_moves_all_points_equally_by_up_to_ten_metres():
     moves = [translation(np.random.default_rng(seed))(POINTS) - POINTS for seed in range(200)]
     assert all(np.ptp(move.reshape(-1, 3), axis=0).max() < 1e-12 for move in moves)
     reach = np.abs([move.reshape(-1, 3)[0] for move in moves]).max()
     assert 9 < reach <= 10
 
 
-def test_mirroring_reflects_and_swaps_two_hands_but_leaves_the_joints_of_one():
+def test_mirror_swap_reflects_points_and_exchanges_two_hands():
     pair, single = POINTS, POINTS[:, :, :21]
     seed = 3
     mirrored, alone = (mirror_swap(np.random.default_rng(seed))(points) for points in (pair, single))
-    np.testing.assert_allclose(alone, mirrored[:, :, 21:])  # the left hand became the right one
+    np.testing.assert_allclose(alone, mirrored[:, :, 21:])  # the left hand has become the right one
     np.testing.assert_allclose(distances(mirrored), distances(pair[:, :, list(HAND_PAIR.mirror)]), atol=1e-12)
     matrix = np.linalg.lstsq(single.reshape(-1, 3), alone.reshape(-1, 3))[0]
     assert np.linalg.det(matrix) == pytest.approx(-1)
@@ -64,16 +64,16 @@ def test_an_action_keeps_single_precision_and_does_not_change_its_input(symmetry
     assert np.array_equal(points, POINTS.astype(np.float32))
 
 
-def test_a_violation_is_as_large_as_the_function_is_wrong():
-    def always_here(inputs):
+def test_a_violation_is_the_size_of_the_difference():
+    def constant(inputs):
         return {"future": inputs["past"] * 0}
 
-    reach = violation(always_here, "translation", {"past": POINTS}, trials=50)
+    reach = violation(constant, "translation", {"past": POINTS}, trials=50)
     assert 9 < reach <= 10
     assert violation(lambda inputs: {"future": inputs["past"]}, "translation", {"past": POINTS}) == 0
 
 
-def test_a_violation_in_any_one_output_counts():
+def test_a_violation_in_any_output_counts():
     def two(inputs):
         return {"good": inputs["past"], "bad": inputs["past"] ** 2}
 

@@ -42,7 +42,7 @@ def test_one_hand_and_two_are_accepted_in_any_batch(batch: int, nodes: int):
         (past(1, 10, 42, 3) | {"more": np.zeros(1, np.float32)}, r"got \['more', 'past'\]"),
     ],
 )
-def test_other_tensors_are_refused_with_the_expected_and_the_actual_ones(tensors: dict[str, np.ndarray], message: str):
+def test_the_error_for_wrong_tensors_states_expected_and_actual_ones(tensors: dict[str, np.ndarray], message: str):
     with pytest.raises(WrongShape, match=message):
         check_inputs(TASK, tensors, "it")
 
@@ -64,7 +64,7 @@ def test_an_inconsistent_task_is_refused(wrong: dict[str, object]):
         HandForecast(**{"past": 10, "future": 5, "fps": 30, **wrong})
 
 
-def test_a_task_is_a_value():
+def test_a_task_is_immutable_and_compared_by_value():
     assert HandForecast.model_validate_json(TASK.model_dump_json()) == TASK
     with pytest.raises(ValidationError, match="frozen"):
         TASK.past = 3  # pyright: ignore[reportAttributeAccessIssue]

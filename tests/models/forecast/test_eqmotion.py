@@ -1,4 +1,4 @@
-"""EqMotion: the parameter counts of the authors' structure, what an untrained network answers, and what noise does to it."""
+"""Tests of EqMotion: the authors' parameter counts, the answers of untrained networks, and the effect of noise."""
 
 from dataclasses import replace
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import scipy.fft
 import torch
-from laws import TASK, as_function, hand_motion, shaken
+from laws import TASK, as_function, hand_motion, perturbed
 
 from models.contract.task import HandForecast
 from models.forecast.eqmotion import DECIMETRES, REFERENCE, STANDARD, EqMotion, EqMotionConfig, dct_matrix
 from models.forecast.linear import LinearForecast, hold
 
 SMALL = EqMotionConfig(channels=4, hidden=6, layers=2)
-DEAD = 2080  # parameters of the authors' layer that nothing reads, and that are not here
+DEAD = 2080  # unused parameters of the authors' layer, which this implementation omits
 
 
 def parameters(config: EqMotionConfig, past: int = 60, future: int = 60, modes: int = 1) -> int:
@@ -24,9 +24,9 @@ def parameters(config: EqMotionConfig, past: int = 60, future: int = 60, modes: 
 # --- the authors' structure ---
 
 
-@pytest.mark.parametrize(("past", "future", "theirs"), [(10, 10, 65_956), (25, 25, 67_876), (60, 60, 72_356)])
-def test_the_reference_has_the_parameters_of_the_authors_network_but_the_dead_ones(past, future, theirs):
-    assert parameters(REFERENCE, past, future) == theirs - 2 * DEAD
+@pytest.mark.parametrize(("past", "future", "published"), [(10, 10, 65_956), (25, 25, 67_876), (60, 60, 72_356)])
+def test_the_reference_has_the_authors_parameter_count_without_unused_ones(past, future, published):
+    assert parameters(REFERENCE, past, future) == published - 2 * DEAD
 
 
 def test_the_reference_has_68196_parameters_from_a_second_to_a_second_and_4480_more_with_tokens():
@@ -46,7 +46,7 @@ def test_a_category_of_the_reference_with_its_expert_has_8353_parameters(categor
 
 
 @pytest.mark.parametrize(("hidden", "channels"), [(16, 64), (64, 16), (64, 32), (32, 64)])
-def test_the_reference_has_the_parameters_of_the_formula_at_other_sizes(hidden: int, channels: int):
+def test_the_parameter_count_follows_the_formula_at_other_sizes(hidden: int, channels: int):
     d, c, past, future = hidden, channels, 60, 60
 
     def perceptron(features: int, out: int) -> int:
@@ -59,19 +59,19 @@ def test_the_reference_has_the_parameters_of_the_formula_at_other_sizes(hidden: 
     assert parameters(replace(REFERENCE, hidden=d, channels=c)) == ends + category + 2 * layer
 
 
-def test_a_mode_costs_a_read_out_and_nothing_else():
+def test_each_mode_adds_only_the_parameters_of_its_read_out():
     assert parameters(STANDARD, modes=3) - parameters(STANDARD) == 2 * 60 * STANDARD.channels
 
 
 def test_one_set_of_weights_forecasts_one_hand_and_two():
-    network = shaken(STANDARD.build(TASK))
+    network = perturbed(STANDARD.build(TASK))
     for nodes in (21, 42):
         past = hand_motion(TASK.past, nodes).astype(np.float32)
         assert as_function(network)({"past": past})["future"].shape == (2, 1, TASK.future, nodes, 3)
 
 
-def test_a_hand_alone_and_a_hand_with_company_are_not_forecast_alike():
-    network, past = shaken(STANDARD.build(TASK)), hand_motion(TASK.past, 42).astype(np.float32)
+def test_the_forecast_of_a_hand_depends_on_the_other_hand():
+    network, past = perturbed(STANDARD.build(TASK)), hand_motion(TASK.past, 42).astype(np.float32)
     alone, paired = (as_function(network)({"past": x})["future"] for x in (past[:, :, :21], past))
     assert np.abs(paired[..., :21, :] - alone).max() > 1e-3
 
@@ -80,55 +80,55 @@ def test_a_hand_alone_and_a_hand_with_company_are_not_forecast_alike():
 
 
 @pytest.mark.parametrize("config", [STANDARD, replace(STANDARD, dct=True), replace(STANDARD, tokens="none")])
-def test_an_untrained_network_holds_the_last_pose_and_further_modes_begin_apart(config: EqMotionConfig):
+def test_an_untrained_network_repeats_the_last_pose_and_varies_it_in_further_modes(config: EqMotionConfig):
     task = HandForecast(past=12, future=7, fps=30, modes=3)
     past = {"past": hand_motion(12, 42).astype(np.float32)}
-    held = as_function(LinearForecast(task, hold(task)))(past)["future"]
+    repeated = as_function(LinearForecast(task, hold(task)))(past)["future"]
     torch.manual_seed(0)
-    apart = np.abs(as_function(config.build(task))(past)["future"] - held).max(axis=(0, 2, 3, 4))
+    apart = np.abs(as_function(config.build(task))(past)["future"] - repeated).max(axis=(0, 2, 3, 4))
     assert apart[0] <= 1e-6
     assert (apart[1:] > 1e-3).all()
 
 
-def test_an_untrained_reference_is_centimetres_off():
+def test_an_untrained_reference_is_centimetres_away_from_the_last_pose():
     past = {"past": hand_motion(TASK.past, 42).astype(np.float32)}
-    held = as_function(LinearForecast(TASK, hold(TASK)))(past)["future"]
-    assert np.abs(as_function(REFERENCE.build(TASK))(past)["future"] - held).mean() > 0.02
+    repeated = as_function(LinearForecast(TASK, hold(TASK)))(past)["future"]
+    assert np.abs(as_function(REFERENCE.build(TASK))(past)["future"] - repeated).mean() > 0.02
 
 
 # --- noise ---
 
 
-def moves_by(network: torch.nn.Module, jitter_m: float) -> float:
-    """How many times as far as the input the output moves when hands at rest are given noise."""
+def amplification(network: torch.nn.Module, jitter_m: float) -> float:
+    """Return the mean change of the output relative to the noise that is added to hands at rest."""
     still = np.repeat(hand_motion(1, 42), TASK.past, axis=1)
     noise = np.random.default_rng(0).normal(scale=jitter_m, size=still.shape)
     before, after = (as_function(network)({"past": x.astype(np.float32)})["future"] for x in (still, still + noise))
     return float(np.linalg.norm(after - before, axis=-1).mean() / np.linalg.norm(noise, axis=-1).mean())
 
 
-def test_a_tenth_of_a_millimetre_of_noise_stays_of_its_size_where_the_reference_magnifies_it():
+def test_only_the_reference_amplifies_noise_of_a_tenth_of_a_millimetre():
     torch.manual_seed(0)
-    assert moves_by(shaken(STANDARD.build(TASK)), 1e-4) < 5
-    assert moves_by(REFERENCE.build(TASK), 1e-4) > 20
+    assert amplification(perturbed(STANDARD.build(TASK)), 1e-4) < 5
+    assert amplification(REFERENCE.build(TASK), 1e-4) > 20
 
 
 def turns(config: EqMotionConfig, past: np.ndarray) -> np.ndarray:
-    """The turn feature (past, nodes) of one clip."""
+    """Return the turn feature (past, nodes) of one clip."""
     x = torch.tensor(past, dtype=torch.float32).permute(0, 3, 1, 2) * DECIMETRES
     v = x[:, :, 1:] - x[:, :, :-1]
     network: EqMotion = config.build(HandForecast(past=v.shape[2], future=1, fps=30))
     return network._turn(v, v.square().sum(1).clamp_min(1e-12).sqrt())[0].numpy()
 
 
-def test_a_joint_at_rest_in_a_moving_hand_reads_no_turn_where_the_reference_reads_a_random_angle():
+def test_a_joint_at_rest_has_no_turn_but_a_random_angle_in_the_reference():
     past = hand_motion(12, 21, batch=1)
     past[:, :, 4] = past[:, :1, 4] + np.random.default_rng(0).normal(scale=5e-5, size=(1, 12, 3))
     assert np.abs(turns(STANDARD, past)[:, 4]).max() < 0.05
     assert turns(REFERENCE, past)[:, 4].std() > 0.3
 
 
-def test_a_joint_that_goes_straight_reads_one_and_no_angle():
+def test_straight_motion_has_the_largest_turn_feature_and_a_zero_angle_in_the_reference():
     straight = np.linspace(0, 0.3, 12)[None, :, None, None] * np.array([1.0, 0.0, 0.0]) + hand_motion(1, 21, batch=1)
     np.testing.assert_allclose(turns(STANDARD, straight), 1 / 1.1, atol=1e-4)
     np.testing.assert_allclose(turns(REFERENCE, straight), 0, atol=0.02)
@@ -137,22 +137,22 @@ def test_a_joint_that_goes_straight_reads_one_and_no_angle():
 # --- parts ---
 
 
-def test_options_change_the_answer():
+def test_every_option_changes_the_answer():
     past = {"past": hand_motion(TASK.past, 42).astype(np.float32)}
     options = ({}, {"temperature": 0.2}, {"dct": True}, {"residual_output": False}, {"residual_features": False})
     options = (*options, {"relative_epsilons": False})
     answers = []
     for option in options:
         torch.manual_seed(0)
-        answers.append(as_function(shaken(replace(SMALL, **option).build(TASK), by=0.2))(past)["future"])
+        answers.append(as_function(perturbed(replace(SMALL, **option).build(TASK), by=0.2))(past)["future"])
     for option, other in zip(options[1:], answers[1:], strict=True):
         assert np.abs(other - answers[0]).max() > 1e-5, option
 
 
-def test_categories_are_shares_of_one_for_every_pair():
+def test_the_categories_of_every_pair_sum_to_one():
     torch.manual_seed(0)
     network = STANDARD.build(TASK)
-    shaken(network)
+    perturbed(network)
     h, gv = torch.randn(2, 42, 32), torch.randn(2, 3, 64, 42)
     with torch.no_grad():
         c = network.reasoning(h, gv)
@@ -163,11 +163,11 @@ def test_categories_are_shares_of_one_for_every_pair():
 
 def test_every_parameter_has_a_gradient():
     for config in (STANDARD, REFERENCE, EqMotionConfig(experts=4), EqMotionConfig(tokens="node", dct=True)):
-        network = shaken(config.build(TASK))
+        network = perturbed(config.build(TASK))
         network(torch.tensor(hand_motion(TASK.past, 42), dtype=torch.float32)).square().sum().backward()
-        without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-        # The last layer's update of h and its messages are read by nothing, in the authors' code as here.
-        assert all(name.startswith("layers.1.") for name in without), without
+        unused = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+        # Nothing reads the last layer's update of h and its messages, as in the authors' code.
+        assert all(name.startswith("layers.1.") for name in unused), unused
 
 
 @pytest.mark.parametrize("n", [1, 2, 10, 60])
@@ -177,6 +177,6 @@ def test_the_dct_is_orthonormal_and_its_first_row_is_the_mean(n: int):
     torch.testing.assert_close(matrix[0], torch.full((n,), n**-0.5, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
-def test_the_dct_is_that_of_the_library():
-    wanted = np.asarray(scipy.fft.dct(np.eye(12), axis=0, norm="ortho"))
-    np.testing.assert_allclose(dct_matrix(12).numpy(), wanted, atol=1e-6)
+def test_the_dct_matches_scipy():
+    expected = np.asarray(scipy.fft.dct(np.eye(12), axis=0, norm="ortho"))
+    np.testing.assert_allclose(dct_matrix(12).numpy(), expected, atol=1e-6)

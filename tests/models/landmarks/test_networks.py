@@ -1,4 +1,4 @@
-"""Landmark networks keep what they claim and no more: laws, negative controls, the literal form, and their graphs."""
+"""Tests of landmark networks: symmetries, negative controls, the literal form, and ONNX graphs."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from clouds import SMALL, TWO_LEVELS, bumpy_cloud, inputs_of
-from laws import DOUBLE_M, FACE_LAWS, FACES, NARROW, SINGLE_M, Law, correcting, shaken
+from laws import DOUBLE_M, FACE_LAWS, FACES, NARROW, SINGLE_M, Law, perturbed, with_random_prior
 from torch import Tensor, nn
 
 from models.contract.symmetry import Tensors, random_rotation, violation
@@ -24,12 +24,12 @@ every_law = pytest.mark.parametrize("law", FACE_LAWS.values(), ids=FACE_LAWS)
 every_se3_unet = pytest.mark.parametrize("name", [name for name in FACES if name.startswith("se3-unet")])
 PLAIN = FACES["pointnet++"]
 MOVES = moves(SMALL)
-VISIBLE = 1e-3  # of a heatmap, or metres
+VISIBLE = 1e-3  # a heatmap value, or metres
 
 
 def network_of(config: SE3UNetConfig | PointNet2Config, task: FaceLandmarks = SMALL) -> nn.Module:
     torch.manual_seed(0)
-    return correcting(shaken(config.build(task), by=0.1))
+    return with_random_prior(perturbed(config.build(task), by=0.1))
 
 
 def as_function(network: nn.Module):
@@ -45,17 +45,17 @@ def two_clouds() -> dict[str, np.ndarray]:
     return inputs_of(SMALL, bumpy_cloud(200), bumpy_cloud(150, seed=1))
 
 
-def apart(one: Tensors, other: Tensors) -> dict[str, float]:
+def differences(one: Tensors, other: Tensors) -> dict[str, float]:
     return {name: float(np.abs(one[name] - other[name]).max()) for name in one}
 
 
-# --- what is claimed ---
+# --- claimed symmetries ---
 
 
 @every_law
-def test_a_network_keeps_what_it_claims_and_claims_what_the_table_says(law: Law):
+def test_a_network_claims_and_keeps_the_symmetries_in_the_table(law: Law):
     torch.manual_seed(0)
-    network = shaken(law.build(), by=0.1)
+    network = perturbed(law.build(), by=0.1)
     assert network.symmetries == law.keeps
     for symmetry in law.keeps:
         single = violation(as_function(network.float()), symmetry, two_clouds(), moves=MOVES, trials=3)
@@ -65,7 +65,7 @@ def test_a_network_keeps_what_it_claims_and_claims_what_the_table_says(law: Law)
 
 
 @every_se3_unet
-def test_answers_have_the_shapes_of_the_task_and_differ_from_place_to_place(name: str):
+def test_answers_have_the_shapes_of_the_task_and_vary_over_the_cloud(name: str):
     inputs = two_clouds()
     answer = as_function(network_of(FACES[name]))(inputs)
     check_inputs(SMALL, inputs, name)
@@ -76,31 +76,31 @@ def test_answers_have_the_shapes_of_the_task_and_differ_from_place_to_place(name
 
 
 @pytest.mark.parametrize("config", [NARROW, PLAIN], ids=["se3", "plain"])
-def test_what_else_is_in_a_batch_never_changes_an_answer(config: SE3UNetConfig | PointNet2Config):
+def test_an_answer_does_not_depend_on_the_rest_of_the_batch(config: SE3UNetConfig | PointNet2Config):
     run = as_function(network_of(config))
     together = run(inputs_of(SMALL, bumpy_cloud(200), 10 * bumpy_cloud(150, seed=1)))
     alone = run(inputs_of(SMALL, bumpy_cloud(200)))
-    assert max(apart({k: x[:1] for k, x in together.items()}, alone).values()) <= 1e-6
+    assert max(differences({k: x[:1] for k, x in together.items()}, alone).values()) <= 1e-6
 
 
-def test_from_a_turned_scan_to_landmarks_nothing_changes_but_the_place():
+def test_landmarks_of_a_moved_scan_are_the_moved_landmarks():
     run, scan, rng = as_function(network_of(NARROW)), bumpy_cloud(400), np.random.default_rng(0)
     straight = levels(scan, SMALL)
-    wanted = run(straight.tensors)
+    reference = run(straight.tensors)
     for _ in range(5):
         turn, shift = random_rotation(rng), rng.uniform(-10, 10, size=3)
         turned = levels(scan @ turn.T + shift, SMALL)
         assert np.array_equal(turned.sampled, straight.sampled)
-        got = run(turned.tensors)
-        there = (wanted["landmarks"][0].astype(float) + straight.centroid) @ turn.T + shift
-        assert np.abs(got["landmarks"][0].astype(float) + turned.centroid - there).max() <= 1e-6
-        assert np.abs(got["heatmaps"] - wanted["heatmaps"]).max() <= 1e-5
+        answer = run(turned.tensors)
+        expected = (reference["landmarks"][0].astype(float) + straight.centroid) @ turn.T + shift
+        assert np.abs(answer["landmarks"][0].astype(float) + turned.centroid - expected).max() <= 1e-6
+        assert np.abs(answer["heatmaps"] - reference["heatmaps"]).max() <= 1e-5
 
 
-def test_points_that_meet_have_a_finite_answer_and_gradient():
+def test_coincident_points_give_finite_answers_and_gradients():
     inputs = two_clouds()
     inputs["points"][0, 1::2] = inputs["points"][0, ::2]
-    inputs["points"][1] = inputs["points"][1, :1]  # a cloud that is one point
+    inputs["points"][1] = inputs["points"][1, :1]  # all points of this cloud coincide
     for config in (NARROW, PLAIN):
         network = network_of(config)
         heatmaps, landmarks, confidence = network(*(torch.from_numpy(inputs[name]) for name in SMALL.inputs))
@@ -111,18 +111,18 @@ def test_points_that_meet_have_a_finite_answer_and_gradient():
         assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-# --- what is not: negative controls ---
+# --- negative controls ---
 
 
 class Absolute(SE3UNet):
-    """Reads coordinates as they come, as the reference does."""
+    """A network that does not centre coordinates, as in the reference."""
 
     def centre(self, points: Tensor) -> tuple[Tensor, Tensor]:
         return points, torch.zeros_like(points[:, :1])
 
 
 class ByComponents(SE3UNet):
-    """Reads the coordinates of its vectors where it should read their lengths, as the reference's head does."""
+    """A network that reads components of vectors instead of their lengths, as in the reference's head."""
 
     def features(self, level, length):
         f = super().features(level, length)
@@ -130,13 +130,13 @@ class ByComponents(SE3UNet):
 
 
 @pytest.mark.parametrize(("wrong", "breaks"), [(Absolute, "translation"), (ByComponents, "rotation")])
-def test_a_network_that_reads_coordinates_is_found_out(wrong: type[SE3UNet], breaks: str):
+def test_a_network_that_reads_coordinates_violates_its_claim(wrong: type[SE3UNet], breaks: str):
     torch.manual_seed(0)
-    network = shaken(wrong(SMALL, NARROW), by=0.1).double()
+    network = perturbed(wrong(SMALL, NARROW), by=0.1).double()
     assert violation(as_function(network), breaks, two_clouds(), moves=MOVES, trials=3) > VISIBLE
 
 
-def test_the_plain_network_keeps_translation_alone_and_does_not_claim_rotation():
+def test_the_plain_network_keeps_and_claims_translation_only():
     network = network_of(PLAIN).double()
     assert network.symmetries == ("translation",)
     assert violation(as_function(network), "translation", two_clouds(), moves=MOVES, trials=3) <= DOUBLE_M
@@ -147,23 +147,20 @@ def mirrored(inputs: Tensors) -> dict[str, np.ndarray]:
     return {**inputs, "points": inputs["points"] * np.array([-1.0, 1.0, 1.0])}
 
 
-def test_a_mirrored_cloud_has_other_heatmaps():
+def test_mirroring_a_cloud_changes_its_heatmaps():
     run, inputs = as_function(network_of(NARROW).double()), two_clouds()
-    assert apart(run(mirrored(inputs)), run(inputs))["heatmaps"] > VISIBLE
+    assert differences(run(mirrored(inputs)), run(inputs))["heatmaps"] > VISIBLE
 
 
-def test_without_the_cross_product_left_and_right_are_the_same_place():
-    """On a cloud that is its own mirror image such a network gives a point and the one opposite the same height in every heatmap.
-
-    Whichever landmark is asked for, left or right, the other side answers as loudly. With the cross product it does not.
-    """
+def test_without_the_cross_product_opposite_points_have_equal_heatmap_values():
+    """On a mirror-symmetric cloud, a network without the cross product cannot tell a left landmark from a right one."""
     half = bumpy_cloud(200)
     half = half[half[:, 0] > 0.01][: SMALL.levels[0] // 2]
     cloud = np.stack([half, half * [-1, 1, 1]], axis=1).reshape(-1, 3)  # opposite points beside each other
     inputs = inputs_of(SMALL, bumpy_cloud(200)) | {"points": cloud[None]}
     rng = np.random.default_rng(0)
     opposite = np.arange(len(cloud)) ^ 1
-    for name in ("neighbours", "parents"):  # any neighbourhoods will do that are each other's mirror image too
+    for name in ("neighbours", "parents"):  # random neighbourhoods that are mirror images of each other
         sizes = SMALL.levels if name == "neighbours" else SMALL.levels[:-1]
         parts = []
         for level, size in enumerate(sizes):
@@ -186,32 +183,32 @@ def test_without_the_cross_product_left_and_right_are_the_same_place():
 @pytest.mark.parametrize(
     "name", ["se3-unet", "se3-unet, all harmonics", "se3-unet, degrees to 2", "se3-unet, attentive, by norms"]
 )
-def test_the_literal_network_is_the_same_function_of_the_same_weights(name: str):
+def test_the_literal_network_computes_the_same_function(name: str):
     fast = network_of(FACES[name]).double()
     literal = replace(FACES[name], literal=True).build(SMALL).double()
     literal.load_state_dict(fast.state_dict())
     literal.shape = fast.shape
-    assert max(apart(as_function(literal)(two_clouds()), as_function(fast)(two_clouds())).values()) <= 1e-12
+    assert max(differences(as_function(literal)(two_clouds()), as_function(fast)(two_clouds())).values()) <= 1e-12
 
 
 @pytest.fixture(scope="module", params=["se3-unet, all harmonics", "pointnet++"])
 def exported(request: pytest.FixtureRequest):
-    """A network of two levels, which have everything that more would have, and the runner of its ONNX graph."""
+    """Return a network of two levels, which have every kind of layer, and a runner of its ONNX graph."""
     config = FACES[request.param]
     network = network_of(replace(config, channels=config.channels[:2]), TWO_LEVELS)
     one = inputs_of(TWO_LEVELS, bumpy_cloud(200, seed=5))
     return network, onnx_runner(to_onnx(frozen(network), one))
 
 
-def test_a_graph_answers_as_its_network_in_any_batch_even_where_points_meet(exported):
+def test_a_graph_gives_the_answers_of_its_network_for_any_batch_and_coincident_points(exported):
     network, graph = exported
     inputs = inputs_of(TWO_LEVELS, *(bumpy_cloud(200, seed=seed) for seed in range(3)))
     inputs["points"][1, 1::2] = inputs["points"][1, ::2]
     for batch in (1, 3):
         some = {name: x[:batch] for name, x in inputs.items()}
-        got = graph(some)
-        assert all(np.isfinite(x).all() for x in got.values())
-        assert max(apart(got, as_function(network)(some)).values()) <= SINGLE_M
+        answers = graph(some)
+        assert all(np.isfinite(x).all() for x in answers.values())
+        assert max(differences(answers, as_function(network)(some)).values()) <= SINGLE_M
 
 
 def test_a_graph_keeps_the_symmetries_of_its_network(exported):
@@ -222,10 +219,10 @@ def test_a_graph_keeps_the_symmetries_of_its_network(exported):
     if "rotation" in network.symmetries:
         answer = graph(inputs)
         other = graph({**inputs, "points": mirrored(inputs)["points"]})
-        assert apart(other, answer)["heatmaps"] > VISIBLE
+        assert differences(other, answer)["heatmaps"] > VISIBLE
 
 
-def test_a_network_wants_channels_for_each_level():
+def test_a_network_needs_channels_for_each_level():
     for config in (replace(NARROW, channels=((4, 4),)), PointNet2Config(channels=(8,))):
         with pytest.raises(ValueError, match="channels for 3 levels, got 1"):
             config.build(SMALL)
@@ -235,11 +232,11 @@ def test_the_loss_falls_in_a_few_steps():
     torch.manual_seed(0)
     network, inputs = NARROW.build(SMALL), two_clouds()
     tensors = [torch.from_numpy(inputs[name]) for name in SMALL.inputs]
-    wanted = tensors[0][:, :68]
+    target = tensors[0][:, :68]
     loss, optimiser = LandmarkLoss(SMALL.sigma_m), torch.optim.Adam(network.parameters(), lr=1e-2)
     losses = []
     for _ in range(30):
-        value = loss(network(*tensors), wanted, *tensors)
+        value = loss(network(*tensors), target, *tensors)
         optimiser.zero_grad()
         value.backward()
         optimiser.step()

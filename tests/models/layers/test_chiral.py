@@ -1,4 +1,4 @@
-"""Chiral layers commute with T, are the paper's where they claim to be, and have as many weights as such maps can have."""
+"""Tests of chiral layers: they commute with T, equal the paper's layers with `paper_exact`, and have the right parameter counts."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -33,8 +33,8 @@ def rows(spec: Spec, *frames: int, count: int = 5, seed: int = 0) -> Tensor:
     return torch.randn(count, spec.width, *frames, dtype=torch.float64, generator=make)
 
 
-def apart(layer: Callable[[Tensor], Tensor], x: Tensor, spec: Spec, out: Spec, dim: int = -1) -> float:
-    """How far a layer is from the law, layer(T x) = T layer(x)."""
+def violation(layer: Callable[[Tensor], Tensor], x: Tensor, spec: Spec, out: Spec, dim: int = -1) -> float:
+    """Return the largest difference between layer(T x) and T layer(x)."""
     with torch.no_grad():
         return float((layer(transform(x, spec, dim)) - transform(layer(x), out, dim)).abs().max())
 
@@ -42,8 +42,8 @@ def apart(layer: Callable[[Tensor], Tensor], x: Tensor, spec: Spec, out: Spec, d
 M = TypeVar("M", bound=nn.Module)
 
 
-def with_biases(layer: M) -> M:
-    """The layer with numbers where it begins at 0 or 1."""
+def randomised(layer: M) -> M:
+    """Randomise the vectors that are initialised to 0 or 1; return the layer in float64."""
     torch.manual_seed(1)
     for parameter in layer.parameters():
         if parameter.ndim == 1:
@@ -53,7 +53,7 @@ def with_biases(layer: M) -> M:
 
 def linear(spec: Spec, out: Spec, paper_exact: bool = False) -> ChiralLinear:
     torch.manual_seed(0)
-    return with_biases(ChiralLinear(spec, out, paper_exact=paper_exact))
+    return randomised(ChiralLinear(spec, out, paper_exact=paper_exact))
 
 
 def conv(
@@ -61,7 +61,7 @@ def conv(
 ) -> ChiralConv1d:
     torch.manual_seed(0)
     layer = ChiralConv1d(spec, out, 3, stride=stride, dilation=dilation, padding=padding, paper_exact=paper_exact)
-    return with_biases(layer)
+    return randomised(layer)
 
 
 def matrix_of_t(spec: Spec) -> Tensor:
@@ -77,17 +77,17 @@ def test_a_linear_map_commutes_with_t(spec: Spec, out: Spec, paper_exact: bool):
     t, t_out = matrix_of_t(spec), matrix_of_t(out)
     torch.testing.assert_close(weight @ t, t_out @ weight, atol=1e-14, rtol=0)
     torch.testing.assert_close(t_out @ bias, bias, atol=1e-14, rtol=0)
-    assert apart(layer, rows(spec), spec, out) < 1e-13
+    assert violation(layer, rows(spec), spec, out) < 1e-13
 
 
 @ends
 @whose
 def test_a_convolution_commutes_with_t(spec: Spec, out: Spec, paper_exact: bool):
-    assert apart(conv(spec, out, paper_exact), rows(spec, 9), spec, out, dim=1) < 1e-13
+    assert violation(conv(spec, out, paper_exact), rows(spec, 9), spec, out, dim=1) < 1e-13
 
 
 @ends
-def test_every_map_that_commutes_with_t_is_there_and_none_is_there_twice(spec: Spec, out: Spec):
+def test_the_parameters_span_all_maps_that_commute_with_t_without_redundancy(spec: Spec, out: Spec):
     t, t_out = matrix_of_t(spec), matrix_of_t(out)
     one, one_out = torch.eye(spec.width, dtype=torch.float64), torch.eye(out.width, dtype=torch.float64)
     commuting = torch.kron(t_out, one) - torch.kron(one_out, t.T.contiguous())  # acts on W, row after row
@@ -116,7 +116,7 @@ def test_every_map_that_commutes_with_t_is_there_and_none_is_there_twice(spec: S
         (HANDS, HANDS, 126 * 126, 126 * 126 // 2, 126 * 126 // 2),
     ],
 )
-def test_weights_are_as_many_as_in_the_paper_or_as_there_can_be(
+def test_a_layer_has_the_papers_parameter_count_or_the_largest_possible(
     spec: Spec, out: Spec, dense: int, paper: int, full: int
 ):
     def count(paper_exact: bool) -> int:
@@ -130,7 +130,9 @@ def test_weights_are_as_many_as_in_the_paper_or_as_there_can_be(
 
 
 @pytest.mark.parametrize(("paper_exact", "parameters"), [(False, 8_492_488), (True, 8_103_688)])
-def test_a_lifting_network_of_243_frames_has_as_many_parameters(paper_exact: bool, parameters: int):
+def test_the_convolutions_and_norms_of_a_lifter_of_243_frames_have_the_papers_parameter_count(
+    paper_exact: bool, parameters: int
+):
     with torch.device("meta"):
         convs = [ChiralConv1d(BODY, HIDDEN, 3, bias=False, paper_exact=paper_exact)]
         convs += [ChiralConv1d(HIDDEN, HIDDEN, kernel, bias=False, paper_exact=paper_exact) for kernel in (3, 1) * 4]
@@ -141,29 +143,29 @@ def test_a_lifting_network_of_243_frames_has_as_many_parameters(paper_exact: boo
 
 @ends
 @whose
-def test_the_halves_compute_what_the_dense_layer_does(spec: Spec, out: Spec, paper_exact: bool):
+def test_a_linear_map_equals_its_dense_form(spec: Spec, out: Spec, paper_exact: bool):
     layer, x = linear(spec, out, paper_exact), rows(spec)
     torch.testing.assert_close(layer.folded()(x), layer(x))
 
 
 @pytest.mark.parametrize("options", [{}, {"stride": 3}, {"dilation": 2}, {"padding": 1}, {"stride": 2, "padding": 2}])
-def test_so_do_those_of_a_convolution(options: dict[str, int]):
+def test_a_convolution_equals_its_dense_form(options: dict[str, int]):
     layer, x = conv(FREE, BODY_3D, False, **options), rows(FREE, 11)
     torch.testing.assert_close(layer.folded()(x), layer(x))
 
 
 @ends
-def test_loading_a_dense_matrix_projects_it(spec: Spec, out: Spec):
+def test_loading_a_dense_matrix_projects_it_onto_chiral_maps(spec: Spec, out: Spec):
     weight, bias = torch.randn(out.width, spec.width, dtype=torch.float64), rows(out, count=1)[0]
     layer = linear(spec, out)
     layer.load_dense(weight, bias)
-    found, found_bias = layer.dense()
+    projected, projected_bias = layer.dense()
     t, t_out = matrix_of_t(spec), matrix_of_t(out)
-    torch.testing.assert_close(found, (weight + t_out @ weight @ t) / 2)
-    torch.testing.assert_close(found_bias, (bias + t_out @ bias) / 2)
+    torch.testing.assert_close(projected, (weight + t_out @ weight @ t) / 2)
+    torch.testing.assert_close(projected_bias, (bias + t_out @ bias) / 2)
 
 
-def test_so_does_loading_a_convolution_at_every_tap():
+def test_loading_a_dense_convolution_projects_every_tap():
     layer, dense = conv(FREE, BODY), nn.Conv1d(FREE.width, BODY.width, 3).double()
     assert dense.bias is not None
     layer.load_dense(dense.weight.detach(), dense.bias.detach())
@@ -172,12 +174,12 @@ def test_so_does_loading_a_convolution_at_every_tap():
     torch.testing.assert_close(layer(x), symmetrised)
 
 
-def test_a_step_of_gradient_descent_is_the_dense_step_projected():
-    layer, x, wanted = linear(FREE, BODY), rows(FREE, count=9), rows(BODY, count=9, seed=1)
+def test_a_step_of_gradient_descent_is_the_projected_dense_step():
+    layer, x, target = linear(FREE, BODY), rows(FREE, count=9), rows(BODY, count=9, seed=1)
     dense, projected = layer.folded(), linear(FREE, BODY)
     for network in (layer, dense):
         optimiser = torch.optim.SGD(network.parameters(), lr=0.1, weight_decay=0.01)
-        F.mse_loss(network(x), wanted).backward()
+        F.mse_loss(network(x), target).backward()
         optimiser.step()
     assert dense.bias is not None
     projected.load_dense(dense.weight.detach(), dense.bias.detach())
@@ -187,7 +189,7 @@ def test_a_step_of_gradient_descent_is_the_dense_step_projected():
 
 @ends
 @whose
-def test_the_papers_layer_is_taken_as_it_is(spec: Spec, out: Spec, paper_exact: bool):
+def test_loading_the_papers_layer_keeps_its_function(spec: Spec, out: Spec, paper_exact: bool):
     weight, bias = paper_linear(spec, out, full=not paper_exact)
     order, order_out = paper_order(spec), paper_order(out)
     layer = linear(spec, out, paper_exact)
@@ -197,8 +199,8 @@ def test_the_papers_layer_is_taken_as_it_is(spec: Spec, out: Spec, paper_exact: 
     torch.testing.assert_close(leave(order_out)(layer(enter(order)(x))), F.linear(x, weight, bias))
 
 
-def test_so_are_the_weights_of_the_authors_code_joint_after_joint():
-    """Its five blocks, tiled, and a mask of signs and zeros: negated numbers first in each joint, left, right, centre."""
+def test_loading_a_layer_of_the_authors_code_keeps_its_function():
+    """The authors' weight is five tiled blocks with a mask of signs and zeros; negated numbers come first in each joint."""
     mirror = (2, 3, 0, 1, 4)
     order, out = order_of(mirror, 3, (0,)), order_of(mirror, 5, (0, 1))
     w1, w2, w3, w4, w5 = (
@@ -220,33 +222,33 @@ def test_so_are_the_weights_of_the_authors_code_joint_after_joint():
     torch.testing.assert_close(leave(out)(layer(enter(order)(x))), x @ weight.T)
 
 
-def test_the_width_of_the_hips_feeds_the_centre_unless_the_paper_forbids_it():
+def test_left_right_differences_reach_the_centre_except_in_the_papers_layer():
     widths = torch.zeros(1, FREE.width, dtype=torch.float64)
     widths[0, : FREE.ln] = 1
-    widths[0, FREE.pairs : FREE.pairs + FREE.ln] = 1  # the right ones are stored negated: l_n - r_n = 2
-    for paper_exact, answers in ((False, True), (True, False)):
+    widths[0, FREE.pairs : FREE.pairs + FREE.ln] = 1  # right numbers are stored negated, so l_n - r_n = 2
+    for paper_exact, feeds in ((False, True), (True, False)):
         layer = ChiralLinear(FREE, invariant(4), bias=False, paper_exact=paper_exact).double()
-        assert bool(layer(widths).abs().max() > 0) == answers
+        assert bool(layer(widths).abs().max() > 0) == feeds
 
 
-def test_variances_stay_in_every_part_of_a_row():
+def test_initial_weights_preserve_the_variance_of_every_part_of_a_row():
     torch.manual_seed(0)
     layer, x = ChiralLinear(HIDDEN, HIDDEN, bias=False, gain=1.0), torch.randn(400, HIDDEN.width)
     for part in layer(x).split(HIDDEN.sizes, -1):
         assert part.detach().std().item() == pytest.approx(1, abs=0.05)
 
 
-def twin_of(norm: ChiralBatchNorm) -> nn.BatchNorm1d:
-    """The plain normalisation with the shared scales and shifts, for a batch that has its image beside it."""
+def reference_norm(norm: ChiralBatchNorm) -> nn.BatchNorm1d:
+    """Build a plain BatchNorm with the shared scales and shifts, for a batch together with its mirror image."""
     pairs, cn = norm.spec.pairs, norm.spec.cn
-    twin = nn.BatchNorm1d(norm.spec.width).double()
-    twin.weight.data = torch.cat([norm.weight[:pairs], norm.weight])
-    twin.bias.data = torch.cat([norm.bias[:pairs], norm.bias[:pairs], torch.zeros(cn), norm.bias[pairs:]])
-    return twin
+    reference = nn.BatchNorm1d(norm.spec.width).double()
+    reference.weight.data = torch.cat([norm.weight[:pairs], norm.weight])
+    reference.bias.data = torch.cat([norm.bias[:pairs], norm.bias[:pairs], torch.zeros(cn), norm.bias[pairs:]])
+    return reference
 
 
 def off_centre(spec: Spec, *frames: int) -> Tensor:
-    """Rows whose numbers have means and spreads of their own."""
+    """Return rows in which every column has its own mean and spread."""
     make = torch.Generator().manual_seed(3)
     mean, spread = (torch.randn(2, spec.width, *(1 for _ in frames), dtype=torch.float64, generator=make) * 3).unbind()
     return rows(spec, *frames, count=6) * spread + mean
@@ -254,23 +256,23 @@ def off_centre(spec: Spec, *frames: int) -> Tensor:
 
 @pytest.mark.parametrize("spec", [FREE, HANDS, Spec(lp=4), Spec(cn=2, cp=3)], ids=str)
 @pytest.mark.parametrize("frames", [(), (7,)])
-def test_a_batch_is_normalised_as_if_its_image_were_in_it(spec: Spec, frames: tuple[int, ...]):
-    norm, x = with_biases(ChiralBatchNorm(spec)), off_centre(spec, *frames)
-    twin = twin_of(norm)
+def test_a_batch_is_normalised_together_with_its_mirror_image(spec: Spec, frames: tuple[int, ...]):
+    norm, x = randomised(ChiralBatchNorm(spec)), off_centre(spec, *frames)
+    reference = reference_norm(norm)
     for _ in range(2):
-        wanted = twin(torch.cat([x, transform(x, spec, 1)]))[: len(x)]
-        torch.testing.assert_close(norm(x), wanted)
-    torch.testing.assert_close(norm.eval()(x), twin.eval()(x))
+        expected = reference(torch.cat([x, transform(x, spec, 1)]))[: len(x)]
+        torch.testing.assert_close(norm(x), expected)
+    torch.testing.assert_close(norm.eval()(x), reference.eval()(x))
     assert norm.mean.abs().min() > 0
 
 
-def test_flipping_one_sample_of_a_batch_changes_its_answer_alone():
-    norm, plain, x = with_biases(ChiralBatchNorm(FREE)), nn.BatchNorm1d(FREE.width).double(), off_centre(FREE, 7)
+def test_flipping_one_sample_of_a_batch_changes_only_its_own_answer():
+    norm, plain, x = randomised(ChiralBatchNorm(FREE)), nn.BatchNorm1d(FREE.width).double(), off_centre(FREE, 7)
     flipped = x.clone()
     flipped[2] = transform(x[2], FREE, 0)
-    wanted = norm(x)
-    wanted[2] = transform(wanted[2], FREE, 0)
-    torch.testing.assert_close(norm(flipped), wanted, atol=1e-12, rtol=0)
+    expected = norm(x)
+    expected[2] = transform(expected[2], FREE, 0)
+    torch.testing.assert_close(norm(flipped), expected, atol=1e-12, rtol=0)
     others = [0, 1, 3, 4, 5]
     assert (plain(flipped)[others] - plain(x)[others]).abs().max() > 0.1
 
@@ -279,70 +281,70 @@ def test_flipping_one_sample_of_a_batch_changes_its_answer_alone():
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_norm_folds_into_the_layer_before_it(paper_exact: bool, bias: bool):
     torch.manual_seed(0)
-    before = with_biases(ChiralConv1d(BODY, FREE, 3, bias=bias, paper_exact=paper_exact))
-    norm, x = with_biases(ChiralBatchNorm(FREE)), rows(BODY, 9)
+    before = randomised(ChiralConv1d(BODY, FREE, 3, bias=bias, paper_exact=paper_exact))
+    norm, x = randomised(ChiralBatchNorm(FREE)), rows(BODY, 9)
     norm(before(off_centre(BODY, 9)))
     folded = fold_norm(before, norm.eval())
     torch.testing.assert_close(folded(x), norm(before(x)))
-    assert apart(folded, x, BODY, FREE, dim=1) < 1e-13
+    assert violation(folded, x, BODY, FREE, dim=1) < 1e-13
 
 
 @pytest.mark.parametrize("odd", [torch.tanh, F.hardtanh, F.softsign])
 @pytest.mark.parametrize("function", [F.relu, F.gelu, torch.sigmoid, torch.tanh])
-def test_any_function_will_do_on_the_sides_and_an_odd_one_on_central_negated_numbers(
+def test_a_pointwise_layer_applies_the_odd_function_to_central_negated_numbers_only(
     function: Callable[[Tensor], Tensor], odd: Callable[[Tensor], Tensor]
 ):
     layer, x = Pointwise(FREE, function, odd), rows(FREE)
-    assert apart(layer, x, FREE, FREE) < 1e-15  # a number's place decides how it is rounded: in a vector or at its end
+    assert violation(layer, x, FREE, FREE) < 1e-15  # vectorised code rounds differently at the end of a row
     sides, cn, cp = x.split([2 * FREE.pairs, FREE.cn, FREE.cp], -1)
     assert torch.equal(layer(x), torch.cat([function(sides), odd(cn), function(cp)], -1))
 
 
-def test_a_function_along_frames_is_the_same():
-    assert apart(Pointwise(FREE, F.relu, dim=1), rows(FREE, 5), FREE, FREE, dim=1) == 0
+def test_a_pointwise_layer_commutes_with_t_along_frames():
+    assert violation(Pointwise(FREE, F.relu, dim=1), rows(FREE, 5), FREE, FREE, dim=1) == 0
 
 
-def test_an_odd_function_is_the_papers_whose_right_side_is_not_mirrored_and_a_relu_is_not():
+def test_only_an_odd_function_does_not_depend_on_the_storage_order():
     order, x = paper_order(FREE), rows(FREE)
     for function, same in ((torch.tanh, True), (F.relu, False)):
         assert torch.allclose(leave(order)(function(enter(order)(x))), function(x)) == same
 
 
-def test_a_gate_moves_as_its_input():
+def test_a_gate_commutes_with_t():
     torch.manual_seed(0)
-    layer = with_biases(ChiralGate(FREE))
+    layer = randomised(ChiralGate(FREE))
     x = rows(FREE)
-    assert apart(layer, x, FREE, FREE) < 1e-14
+    assert violation(layer, x, FREE, FREE) < 1e-14
     assert (layer(x) / x).min() > 0
 
 
-def test_classes_that_name_a_side_exchange_their_logits_and_others_keep_them():
+def test_t_exchanges_the_logits_of_sided_classes_only():
     torch.manual_seed(0)
     mirror = (0, 2, 1, 3)
-    head, x = with_biases(ChiralLogits(FREE, mirror)), rows(FREE)
+    head, x = randomised(ChiralLogits(FREE, mirror)), rows(FREE)
     logits, flipped = head(x), head(transform(x, FREE))
     torch.testing.assert_close(flipped, logits[:, list(mirror)])
     assert (logits[:, 1] - logits[:, 2]).abs().min() > 1e-3
 
 
-def test_without_such_classes_logits_are_invariant():
+def test_logits_without_sided_classes_are_invariant():
     head, x = ChiralLogits(FREE, range(6)).double(), rows(FREE)
     assert torch.equal(head(transform(x, FREE)), head(x))
 
 
-def test_classes_cannot_be_told_apart_from_what_is_invariant():
+def test_sided_classes_from_invariant_features_are_refused():
     with pytest.raises(ValueError, match="to tell mirrored classes apart"):
         ChiralLogits(invariant(8), (1, 0))
 
 
-def test_dropout_keeps_the_law_in_evaluation_alone():
+def test_dropout_commutes_with_t_only_in_evaluation():
     layer, x = nn.Dropout(0.5), rows(FREE)
-    assert apart(layer, x, FREE, FREE) > 0.1
-    assert apart(layer.eval(), x, FREE, FREE) == 0
+    assert violation(layer, x, FREE, FREE) > 0.1
+    assert violation(layer.eval(), x, FREE, FREE) == 0
 
 
-def seen_a_batch(norm: nn.BatchNorm1d) -> nn.BatchNorm1d:
-    """In evaluation, after a batch: while it trains, a whole batch that is flipped is as regular as before, a part of it is not."""
+def evaluated(norm: nn.BatchNorm1d) -> nn.BatchNorm1d:
+    """Return the norm in evaluation mode, with the statistics of one batch. In training mode, flipping the whole batch commutes."""
     norm(off_centre(FREE).float())
     return norm.eval()
 
@@ -352,7 +354,7 @@ def seen_a_batch(norm: nn.BatchNorm1d) -> nn.BatchNorm1d:
     [
         nn.Linear(FREE.width, FREE.width),
         Pointwise(FREE, torch.sigmoid, torch.sigmoid),
-        seen_a_batch(nn.BatchNorm1d(FREE.width)),
+        evaluated(nn.BatchNorm1d(FREE.width)),
         nn.LayerNorm(FREE.width),
         nn.Sequential(ChiralLinear(FREE, FREE), nn.Hardtanh(-0.5, 1.0)),
     ],
@@ -364,17 +366,19 @@ def seen_a_batch(norm: nn.BatchNorm1d) -> nn.BatchNorm1d:
         "function that is not odd",
     ],
 )
-def test_what_breaks_the_law_is_found_out(layer: nn.Module):
-    assert apart(layer.double(), off_centre(FREE), FREE, FREE) > 0.1
+def test_the_violation_of_a_plain_layer_is_large(layer: nn.Module):
+    assert violation(layer.double(), off_centre(FREE), FREE, FREE) > 0.1
 
 
-@pytest.mark.parametrize("bend", [nn.Tanh(), Pointwise(HIDDEN_FREE, F.gelu, dim=1)], ids=["tanh", "gelu and tanh"])
-def test_a_network_in_float32_keeps_the_law_to_1e_6(bend: nn.Module):
+@pytest.mark.parametrize(
+    "nonlinearity", [nn.Tanh(), Pointwise(HIDDEN_FREE, F.gelu, dim=1)], ids=["tanh", "gelu and tanh"]
+)
+def test_a_network_in_float32_commutes_with_t_to_1e_6(nonlinearity: nn.Module):
     torch.manual_seed(0)
     order, out, hidden = order_of(H36M, 2, (0,)), order_of(H36M, 3, (0,)), HIDDEN_FREE
     body = nn.Sequential(
-        *(ChiralConv1d(order.spec, hidden, 3), ChiralBatchNorm(hidden), bend, nn.Dropout(0.25)),
-        *(ChiralConv1d(hidden, hidden, 3, dilation=3), ChiralBatchNorm(hidden), bend, nn.Dropout(0.25)),
+        *(ChiralConv1d(order.spec, hidden, 3), ChiralBatchNorm(hidden), nonlinearity, nn.Dropout(0.25)),
+        *(ChiralConv1d(hidden, hidden, 3, dilation=3), ChiralBatchNorm(hidden), nonlinearity, nn.Dropout(0.25)),
         ChiralConv1d(hidden, out.spec, 1, gain=1.0),
     )
 

@@ -1,4 +1,4 @@
-"""Every chiral layer, as ONNX Runtime evaluates it, answers as PyTorch does and commutes with the chirality transform."""
+"""Tests of chiral layers in ONNX Runtime: they give PyTorch's answers and commute with the chirality transform."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -34,11 +34,11 @@ FRAMES = 7
 HIDDEN = Spec(4, 6, 3, 5)
 IN, OUT = order_of(H36M, 2, (0,)), order_of(H36M, 3, (0,))
 CLASSES = (0, 2, 1)
-TOLERANCE = 1e-6  # all answers are of size 1
+TOLERANCE = 1e-6  # all answers have size 1
 
 
 class OverTime(nn.Module):
-    """Layers that want channels before frames."""
+    """Layers whose inputs have channels before frames."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class OverTime(nn.Module):
 
 
 class Sequences(nn.Module):
-    """The answer at the first frames of a network that also gives states."""
+    """The outputs of a recurrent network at its first frames, without its states."""
 
     def __init__(self, network: nn.Module, frames: int = FRAMES) -> None:
         super().__init__()
@@ -65,16 +65,16 @@ def norm_of(spec: Spec) -> ChiralBatchNorm:
     return norm.eval()
 
 
-def stays(x: Tensor) -> Tensor:
+def identity(x: Tensor) -> Tensor:
     return x
 
 
-def to(spec: Spec) -> Callable[[Tensor], Tensor]:
+def moved_by_t(spec: Spec) -> Callable[[Tensor], Tensor]:
     return lambda x: transform(x, spec)
 
 
 def layers() -> dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]]:
-    """Each with what T does to its answer; those on joints begin with `enter`."""
+    """Map a name to a layer and the action of T on its answer; layers on joints begin with `enter`."""
     torch.manual_seed(0)
     strided = ChiralConv1d(FREE, HIDDEN, 3, stride=2, dilation=2, padding=1)
     lifter = nn.Sequential(
@@ -86,29 +86,29 @@ def layers() -> dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]]:
     )
     plain = nn.Sequential(nn.Linear(34, 20), nn.ReLU(), nn.Linear(20, 51))
     return {
-        "linear": (ChiralLinear(FREE, HIDDEN), to(HIDDEN)),
-        "linear_paper": (ChiralLinear(FREE, HIDDEN, paper_exact=True), to(HIDDEN)),
-        "linear_no_centre": (ChiralLinear(FREE, Spec(2, 3)), to(Spec(2, 3))),
-        "convolution": (OverTime(strided), to(HIDDEN)),
-        "norm": (OverTime(norm_of(FREE)), to(FREE)),
-        "folded_norm": (OverTime(fold_norm(strided, norm_of(HIDDEN))), to(HIDDEN)),
-        "pointwise": (Pointwise(FREE, F.gelu, F.softsign), to(FREE)),
-        "gate": (ChiralGate(FREE), to(FREE)),
-        "invariant": (ChiralLinear(FREE, invariant(6)), stays),
+        "linear": (ChiralLinear(FREE, HIDDEN), moved_by_t(HIDDEN)),
+        "linear_paper": (ChiralLinear(FREE, HIDDEN, paper_exact=True), moved_by_t(HIDDEN)),
+        "linear_no_centre": (ChiralLinear(FREE, Spec(2, 3)), moved_by_t(Spec(2, 3))),
+        "convolution": (OverTime(strided), moved_by_t(HIDDEN)),
+        "norm": (OverTime(norm_of(FREE)), moved_by_t(FREE)),
+        "folded_norm": (OverTime(fold_norm(strided, norm_of(HIDDEN))), moved_by_t(HIDDEN)),
+        "pointwise": (Pointwise(FREE, F.gelu, F.softsign), moved_by_t(FREE)),
+        "gate": (ChiralGate(FREE), moved_by_t(FREE)),
+        "invariant": (ChiralLinear(FREE, invariant(6)), identity),
         "logits": (ChiralLogits(FREE, CLASSES), lambda x: x[..., list(CLASSES)]),
-        "lstm": (Sequences(ChiralLSTM(FREE, HIDDEN), frames=2), to(HIDDEN)),
-        "gru": (Sequences(ChiralGRU(FREE, HIDDEN), frames=2), to(HIDDEN)),
-        "lstm_folded": (Sequences(ChiralLSTM(FREE, HIDDEN, 2).folded()), to(HIDDEN)),
-        "gru_folded": (Sequences(ChiralGRU(FREE, HIDDEN).folded()), to(HIDDEN)),
+        "lstm": (Sequences(ChiralLSTM(FREE, HIDDEN), frames=2), moved_by_t(HIDDEN)),
+        "gru": (Sequences(ChiralGRU(FREE, HIDDEN), frames=2), moved_by_t(HIDDEN)),
+        "lstm_folded": (Sequences(ChiralLSTM(FREE, HIDDEN, 2).folded()), moved_by_t(HIDDEN)),
+        "gru_folded": (Sequences(ChiralGRU(FREE, HIDDEN).folded()), moved_by_t(HIDDEN)),
         "lifter": (lifter, mirrored(OUT)),
         "plain_averaged": (FlipAveraged(plain, IN, OUT), mirrored(OUT)),
-        "plain_linear": (nn.Linear(FREE.width, FREE.width), to(FREE)),
-        "plain_sigmoid": (nn.Sequential(ChiralLinear(FREE, FREE), nn.Sigmoid()), to(FREE)),
+        "plain_linear": (nn.Linear(FREE.width, FREE.width), moved_by_t(FREE)),
+        "plain_sigmoid": (nn.Sequential(ChiralLinear(FREE, FREE), nn.Sigmoid()), moved_by_t(FREE)),
     }
 
 
-def answer(name: str) -> str:
-    """What an output is called: a layer's own name may be one that the exporter has given to a node."""
+def output_name(name: str) -> str:
+    """Return the name of a layer's output. The exporter may use the layer's own name for a node."""
     return f"{name}_answer"
 
 
@@ -117,7 +117,7 @@ ON_JOINTS, BROKEN = ("lifter", "plain_averaged"), ("plain_linear", "plain_sigmoi
 
 
 class SideBySide(nn.Module):
-    """All layers as one network with an answer each, so that one export serves them all."""
+    """One network with an output for each layer, so that all layers share one export."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class SideBySide(nn.Module):
             name: TensorSpec(shape=("batch", FRAMES, width), unit="")
             for name, width in (("rows", FREE.width), ("joints", 34))
         }
-        self.task = SimpleNamespace(inputs=inputs, outputs=dict.fromkeys(map(answer, NAMES)), axes={})
+        self.task = SimpleNamespace(inputs=inputs, outputs=dict.fromkeys(map(output_name, NAMES)), axes={})
 
     def forward(self, rows: Tensor, joints: Tensor) -> tuple[Tensor, ...]:
         return tuple(layer(joints if name in ON_JOINTS else rows) for name, layer in self.layers.items())
@@ -151,29 +151,29 @@ def inputs(batch: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-def test_a_graph_keeps_the_law_where_its_layer_does(run: Run, batch: int):
+def test_the_graph_of_a_layer_commutes_with_t_if_the_layer_does(run: Run, batch: int):
     x = inputs(batch)
     rows, joints = (torch.from_numpy(x[name]) for name in ("rows", "joints"))
     flipped = run({"rows": transform(rows, FREE).numpy(), "joints": mirrored(IN)(joints).numpy()})
-    answers, apart = run(x), {}
+    answers, violations = run(x), {}
     for name, (_, moves) in layers().items():
-        wanted = moves(torch.from_numpy(answers[answer(name)])).numpy()
-        apart[name] = float(np.abs(flipped[answer(name)] - wanted).max())
-        assert np.abs(answers[answer(name)]).max() > 0.1
-    kept = {name for name, distance in apart.items() if distance <= TOLERANCE}
-    assert kept == set(NAMES) - set(BROKEN), apart
-    assert all(apart[name] > 0.1 for name in BROKEN)
+        expected = moves(torch.from_numpy(answers[output_name(name)])).numpy()
+        violations[name] = float(np.abs(flipped[output_name(name)] - expected).max())
+        assert np.abs(answers[output_name(name)]).max() > 0.1
+    chiral = {name for name, distance in violations.items() if distance <= TOLERANCE}
+    assert chiral == set(NAMES) - set(BROKEN), violations
+    assert all(violations[name] > 0.1 for name in BROKEN)
 
 
-def test_a_graph_answers_as_its_layer(run: Run, exported: tuple[bytes, SideBySide]):
+def test_a_graph_gives_the_answers_of_its_layer(run: Run, exported: tuple[bytes, SideBySide]):
     network, x = exported[1], inputs(3)
     with torch.no_grad():
-        wanted = network(*(torch.from_numpy(tensor) for tensor in x.values()))
-    for (name, found), tensor in zip(run(x).items(), wanted, strict=True):
-        np.testing.assert_allclose(found, tensor.numpy(), atol=TOLERANCE, rtol=0, err_msg=name)
+        expected = network(*(torch.from_numpy(tensor) for tensor in x.values()))
+    for (name, actual), tensor in zip(run(x).items(), expected, strict=True):
+        np.testing.assert_allclose(actual, tensor.numpy(), atol=TOLERANCE, rtol=0, err_msg=name)
 
 
 def test_a_folded_recurrent_layer_is_one_operator(exported: tuple[bytes, SideBySide]):
     operators = Counter(node.op_type for node in onnx.load_from_string(exported[0]).graph.node)
-    assert operators["LSTM"] == 2  # of two layers
+    assert operators["LSTM"] == 2  # the LSTM has two layers
     assert operators["GRU"] == 1

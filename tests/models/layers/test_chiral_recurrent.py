@@ -1,4 +1,4 @@
-"""The chiral LSTM and GRU are an LSTM and a GRU, frame after frame, and commute with T at every one of them."""
+"""Tests of the chiral LSTM and GRU: they equal PyTorch's with folded weights and commute with T at every frame."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def network_of(kind: type[ChiralRecurrent], hidden: Spec = HIDDEN, **options: bo
     network = kind(FREE, hidden, 2, **options).double()
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.mul_(2)  # so that gates are far from a half
+            parameter.mul_(2)  # moves gates away from 1/2
     return network
 
 
@@ -46,7 +46,7 @@ def states_of(network: ChiralRecurrent, layers: int = 2) -> tuple[Tensor, ...]:
 @kinds
 @hiddens
 @whose
-def test_every_frame_and_the_last_states_move_with_t(kind: type[ChiralRecurrent], hidden: Spec, paper_exact: bool):
+def test_outputs_and_last_states_commute_with_t(kind: type[ChiralRecurrent], hidden: Spec, paper_exact: bool):
     network, x = network_of(kind, hidden, paper_exact=paper_exact), motion()
     states = states_of(network)
     y, last = network(x, states)
@@ -60,23 +60,25 @@ def test_every_frame_and_the_last_states_move_with_t(kind: type[ChiralRecurrent]
 @kinds
 @hiddens
 @whose
-def test_it_is_pytorchs_with_the_folded_weights(kind: type[ChiralRecurrent], hidden: Spec, paper_exact: bool):
+def test_a_chiral_network_equals_pytorchs_with_the_folded_weights(
+    kind: type[ChiralRecurrent], hidden: Spec, paper_exact: bool
+):
     network, x = network_of(kind, hidden, paper_exact=paper_exact), motion()
     states, dense = states_of(network), network.folded()
     y, last = network(x, states)
-    wanted, wanted_last = dense(x, states if kind is ChiralLSTM else states[0])
-    torch.testing.assert_close(y, wanted)
-    torch.testing.assert_close(last, wanted_last if kind is ChiralLSTM else (wanted_last,))
+    expected, expected_last = dense(x, states if kind is ChiralLSTM else states[0])
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(last, expected_last if kind is ChiralLSTM else (expected_last,))
 
 
 @kinds
-def test_without_states_it_begins_at_zero(kind: type[ChiralRecurrent]):
+def test_the_default_initial_states_are_zero(kind: type[ChiralRecurrent]):
     network, x = network_of(kind), motion()
     torch.testing.assert_close(network(x)[0], network.folded()(x)[0])
 
 
 @kinds
-def test_the_paper_never_lets_a_width_into_a_central_gate_and_the_full_map_does(kind: type[ChiralRecurrent]):
+def test_left_right_differences_reach_central_gates_except_in_the_papers_network(kind: type[ChiralRecurrent]):
     for paper_exact in (False, True):
         (even, *_), _ = network_of(kind, paper_exact=paper_exact).weights()[0]
         to_centre = even[network_of(kind).count * HIDDEN.pairs :, : FREE.ln]
@@ -84,19 +86,19 @@ def test_the_paper_never_lets_a_width_into_a_central_gate_and_the_full_map_does(
 
 
 @kinds
-def test_frame_by_frame_with_weights_made_once_is_the_same(kind: type[ChiralRecurrent]):
+def test_computing_frame_by_frame_with_cached_weights_gives_the_same_answer(kind: type[ChiralRecurrent]):
     network, x = network_of(kind), motion()
-    weights, states, seen = network.weights(), states_of(network), []
-    wanted, wanted_last = network(x, states)
+    weights, states, outputs = network.weights(), states_of(network), []
+    expected, expected_last = network(x, states)
     for frame in x.unbind(1):
         y, states = network(frame.unsqueeze(1), states, weights)
-        seen.append(y)
-    torch.testing.assert_close(torch.cat(seen, 1), wanted)
-    torch.testing.assert_close(states, wanted_last)
+        outputs.append(y)
+    torch.testing.assert_close(torch.cat(outputs, 1), expected)
+    torch.testing.assert_close(states, expected_last)
 
 
 @kinds
-def test_loading_a_dense_network_projects_its_weights_and_takes_chiral_ones_as_they_are(kind: type[ChiralRecurrent]):
+def test_loading_a_dense_network_projects_its_weights_and_keeps_chiral_weights(kind: type[ChiralRecurrent]):
     network, x = network_of(kind), motion()
     chiral = network.folded()
     other = kind(FREE, HIDDEN, 2).double()
@@ -116,13 +118,13 @@ def test_loading_a_dense_network_projects_its_weights_and_takes_chiral_ones_as_t
 
 
 @pytest.mark.parametrize(("paper_exact", "parameters"), [(False, 6_552_480), (True, 6_349_200)])
-def test_two_layers_of_1040_have_as_many_parameters(paper_exact: bool, parameters: int):
+def test_two_layers_of_width_1040_have_the_papers_parameter_count(paper_exact: bool, parameters: int):
     with torch.device("meta"):
         network = ChiralLSTM(PENN, Spec.of_joints(6, 1, 80, 40), 2, paper_exact=paper_exact)
     assert sum(p.numel() for p in network.parameters()) == parameters
 
 
-def test_dropout_is_between_layers_in_training_alone():
+def test_dropout_acts_between_layers_and_in_training_only():
     network, x = ChiralLSTM(FREE, HIDDEN, 2, dropout=0.5).double(), motion()
     assert not torch.equal(network(x)[0], network(x)[0])
     network.eval()
@@ -141,29 +143,29 @@ def test_gradients_reach_every_weight(kind: type[ChiralRecurrent]):
 
 
 @pytest.mark.parametrize("plain", [nn.LSTM, nn.GRU], ids=["LSTM", "GRU"])
-def test_an_ordinary_one_is_found_out(plain: type[nn.LSTM] | type[nn.GRU]):
+def test_a_plain_recurrent_network_does_not_commute_with_t(plain: type[nn.LSTM] | type[nn.GRU]):
     torch.manual_seed(0)
     network, x = plain(BODY.width, FREE.width, batch_first=True).double(), motion(BODY.width)
     assert (network(transform(x, BODY))[0] - transform(network(x)[0], FREE)).abs().max() > 0.1
 
 
-class GatesMoveAsTheState(ChiralLSTM):
-    """A sigmoid of what T negates, which is not odd."""
+class OddGates(ChiralLSTM):
+    """A wrong cell: its gate is a sigmoid, which is not odd, of odd numbers."""
 
     def step(self, x: Gates, h: Gates, *state: Tensor) -> tuple[Tensor, ...]:
         c = state[1] + (x[2] + h[2]).sigmoid() * (x[2] + h[2]).tanh()
         return c.tanh(), c
 
 
-class OverwritesItsStates(ChiralLSTM):
-    """What the authors' code does: it gates, and then has the candidate for both states. T cannot tell."""
+class OverwrittenStates(ChiralLSTM):
+    """The cell of the authors' code, which replaces both states by the candidate. It commutes with T."""
 
     def step(self, x: Gates, h: Gates, *state: Tensor) -> tuple[Tensor, ...]:
         return ((x[2] + h[2]).tanh(),) * 2
 
 
-@pytest.mark.parametrize(("wrong", "chiral"), [(GatesMoveAsTheState, False), (OverwritesItsStates, True)])
-def test_a_wrong_cell_is_found_out_by_the_law_or_by_pytorchs(wrong: type[ChiralLSTM], chiral: bool):
+@pytest.mark.parametrize(("wrong", "chiral"), [(OddGates, False), (OverwrittenStates, True)])
+def test_a_wrong_cell_differs_from_pytorchs_even_if_it_commutes_with_t(wrong: type[ChiralLSTM], chiral: bool):
     network, x = network_of(wrong), motion()
     y = network(x)[0]
     assert ((network(transform(x, FREE))[0] - transform(y, HIDDEN)).abs().max() < 1e-12) == chiral

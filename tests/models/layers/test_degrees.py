@@ -1,4 +1,4 @@
-"""Maps on rows of several degrees commute with rotation, and do what their names say."""
+"""Tests of layers on features of several degrees: equivariance, and each layer against its formula."""
 
 from collections.abc import Callable
 
@@ -45,21 +45,21 @@ def layer_of(name: str) -> tuple[nn.Module, tuple[int, ...]]:
 
 @every_layer
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_a_layer_turns_with_its_input(name: str, dtype: torch.dtype, atol: float):
+def test_a_layer_commutes_with_rotation(name: str, dtype: torch.dtype, atol: float):
     layer, out = layer_of(name)
     layer, f = layer.to(dtype), features(dtype)
     torch.testing.assert_close(layer(rows(f, CHANNELS, turn_of())), rows(layer(f), out, turn_of()), atol=atol, rtol=0)
 
 
-def test_a_relu_on_components_would_not_turn_and_a_bias_on_vectors_neither():
+def test_a_relu_on_components_and_a_bias_on_vectors_do_not_commute_with_rotation():
     f = features()
-    for break_it in (torch.relu, lambda x: x + 1):
-        apart = break_it(rows(f, CHANNELS, turn_of())) - rows(break_it(f), CHANNELS, turn_of())
-        assert apart.abs().max() > 0.1
+    for breaking in (torch.relu, lambda x: x + 1):
+        difference = breaking(rows(f, CHANNELS, turn_of())) - rows(breaking(f), CHANNELS, turn_of())
+        assert difference.abs().max() > 0.1
 
 
 @every_layer
-def test_a_feature_of_zero_gives_a_finite_answer_and_gradient(name: str):
+def test_zero_features_give_finite_answers_and_gradients(name: str):
     layer, _ = layer_of(name)
     f = torch.zeros(2, width(CHANNELS), requires_grad=True)
     layer(f).square().sum().backward()
@@ -67,7 +67,7 @@ def test_a_feature_of_zero_gives_a_finite_answer_and_gradient(name: str):
     assert f.grad.isfinite().all()
 
 
-def test_rows_come_apart_by_degree_and_together_again():
+def test_pack_inverts_split():
     f = features()
     parts = split(f, CHANNELS)
     assert [tuple(part.shape) for part in parts] == [(7, 1, 5), (7, 3, 4), (7, 5, 3)]
@@ -88,21 +88,21 @@ def test_a_linear_map_mixes_the_channels_of_each_degree():
         torch.testing.assert_close(after, before @ weight)
 
 
-def test_the_norm_nonlinearity_bends_lengths_and_keeps_directions():
+def test_the_norm_nonlinearity_changes_lengths_and_keeps_directions():
     layer, f = NormNonlinearity(CHANNELS).double(), features()
     for before, after, bias in zip(split(f, CHANNELS), split(layer(f), CHANNELS), layer.biases, strict=True):
         lengths = before.norm(dim=1, keepdim=True)
         torch.testing.assert_close(after, before / lengths * (lengths + bias).clamp_min(0))
 
 
-def test_a_normed_row_has_scalars_of_mean_0_and_vectors_of_size_1_at_any_scale():
+def test_a_normalised_row_has_scalars_of_mean_0_and_vectors_of_size_1_at_any_scale():
     layer, f = DegreeNorm(CHANNELS).double(), features()
     scalars, vectors, _ = split(layer(100 * f), CHANNELS)
     torch.testing.assert_close(scalars.mean(dim=2), torch.zeros(7, 1, dtype=torch.float64), atol=1e-12, rtol=0)
     torch.testing.assert_close(vectors.square().mean(dim=(1, 2)), torch.ones(7, dtype=torch.float64))
 
 
-def test_a_frozen_network_answers_the_same_from_constants_and_leaves_the_original_alone():
+def test_freezing_returns_a_copy_of_constants_with_the_same_answers():
     network = nn.Sequential(DegreeLinear(CHANNELS, OUT), Gate(OUT), DegreeLinear(OUT, CHANNELS))
     constant, f = frozen(network), features(torch.float32)
     assert torch.equal(constant(f), network(f))

@@ -1,4 +1,4 @@
-"""Layers on pairs against their slow twins: plain norms, sums in loops, one linear map on a concatenation."""
+"""Tests of layers on pairs against slow reference implementations: norms, sums in loops, one linear map on a concatenation."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,23 +18,23 @@ from models.layers.pairs import (
     towards,
 )
 
-must_equal = partial(torch.testing.assert_close, atol=1e-12, rtol=1e-12)
+assert_equal = partial(torch.testing.assert_close, atol=1e-12, rtol=1e-12)
 
 
 @pytest.fixture
 def g() -> Tensor:
-    """Vectors (batch 2, 3, channels 4, nodes 5)."""
+    """Return random vectors (batch 2, 3, channels 4, nodes 5)."""
     return torch.randn(2, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
 def f() -> Tensor:
-    """Scalars of pairs (batch 2, channels 4, 5, 5)."""
+    """Return random scalars of pairs (batch 2, channels 4, 5, 5)."""
     return torch.randn(2, 4, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
 def plain_differences(g: Tensor) -> Tensor:
-    """G_i - G_j as (batch, 3, channels, i, j)."""
+    """Return G_i - G_j as (batch, 3, channels, i, j)."""
     return g[:, :, :, :, None] - g[:, :, :, None, :]
 
 
@@ -46,11 +46,11 @@ def plain_towards(f: Tensor, g: Tensor) -> Tensor:
     return (f[:, None] * plain_differences(g)).sum(4)
 
 
-def test_distances_are_norms_of_differences_of_every_channel(g: Tensor):
+def test_distances_are_the_norms_of_differences_in_each_channel(g: Tensor):
     channels_first = g.permute(0, 2, 3, 1)  # (batch, channels, nodes, 3)
-    wanted = torch.cdist(channels_first, channels_first, compute_mode="donot_use_mm_for_euclid_dist")
+    expected = torch.cdist(channels_first, channels_first, compute_mode="donot_use_mm_for_euclid_dist")
     apart = ~torch.eye(5, dtype=torch.bool)
-    must_equal(distances(g)[..., apart], wanted[..., apart])
+    assert_equal(distances(g)[..., apart], expected[..., apart])
     assert (distances(g)[..., ~apart] == MEETING).all()
 
 
@@ -69,72 +69,72 @@ def gradient(function: Callable[[Tensor], Tensor], g: Tensor, weight: Tensor) ->
     return leaf.grad
 
 
-def test_the_gradient_of_distances_is_that_of_the_plain_formula(g: Tensor, f: Tensor):
-    must_equal(gradient(distances, g, f), gradient(plain_distances, g, f))
+def test_the_gradient_of_distances_matches_the_plain_formula(g: Tensor, f: Tensor):
+    assert_equal(gradient(distances, g, f), gradient(plain_distances, g, f))
 
 
-def test_the_gradient_of_distances_is_that_of_finite_differences(g: Tensor):
+def test_the_gradient_of_distances_matches_finite_differences(g: Tensor):
     assert torch.autograd.gradcheck(distances, (g.requires_grad_(),))
 
 
-def test_a_gradient_that_forgets_one_side_of_a_pair_is_found_out(g: Tensor, f: Tensor):
+def test_a_gradient_of_one_node_of_a_pair_alone_is_wrong(g: Tensor, f: Tensor):
     d = distances(g)
     one_sided = towards(torch.where(d > MEETING, f / d, 0.0), g)
     assert (one_sided - gradient(plain_distances, g, f)).abs().max() > 0.1
 
 
-def test_nodes_that_meet_have_a_finite_distance_and_no_gradient(f: Tensor):
+def test_coincident_nodes_have_a_finite_distance_and_no_gradient(f: Tensor):
     g = torch.ones(2, 3, 4, 5, dtype=torch.float64)
     assert (distances(g) == MEETING).all()
     assert (gradient(distances, g, f) == 0).all()
 
 
 def test_towards_is_the_sum_over_pairs_of_weighted_differences(g: Tensor, f: Tensor):
-    must_equal(towards(f, g), plain_towards(f, g))
+    assert_equal(towards(f, g), plain_towards(f, g))
     looped = torch.zeros_like(g)
     for i in range(5):
         for j in range(5):
             looped[:, :, :, i] += f[:, None, :, i, j] * (g[:, :, :, i] - g[:, :, :, j])
-    must_equal(towards(f, g), looped)
+    assert_equal(towards(f, g), looped)
 
 
 def test_towards_is_differentiable_in_both(g: Tensor, f: Tensor):
     assert torch.autograd.gradcheck(towards, (f.requires_grad_(), g.requires_grad_()))
 
 
-def test_a_sum_over_others_leaves_the_node_itself_out(f: Tensor):
+def test_a_sum_over_others_excludes_the_node_itself(f: Tensor):
     masked = f * (1 - torch.eye(5, dtype=torch.float64))
-    must_equal(sum_over_others(f), masked.sum(3).transpose(1, 2))
+    assert_equal(sum_over_others(f), masked.sum(3).transpose(1, 2))
     assert (sum_over_others(torch.ones(1, 2, 5, 5)) == 4).all()
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_pair_map_is_a_linear_map_of_the_channels_and_exports_as_the_same(f: Tensor, bias: bool, monkeypatch):
+def test_a_pair_map_is_a_linear_map_of_the_channels_also_in_an_export(f: Tensor, bias: bool, monkeypatch):
     layer = PairMap(4, 6, bias=bias).double()
-    wanted = F.linear(f.permute(0, 2, 3, 1), layer.weight[:, :, 0, 0], layer.bias).permute(0, 3, 1, 2)
-    must_equal(layer(f), wanted)
+    expected = F.linear(f.permute(0, 2, 3, 1), layer.weight[:, :, 0, 0], layer.bias).permute(0, 3, 1, 2)
+    assert_equal(layer(f), expected)
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
-    must_equal(layer(f), wanted)
+    assert_equal(layer(f), expected)
 
 
-def test_a_pair_linear_is_one_linear_map_on_what_the_pair_has(f: Tensor):
+def test_a_pair_linear_is_one_linear_map_on_the_concatenated_features(f: Tensor):
     layer = PairLinear(3, 4, 6).double()
     h = torch.randn(2, 5, 3, dtype=torch.float64)
     pairs = torch.cat([h[:, :, None].expand(2, 5, 5, 3), h[:, None].expand(2, 5, 5, 3), f.permute(0, 2, 3, 1)], dim=-1)
     matrix = torch.cat([layer.of_i.weight, layer.of_j.weight, layer.of_distance.weight[:, :, 0, 0]], dim=1)
-    wanted = F.linear(pairs, matrix, layer.of_i.bias).permute(0, 3, 1, 2)
-    must_equal(layer(h, f), wanted)
+    expected = F.linear(pairs, matrix, layer.of_i.bias).permute(0, 3, 1, 2)
+    assert_equal(layer(h, f), expected)
 
 
-def test_a_pair_linear_has_the_parameters_and_the_spread_of_the_one_map():
+def test_a_pair_linear_has_the_parameter_count_and_initial_range_of_one_map():
     torch.manual_seed(0)
-    layer, whole = PairLinear(32, 32, 64), torch.nn.Linear(96, 64)
-    assert sum(p.numel() for p in layer.parameters()) == sum(p.numel() for p in whole.parameters())
-    bound = whole.weight.abs().max()
+    layer, single = PairLinear(32, 32, 64), torch.nn.Linear(96, 64)
+    assert sum(p.numel() for p in layer.parameters()) == sum(p.numel() for p in single.parameters())
+    bound = single.weight.abs().max()
     for parameter in layer.parameters():
         assert 0.8 * bound < parameter.abs().max() < 1.05 * bound
 
 
 def test_a_pair_perceptron_is_two_maps_with_silu_after_both(f: Tensor):
     layer = pair_perceptron(4, 8, 3).double()
-    must_equal(layer(f), F.silu(layer[2](F.silu(layer[0](f)))))
+    assert_equal(layer(f), F.silu(layer[2](F.silu(layer[0](f)))))

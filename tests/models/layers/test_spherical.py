@@ -1,10 +1,10 @@
-"""Harmonics against SciPy's, couplings against a numerical intertwiner."""
+"""Tests of spherical harmonics against SciPy, and of couplings against a numerical solution."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import sph_harm_y
-from turns import of_degree, turn_of
+from turns import turn_of, wigner_d
 
 from models.layers.spherical import clebsch_gordan, parity, spherical_harmonics
 
@@ -17,20 +17,20 @@ def directions(count: int = 50) -> np.ndarray:
 
 
 @pytest.mark.parametrize("degree", range(5))
-def test_harmonics_are_those_of_the_sphere_with_components_of_size_1(degree: int):
+def test_harmonics_match_scipy_with_components_of_mean_square_1(degree: int):
     x = directions()
     polar, azimuth = np.arccos(x[:, 2]), np.arctan2(x[:, 1], x[:, 0])
-    wanted = []
+    expected = []
     for m in range(-degree, degree + 1):
         value = sph_harm_y(degree, abs(m), polar, azimuth) * np.sqrt(4 * np.pi)
-        wanted.append(value.real if m == 0 else np.sqrt(2) * (-1) ** m * (value.real if m > 0 else value.imag))
+        expected.append(value.real if m == 0 else np.sqrt(2) * (-1) ** m * (value.real if m > 0 else value.imag))
     order = [2, 0, 1] if degree == 1 else list(range(2 * degree + 1))  # x, y, z
-    got = spherical_harmonics(torch.from_numpy(x), 4)[degree].numpy()
-    np.testing.assert_allclose(got, np.stack(wanted, axis=1)[:, order], atol=1e-13)
-    np.testing.assert_allclose(np.square(got).sum(axis=1), 2 * degree + 1)
+    actual = spherical_harmonics(torch.from_numpy(x), 4)[degree].numpy()
+    np.testing.assert_allclose(actual, np.stack(expected, axis=1)[:, order], atol=1e-13)
+    np.testing.assert_allclose(np.square(actual).sum(axis=1), 2 * degree + 1)
 
 
-def test_degree_1_is_the_direction_itself_and_nowhere_has_a_pole():
+def test_degree_1_is_the_direction_and_harmonics_are_finite_everywhere():
     x = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     harmonics = spherical_harmonics(x, 2)
     torch.testing.assert_close(harmonics[1], np.sqrt(3) * x)
@@ -38,25 +38,25 @@ def test_degree_1_is_the_direction_itself_and_nowhere_has_a_pole():
     assert (harmonics[2][3] == 0).all()
 
 
-def test_a_turn_of_degree_1_is_the_rotation():
-    torch.testing.assert_close(of_degree(1, turn_of()), turn_of())
+def test_the_wigner_matrix_of_degree_1_is_the_rotation():
+    torch.testing.assert_close(wigner_d(1, turn_of()), turn_of())
 
 
 @pytest.mark.parametrize("degrees", COUPLINGS)
-def test_a_coupling_turns_with_what_it_couples(degrees: tuple[int, int, int]):
+def test_a_coupling_commutes_with_rotation(degrees: tuple[int, int, int]):
     table = torch.from_numpy(clebsch_gordan(*degrees))
-    d = [of_degree(degree, turn_of()) for degree in degrees]
+    d = [wigner_d(degree, turn_of()) for degree in degrees]
     straight = torch.einsum("ijk,ck->ijc", table, d[2])
     turned = torch.einsum("abc,ai,bj->ijc", table, d[0], d[1])
     torch.testing.assert_close(turned, straight, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("degrees", COUPLINGS)
-def test_couplings_are_the_only_ones_there_are_up_to_scale(degrees: tuple[int, int, int]):
+def test_couplings_are_unique_up_to_scale(degrees: tuple[int, int, int]):
     """The null space of D(j) x D(k) = D(l), over several turns, has one dimension, and the table spans it."""
     equations = []
     for seed in range(3):
-        dj, dk, dl = (of_degree(degree, turn_of(seed)).numpy() for degree in degrees)
+        dj, dk, dl = (wigner_d(degree, turn_of(seed)).numpy() for degree in degrees)
         both = np.kron(dj, dk)
         equations.append(np.kron(both, np.eye(len(dl))) - np.kron(np.eye(len(both)), dl.T))
     _, sizes, vectors = np.linalg.svd(np.concatenate(equations))
@@ -79,6 +79,6 @@ def test_the_couplings_of_vectors_are_dot_and_cross_products():
     assert (parity(1, 1, 0), parity(1, 1, 1), parity(1, 1, 2)) == (1, -1, 1)
 
 
-def test_degrees_that_do_not_couple_are_refused():
+def test_a_coupling_outside_the_triangle_rule_is_refused():
     with pytest.raises(ValueError, match="from 0 to 2 of degrees 1 and 1, got 3"):
         clebsch_gordan(1, 1, 3)

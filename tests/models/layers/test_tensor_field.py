@@ -1,4 +1,4 @@
-"""Attention with tensor field kernels: it turns with its input, and the two matmuls are the kernels an edge of the paper."""
+"""Tests of attention with tensor field kernels: equivariance, and equality with the paper's kernels on each edge."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ every_variant = pytest.mark.parametrize("name", VARIANTS)
 
 
 def layers_of(name: str) -> tuple[Attention, LiteralAttention]:
-    """The fast form and the literal one, with the weights of the first."""
+    """Build the fast and the literal form with the same weights."""
     channels, out, options = VARIANTS[name]
     torch.manual_seed(0)
     fast = Attention(channels, out, functions=FUNCTIONS, key_functions=KEY_FUNCTIONS, **options).double()
@@ -48,7 +48,7 @@ def features(channels: tuple[int, ...]) -> Tensor:
 
 
 @every_variant
-def test_the_two_matmuls_are_the_kernels_an_edge(name: str):
+def test_the_fast_form_equals_the_literal_form(name: str):
     fast, literal = layers_of(name)
     channels, _, options = VARIANTS[name]
     around, f = surroundings(options["degree"]), features(channels)
@@ -58,11 +58,11 @@ def test_the_two_matmuls_are_the_kernels_an_edge(name: str):
     gradients = [
         torch.autograd.grad(layer(f, around).square().sum(), list(layer.parameters())) for layer in (fast, literal)
     ]
-    for ours, wanted in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, wanted, atol=1e-10, rtol=1e-10)
+    for actual, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(actual, expected, atol=1e-10, rtol=1e-10)
 
 
-def test_a_weight_more_or_less_would_be_seen():
+def test_a_changed_weight_is_detected():
     fast, literal = layers_of("degrees 0 and 1")
     around, f = surroundings(1), features((4, 3))
     with torch.no_grad():
@@ -73,7 +73,7 @@ def test_a_weight_more_or_less_would_be_seen():
 @every_variant
 @pytest.mark.parametrize("form", ["fast", "literal"])
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-11), (torch.float32, 1e-4)])
-def test_attention_turns_with_features_and_points(name: str, form: str, dtype: torch.dtype, atol: float):
+def test_attention_commutes_with_rotation_of_features_and_points(name: str, form: str, dtype: torch.dtype, atol: float):
     layer = layers_of(name)[form == "literal"].to(dtype)
     channels, out, options = VARIANTS[name]
     f, turn = features(channels), turn_of()
@@ -82,15 +82,15 @@ def test_attention_turns_with_features_and_points(name: str, form: str, dtype: t
     torch.testing.assert_close(turned, rows(straight, out, turn), atol=atol, rtol=0)
 
 
-def test_features_that_do_not_turn_with_the_points_break_it():
+def test_rotating_only_the_points_breaks_equivariance():
     layer, _ = layers_of("degrees 0 and 1")
     f, turn = features((4, 3)), turn_of()
-    apart = layer(f, surroundings(1, turn)) - rows(layer(f, surroundings(1)), (5, 2), turn)
-    assert apart.abs().max() > 0.1
+    difference = layer(f, surroundings(1, turn)) - rows(layer(f, surroundings(1)), (5, 2), turn)
+    assert difference.abs().max() > 0.1
 
 
 @pytest.mark.parametrize("name", ["degrees 0 and 1", "no cross product"])
-def test_only_the_cross_product_tells_a_mirror_image(name: str):
+def test_attention_without_the_cross_product_commutes_with_the_mirror(name: str):
     layer, _ = layers_of(name)
     mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))
     f, handed = features((4, 3)), VARIANTS[name][2].get("handed", True)
@@ -100,13 +100,13 @@ def test_only_the_cross_product_tells_a_mirror_image(name: str):
         s, v = rows_.split([channels[0], 3 * channels[1]], dim=1)
         return torch.cat([s, (mirror @ v.unflatten(1, (3, -1))).flatten(1)], dim=1)
 
-    apart = layer(reflected(f, (4, 3)), surroundings(degree, mirror)) - reflected(
+    difference = layer(reflected(f, (4, 3)), surroundings(degree, mirror)) - reflected(
         layer(f, surroundings(degree)), (5, 2)
     )
-    assert apart.abs().max() > 0.1 if handed else apart.abs().max() < 1e-11
+    assert difference.abs().max() > 0.1 if handed else difference.abs().max() < 1e-11
 
 
-def test_the_order_of_neighbours_is_nothing():
+def test_attention_does_not_depend_on_the_order_of_neighbours():
     layer, _ = layers_of("degrees 0 and 1")
     around, f = surroundings(1), features((4, 3))
     order = torch.randperm(NEAR, generator=torch.Generator().manual_seed(0))
@@ -114,7 +114,7 @@ def test_the_order_of_neighbours_is_nothing():
     torch.testing.assert_close(layer(f, shuffled), layer(f, around), atol=1e-12, rtol=0)
 
 
-def test_points_that_meet_are_finite_and_have_no_direction():
+def test_coincident_points_have_finite_features_and_no_direction():
     near = torch.zeros(NODES, NEAR, dtype=torch.long)
     around, length = edges(torch.zeros(1, NODES, NEAR, 3), near, FUNCTIONS, KEY_FUNCTIONS, 2)
     assert around.basis.isfinite().all()
@@ -122,7 +122,7 @@ def test_points_that_meet_are_finite_and_have_no_direction():
     assert (around.harmonics[:, 1:] == 0).all()
 
 
-def test_lengths_are_relative_to_each_cloud_by_itself():
+def test_lengths_are_relative_to_the_size_of_each_cloud():
     offsets = torch.randn(2, NODES, NEAR, 3, generator=torch.Generator().manual_seed(0))
     near = torch.zeros(2 * NODES, NEAR, dtype=torch.long)
     together, _ = edges(offsets * torch.tensor([1.0, 50.0]).view(2, 1, 1, 1), near, FUNCTIONS, KEY_FUNCTIONS, 1)
@@ -130,19 +130,19 @@ def test_lengths_are_relative_to_each_cloud_by_itself():
     torch.testing.assert_close(together.basis[:NODES], alone.basis)
 
 
-def test_a_kernel_has_the_paths_that_there_are():
+def test_a_kernel_has_all_allowed_paths():
     paths = set(Kernel((1, 1), (1, 1), FUNCTIONS, 2, handed=True).paths)
     assert paths == {(0, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1), (1, 1, 1), (1, 2, 1)}
     assert (1, 1, 1) not in Kernel((1, 1), (1, 1), FUNCTIONS, 2, handed=False).paths
 
 
-def test_a_frozen_layer_answers_the_same():
+def test_freezing_a_layer_keeps_its_answers():
     layer, _ = layers_of("degrees 0 and 1")
     around, f = surroundings(1), features((4, 3))
     torch.testing.assert_close(frozen(layer)(f, around), layer(f, around))
 
 
-def test_keys_see_sums_of_the_radial_functions():
+def test_keys_use_sums_of_groups_of_radial_functions():
     around = surroundings(1)
     torch.testing.assert_close(around.key_radial, around.radial.unflatten(1, (2, 2)).sum(2))
     with pytest.raises(ValueError, match="a multiple of 3 radial functions, to make as many groups, got 4"):

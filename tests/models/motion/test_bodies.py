@@ -1,4 +1,4 @@
-"""Tests of body clips as inputs of networks, and of their commuting with the mirror."""
+"""Tests of the conversion of body clips to network inputs, and that it commutes with the mirror."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_every_frame_is_in_the_middle_of_a_window_of_the_padded_clip(receptive: 
         np.testing.assert_array_equal(window, slow)
 
 
-def test_resampling_keeps_frames_on_both_grids_and_interpolates_linearly_between():
+def test_resampling_keeps_frames_on_both_grids_and_interpolates_others_linearly():
     clip = np.arange(10, dtype=np.float32)[:, None, None] * np.ones((1, 2, 3), np.float32)
     np.testing.assert_array_equal(resampled(clip, 60, 60), clip)
     np.testing.assert_array_equal(resampled(clip, 60, 30), clip[::2])
@@ -55,7 +55,7 @@ def test_the_box_surrounds_all_visible_points_and_its_longer_side_is_two():
     assert (middle.tolist(), half) == ([2, 4], 4)
     np.testing.assert_allclose(boxed(points, (middle, half))[0], [[-0.5, -1], [0.5, -0.5]])
     assert box_of(np.full((2, 3, 2), np.nan))[1] == 1
-    assert box_of(np.ones((2, 3, 2)))[1] == 1  # a single place: no division by nothing
+    assert box_of(np.ones((2, 3, 2)))[1] == 1  # a single point: no division by zero
 
 
 def test_a_penn_sample_spans_the_clip_and_repeats_its_last_frame():
@@ -65,7 +65,9 @@ def test_a_penn_sample_spans_the_clip_and_repeats_its_last_frame():
     assert rows[90].tolist() == [90, 95, *[99] * 15]
     assert penn_sample(35)[0].tolist() == [*range(0, 34, 2)]
     assert penn_sample(10)[4].tolist() == [4, 5, 6, 7, 8, *[9] * 12]
-    assert penn_sample(36, past=2)[0].tolist() == list(range(18))  # two past frames: 18 in all, and a step of 35 // 18
+    assert penn_sample(36, past=2)[0].tolist() == list(
+        range(18)
+    )  # two past frames: 18 frames in total, with a step of 35 // 18
 
 
 def test_a_steady_sample_lies_within_the_clip():
@@ -90,7 +92,7 @@ def test_a_crop_beyond_the_end_is_zero_with_confidence_zero():
     assert (beyond[:, 3:] == 0).all()
 
 
-def test_points_that_are_missing_or_of_no_confidence_become_zero():
+def test_missing_points_and_points_without_confidence_become_zero():
     points = np.array([[1, 2], [np.nan, np.nan], [3, 4]], np.float32)
     together = shown(points, np.array([0.5, 1, 0], np.float32))
     np.testing.assert_array_equal(together, np.array([[1, 2, 0.5], [0, 0, 0], [0, 0, 0]], np.float32))
@@ -134,13 +136,13 @@ def test_facing_ignores_missing_joints():
         lambda clip: shown(clip, np.ones(clip.shape[:2], np.float32)),
     ],
 )
-def test_the_mirror_commutes_with(make):
+def test_a_conversion_commutes_with_the_mirror(make):
     clip = some_clip()
     np.testing.assert_allclose(make(mirrored(clip, KINECT)), mirrored(make(clip), KINECT), atol=1e-5)
 
 
-def test_turning_does_not_commute_with_the_mirror():
+def test_a_rotation_does_not_commute_with_the_mirror():
     clip = some_clip()
-    apart = about_y(mirrored(clip, KINECT), 0.5) - mirrored(about_y(clip, 0.5), KINECT)
-    assert np.abs(apart).max() > 0.1
+    difference = about_y(mirrored(clip, KINECT), 0.5) - mirrored(about_y(clip, 0.5), KINECT)
+    assert np.abs(difference).max() > 0.1
     np.testing.assert_allclose(about_y(mirrored(clip, KINECT), -0.5), mirrored(about_y(clip, 0.5), KINECT), atol=1e-5)

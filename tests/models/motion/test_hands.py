@@ -39,7 +39,7 @@ def straight(times: np.ndarray) -> np.ndarray:
     return joints + times[:, None, None, None] * np.array([0.6, -0.8, 0.0])
 
 
-def test_arrays_that_do_not_form_a_clip_are_refused():
+def test_inconsistent_arrays_are_refused():
     clip = some_clip(4)
     for wrong, message in (
         ({"joints": np.zeros((4, 3, 21, 3))}, "1 or 2 hands"),
@@ -71,7 +71,7 @@ def test_a_hand_is_invalid_where_the_mask_says_so_or_a_coordinate_is_missing():
     np.testing.assert_array_equal(np.isnan(masked.joints).all(axis=(2, 3)), ~clip.valid)
 
 
-def test_the_rate_is_that_of_the_median_step():
+def test_the_rate_follows_from_the_median_time_step():
     times = np.array([0.0, 0.01, 0.02, 0.03, 5.03, 5.04])
     assert clip_of(np.zeros((6, 1, 21, 3)), times).fps == pytest.approx(100)
     with pytest.raises(TooFewFrames):
@@ -124,12 +124,12 @@ def test_resampling_matches_a_slow_reference_implementation():
             )
 
 
-def test_a_gap_is_filled_up_to_its_limit_and_not_beyond():
+def test_a_gap_is_filled_only_up_to_the_limit():
     clip = without(some_clip(10), [4, 5], hand=1)  # 0.1 s from pose to pose
     assert resample(clip, 30, max_gap=0.1).valid.all()
-    kept = resample(clip, 30, max_gap=0.099)
-    assert np.flatnonzero(~kept.valid[:, 1]).tolist() == [4, 5]
-    assert kept.valid[:, 0].all()
+    with_gap = resample(clip, 30, max_gap=0.099)
+    assert np.flatnonzero(~with_gap.valid[:, 1]).tolist() == [4, 5]
+    assert with_gap.valid[:, 0].all()
 
 
 def test_a_grid_that_begins_after_the_clip_is_refused():
@@ -196,7 +196,7 @@ def test_a_hand_that_is_never_visible_is_left_out():
         ([0], "right hand is missing until frame 1 of 10"),
     ],
 )
-def test_a_hand_that_is_missing_for_too_long_is_refused_with_its_frames_or_leaves_the_other(frames, message):
+def test_a_hand_that_is_missing_for_too_long_is_refused_or_left_out(frames, message):
     clip = without(some_clip(10), frames, hand=1)
     assert past_window(clip, 10, 30, max_gap=0.1).hands == (0,)
     with pytest.raises(GapTooLong, match=message):

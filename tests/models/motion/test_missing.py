@@ -1,4 +1,4 @@
-"""What trackers write for what they did not see: recognised in every order, and never found in recordings."""
+"""Tests of values that trackers write for unseen points: they are recognised in every order and do not occur in recordings."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ def hands(frames: int = 12, joints: int = 21) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(frames, joints, 3))
 
 
-def test_a_hand_is_unseen_where_two_of_its_joints_coincide():
-    """The reference implementation counts different points."""
+def test_a_hand_is_unseen_if_two_of_its_joints_coincide():
+    """The reference implementation counts distinct points."""
     points = hands()
     points[2] = 0.0
     points[4] = -1.0
@@ -26,20 +26,20 @@ def test_a_hand_is_unseen_where_two_of_its_joints_coincide():
 
 
 @pytest.mark.parametrize("joints", [21, 22, 25, 26])
-def test_one_joint_at_the_origin_is_the_origin(joints):
+def test_a_hand_with_one_joint_at_the_origin_is_seen(joints):
     points = hands(joints=joints)
     points[:, 0] = 0.0
     assert not unseen_hands(points).any()
 
 
-def test_frames_of_nan_are_left_to_others():
+def test_frames_of_nan_are_not_unseen_hands():
     points = hands()
     points[3] = np.nan
     assert not unseen_hands(points).any()
 
 
 @pytest.mark.parametrize("source", ["leap", "ultraleap_tracking", "thai_sign_leap", "humoto"])
-def test_no_recorded_hand_is_taken_for_unseen(data_folder, source):
+def test_every_recorded_hand_is_seen(data_folder, source):
     for recording in read_hands(data_folder / "hands", source):
         for hand in range(recording.clip.hands):
             assert not unseen_hands(recording.clip.joints[recording.clip.valid[:, hand], hand]).any()
@@ -57,10 +57,10 @@ def test_the_origin_of_relative_poses_is_seen():
     points = hands(joints=17)
     points[:, 0] = 0.0
     assert not unseen_keypoints(points).any()
-    assert unseen_keypoints(points[..., :2])[:, 0].all()  # in an image it is the corner
+    assert unseen_keypoints(points[..., :2])[:, 0].all()  # in an image, (0, 0) is the corner
 
 
 @pytest.mark.parametrize("source", ["hdm05_11", "cmu_9act", "reactidle", "jhmdb"])
-def test_no_recorded_joint_is_taken_for_unseen(data_folder, source):
+def test_every_recorded_joint_is_seen(data_folder, source):
     for clip in read_bodies(data_folder / "body", source):
         assert not unseen_keypoints(clip.points).any()

@@ -1,4 +1,4 @@
-"""What points of a person can be: every recording passes in its unit; wrong units, one point and upside down do not."""
+"""Tests of plausible persons: all recordings pass in their unit; wrong units, coincident joints and inverted axes fail."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def clip(data_folder):
 
 
 @pytest.mark.parametrize("source", ["hdm05_11", "cmu_9act", "reactidle", "bandai_namco"])
-def test_no_recorded_person_is_refused(data_folder, source):
+def test_every_recorded_person_is_accepted(data_folder, source):
     checked = 0
     for clip in read_bodies(data_folder / "body", source):
         for start in range(0, len(clip.points), WINDOW):
@@ -26,36 +26,36 @@ def test_no_recorded_person_is_refused(data_folder, source):
 
 
 @pytest.mark.parametrize(
-    ("unit", "taken_for"), [("m", "mm"), ("mm", "m"), ("cm", "m"), ("m", "cm"), ("ft", "m"), ("in", "m")]
+    ("unit", "assumed"), [("m", "mm"), ("mm", "m"), ("cm", "m"), ("m", "cm"), ("ft", "m"), ("in", "m")]
 )
-def test_a_unit_that_is_taken_for_another_is_refused(clip, unit, taken_for):
-    points = clip.points.astype(float) / UNITS[unit] * UNITS[taken_for]
+def test_the_error_for_a_wrong_unit_names_the_correct_one(clip, unit, assumed):
+    points = clip.points.astype(float) / UNITS[unit] * UNITS[assumed]
     with pytest.raises(
-        Implausible, match=rf"expected a person of 50 cm to 2.6 m, got .* read in {taken_for}; .*\b{unit}\b"
+        Implausible, match=rf"expected a person of 50 cm to 2.6 m, got .* read in {assumed}; .*\b{unit}\b"
     ):
-        check_person(points, clip.skeleton, taken_for)
+        check_person(points, clip.skeleton, assumed)
 
 
-def test_limbs_that_are_missing_leave_the_stature_to_the_others(clip):
+def test_stature_is_estimated_without_missing_limbs(clip):
     points = clip.points.astype(float)
-    whole = stature(points, clip.skeleton)
+    complete = stature(points, clip.skeleton)
     points[:, clip.skeleton.indices(("left_knee", "right_wrist"))] = np.nan
-    assert stature(points, clip.skeleton) == pytest.approx(whole, rel=0.15)
+    assert stature(points, clip.skeleton) == pytest.approx(complete, rel=0.15)
     points[:] = np.nan
     assert stature(points, clip.skeleton) is None
 
 
-def test_somebody_upside_down_is_told_about_axes(clip):
+def test_the_error_for_an_inverted_person_names_the_axes_parameter(clip):
     with pytest.raises(Implausible, match="axes=camera"):
         check_person(clip.points.astype(float) * np.array([1.0, -1.0, -1.0]), clip.skeleton, "m")
 
 
-def test_all_joints_at_one_point_are_nobody(clip):
+def test_a_person_of_coincident_joints_is_refused(clip):
     with pytest.raises(Implausible, match="all joints at one point"):
         check_person(np.zeros_like(clip.points, dtype=float), clip.skeleton, "m")
 
 
-def test_normalised_keypoints_are_told_about_pixels(clip):
+def test_the_error_for_normalised_keypoints_says_how_to_get_pixels(clip):
     points = clip.points[..., :2].astype(float)
     normalised = (points - points.min()) / np.ptp(points)
     check_in_image(normalised * 1000, (1920, 1080))
@@ -63,7 +63,7 @@ def test_normalised_keypoints_are_told_about_pixels(clip):
         check_in_image(normalised, (1920, 1080))
 
 
-def test_a_single_keypoint_has_no_size():
+def test_a_single_keypoint_is_accepted():
     points = np.full((4, 17, 2), np.nan)
     points[:, 3] = 5.0
     check_in_image(points, (1920, 1080))

@@ -1,4 +1,4 @@
-"""What points of a hand can be: every recording passes in every unit; wrong units and wrong joint orders do not."""
+"""Tests of plausible hands: all recordings pass in all units; wrong units and wrong joint orders fail."""
 
 from itertools import combinations
 
@@ -27,8 +27,8 @@ WINDOW = 60
 def windows(data_folder, source):
     for recording in read_hands(data_folder / "hands", source):
         for hand in range(recording.clip.hands):
-            seen = recording.clip.joints[recording.clip.valid[:, hand], hand].astype(float)
-            yield from (seen[start : start + WINDOW] for start in range(0, len(seen), WINDOW))
+            visible = recording.clip.joints[recording.clip.valid[:, hand], hand].astype(float)
+            yield from (visible[start : start + WINDOW] for start in range(0, len(visible), WINDOW))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def hand(data_folder):
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_no_recorded_hand_is_refused(data_folder, source):
+def test_every_recorded_hand_is_accepted(data_folder, source):
     checked = 0
     for window in windows(data_folder, source):
         check_hand(window, ASSEMBLY101, "m")
@@ -47,17 +47,17 @@ def test_no_recorded_hand_is_refused(data_folder, source):
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("taken_for", UNITS)
-def test_a_unit_that_is_taken_for_another_is_refused_with_the_right_one(hand, unit, taken_for):
-    read = hand / UNITS[unit] * UNITS[taken_for]
-    if unit == taken_for:
-        return check_hand(read, ASSEMBLY101, taken_for)
-    with pytest.raises(Implausible, match=rf"got .* read in {taken_for}; it would fit in .*\b{unit}\b"):
-        check_hand(read, ASSEMBLY101, taken_for)
+@pytest.mark.parametrize("assumed", UNITS)
+def test_the_error_for_a_wrong_unit_names_the_correct_one(hand, unit, assumed):
+    read = hand / UNITS[unit] * UNITS[assumed]
+    if unit == assumed:
+        return check_hand(read, ASSEMBLY101, assumed)
+    with pytest.raises(Implausible, match=rf"got .* read in {assumed}; it would fit in .*\b{unit}\b"):
+        check_hand(read, ASSEMBLY101, assumed)
 
 
 @pytest.mark.parametrize(("a", "b"), list(combinations(("index", "middle", "ring", "pinky"), 2)))
-def test_two_fingers_that_are_exchanged_are_noticed(hand, a, b):
+def test_exchanged_fingers_are_refused(hand, a, b):
     names, wrong = list(ASSEMBLY101.joints), hand.copy()
     for part in ("mcp", "pip", "dip", "tip"):
         i, j = names.index(f"{a}_{part}"), names.index(f"{b}_{part}")
@@ -66,7 +66,7 @@ def test_two_fingers_that_are_exchanged_are_noticed(hand, a, b):
         check_hand(wrong, ASSEMBLY101, "m")
 
 
-def test_wrist_and_palm_that_are_exchanged_are_noticed(hand):
+def test_an_exchanged_wrist_and_palm_are_refused(hand):
     i, j = ASSEMBLY101.indices(("wrist", "palm_centre"))
     wrong = hand.copy()
     wrong[:, [i, j]] = wrong[:, [j, i]]
@@ -74,18 +74,18 @@ def test_wrist_and_palm_that_are_exchanged_are_noticed(hand):
         check_hand(wrong, ASSEMBLY101, "m")
 
 
-def test_an_order_that_is_taken_for_another_is_named(hand):
+def test_the_error_for_a_wrong_joint_order_names_the_correct_one(hand):
     assert "assembly101" in orders_that_fit(hand)
     with pytest.raises(Implausible, match=r"expected a hand in mediapipe order, got .*; the points fit assembly101"):
         check_hand(hand, HANDS["mediapipe"], "m")
 
 
-def test_all_joints_at_one_point_are_no_hand():
+def test_a_hand_of_coincident_joints_is_refused():
     with pytest.raises(Implausible, match="all joints at one point"):
         check_hand(np.ones((5, 21, 3)), ASSEMBLY101, "m")
 
 
-def test_turning_moving_and_mirroring_change_no_verdict(hand):
+def test_plausibility_is_invariant_to_rotation_translation_and_mirror(hand):
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
     moved = hand @ turn.T * np.array([1.0, 1.0, -1.0]) + 5.0
     assert hand_length(moved, ASSEMBLY101) == pytest.approx(hand_length(hand, ASSEMBLY101), rel=1e-9)

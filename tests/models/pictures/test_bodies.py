@@ -22,7 +22,7 @@ from models.pictures.page import UnknownFormat
 from models.skeletons.body import BODIES
 
 H36M, COCO = BODIES["h36m-17"], BODIES["coco-17"]
-STANDING = {  # x right as seen, y down, z forward, in metres: a person who is seen from the front
+STANDING = {  # a person facing the camera, in metres: x to the right of the image, y down, z forward
     "pelvis": (0, 0, 0), "spine": (0, -0.25, 0), "thorax": (0, -0.5, 0), "head_base": (0, -0.6, 0), "head_top": (0, -0.75, 0.02),
     "hip": (0.13, 0, 0), "knee": (0.13, 0.45, -0.05), "ankle": (0.13, 0.9, 0.02),
     "shoulder": (0.18, -0.5, 0), "elbow": (0.25, -0.2, 0.05), "wrist": (0.3, 0.05, -0.15),
@@ -63,7 +63,7 @@ def picture_at(path: Path) -> np.ndarray:
     return matplotlib.image.imread(path)[..., :3]
 
 
-def test_a_picture_has_a_row_for_each_view_a_column_for_each_moment_and_one_legend(tmp_path: Path, drawn: list[Any]):
+def test_a_picture_has_a_row_per_view_a_column_per_moment_and_one_legend(tmp_path: Path, drawn: list[Any]):
     views = [View("seen", {"keypoints": (COCO, keypoints())}), *both(standing())]
     draw_bodies(views, ["0 s", "1 s", "2 s"], tmp_path / "b.png", "somebody")
     (figure,) = drawn
@@ -108,7 +108,7 @@ def test_every_row_has_a_scale_of_its_own(tmp_path: Path, drawn: list[Any]):
     draw_bodies([View("seen", {"past": (COCO, small)}), *both(standing())], ["a", "b", "c"], tmp_path / "b.png")
     spans = np.array([[np.ptp(panel.get_xlim()), np.ptp(panel.get_ylim())] for panel in drawn[0].axes])
     rows = spans.reshape(3, 3, 2)
-    np.testing.assert_allclose(rows, rows[:, :1, :1].repeat(3, axis=1).repeat(2, axis=2))  # x and y alike
+    np.testing.assert_allclose(rows, rows[:, :1, :1].repeat(3, axis=1).repeat(2, axis=2))  # the same scale in x and y
     assert rows[0, 0, 0] != pytest.approx(rows[1, 0, 0])
 
 
@@ -118,7 +118,7 @@ def test_the_right_side_of_a_body_is_dashed(tmp_path: Path, drawn: list[Any]):
     x = np.array([line.get_xdata().mean() for line in panel.lines])
     dashed = np.array([line.get_linestyle() == "--" for line in panel.lines])
     assert dashed.sum() == 6
-    assert (x[dashed] < 0).all()  # a person who is seen from the front has the right on the picture's left
+    assert (x[dashed] < 0).all()  # the right side of a person facing the camera is on the left of the image
     assert (x[~dashed] >= 0).all()
 
 
@@ -139,12 +139,12 @@ def test_a_moment_without_a_visible_joint_is_an_empty_panel(tmp_path: Path, draw
     widths = [np.ptp(panel.get_xlim()) for panel in drawn[0].axes]
     assert np.isfinite(widths).all()
     assert widths == pytest.approx([widths[0]] * 3)
-    known = [sum(bool(np.isfinite(line.get_xdata()).all()) for line in panel.lines) for panel in drawn[0].axes]
+    complete = [sum(bool(np.isfinite(line.get_xdata()).all()) for line in panel.lines) for panel in drawn[0].axes]
     bones = len(H36M.bones)
-    assert known == [bones * (1 + other), bones * other, bones * (1 + other)]
+    assert complete == [bones * (1 + other), bones * other, bones * (1 + other)]
 
 
-def test_poses_without_extent_still_make_a_picture(tmp_path: Path):
+def test_missing_and_coincident_joints_can_be_drawn(tmp_path: Path):
     nothing = np.full((2, 17, 2), np.nan)
     draw_bodies([View("front", {"true": (H36M, nothing)})], ["a", "b"], tmp_path / "b.png")
     assert (tmp_path / "b.png").stat().st_size > 1000
@@ -153,12 +153,12 @@ def test_poses_without_extent_still_make_a_picture(tmp_path: Path):
 
 
 @pytest.mark.parametrize("suffix", [".pdf", ".svg"])
-def test_pictures_come_in_every_format(tmp_path: Path, suffix: str):
+def test_every_format_can_be_written(tmp_path: Path, suffix: str):
     draw_bodies(both(standing(1)), ["a"], tmp_path / f"b{suffix}")
     assert (tmp_path / f"b{suffix}").stat().st_size > 2000
 
 
-def test_another_format_is_refused_before_anything_is_drawn(tmp_path: Path):
+def test_an_unknown_format_is_refused_before_drawing(tmp_path: Path):
     with pytest.raises(UnknownFormat, match=r"\.png.*b\.gif"):
         draw_bodies([], [], tmp_path / "b.gif")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawings import must_fit, must_show_something, picture_at
+from drawings import assert_legible, assert_on_page, picture_at
 from laws import hand_motion
 
 from models.pictures import hands
@@ -13,13 +13,15 @@ from models.pictures.page import SHADOW
 
 
 @pytest.mark.parametrize("nodes", [21, 42])
-@pytest.mark.parametrize("known", [True, False], ids=["with the true future", "forecast alone"])
-def test_a_strip_of_skeletons_is_drawn_for_one_hand_and_for_two(nodes: int, known: bool, tmp_path: Path):
+@pytest.mark.parametrize("with_future", [True, False], ids=["with the true future", "forecast alone"])
+def test_a_strip_of_skeletons_is_drawn_for_one_hand_and_for_two(nodes: int, with_future: bool, tmp_path: Path):
     clip = hand_motion(20, nodes, batch=1)[0]
     path = tmp_path / "strip.png"
-    draw_hands(clip[:10], clip[10:] if known else None, np.repeat(clip[9:10], 10, axis=0), 30.0, path, title="a clip")
-    must_show_something(path, colours=10)
-    must_fit(picture_at(path))
+    draw_hands(
+        clip[:10], clip[10:] if with_future else None, np.repeat(clip[9:10], 10, axis=0), 30.0, path, title="a clip"
+    )
+    assert_legible(path, colours=10)
+    assert_on_page(picture_at(path))
 
 
 def test_every_moment_of_a_strip_has_the_same_scale_and_shows_whole_hands(
@@ -28,7 +30,7 @@ def test_every_moment_of_a_strip_has_the_same_scale_and_shows_whole_hands(
     drawn = []
     monkeypatch.setattr(hands, "save", lambda figure, path: drawn.append(figure))
     clip = hand_motion(20, 42, batch=1)[0]
-    clip += np.linspace(0, 1, 20)[:, None, None] * [1.0, 0.5, 0.0]  # a metre away at the end
+    clip += np.linspace(0, 1, 20)[:, None, None] * [1.0, 0.5, 0.0]  # moves by a metre
     draw_hands(clip[:10], clip[10:], clip[10:] + 0.01, 30.0, tmp_path / "strip.png")
     moments = [panel for panel in drawn[0].axes if panel.get_title()]
     assert len(moments) == 8

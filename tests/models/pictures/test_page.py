@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from faces import made_face
+from faces import synthetic_face
 from laws import hand_motion
 
 from models.pictures.faces import draw_face
@@ -14,15 +14,15 @@ from models.pictures.page import NoMatplotlib, UnknownFormat
 
 
 @pytest.mark.parametrize("suffix", [".pdf", ".svg", ".PNG"])
-def test_pictures_come_in_every_format(tmp_path: Path, suffix: str):
+def test_every_format_can_be_written(tmp_path: Path, suffix: str):
     path = tmp_path / f"strip{suffix}"
     clip = hand_motion(20, 21, batch=1)[0]
     draw_hands(clip[:10], None, clip[10:], 30.0, path)
     assert path.stat().st_size > 2000
 
 
-def test_another_format_is_refused_before_anything_is_drawn(tmp_path: Path):
-    cloud, landmarks = made_face()
+def test_an_unknown_format_is_refused_before_drawing(tmp_path: Path):
+    cloud, landmarks = synthetic_face()
     with pytest.raises(UnknownFormat, match=r"\.png.*scan\.gif"):
         draw_face(cloud, landmarks, tmp_path / "scan.gif")
 
@@ -30,7 +30,7 @@ def test_another_format_is_refused_before_anything_is_drawn(tmp_path: Path):
 def test_without_matplotlib_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(NoMatplotlib, match=r"chiron\[plot\]"):
-        draw_face(*made_face(), tmp_path / "scan.png")
+        draw_face(*synthetic_face(), tmp_path / "scan.png")
 
 
 def test_matplotlib_is_not_loaded_until_something_is_drawn():

@@ -20,10 +20,10 @@ def test_depth_matches_a_loop_over_discs_and_pixels():
                 z = -(normal[0] * x + normal[1] * y) / max(normal[2], EDGE_ON)
                 if x * x + y * y + z * z <= cloud.radius**2:
                     expected[row, column] = max(expected[row, column], point[2] + z)
-    seen = view(cloud, frame, np.zeros((30, 0)))
+    rendered = view(cloud, frame, np.zeros((30, 0)))
     middles = frame.place(cloud.points[:, :2])[:2]
-    expected[middles] = seen.depth[middles]  # a disc covers the pixel of its centre however small it is
-    np.testing.assert_allclose(seen.depth, expected, atol=1e-12)
+    expected[middles] = rendered.depth[middles]  # even a small disc covers the pixel of its centre
+    np.testing.assert_allclose(rendered.depth, expected, atol=1e-12)
 
 
 def ball(points: int = 5000) -> np.ndarray:
@@ -31,20 +31,20 @@ def ball(points: int = 5000) -> np.ndarray:
     return directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
 
-def test_a_ball_has_no_holes_its_normals_point_outwards_and_its_back_is_hidden():
+def test_a_rendered_ball_has_outward_normals_no_holes_and_a_hidden_back():
     cloud = surfels(ball())
     assert np.abs(np.einsum("ij,ij->i", cloud.normals, cloud.points)).min() > 0.95
     frame = Frame((-1.1, -1.1), (1.1, 1.1), 0.01)
-    seen = view(cloud, frame, np.ones((5000, 1)))
+    rendered = view(cloud, frame, np.ones((5000, 1)))
     x, y = np.meshgrid(np.linspace(-1.095, 1.095, 220), np.linspace(1.095, -1.095, 220))
     inside = x * x + y * y < 0.95**2
-    np.testing.assert_allclose(seen.depth[inside], np.sqrt(np.maximum(1 - x * x - y * y, 0))[inside], atol=0.05)
-    assert not np.isfinite(seen.depth[x * x + y * y > 1.07**2]).any()
-    np.testing.assert_allclose(seen.values[inside], 1)
+    np.testing.assert_allclose(rendered.depth[inside], np.sqrt(np.maximum(1 - x * x - y * y, 0))[inside], atol=0.05)
+    assert not np.isfinite(rendered.depth[x * x + y * y > 1.07**2]).any()
+    np.testing.assert_allclose(rendered.values[inside], 1)
     middle = np.abs(cloud.points[:, 2]) > 0.3
-    np.testing.assert_array_equal(seen.hidden(cloud.points, 0.2)[middle], cloud.points[middle, 2] < 0)
+    np.testing.assert_array_equal(rendered.hidden(cloud.points, 0.2)[middle], cloud.points[middle, 2] < 0)
 
 
 def test_points_outside_the_frame_are_not_hidden():
-    seen = view(surfels(ball()), Frame((-0.5, -0.5), (0.5, 0.5), 0.01), np.zeros((5000, 0)))
-    assert not seen.hidden(np.array([[0.9, 0.0, -5.0], [0.0, -3.0, -5.0]]), 0.1).any()
+    rendered = view(surfels(ball()), Frame((-0.5, -0.5), (0.5, 0.5), 0.01), np.zeros((5000, 0)))
+    assert not rendered.hidden(np.array([[0.9, 0.0, -5.0], [0.0, -3.0, -5.0]]), 0.1).any()

@@ -1,11 +1,11 @@
-"""Networks on bodies keep the chirality transform, alone and as graphs, and have the weights that the papers' have."""
+"""Tests of body networks and their graphs: they commute with the chirality transform and have the papers' parameter counts."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from laws import ACTION, BODY_LAWS, CHIRAL, FLAT, LIFT, SIDED, Law, shaken
+from laws import ACTION, BODY_LAWS, CHIRAL, FLAT, LIFT, SIDED, Law, perturbed
 from torch import nn
 
 from models.contract.symmetry import violation
@@ -22,8 +22,8 @@ from training.engine.export import onnx_runner, runner, to_onnx
 
 pytestmark = pytest.mark.long
 
-SINGLE, DOUBLE, VISIBLE = 1e-6, 1e-12, 1e-2  # of answers of size 1
-ROUNDED = 3e-6  # another order of sums, through up to twenty maps
+SINGLE, DOUBLE, VISIBLE = 1e-6, 1e-12, 1e-2  # relative to the size of the answer
+ROUNDED = 3e-6  # rounding by another order of sums, through up to twenty layers
 every_law = pytest.mark.parametrize("law", BODY_LAWS.values(), ids=BODY_LAWS)
 GRAPHS = (
     "lifter, free channels, coco-17 with confidence to h36m-17",
@@ -34,9 +34,9 @@ GRAPHS = (
 
 
 def network_of(law: Law) -> nn.Module:
-    """Shaken, its statistics those of made-up motion."""
+    """Build the law's network with perturbed weights and with normalisation statistics of random motion."""
     torch.manual_seed(0)
-    network = shaken(law.build())
+    network = perturbed(law.build())
     norms = [module for module in network.modules() if isinstance(module, ChiralBatchNorm)]
     for norm in norms:
         norm.train().momentum = 1.0
@@ -50,14 +50,14 @@ def task_of(network: nn.Module) -> Task:
 
 
 def motion(task: Task, batch: int, frames: int = 14, seed: int = 0) -> np.ndarray:
-    """Smooth noise of the task's input shape, float32."""
+    """Return random noise of the task's input shape, float32."""
     (spec,) = task.inputs.values()
     sizes = {"batch": batch, "frames": frames}
     shape = [sizes[axis] if isinstance(axis, str) else axis for axis in spec.shape]
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def given(network: nn.Module, batch: int = 2, **how: int) -> dict[str, np.ndarray]:
+def random_inputs(network: nn.Module, batch: int = 2, **how: int) -> dict[str, np.ndarray]:
     return {next(iter(task_of(network).inputs)): motion(task_of(network), batch, **how)}
 
 
@@ -66,9 +66,9 @@ def size_of(answers: dict[str, np.ndarray]) -> float:
 
 
 @every_law
-def test_a_network_keeps_what_the_table_says_it_claims(law: Law):
+def test_a_network_keeps_exactly_the_symmetries_in_the_table(law: Law):
     network = network_of(law)
-    task, x = task_of(network), given(network)
+    task, x = task_of(network), random_inputs(network)
     assert network.symmetries == law.keeps
     run = runner(network, task)
     check_inputs(task, x, "a test")
@@ -84,9 +84,9 @@ def test_a_network_keeps_what_the_table_says_it_claims(law: Law):
 
 
 @every_law
-def test_what_else_is_in_a_batch_never_changes_an_answer(law: Law):
+def test_an_answer_does_not_depend_on_the_rest_of_the_batch(law: Law):
     network = network_of(law)
-    run, x = runner(network, task_of(network)), given(network, 3)
+    run, x = runner(network, task_of(network)), random_inputs(network, 3)
     (name,), (out,) = x, task_of(network).outputs
     x[name][1] *= 3
     together = run(x)[out]
@@ -96,25 +96,25 @@ def test_what_else_is_in_a_batch_never_changes_an_answer(law: Law):
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_a_graph_is_its_network_and_keeps_its_law(name: str):
+def test_a_graph_gives_the_answers_of_its_network_and_keeps_its_symmetry(name: str):
     network = network_of(BODY_LAWS[name])
     task, run = task_of(network), runner(network, task_of(network))
-    graph = onnx_runner(to_onnx(frozen(network), given(network, 1)))
+    graph = onnx_runner(to_onnx(frozen(network), random_inputs(network, 1)))
     for batch, frames in ((1, 14), (3, 11)):
-        x = given(network, batch, frames=frames, seed=batch)
+        x = random_inputs(network, batch, frames=frames, seed=batch)
         answers = run(x)
-        for out, wanted in answers.items():
-            assert np.abs(graph(x)[out] - wanted).max() <= ROUNDED * size_of(answers)
+        for out, expected in answers.items():
+            assert np.abs(graph(x)[out] - expected).max() <= ROUNDED * size_of(answers)
         assert violation(graph, "chirality", x, moves=moves(task)) <= SINGLE * size_of(answers)
 
 
-def test_the_graph_of_a_plain_network_breaks_the_law():
+def test_the_graph_of_a_plain_network_breaks_the_symmetry():
     network = network_of(BODY_LAWS["lifter, plain"])
-    graph = onnx_runner(to_onnx(frozen(network), given(network, 1)))
-    assert violation(graph, "chirality", given(network), moves=moves(LIFT)) > VISIBLE
+    graph = onnx_runner(to_onnx(frozen(network), random_inputs(network, 1)))
+    assert violation(graph, "chirality", random_inputs(network), moves=moves(LIFT)) > VISIBLE
 
 
-# --- what is in them ---
+# --- parameter counts ---
 
 
 def weights(network: nn.Module) -> int:
@@ -135,7 +135,7 @@ STATES = forecaster.PAPER
         (FULL, 8_492_488),
     ],
 )
-def test_a_lifter_of_243_frames_has_the_weights_of_the_papers(config: LifterConfig, parameters: int):
+def test_a_lifter_of_243_frames_has_the_papers_parameter_count(config: LifterConfig, parameters: int):
     assert weights(config.build(PoseLift(receptive=243))) == parameters
 
 
@@ -147,12 +147,12 @@ def test_a_lifter_of_243_frames_has_the_weights_of_the_papers(config: LifterConf
         (replace(STATES, paper_exact=False), 6_552_480, 13_533),
     ],
 )
-def test_a_forecaster_has_the_weights_of_the_papers(config: ForecasterConfig, stack: int, head: int):
+def test_a_forecaster_has_the_papers_parameter_count(config: ForecasterConfig, stack: int, head: int):
     network = config.build(PENN)
     assert (weights(network.encoder), weights(network.decoder), weights(network.head)) == (stack, stack, head)
 
 
-def test_pairs_alone_have_half_the_weights_of_a_dense_layer():
+def test_a_layer_on_pairs_alone_has_half_the_parameters_of_a_dense_layer():
     chiral, plain = (
         RecogniserConfig(pairs(64), chiral=c).build(SIDED).get_submodule("blocks.1.time") for c in (True, False)
     )
@@ -163,7 +163,7 @@ def test_pairs_alone_have_half_the_weights_of_a_dense_layer():
 
 
 @pytest.mark.parametrize("receptive", [1, 27, 81, 243])
-def test_every_receptive_field_is_seen_to_its_ends_and_no_farther(receptive: int):
+def test_a_pose_depends_on_exactly_its_receptive_field(receptive: int):
     task = PoseLift(receptive=receptive)
     network = LifterConfig(pairs(8), dropout=0).build(task).double().eval()
     x = torch.randn(1, receptive + 2, 17, 2, dtype=torch.float64, requires_grad=True)
@@ -171,28 +171,28 @@ def test_every_receptive_field_is_seen_to_its_ends_and_no_farther(receptive: int
     assert poses.shape == (1, 3, 17, 3)
     poses[0, 1].sum().backward()
     assert x.grad is not None
-    seen = x.grad[0].abs().sum((1, 2)) > 0
-    assert seen.tolist() == [False, *[True] * receptive, False]
+    influences = x.grad[0].abs().sum((1, 2)) > 0
+    assert influences.tolist() == [False, *[True] * receptive, False]
 
 
-def test_a_window_passed_by_strides_gives_the_pose_in_its_middle():
+def test_strided_windows_give_the_same_poses_as_a_dilated_clip():
     network = LifterConfig(pairs(16), dropout=0).build(PoseLift(receptive=27)).train()
     x = torch.randn(5, 29, 17, 2)
     network(x[:, :27])
     for module in network.modules():
         if isinstance(module, ChiralBatchNorm):
             module.eval()
-    dense = network(x)  # longer than a window: by dilation
+    dense = network(x)  # longer than a window, so computed with dilation
     strided = torch.cat([network(x[:, start : start + 27]) for start in range(3)], 1)
     torch.testing.assert_close(strided, dense, atol=1e-6, rtol=0)
 
 
-def test_poses_are_from_the_pelvis_exactly():
+def test_poses_are_exactly_relative_to_the_pelvis():
     network = network_of(BODY_LAWS["lifter"])
-    assert not runner(network, LIFT)(given(network))["poses"][:, :, 0].any()
+    assert not runner(network, LIFT)(random_inputs(network))["poses"][:, :, 0].any()
 
 
-def test_a_receptive_field_that_is_no_power_of_three_is_refused():
+def test_a_receptive_field_that_is_not_a_power_of_three_is_refused():
     with pytest.raises(UnsuitableWindow, match="a power of 3 frames, got 45"):
         LifterConfig(pairs(8)).build(PoseLift(receptive=45))
     with pytest.raises(ValueError, match="an odd number of frames, with one in its middle, got 26"):
@@ -202,17 +202,17 @@ def test_a_receptive_field_that_is_no_power_of_three_is_refused():
 # --- forecasting ---
 
 
-def test_a_forecaster_goes_on_from_its_own_poses_unless_it_is_shown_true_ones():
+def test_a_forecaster_continues_from_true_poses_only_where_they_are_visible():
     network = ForecasterConfig(pairs(16)).build(FLAT).eval()
     past, true = torch.randn(2, 3, 13, 2), torch.randn(2, 4, 13, 2)
-    seen, unseen = (torch.cat([true, torch.full((2, 4, 13, 1), value)], -1) for value in (1.0, 0.0))
-    own, shown, never = network(past), network(past, seen), network(past, unseen)
-    torch.testing.assert_close(never, own)
-    torch.testing.assert_close(shown[:, 0], own[:, 0])  # what it is shown comes after it has answered
-    assert (shown[:, 1:] - true[:, :-1]).abs().mean() < (own[:, 1:] - true[:, :-1]).abs().mean() / 3
+    visible, hidden = (torch.cat([true, torch.full((2, 4, 13, 1), value)], -1) for value in (1.0, 0.0))
+    own, forced, unforced = network(past), network(past, visible), network(past, hidden)
+    torch.testing.assert_close(unforced, own)
+    torch.testing.assert_close(forced[:, 0], own[:, 0])  # the first true pose is an input of the second step
+    assert (forced[:, 1:] - true[:, :-1]).abs().mean() < (own[:, 1:] - true[:, :-1]).abs().mean() / 3
 
 
-def test_where_all_is_still_an_untrained_forecaster_nearly_stands_still():
+def test_an_untrained_forecaster_nearly_repeats_a_pose_at_rest():
     network = ForecasterConfig(pairs(16)).build(FLAT).eval()
     past = torch.randn(4, 1, 13, 2).expand(-1, 3, -1, -1)
     assert (network(past) - past[:, -1:]).abs().mean() < 0.1
@@ -221,16 +221,16 @@ def test_where_all_is_still_an_untrained_forecaster_nearly_stands_still():
 # --- recognition ---
 
 
-def test_classes_that_name_a_side_exchange_their_logits_and_others_keep_them():
+def test_the_mirror_exchanges_the_logits_of_sided_classes_only():
     network = network_of(BODY_LAWS["recogniser, classes that name a side"])
-    run, x = runner(network, SIDED), given(network)
+    run, x = runner(network, SIDED), random_inputs(network)
     mirrored = moves(SIDED)["clips"].of(x["clips"])  # pyright: ignore[reportAttributeAccessIssue]
     straight, image = run(x)["logits"], run({"clips": mirrored})["logits"]
     np.testing.assert_allclose(image, straight[:, [0, 1, 3, 2]], atol=1e-6 * np.abs(straight).max())
     assert np.abs(straight[:, 2] - straight[:, 3]).min() > 1e-3
 
 
-def test_after_the_invariance_layer_nothing_tells_a_clip_from_its_mirror_image():
+def test_only_a_recogniser_without_sided_classes_drops_odd_features():
     network = network_of(BODY_LAWS["recogniser"])
     inside = [block.space.spec for block in network.blocks]  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
     assert [bool(spec.odd) for spec in inside] == [True] * 4 + [False] * 6
@@ -238,9 +238,9 @@ def test_after_the_invariance_layer_nothing_tells_a_clip_from_its_mirror_image()
     assert all(block.space.spec.odd for block in sided.blocks)  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
 
 
-def test_persons_may_change_places():
+def test_logits_do_not_depend_on_the_order_of_persons():
     network = network_of(BODY_LAWS["recogniser, two persons in 3D"])
-    run, x = runner(network, task_of(network)), given(network)
+    run, x = runner(network, task_of(network)), random_inputs(network)
     swapped = run({"clips": x["clips"][:, ::-1]})["logits"]
     np.testing.assert_allclose(swapped, run(x)["logits"], atol=1e-6)
 
@@ -248,7 +248,7 @@ def test_persons_may_change_places():
 # --- flip averaging ---
 
 
-def test_flip_averaging_leaves_a_chiral_network_what_it_is():
+def test_flip_averaging_does_not_change_a_chiral_network():
     for name in ("lifter", "forecaster", "recogniser, classes that name a side"):
         network = network_of(BODY_LAWS[name])
         x = torch.from_numpy(motion(task_of(network), 2))
@@ -256,18 +256,18 @@ def test_flip_averaging_leaves_a_chiral_network_what_it_is():
             torch.testing.assert_close(AveragedOverFlip(network)(x), network(x), atol=1e-5, rtol=1e-5)
 
 
-def test_it_is_the_mean_of_both_looks():
+def test_flip_averaging_is_the_mean_over_both_mirror_images():
     plain = network_of(BODY_LAWS["recogniser, plain"])
     averaged, mirror = AveragedOverFlip(plain), moves(SIDED)
     x = motion(SIDED, 2)
     with torch.no_grad():
         straight = plain(torch.from_numpy(x)).numpy()
         image = plain(torch.from_numpy(mirror["clips"].of(x))).numpy()  # pyright: ignore[reportAttributeAccessIssue]
-        found = averaged(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(found, (straight + image[:, [0, 1, 3, 2]]) / 2, rtol=1e-4, atol=1e-4)
+        actual = averaged(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(actual, (straight + image[:, [0, 1, 3, 2]]) / 2, rtol=1e-4, atol=1e-4)
 
 
-def test_the_tasks_of_the_table_are_what_the_tests_think():
+def test_the_tasks_of_the_table_have_the_properties_that_these_tests_assume():
     assert CHIRAL == ("chirality",)
     assert ACTION.class_mirror == (0, 1, 2, 3)
     assert FLAT.past > 1

@@ -34,7 +34,7 @@ def some_cloud(seed: int = 0, points: int = 500) -> np.ndarray:
 
 
 def grid(*sides: int) -> np.ndarray:
-    """Return a lattice, on which nearly every distance is shared by many pairs."""
+    """Return a lattice, on which many pairs of points have equal distances."""
     return np.stack(np.meshgrid(*map(np.arange, sides), indexing="ij"), axis=-1).reshape(-1, 3) * 0.003
 
 
@@ -43,7 +43,7 @@ def moved(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def slow_farthest(points: np.ndarray, count: int) -> np.ndarray:
-    """Sample farthest points by the plain loop; the reference implementation."""
+    """Sample farthest points with a plain loop, as a reference implementation."""
     centred = points - points.mean(axis=0)
     unit = tie_unit((centred**2).sum(axis=1))
     picked = [int(np.rint((centred**2).sum(axis=1) / unit).argmax())]
@@ -67,7 +67,7 @@ def front_of(points: np.ndarray, triangles: np.ndarray, mask: np.ndarray) -> np.
 
 @pytest.fixture(scope="module")
 def faces(data_folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
-    """Return points in metres and triangles: the model's exactly symmetric mean, a random face, an average of scans, raw scans."""
+    """Return points in metres and triangles of a symmetric mean face, a random face, an average of scans, and raw scans."""
     folder, out = data_folder / "faces", {}
     with np.load(folder / "ict_facekit/ict_facekit_light.npz") as model:
         triangles = model["triangles"][model["front_mask"][model["triangles"]].all(axis=1)]
@@ -93,7 +93,7 @@ FACES = [
 
 
 def chain(points: np.ndarray, triangles: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return what a network gets of a scan: samples, their order, their neighbours, and those of a coarser level."""
+    """Return a network's view of a scan: samples, their indices, their neighbours, and neighbours on a coarser level."""
     cloud = points if triangles is None else sample_surface(points, triangles, 8192)
     centred, centroid = centre(cloud)
     order = farthest_points(centred, SAMPLES)
@@ -110,13 +110,13 @@ def test_a_rotated_and_translated_face_has_the_same_samples_and_neighbours(faces
     for _ in range(6):
         turn, shift = random_rotation(rng), rng.uniform(-REACH_M, REACH_M, 3)
         there, *same = chain(points @ turn.T + shift, triangles)
-        for ours, theirs in zip(indices, same, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+        for before, after in zip(indices, same, strict=True):
+            np.testing.assert_array_equal(before, after)
         assert np.abs(there - (positions @ turn.T + shift)).max() < 1e-12
 
 
 def test_without_tie_units_rounding_breaks_the_ties_of_a_symmetric_face(faces):
-    """Check the control: the loop on plain distances selects other points after the symmetric face is rotated."""
+    """Control: a loop on plain distances selects other points after the symmetric face is rotated."""
 
     def plain(points: np.ndarray) -> list[int]:
         centred = points - points.mean(axis=0)
@@ -173,12 +173,12 @@ def test_farthest_points_match_the_plain_loop_on_any_cloud(seed, size, kind, dat
     assert len(set(picked)) == count
 
 
-def test_a_prefix_of_the_farthest_points_is_a_sample_too():
+def test_a_prefix_of_the_farthest_points_is_a_smaller_sample():
     points = some_cloud(1)
     np.testing.assert_array_equal(farthest_points(points, 300)[:77], farthest_points(points, 77))
 
 
-def test_points_in_one_place_are_picked_once_each_and_last():
+def test_duplicate_points_are_picked_last():
     points = np.repeat(some_cloud(2, 50), 3, axis=0)
     picked = farthest_points(points, 150)
     assert set(picked) == set(range(150))
@@ -201,14 +201,14 @@ def test_nearest_points_match_a_sort_of_all_distances(points, k):
 
 @pytest.mark.parametrize("points", [some_cloud(3), grid(8, 8, 8), np.repeat(some_cloud(points=60), 20, 0)])
 def test_a_point_is_not_among_its_neighbours(points):
-    found = neighbours(points, NEIGHBOURS)
-    assert (found != np.arange(len(points))[:, None]).all()
-    assert all(len(set(row)) == NEIGHBOURS for row in found)
+    near = neighbours(points, NEIGHBOURS)
+    assert (near != np.arange(len(points))[:, None]).all()
+    assert all(len(set(row)) == NEIGHBOURS for row in near)
     every = slow_nearest(points, points, len(points))
     for i in range(0, len(points), 11):
         others = every[i][every[i] != i][:NEIGHBOURS]
         distance = np.linalg.norm(points - points[i], axis=1)
-        np.testing.assert_allclose(distance[found[i]], distance[others], atol=1e-9)
+        np.testing.assert_allclose(distance[near[i]], distance[others], atol=1e-9)
 
 
 def test_more_neighbours_than_other_points_are_refused():
@@ -217,7 +217,7 @@ def test_more_neighbours_than_other_points_are_refused():
 
 
 @pytest.mark.parametrize("points", [grid(9, 9, 9), grid(30, 20, 1), np.repeat(some_cloud(points=60), 5, 0)])
-def test_ties_survive_rotation_and_translation(points):
+def test_ties_are_resolved_equally_after_rotation_and_translation(points):
     rng = np.random.default_rng(5)
     order, near = farthest_points(points, 100), nearest(points, points[:50], 9)
     for _ in range(10):
@@ -227,14 +227,14 @@ def test_ties_survive_rotation_and_translation(points):
         np.testing.assert_array_equal(nearest(there, there[:50], 9), near)
 
 
-def test_centring_keeps_the_shape_exactly_ten_metres_away():
+def test_centring_in_float64_keeps_the_shape_ten_metres_away():
     points = some_cloud(6)
     centred, centroid = centre(points + 10.0)
     assert np.abs(centred.mean(axis=0)).max() < 1e-15
     np.testing.assert_allclose(centred + centroid, points + 10.0, atol=1e-14)
     assert np.abs(centred - centre(points)[0]).max() < 1e-14
     single = (points + 10.0).astype(np.float32)
-    late = single - single.mean(axis=0)  # the control: a millionth of a metre is lost before centring
+    late = single - single.mean(axis=0)  # control: float32 loses a micrometre before centring
     assert np.abs(late - centred).max() > 1e-7
 
 
@@ -262,7 +262,7 @@ def test_unusable_points_are_refused(points, error, message):
     check_points(some_cloud())
 
 
-def test_interpolation_keeps_known_values_and_stays_between_them():
+def test_interpolation_keeps_known_values_and_stays_within_their_range():
     known, values = some_cloud(8), np.random.default_rng(8).random((500, 5))
     index, weights = interpolation(known, known)
     np.testing.assert_allclose(interpolate(values, index, weights), values, atol=1e-9)
@@ -271,18 +271,18 @@ def test_interpolation_keeps_known_values_and_stays_between_them():
     assert (between >= values[index].min(axis=1) - 1e-12).all()
     assert (between <= values[index].max(axis=1) + 1e-12).all()
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
-    assert (weights[:, :-1] >= weights[:, 1:] - 1e-6).all()  # the nearest weighs most
+    assert (weights[:, :-1] >= weights[:, 1:] - 1e-6).all()  # the nearest point has the largest weight
 
 
 def test_interpolation_weights_are_inverse_squared_distances():
     known, targets, values = some_cloud(10, 50), some_cloud(11, 20), np.random.default_rng(1).random((50, 2))
-    for place, ours in zip(targets, interpolate(values, *interpolation(known, targets)), strict=True):
+    for place, actual in zip(targets, interpolate(values, *interpolation(known, targets)), strict=True):
         squared = ((known - place) ** 2).sum(axis=1)
         three = np.argsort(squared)[:3]
-        np.testing.assert_allclose(ours, np.average(values[three], axis=0, weights=1 / squared[three]), atol=1e-12)
+        np.testing.assert_allclose(actual, np.average(values[three], axis=0, weights=1 / squared[three]), atol=1e-12)
 
 
-def test_interpolation_is_the_same_after_a_motion_and_keeps_float32():
+def test_interpolation_is_invariant_to_motion_and_keeps_float32():
     known, targets = some_cloud(12), some_cloud(13)
     values = np.random.default_rng(2).random((500, 4)).astype(np.float32)
     rng = np.random.default_rng(14)
@@ -319,19 +319,19 @@ def test_decoding_commutes_with_rotation_and_translation():
 def test_decoding_is_the_weighted_mean_of_the_highest_points_near_the_peak():
     points, rng = some_cloud(17), np.random.default_rng(17)
     heatmaps = rng.random((500, 6))
-    kept = set()
-    for landmark, ours in enumerate(decode(heatmaps, points, 0.08, top=7, power=2)):
+    counts = set()
+    for landmark, actual in enumerate(decode(heatmaps, points, 0.08, top=7, power=2)):
         best = np.argsort(-heatmaps[:, landmark])[:7]
         near = [i for i in best if np.linalg.norm(points[i] - points[best[0]]) <= 0.08]
-        kept.add(len(near))
+        counts.add(len(near))
         np.testing.assert_allclose(
-            ours, np.average(points[near], axis=0, weights=heatmaps[near, landmark] ** 2), atol=1e-12
+            actual, np.average(points[near], axis=0, weights=heatmaps[near, landmark] ** 2), atol=1e-12
         )
-    assert kept & {2, 3, 4, 5, 6}  # the radius left some out, and some in
+    assert counts & {2, 3, 4, 5, 6}  # the radius excludes some points and includes others
 
 
 @pytest.mark.parametrize("level", [0.0, -1.0, 1e-300])
-def test_a_heatmap_that_is_nowhere_high_gives_its_highest_point(level):
+def test_a_flat_heatmap_is_decoded_to_its_highest_point(level):
     points = some_cloud(18, 20)
     heatmaps = np.full((20, 1), level)
     heatmaps[13] += abs(level) / 2
@@ -348,7 +348,7 @@ def test_surface_samples_commute_with_rotation_and_translation_and_lie_on_the_su
     assert not np.allclose(here, sample_surface(points, triangles, 5000, seed=1))
 
 
-def test_surface_samples_are_as_dense_on_large_triangles_as_on_small_ones():
+def test_surface_samples_have_a_uniform_density():
     points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [4, 0, 0], [4, 1, 0], [4, 4, 0], [9, 9, 9]], float)
     triangles = np.array([[0, 1, 2], [6, 6, 6], [3, 4, 5]])  # areas 0.5, 0, 0
     samples = sample_surface(points, triangles, 100)
@@ -365,9 +365,9 @@ def test_a_mesh_without_area_is_refused(triangles):
 
 
 def test_thinning_does_not_depend_on_coordinates():
-    kept = thinned(1000, 100)
-    assert len(set(kept)) == 100
-    assert (np.diff(kept) > 0).all()
-    np.testing.assert_array_equal(kept, thinned(1000, 100))
-    assert not np.array_equal(kept, thinned(1000, 100, seed=1))
+    indices = thinned(1000, 100)
+    assert len(set(indices)) == 100
+    assert (np.diff(indices) > 0).all()
+    np.testing.assert_array_equal(indices, thinned(1000, 100))
+    assert not np.array_equal(indices, thinned(1000, 100, seed=1))
     np.testing.assert_array_equal(thinned(50, 100), np.arange(50))

@@ -1,4 +1,4 @@
-"""Tests of the table of formats, and of every reader alike."""
+"""Tests of the table of formats, and tests that every reader passes."""
 
 import struct
 
@@ -27,12 +27,12 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
+def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
     assert_refused(*BAD[name])
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_file_is_read_back_as_written_in_the_files_order(name):
+def test_a_file_is_read_as_written_and_in_its_order(name):
     suffix, data, expected = GOOD[name]
     scan = read_scan(data, suffix)
     np.testing.assert_array_equal(scan.points, expected.points)
@@ -43,12 +43,12 @@ def test_a_file_is_read_back_as_written_in_the_files_order(name):
     assert scan.points.flags.c_contiguous
 
 
-def test_every_suffix_has_a_good_file():
+def test_every_suffix_has_an_example_file():
     assert {suffix.lower() for suffix, _, _ in GOOD.values()} == set(formats())
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".stl", ".off", ".glb"])
-def test_a_mesh_that_trimesh_writes_is_read_as_trimesh_made_it(suffix):
+def test_a_mesh_from_trimesh_is_read_unchanged(suffix):
     mesh = trimesh.creation.icosphere(subdivisions=2)
     data = mesh.export(file_type=suffix[1:])
     scan = read_scan(data.encode() if isinstance(data, str) else bytes(data), suffix)
@@ -66,7 +66,7 @@ def test_the_caller_sets_the_limits():
             assert len(read_scan(data, suffix, max_points=len(scan.points) + 1).points) == 24, name
 
 
-def only_bad_clouds(data: bytes, suffix: str) -> None:
+def assert_scan_or_bad_cloud(data: bytes, suffix: str) -> None:
     try:
         scan = read_scan(data, suffix, max_points=1000)
     except BadCloud:
@@ -84,7 +84,7 @@ def only_bad_clouds(data: bytes, suffix: str) -> None:
 @example(b"OFF\nnan nan 0\n", ".off")
 @example(b"\x93NUMPY\x01\x00\x02\x00{}", ".npy")
 def test_any_bytes_under_any_suffix_are_a_scan_or_a_bad_cloud(data, suffix):
-    only_bad_clouds(data, suffix)
+    assert_scan_or_bad_cloud(data, suffix)
 
 
 @settings(max_examples=300, deadline=10_000)
@@ -94,7 +94,7 @@ def test_any_bytes_under_any_suffix_are_a_scan_or_a_bad_cloud(data, suffix):
     st.sampled_from(["", "OFF\n4 1 0\n", "solid\n", OBJ]),
 )
 def test_any_text_is_a_scan_or_a_bad_cloud(text, suffix, start):
-    only_bad_clouds((start + text).encode(), suffix)
+    assert_scan_or_bad_cloud((start + text).encode(), suffix)
 
 
 @settings(max_examples=400, deadline=10_000, suppress_health_check=[HealthCheck.too_slow])
@@ -104,8 +104,8 @@ def test_any_text_is_a_scan_or_a_bad_cloud(text, suffix, start):
     st.data(),
 )
 def test_a_damaged_file_is_a_scan_or_a_bad_cloud(name, changes, data):
-    suffix, whole, _ = GOOD[name]
-    body = bytearray(whole)
+    suffix, valid, _ = GOOD[name]
+    body = bytearray(valid)
     for place, value, kind in changes:
         at = int(place * (len(body) - 1))
         match kind:
@@ -119,7 +119,7 @@ def test_a_damaged_file_is_a_scan_or_a_bad_cloud(name, changes, data):
                 body[at : at + 4] = struct.pack("<I", data.draw(st.sampled_from([0, 1, 2**16, 2**31, 2**32 - 1])))
         if not body:
             break
-    only_bad_clouds(bytes(body), suffix.lower())
+    assert_scan_or_bad_cloud(bytes(body), suffix.lower())
 
 
 def read_triples(data: bytes, max_points: int) -> Scan:
@@ -166,22 +166,22 @@ def test_an_installed_package_adds_a_format_through_its_entry_point(monkeypatch:
         def load(self) -> object:
             return self.value
 
-    found: list[Entry] = [Entry(TRIPLES)]
-    monkeypatch.setattr(extensions, "entry_points", lambda group: found if group == "chiron.scan_formats" else [])
+    entries: list[Entry] = [Entry(TRIPLES)]
+    monkeypatch.setattr(extensions, "entry_points", lambda group: entries if group == "chiron.scan_formats" else [])
     assert formats()[".triples"] is TRIPLES
     extensions._installed.cache_clear()
-    found[0] = Entry(read_triples)
+    entries[0] = Entry(read_triples)
     with pytest.raises(TypeError, match="Format from an extension"):
         formats()
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".xyz", ".pcd"])
 @pytest.mark.parametrize("missing", [np.nan, 0.0], ids=["NaN", "zeros"])
-def test_points_of_a_cloud_without_a_measurement_are_dropped_and_marked(suffix: str, missing: float):
+def test_missing_points_of_a_cloud_are_dropped_and_marked(suffix: str, missing: float):
     points = POINTS.copy()
     points[[3, 7, 23]] = missing
     if np.isnan(missing):
-        points[3, :2] = 1.0  # one coordinate is enough
+        points[3, :2] = 1.0  # one missing coordinate suffices
     expected = np.delete(points, [3, 7, 23], axis=0)
     rows = points.tolist()
     header = pcd("binary").partition(b"DATA binary\n")[0] + b"DATA binary\n"
@@ -196,7 +196,7 @@ def test_points_of_a_cloud_without_a_measurement_are_dropped_and_marked(suffix: 
     np.testing.assert_array_equal(np.flatnonzero(~scan.kept), [3, 7, 23])
 
 
-def test_one_point_at_the_origin_is_a_measurement():
+def test_a_single_point_at_the_origin_is_kept():
     points = POINTS.copy()
     points[3] = 0
     scan = read_scan(npy(points), ".npy")
@@ -204,14 +204,14 @@ def test_one_point_at_the_origin_is_a_measurement():
     np.testing.assert_array_equal(scan.points, points)
 
 
-def test_a_cloud_of_nearly_nothing_but_missing_points_is_refused_with_their_number():
+def test_the_error_for_too_few_points_counts_missing_ones():
     points = np.full((24, 3), np.nan)
     points[:2] = 1
     with pytest.raises(Degenerate, match="got 2 after 22 without a measurement"):
         read_scan(npy(points), ".npy")
 
 
-def test_a_mesh_keeps_its_points_and_refuses_a_nan():
+def test_a_mesh_with_a_missing_point_is_refused():
     points = POINTS.copy()
     points[5, 1] = np.nan
     with pytest.raises(NotFinite, match="point 5"):

@@ -101,12 +101,12 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
+def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
     assert_refused(*BAD[name])
 
 
 def test_nodes_transform_their_meshes():
-    turn = [0, 0, np.sqrt(0.5), np.sqrt(0.5)]  # a quarter about z: x to y
+    turn = [0, 0, np.sqrt(0.5), np.sqrt(0.5)]  # a quarter turn about z, from x to y
     nodes = [
         {"children": [1, 2], "translation": [1, 2, 3]},
         {"mesh": 0, "rotation": turn, "scale": [2, 2, 2]},

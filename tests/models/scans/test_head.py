@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faces import made_face
+from faces import synthetic_face
 
 from models.contract.symmetry import random_rotation
 from models.scans.head import DISTANCES, distances, face_axes, head_pose, standard_deviations
 from models.skeletons.face import FACE68, FACE_REGIONS
 
 
-def test_the_axes_of_a_face_rotate_with_it_and_point_left_up_and_out():
-    _, landmarks = made_face()
+def test_the_axes_of_a_face_point_left_up_and_out_and_rotate_with_it():
+    _, landmarks = synthetic_face()
     axes = face_axes(landmarks)
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(axes) == pytest.approx(1)
@@ -23,26 +23,26 @@ def test_the_axes_of_a_face_rotate_with_it_and_point_left_up_and_out():
         np.testing.assert_allclose(face_axes(landmarks @ turn.T + [3, -2, 5]), axes @ turn.T, atol=1e-9)
 
 
-def test_a_face_with_left_and_right_exchanged_is_seen_from_its_front():
-    _, landmarks = made_face()
+def test_exchanging_left_and_right_keeps_the_up_and_out_axes():
+    _, landmarks = synthetic_face()
     np.testing.assert_allclose(face_axes(landmarks[list(FACE68.mirror)])[1:], face_axes(landmarks)[1:], atol=0.1)
 
 
 @pytest.mark.parametrize("spread", [np.zeros(3), np.array([1.0, 0.0, 0.0])], ids=["one point", "one line"])
-def test_landmarks_that_span_no_face_give_the_axes_of_the_scan(spread: np.ndarray):
+def test_degenerate_landmarks_give_the_axes_of_the_scan(spread: np.ndarray):
     np.testing.assert_array_equal(face_axes(np.arange(68)[:, None] * spread), np.eye(3))
 
 
 def test_real_scans_are_upright(data_folder: Path):
-    """Check that the axes of facefuns, which is scanned upright and frontal, are within 15 degrees of the scanner's."""
+    """The faces of facefuns are scanned upright and frontal, so their axes are within 15 degrees of the scanner's."""
     faces = np.load(data_folder / "faces" / "facefuns_composites" / "facefuns_faces.npz")
     for vertices in faces["vertices"].astype(float) / 1000:
         axes = face_axes(vertices[faces["landmarks68_fitted"]])
         assert np.diag(axes).min() > np.cos(np.radians(15))
 
 
-def test_the_pose_maps_the_face_to_the_scan_from_between_the_eyes():
-    _, landmarks = made_face()
+def test_the_pose_maps_face_coordinates_to_the_scan_with_the_origin_between_the_eyes():
+    _, landmarks = synthetic_face()
     turn = random_rotation(np.random.default_rng(1))
     pose = head_pose(landmarks @ turn.T + [3, -2, 5])
     np.testing.assert_array_equal(pose[3], [0, 0, 0, 1])
@@ -56,20 +56,20 @@ def test_the_pose_maps_the_face_to_the_scan_from_between_the_eyes():
     np.testing.assert_allclose(np.mean(eyes, axis=0), 0, atol=1e-12)
 
 
-def test_distances_are_those_of_the_face_in_any_pose():
-    _, landmarks = made_face()
-    found = distances(landmarks, np.full(68, 0.8), 0.003)
+def test_distances_do_not_depend_on_the_pose():
+    _, landmarks = synthetic_face()
+    measured = distances(landmarks, np.full(68, 0.8), 0.003)
     turned = distances(landmarks @ random_rotation(np.random.default_rng(2)).T + 7, np.full(68, 0.8), 0.003)
-    assert list(found) == list(DISTANCES)
-    for name, distance in found.items():
+    assert list(measured) == list(DISTANCES)
+    for name, distance in measured.items():
         assert turned[name].value == pytest.approx(distance.value, abs=1e-9)
     at = dict(zip(FACE68.joints, landmarks, strict=True))
-    assert found["nose_width"].value == pytest.approx(np.linalg.norm(at["left_ala"] - at["right_ala"]))
-    assert found["interocular"].value < found["outer_eye_corners"].value
+    assert measured["nose_width"].value == pytest.approx(np.linalg.norm(at["left_ala"] - at["right_ala"]))
+    assert measured["interocular"].value < measured["outer_eye_corners"].value
 
 
-def test_an_uncertainty_is_what_gaussian_errors_of_that_confidence_give():
-    """The slow way: draw errors, count how many are within 3 mm, and compare with the error of a distance."""
+def test_an_uncertainty_matches_simulated_gaussian_errors():
+    """The reference draws errors, counts those within 3 mm, and measures the error of a distance."""
     rng, sigma = np.random.default_rng(0), 0.0015
     first, second = rng.normal(scale=sigma, size=(2, 200_000, 3))
     confidence = (np.linalg.norm(first, axis=1) < 0.003).mean()
@@ -77,8 +77,8 @@ def test_an_uncertainty_is_what_gaussian_errors_of_that_confidence_give():
     ends = np.zeros((68, 3))
     ends[FACE68.joints.index("left_ala"), 0] = 0.035
     lengths = np.linalg.norm(np.array([0.035, 0, 0]) + second - first, axis=1)
-    found = distances(ends, np.full(68, confidence), 0.003)["nose_width"]
-    assert found.uncertainty == pytest.approx(lengths.std(), rel=0.02)
+    distance = distances(ends, np.full(68, confidence), 0.003)["nose_width"]
+    assert distance.uncertainty == pytest.approx(lengths.std(), rel=0.02)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0])

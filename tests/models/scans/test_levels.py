@@ -1,4 +1,4 @@
-"""Tests of a scan as the tensors of its task: levels, neighbours, a second look, and invariance under rotation."""
+"""Tests of the conversion of a scan to the tensors of its task: levels, neighbours, the second look, and invariance to rotation."""
 
 from itertools import pairwise
 
@@ -19,26 +19,26 @@ from models.scans.levels import (
 
 def test_the_tensors_fit_the_task():
     scan = bumpy_cloud(300) + 5
-    found = levels(scan, SMALL)
-    check_inputs(SMALL, found.tensors, "the network")
-    assert np.abs(found.tensors["points"][0] + found.centroid - scan[found.sampled]).max() < 1e-7
+    result = levels(scan, SMALL)
+    check_inputs(SMALL, result.tensors, "the network")
+    assert np.abs(result.tensors["points"][0] + result.centroid - scan[result.sampled]).max() < 1e-7
 
 
 def test_neighbours_are_the_nearest_points_of_a_level_and_parents_those_of_the_next():
-    found = levels(bumpy_cloud(300), SMALL)
-    points = found.tensors["points"][0].astype(float)
+    result = levels(bumpy_cloud(300), SMALL)
+    points = result.tensors["points"][0].astype(float)
     begin = 0
     for size in SMALL.levels:
-        apart = np.linalg.norm(points[:size, None] - points[None, :size], axis=2)
-        np.fill_diagonal(apart, np.inf)
-        expected = np.argsort(apart, axis=1)[:, : SMALL.neighbours]
-        assert np.array_equal(found.tensors["neighbours"][0, begin : begin + size], expected)
+        distance = np.linalg.norm(points[:size, None] - points[None, :size], axis=2)
+        np.fill_diagonal(distance, np.inf)
+        expected = np.argsort(distance, axis=1)[:, : SMALL.neighbours]
+        assert np.array_equal(result.tensors["neighbours"][0, begin : begin + size], expected)
         begin += size
     begin = 0
     for fine, coarse in pairwise(SMALL.levels):
-        parents = found.tensors["parents"][0, begin : begin + fine]
-        apart = np.linalg.norm(points[:fine, None] - points[None, :coarse], axis=2)
-        assert np.array_equal(parents, np.argsort(apart, axis=1)[:, : SMALL.parents])
+        parents = result.tensors["parents"][0, begin : begin + fine]
+        distance = np.linalg.norm(points[:fine, None] - points[None, :coarse], axis=2)
+        assert np.array_equal(parents, np.argsort(distance, axis=1)[:, : SMALL.parents])
         assert np.array_equal(parents[:coarse, 0], np.arange(coarse))
         begin += fine
 
@@ -60,12 +60,12 @@ def test_a_scan_of_fewer_points_than_the_task_needs_is_refused():
 
 
 def bust(seed: int = 0) -> np.ndarray:
-    """Return a small cloud to find, and one three times as wide 0.4 m below it."""
+    """Return a small cloud and, 0.4 m below it, one three times as wide."""
     return np.concatenate([bumpy_cloud(400, seed), 3 * bumpy_cloud(400, seed + 1) - [0.0, 0.4, 0.0]])
 
 
-def pretended(at: np.ndarray, looks: list[dict[str, np.ndarray]]):
-    """Return a network whose heatmaps peak near a place of the scan, given relative to the centroid of each look in turn."""
+def network_peaking(at: np.ndarray, looks: list[dict[str, np.ndarray]]):
+    """Return a network whose heatmaps peak at `at`, relative to the centroid; it appends its inputs to `looks`."""
 
     def run(tensors):
         looks.append(tensors)
@@ -80,32 +80,32 @@ def pretended(at: np.ndarray, looks: list[dict[str, np.ndarray]]):
 
 def test_a_scan_that_is_mostly_a_face_is_sampled_once():
     scan, looks = bumpy_cloud(400), []
-    found = find(scan, SMALL, pretended(np.zeros(3), looks))
-    assert (found.looks, len(looks)) == (1, 1)
-    assert found.heatmaps.shape == (68, SMALL.levels[0])
-    assert np.array_equal(found.sampled, levels(scan, SMALL).sampled)
+    result = find(scan, SMALL, network_peaking(np.zeros(3), looks))
+    assert (result.looks, len(looks)) == (1, 1)
+    assert result.heatmaps.shape == (68, SMALL.levels[0])
+    assert np.array_equal(result.sampled, levels(scan, SMALL).sampled)
 
 
-def test_a_scan_of_much_else_is_sampled_again_around_the_nose():
+def test_a_scan_with_much_besides_the_face_is_sampled_again_around_the_nose():
     scan, looks = bust(), []
-    found = find(scan, SMALL, pretended(-scan.mean(axis=0), looks))
-    assert (found.looks, len(looks)) == (2, 2)
-    middle = scan[nose(pretended(-scan.mean(axis=0), [])(looks[0]), levels(scan, SMALL))]
-    assert np.linalg.norm(scan[found.sampled] - middle, axis=1).max() <= REACH_M
-    assert np.allclose(found.landmarks, scan[found.sampled[0]], atol=1e-6)  # in the scan's own frame after either look
+    result = find(scan, SMALL, network_peaking(-scan.mean(axis=0), looks))
+    assert (result.looks, len(looks)) == (2, 2)
+    middle = scan[nose(network_peaking(-scan.mean(axis=0), [])(looks[0]), levels(scan, SMALL))]
+    assert np.linalg.norm(scan[result.sampled] - middle, axis=1).max() <= REACH_M
+    assert np.allclose(result.landmarks, scan[result.sampled[0]], atol=1e-6)  # in the scan's frame
 
 
-def test_too_few_points_around_the_nose_are_not_sampled_again():
+def test_a_scan_with_few_points_around_the_nose_is_not_sampled_again():
     scan = np.concatenate([bumpy_cloud(60), 3 * bumpy_cloud(400, 1) - [0.0, 0.4, 0.0]])
-    assert find(scan, SMALL, pretended(-scan.mean(axis=0), [])).looks == 1
+    assert find(scan, SMALL, network_peaking(-scan.mean(axis=0), [])).looks == 1
 
 
 def test_both_looks_select_the_same_points_in_any_pose():
     scan, rng = bust(), np.random.default_rng(0)
-    straight = find(scan, SMALL, pretended(-scan.mean(axis=0), []))
+    straight = find(scan, SMALL, network_peaking(-scan.mean(axis=0), []))
     for _ in range(5):
         turn, shift = random_rotation(rng), rng.uniform(-10, 10, 3)
         turned = scan @ turn.T + shift
-        found = find(turned, SMALL, pretended(-scan.mean(axis=0) @ turn.T, []))
-        assert np.array_equal(found.sampled, straight.sampled)
-        assert np.abs(found.landmarks - (straight.landmarks @ turn.T + shift)).max() < 1e-6
+        result = find(turned, SMALL, network_peaking(-scan.mean(axis=0) @ turn.T, []))
+        assert np.array_equal(result.sampled, straight.sampled)
+        assert np.abs(result.landmarks - (straight.landmarks @ turn.T + shift)).max() < 1e-6

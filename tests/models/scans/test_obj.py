@@ -34,7 +34,7 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
+def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
     assert_refused(*BAD[name])
 
 

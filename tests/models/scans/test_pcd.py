@@ -67,7 +67,7 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
+def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
     assert_refused(*BAD[name])
 
 
@@ -80,10 +80,10 @@ def test_a_compressed_pcd_is_read_like_a_binary_one():
         st.one_of(st.binary(min_size=1, max_size=40), st.tuples(st.binary(min_size=1, max_size=3), st.integers(1, 900)))
     )
 )
-def test_lzf_is_the_inverse_of_a_slow_encoder(parts: list[bytes | tuple[bytes, int]]):
+def test_lzf_decoding_inverts_a_reference_encoder(parts: list[bytes | tuple[bytes, int]]):
     data = b"".join(part if isinstance(part, bytes) else part[0] * part[1] for part in parts)
     assert decompress(lzf(data), len(data)) == data
 
 
-def test_a_reference_may_overlap_what_it_makes():
+def test_a_back_reference_may_overlap_its_output():
     assert decompress(b"\x01ab\xe0\x00\x01", 11) == b"ab" + (b"ab" * 5)[:9]

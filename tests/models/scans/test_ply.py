@@ -61,7 +61,7 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
+def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
     assert_refused(*BAD[name])
 
 
@@ -97,7 +97,7 @@ def test_a_vertex_may_have_lists_before_and_after_its_coordinates(form: str, len
     np.testing.assert_array_equal(read_scan(header.encode() + ply_body(form, rows), ".ply").points, POINTS)
 
 
-def test_numbers_of_a_text_row_after_its_declared_ones_are_ignored():
+def test_undeclared_numbers_at_the_end_of_a_text_row_are_ignored():
     header, rows = PLY_TEXT.split(b"end_header\n")
     data = header + b"end_header\n" + rows.replace(b"\n", b" 9 1 1\n")
     scan = read_scan(data, ".ply")
@@ -106,7 +106,7 @@ def test_numbers_of_a_text_row_after_its_declared_ones_are_ignored():
 
 
 @pytest.mark.parametrize("form", ["ascii", "binary_little_endian"])
-def test_triangle_strips_are_read_and_minus_one_begins_another(form: str):
+def test_a_minus_one_begins_another_triangle_strip(form: str):
     header = f"ply\nformat {form} 1.0\nelement vertex 24\nproperty double x\nproperty double y\nproperty double z\n"
     header += "element tristrips 1\nproperty list int int vertex_indices\nend_header\n"
     strip = (0, 1, 2, 3, -1, 7, 8, 9)

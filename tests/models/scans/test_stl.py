@@ -19,7 +19,7 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
+def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
     assert_refused(*BAD[name])
 
 
@@ -38,6 +38,6 @@ def test_bytes_after_the_announced_triangles_are_ignored(head: bytes, tail: byte
     np.testing.assert_array_equal(read_scan(stl_binary(head) + tail, ".stl").points, SOUP.points)
 
 
-def test_a_count_of_0_is_taken_from_the_length():
+def test_a_count_of_0_is_replaced_by_the_count_from_the_length():
     data = stl_binary()
     np.testing.assert_array_equal(read_scan(data[:80] + bytes(4) + data[84:], ".stl").points, SOUP.points)

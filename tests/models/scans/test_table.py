@@ -27,8 +27,8 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
     ),
     "infinity": (".csv", lines(INF.tolist(), ",").encode(), NotFinite, "point 7"),
     "names without x y z": (".csv", b"a,b,c\n1,2,3\n", Unreadable, "expected x, y and z"),
-    "decimal pointss": (".csv", b"1,5 2,5 3,5\n", Unreadable, "one separator"),
-    "decimal pointss and semicolons": (".csv", b"1,5;2,5;3,5\n", Unreadable, "decimal points"),
+    "decimal commas": (".csv", b"1,5 2,5 3,5\n", Unreadable, "one separator"),
+    "decimal commas and semicolons": (".csv", b"1,5;2,5;3,5\n", Unreadable, "decimal points"),
     "a number left out": (".csv", b"1,2,3\n4,,6\n", Unreadable, "nothing at a ','"),
     "words": (".txt", b"1 2 3\n4 5 six\n", Unreadable, "expected numbers in a table"),
     "half words": (".txt", b"1 2 3\n4 5 6-6e\n", Unreadable, "6 words that are not all numbers"),
@@ -36,7 +36,7 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_with_the_expected_and_the_actual_content(name: str):
+def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
     assert_refused(*BAD[name])
 
 
@@ -70,7 +70,7 @@ TABLES = {
 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("suffix", [".csv", ".txt", ".pts", ".asc"])
-def test_a_table_is_read_by_its_names(name: str, suffix: str):
+def test_columns_are_found_by_their_names(name: str, suffix: str):
     scan = read_scan(TABLES[name], suffix)
     np.testing.assert_array_equal(scan.points, POINTS)
     assert scan.triangles is None
@@ -98,5 +98,5 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
-def test_a_table_that_could_be_read_shifted_is_refused(name: str):
+def test_a_table_with_ambiguous_columns_is_refused(name: str):
     assert_refused(*AMBIGUOUS[name])

@@ -26,7 +26,7 @@ PUBLISHED = {  # left and right as the data sets' code lists them, in no particu
     "humaneva-15": ([2, 3, 4, 8, 9, 10], [5, 6, 7, 11, 12, 13]),
     "openpose-18": ([5, 6, 7, 11, 12, 13, 15, 17], [2, 3, 4, 8, 9, 10, 14, 16]),
 }
-FILES = {  # order, file of ours, what the file calls otherwise
+FILES = {  # joint order to file
     "hdm05-25": "hdm05_11/hdm05_11_60hz.npz",
     "cmu-24": "cmu_9act/cmu_9act_60hz.npz",
     "reactidle-18": "reactidle/reactidle_24hz.npz",
@@ -43,7 +43,7 @@ def some_body(body: Skeleton, dims: int = 3, seed: int = 0) -> np.ndarray:
 
 
 @every_order
-def test_mirror_pairs_are_the_joints_whose_names_differ_by_side_alone(body: Skeleton):
+def test_mirror_pairs_are_the_joints_whose_names_differ_only_by_side(body: Skeleton):
     assert len(set(body.joints)) == len(body.joints)
     for joint, image in zip(body.joints, body.mirror, strict=True):
         side, _, part = joint.partition("_")
@@ -55,7 +55,7 @@ def test_mirror_pairs_are_the_joints_whose_names_differ_by_side_alone(body: Skel
 
 
 @every_order
-def test_bones_reach_every_joint_and_are_the_same_in_the_mirror(body: Skeleton):
+def test_bones_reach_every_joint_and_are_mirror_symmetric(body: Skeleton):
     bones = {frozenset(bone) for bone in body.bones}
     assert {frozenset(body.mirror[i] for i in bone) for bone in bones} == bones
     assert len(bones) == len(body.bones)
@@ -107,8 +107,10 @@ def test_orders_match_the_names_in_the_files(data_folder: Path, name: str):
     body, pairs = BODIES[name], sides(BODIES[name])
     with np.load(data_folder / "body" / FILES[name]) as arrays:
         assert len(arrays["joint_names"]) == len(body.joints)
-        for theirs, ours in zip(arrays["joint_names"], body.joints, strict=True):
-            assert theirs == ours or not theirs.startswith(("left_", "right_"))  # of the middle names differ
+        for name_in_file, joint in zip(arrays["joint_names"], body.joints, strict=True):
+            assert name_in_file == joint or not name_in_file.startswith(
+                ("left_", "right_")
+            )  # the files name central joints differently
         assert list(pairs.left) == arrays["left_idx"].tolist()
         assert list(pairs.right) == arrays["right_idx"].tolist()
         assert list(pairs.centre) == arrays["centre_idx"].tolist()
@@ -118,7 +120,7 @@ def test_orders_match_the_names_in_the_files(data_folder: Path, name: str):
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name not in ("nw-ucla-20", "jhmdb-15")])
-def test_motion_capture_becomes_human36m_as_the_files_map_it(data_folder: Path, name: str):
+def test_conversion_of_motion_capture_to_human36m_follows_the_index_map_of_the_files(data_folder: Path, name: str):
     with np.load(data_folder / "body" / FILES[name]) as arrays:
         indices = arrays["h36m17_idx"]
         points = arrays["joints" if "joints" in arrays else "joints_rel_0p1mm"][:50].astype(np.float32)
@@ -128,7 +130,7 @@ def test_motion_capture_becomes_human36m_as_the_files_map_it(data_folder: Path, 
     assert undefined_joints(BODIES[name], H36M) == tuple(np.array(H36M.joints)[indices < 0])
 
 
-def test_penn_actions_left_is_the_persons_right(data_folder: Path):
+def test_left_in_penn_action_is_the_persons_right(data_folder: Path):
     with np.load(data_folder / "body/penn_action/penn_action.npz") as file:
         arrays = dict(file)
     assert tuple(arrays["joint_names_anatomical"]) == PENN.joints
@@ -217,7 +219,7 @@ def test_points_of_another_order_are_refused():
         convert_confidence(np.ones((4, 13)), COCO, H36M)
 
 
-def test_an_unknown_order_is_refused_with_the_known_ones():
+def test_the_error_for_an_unknown_order_lists_the_known_orders():
     assert get_body_order("coco-17") is COCO
     with pytest.raises(UnknownOrder, match=r"one of h36m-17, coco-17, openpose-18, penn-13.* got 'kinect-9'"):
         get_body_order("kinect-9")
@@ -226,9 +228,9 @@ def test_an_unknown_order_is_refused_with_the_known_ones():
 @every_order
 def test_mirroring_twice_is_the_identity_and_does_not_change_its_input(body: Skeleton):
     points = some_body(body)
-    given = points.copy()
+    original = points.copy()
     once = mirrored(points, body)
-    np.testing.assert_array_equal(points, given)
+    np.testing.assert_array_equal(points, original)
     np.testing.assert_array_equal(mirrored(once, body), points)
     for i, image in enumerate(body.mirror):
         np.testing.assert_array_equal(once[:, i], points[:, image] * [-1, 1, 1])

@@ -19,7 +19,7 @@ from models.skeletons.hand import (
 )
 from models.skeletons.skeleton import LEFT_RIGHT, Skeleton, UndefinedJoint, UnknownOrder, WrongJoints
 
-# as the data set publishes them, and as its joints are named in our files
+# as published with the data set
 ASSEMBLY101_BONES = (
     "(5,6)(6,7)(7,0)(5,8)(8,9)(9,10)(10,1)(5,11)(11,12)(12,13)(13,2)"
     "(5,14)(14,15)(15,16)(16,3)(5,17)(17,18)(18,19)(19,4)(5,20)"
@@ -76,7 +76,7 @@ def test_the_mirror_image_of_a_joint_is_the_same_joint_of_the_other_hand():
     assert set(HAND_PAIR.bones) == {(HAND_PAIR.mirror[a], HAND_PAIR.mirror[b]) for a, b in HAND_PAIR.bones}
 
 
-def test_an_unknown_order_is_refused_with_the_known_ones():
+def test_the_error_for_an_unknown_order_lists_the_known_orders():
     assert get_hand_order("openxr") is HANDS["openxr"]
     with pytest.raises(UnknownOrder, match=r"one of assembly101, mano, mediapipe, openxr, .*, got 'manus'"):
         get_hand_order("manus")
@@ -177,8 +177,8 @@ def test_carrying_commutes_with_rotation_translation_and_mirror():
         )
 
 
-def test_the_palms_motion_is_the_best_rotation_that_another_method_finds():
-    """Compare with Horn 1987: the rotation is the leading eigenvector, a quaternion, of a 4 x 4 matrix of correlations."""
+def test_the_palms_rotation_matches_another_method():
+    """The reference is Horn 1987: the leading eigenvector of a 4 x 4 matrix of correlations is the rotation's quaternion."""
     target = HANDS["openxr"]
     reference, moved = some_hand(target)[0], some_hand(ASSEMBLY101, seed=5)
     before = reference[target.indices(PALM)]
@@ -208,21 +208,21 @@ def test_the_palms_motion_is_the_best_rotation_that_another_method_finds():
     [("humoto", 0.05, 12), ("leap", 0.1, 5), ("tzionas", 0.6, 7), ("manipnet", 2.8, 20)],
 )
 def test_the_thumbs_base_is_carried_to_within_millimetres_over_a_second(data_folder, source, mean_mm, worst_mm):
-    errors, still = carry_errors(data_folder / f"hands/{source}/{source}.npz", seconds=1.0)
+    errors, unmoved = carry_errors(data_folder / f"hands/{source}/{source}.npz", seconds=1.0)
     assert len(errors) > 700
     assert errors.mean() < mean_mm
     assert errors.max() < worst_mm
-    assert errors.mean() < still.mean() / 20  # leaving it where it was
+    assert errors.mean() < unmoved.mean() / 20  # an unmoved joint
 
 
 def carry_errors(path: Path, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distances in mm from the measured thumb CMC `seconds` later, of the carried joint and of one left in place."""
+    """Return the errors in mm of the carried thumb CMC and of an unmoved one, `seconds` later."""
     with np.load(path) as arrays:
         joints, cmc, valid, times, starts, measured = (
             arrays[key] for key in ("joints", "thumb_cmc", "valid", "timestamp", "seq_start", "cmc_measured")
         )
-    thumb, kept = MANO.joints.index("thumb_cmc"), [joint for joint in MANO.joints if joint != "thumb_cmc"]
-    errors, still = [], []
+    thumb, others = MANO.joints.index("thumb_cmc"), [joint for joint in MANO.joints if joint != "thumb_cmc"]
+    errors, unmoved = [], []
     for a, b in zip(starts[:-1][measured], starts[1:][measured], strict=True):
         for now in range(a, b, 10):
             then = now + int(np.searchsorted(times[now:b], times[now] + seconds - 1e-6))
@@ -230,9 +230,9 @@ def carry_errors(path: Path, seconds: float) -> tuple[np.ndarray, np.ndarray]:
                 if then == b or not (valid[now, hand] and valid[then, hand]):
                     continue
                 reference = np.empty((len(MANO.joints), 3))
-                reference[MANO.indices(kept)] = joints[now, hand][ASSEMBLY101.indices(kept)]
+                reference[MANO.indices(others)] = joints[now, hand][ASSEMBLY101.indices(others)]
                 reference[thumb] = cmc[now, hand]
                 carried = carry(reference, joints[then, hand].astype(np.float64), MANO)
                 errors.append(np.linalg.norm(carried[thumb] - cmc[then, hand]))
-                still.append(np.linalg.norm(cmc[now, hand] - cmc[then, hand]))
-    return np.array(errors), np.array(still)
+                unmoved.append(np.linalg.norm(cmc[now, hand] - cmc[then, hand]))
+    return np.array(errors), np.array(unmoved)

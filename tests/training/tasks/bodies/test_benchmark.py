@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from body_runs import ACTIONS, LIFT, of_kind
+from body_runs import ACTIONS, LIFT, variant_of
 from drawings import colours_of, picture_at
 from torch import Tensor, nn
 
@@ -28,7 +28,7 @@ from training.tasks.bodies.floors import lifting_floor
 from training.tasks.bodies.forecast_data import PoseForecastData
 from training.tasks.bodies.report import Report, Row, measure
 
-PLAIN = of_kind(LIFT, "few-lifted-plain", chiral=False)
+PLAIN = variant_of(LIFT, "few-lifted-plain", chiral=False)
 
 
 class BothLooks(nn.Module):
@@ -85,7 +85,7 @@ def test_averaging_over_flips_measures_the_mean_of_both_answers(plain, data_fold
 def few_runs(chiral: Run[Any, Any], stem: str) -> dict[str, Run[Any, Any]]:
     kinds = {"plain": (False, 0.0), "flips": (False, 0.5), "chiral": (True, 0.0)}
     return {
-        f"{stem}-{kind}": of_kind(chiral, f"{stem}-{kind}", chiral=c, mirror=mirror)
+        f"{stem}-{kind}": variant_of(chiral, f"{stem}-{kind}", chiral=c, mirror=mirror)
         for kind, (c, mirror) in kinds.items()
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from body_runs import RUNS, FewLifted, of_kind
+from body_runs import RUNS, FewLifted, variant_of
 from drawings import colours_of, picture_at
 from torch import nn
 
@@ -87,7 +87,7 @@ def test_a_bundle_reads_back_repeats_its_example_and_keeps_the_transform(
 def test_a_plain_network_that_claims_the_symmetry_is_refused_and_nothing_is_written(
     all_facts: dict[str, tuple[Facts, str]], tmp_path: Path
 ):
-    run = of_kind(RUNS["lift"], "plain", chiral=False)
+    run = variant_of(RUNS["lift"], "plain", chiral=False)
     torch.manual_seed(0)
     plain: Any = run.build()
     with torch.no_grad():

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from drawings import must_show_something
+from drawings import assert_legible
 from torch import nn
 
 from models.contract.task import HandForecast
@@ -28,7 +28,7 @@ def report(tiny: Run[HandForecast, HandData], tiny_task: HandForecast, made_data
 def test_the_plot_is_written_and_not_blank(report: Report, tmp_path: Path):
     path = tmp_path / "horizon.png"
     error_against_horizon(report, list(MODELS), path)
-    must_show_something(path, colours=10)
+    assert_legible(path, colours=10)
 
 
 def test_the_plot_has_a_panel_for_each_group_a_line_for_each_model_and_one_legend(
