@@ -23,7 +23,8 @@ from models.contract.symmetry import Tensors
 from models.pictures.bodies import FRONT, SIDE, View, draw_bodies
 from models.pictures.hands import draw_hands
 from models.pictures.page import BLUE, GREY, INK, PINK, blank, headline, legend, panel, save
-from models.skeletons.body import BODIES, mirrored
+from models.skeletons.body import mirrored
+from models.skeletons.body_orders import BODIES
 from models.skeletons.face import FACE68
 from models.skeletons.hand import ASSEMBLY101
 from training.tasks.faces.real_faces import real_faces

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from models.skeletons.body import BODIES, convert_body
+from models.skeletons.body import convert_body
+from models.skeletons.body_orders import BODIES
 from models.skeletons.skeleton import Skeleton
 from training.tasks.bodies.clips import BodyClip
 from training.tasks.bodies.readers.cameras import project, to_camera

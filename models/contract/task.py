@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from models.contract.symmetry import Mirror, Moves
 from models.contract.tensor import TensorSpec, check_tensors
-from models.skeletons.body import get_body_order
+from models.skeletons.body_orders import get_body_order
 from models.skeletons.face import FACE68
 from models.skeletons.hand import HAND_PAIR, HANDS
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models.contract.symmetry import Mirror
 from models.layers.chiral import Pointwise
 from models.layers.chiral_spec import Order, Spec, enter, leave, order_of
-from models.skeletons.body import get_body_order
+from models.skeletons.body_orders import get_body_order
 
 Activation = Literal["relu", "tanh"]
 RELU = 2**0.5  # the gain that preserves variances through a ReLU

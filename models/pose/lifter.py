@@ -17,7 +17,7 @@ from models.layers.chiral import TANH, ChiralBatchNorm, fold_norm
 from models.layers.chiral_spec import Spec
 from models.layers.chiral_time import ChiralTaps, Rows
 from models.pose.ends import RELU, Activation, Enter, Leave, activation, joints_as, pairs, twin
-from models.skeletons.body import get_body_order
+from models.skeletons.body_orders import get_body_order
 
 TAPS = 3
 HIDDEN = pairs(256)

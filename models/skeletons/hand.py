@@ -145,6 +145,11 @@ def get_hand_order(name: str) -> Skeleton:
     return find_order(name, HANDS, ALIASES)
 
 
+def orders_with(count: int) -> tuple[str, ...]:
+    """Return the names of the orders of so many joints."""
+    return tuple(order.name for order in HANDS.values() if len(order.joints) == count)
+
+
 def palm_centre(
     wrist: Float[np.ndarray, "*batch 3"],
     index_mcp: Float[np.ndarray, "*batch 3"],

@@ -8,7 +8,7 @@ from typing import Any
 from models.contract.bundle import BadBundle, Bundle, BundleMeta, read_bundle, repeat_example
 from models.contract.cpus import usable_cpus
 from models.contract.task import ActionRecognition, PoseForecast, Task
-from models.skeletons.body import get_body_order
+from models.skeletons.body_orders import get_body_order
 from service.inference.batcher import Batcher
 from service.inference.predictor import CPU, Calibration, Predictor, calibrate, seconds_of
 from service.settings import Settings

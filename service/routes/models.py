@@ -9,7 +9,8 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from models.skeletons.body import BODIES
+from models.skeletons import body_orders, hand
+from models.skeletons.body_orders import BODIES
 from models.skeletons.face import FACE68, FACE_REGIONS
 from models.skeletons.hand import HANDS, carried_joints
 from models.skeletons.skeleton import Skeleton
@@ -32,6 +33,7 @@ class JointOrder(BaseModel):
     """The joints of a hand or a body by name, in order."""
 
     of: Literal["hand", "body"]
+    aliases: list[str] = Field(description="other names of the order; case and punctuation do not matter")
     joints: list[str] = Field(description="in order; left and right of a body are the person's own")
     bones: list[tuple[int, int]]
     mirror: list[int] = Field(
@@ -73,8 +75,11 @@ def router(models: ServedModels, examples: Mapping[str, Example]) -> APIRouter:
     @routes.get("/joints", response_model=dict[str, JointOrder])
     async def joints() -> dict[str, JointOrder]:
         """List the joint orders of a hand and of a body, with bones and mirror images."""
-        hands = {name: _joint_order(order, "hand", list(carried_joints(order))) for name, order in HANDS.items()}
-        return hands | {name: _joint_order(order, "body", []) for name, order in BODIES.items()}
+        hands = {
+            name: _joint_order(order, "hand", hand.ALIASES, list(carried_joints(order)))
+            for name, order in HANDS.items()
+        }
+        return hands | {name: _joint_order(order, "body", body_orders.ALIASES, []) for name, order in BODIES.items()}
 
     @routes.get("/landmarks", response_model=dict[str, LandmarkOrder])
     async def landmarks() -> dict[str, LandmarkOrder]:
@@ -85,6 +90,9 @@ def router(models: ServedModels, examples: Mapping[str, Example]) -> APIRouter:
     return routes
 
 
-def _joint_order(order: Skeleton, of: Literal["hand", "body"], carried: list[str]) -> JointOrder:
+def _joint_order(
+    order: Skeleton, of: Literal["hand", "body"], aliases: Mapping[str, str], carried: list[str]
+) -> JointOrder:
+    others = [alias for alias, name in aliases.items() if name == order.name]
     joints, bones, mirror = list(order.joints), list(order.bones), list(order.mirror)
-    return JointOrder(of=of, joints=joints, bones=bones, mirror=mirror, carried=carried)
+    return JointOrder(of=of, aliases=others, joints=joints, bones=bones, mirror=mirror, carried=carried)

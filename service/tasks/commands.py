@@ -9,7 +9,7 @@ import typer
 
 from models.contract.bundle import read_bundle
 from models.scans.files import formats
-from models.skeletons.body import BODIES
+from models.skeletons.body_orders import BODIES
 from models.skeletons.hand import HANDS as HAND_ORDERS
 from models.skeletons.skeleton import Hand
 from service.settings import InvalidSettings, Settings, read_settings

@@ -19,7 +19,7 @@ from waiting import PATIENCE_S
 from models.contract.bundle import BundleMeta, Measurement, TrainingSource, write_bundle
 from models.contract.runtime import onnxruntime
 from models.contract.task import ActionRecognition, FaceLandmarks, HandForecast, PoseForecast, PoseLift, Task
-from models.skeletons.body import get_body_order
+from models.skeletons.body_orders import get_body_order
 from models.skeletons.face import FACE68, INTEROCULAR
 from service.app import create_app
 from service.settings import Settings

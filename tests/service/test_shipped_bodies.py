@@ -12,7 +12,8 @@ from waiting import get, post
 
 from models.contract.bundle import META, read_bundle
 from models.contract.task import ActionRecognition
-from models.skeletons.body import get_body_order, mirrored
+from models.skeletons.body import mirrored
+from models.skeletons.body_orders import get_body_order
 
 from .tasks.bodies.test_endpoint import ACTIONS, FORECAST, LIFT, mirror_of
 from .test_server import Running, start, stop

@@ -13,7 +13,8 @@ from models.contract.symmetry import Tensors
 from models.contract.task import ActionRecognition
 from models.motion.bodies import box_of, boxed, cropped, evenly, facing, shown
 from models.motion.plausible_bodies import check_extent, check_person
-from models.skeletons.body import get_body_order, undefined_joints
+from models.skeletons.body import undefined_joints
+from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
 from models.skeletons.units import to_metres
 from service.http.problems import Problem

@@ -14,7 +14,8 @@ from models.contract.task import PoseForecast
 from models.motion.bodies import box_of, boxed, shown
 from models.motion.hands import future_to_fps
 from models.motion.plausible_bodies import check_extent
-from models.skeletons.body import convert_body, convert_confidence, get_body_order, undefined_joints
+from models.skeletons.body import convert_body, convert_confidence, undefined_joints
+from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
 from service.http.problems import Problem
 from service.tasks.bodies.clips import PreparedClips, encode_clips

@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float
 from models.motion.bodies import resampled
 from models.motion.hands import SNAP_S
 from models.motion.missing import unseen_keypoints
-from models.skeletons.body import convert_body, convert_confidence, get_body_order, undefined_joints
+from models.skeletons.body import convert_body, convert_confidence, orders_with, undefined_joints
+from models.skeletons.body_orders import BODIES, get_body_order
 from models.skeletons.skeleton import Skeleton, UnknownOrder
 from models.skeletons.units import Implausible
 from service.http.problems import Problem
@@ -58,9 +59,11 @@ def keypoints_of(clip: Clip, order: Skeleton, dims: int) -> Keypoints:
     if not len(values):
         raise Problem.at("too-few-frames", clip.pointer, "expected at least one frame, got none")
     if values.shape[1] not in (joints, 0):
+        fitting = " or ".join(orders_with(values.shape[1]))
         detail = (
             f"expected [frames][{joints}] keypoints in {order.name} order, got [{values.shape[0]}][{values.shape[1]}]"
         )
+        detail += f"; {values.shape[1]} joints fit {fitting}" if fitting else "; GET /joints lists the orders"
         raise Problem.at("wrong-shape", clip.pointer, detail)
     for frame, joint in np.argwhere((count > 0) & (count != dims) & (count != dims + 1))[:1]:
         detail = f"expected {dims} coordinates, with or without a confidence, got {count[frame, joint]} numbers"
@@ -155,7 +158,11 @@ def reverse(keypoints: Keypoints) -> Keypoints:
 def check_joints(order: Skeleton, target: Skeleton, pointer: str, model: str) -> None:
     """Raise missing-joints if the order lacks joints of a model that takes no confidence."""
     if lacking := undefined_joints(order, target):
-        detail = f"{model} takes no confidence and expects {', '.join(lacking)}, which {order.name} bodies lack"
+        fitting = ", ".join(name for name, other in BODIES.items() if not undefined_joints(other, target))
+        detail = (
+            f"{model} takes no confidence and expects {', '.join(lacking)}, which {order.name} bodies lack; "
+            f"orders that have them: {fitting}"
+        )
         raise Problem.at("missing-joints", pointer, detail)
 
 

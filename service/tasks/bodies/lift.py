@@ -13,7 +13,8 @@ from models.contract.symmetry import Tensors
 from models.contract.task import PoseLift
 from models.motion.bodies import edge_padded, normalise, resampled, shown
 from models.motion.plausible_bodies import check_in_image
-from models.skeletons.body import get_body_order, undefined_joints
+from models.skeletons.body import undefined_joints
+from models.skeletons.body_orders import get_body_order
 from service.http.problems import Problem
 from service.tasks.bodies.clips import PreparedClips, encode_clips
 from service.tasks.bodies.keypoints import (

@@ -6,7 +6,7 @@ import numpy as np
 
 from models.contract.bundle import BundleMeta
 from models.pictures.bodies import FRONT, MOMENTS, SIDE, View, draw_bodies, moments
-from models.skeletons.body import get_body_order
+from models.skeletons.body_orders import get_body_order
 from service.tasks.bodies.clips import ComputedClips
 from service.tasks.bodies.forecast import ForecastClip
 from service.tasks.bodies.forecast import answer as forecast_answer

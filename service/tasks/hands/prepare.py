@@ -16,7 +16,7 @@ from models.contract.task import HandForecast
 from models.motion.hands import SNAP_S, HandClip, Past, future_to_fps, past_window
 from models.motion.missing import unseen_hands
 from models.motion.plausible_hands import check_hand
-from models.skeletons.hand import ASSEMBLY101, carried_joints, carry, convert, get_hand_order
+from models.skeletons.hand import ASSEMBLY101, carried_joints, carry, convert, get_hand_order, orders_with
 from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UnknownOrder
 from models.skeletons.units import Implausible, to_metres
 from service.http.problems import Problem
@@ -137,7 +137,10 @@ def _hands(request: DecodedHands, order: Skeleton) -> tuple[list[Points], tuple[
         elif nodes not in ((joints, 2 * joints) if name == "past" else (joints,)):
             expected = f"[frames][{joints}][3] for a hand in {order.name} order"
             expected += f" or [frames][{2 * joints}][3] for two" if name == "past" else ""
+            per_hand = nodes // 2 if name == "past" and not nodes % 2 else nodes
+            fitting = " or ".join(orders_with(nodes) or orders_with(per_hand))
             detail = f"expected {expected}, got [{frames}][{nodes}][3]"
+            detail += f"; {nodes} points fit {fitting}" if fitting else "; GET /joints lists the orders"
             raise Problem.at("wrong-shape", request.pointer(name), detail)
     if "past" not in arrays:
         if hand:

@@ -22,7 +22,8 @@ from models.contract.task import (
     tried_sizes,
 )
 from models.contract.tensor import WrongShape
-from models.skeletons.body import BODIES, mirrored
+from models.skeletons.body import mirrored
+from models.skeletons.body_orders import BODIES
 from models.skeletons.skeleton import UnknownOrder
 
 LIFT = PoseLift(receptive=27, seen_order="coco-17", confidence=True)

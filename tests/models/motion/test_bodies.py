@@ -16,7 +16,8 @@ from models.motion.bodies import (
     shown,
     steady_sample,
 )
-from models.skeletons.body import BODIES, mirrored
+from models.skeletons.body import mirrored
+from models.skeletons.body_orders import BODIES
 
 KINECT = BODIES["nw-ucla-20"]
 

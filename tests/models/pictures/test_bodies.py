@@ -19,7 +19,7 @@ from models.pictures.bodies import (
     moments,
 )
 from models.pictures.page import UnknownFormat
-from models.skeletons.body import BODIES
+from models.skeletons.body_orders import BODIES
 
 H36M, COCO = BODIES["h36m-17"], BODIES["coco-17"]
 STANDING = {  # a person facing the camera, in metres: x to the right of the image, y down, z forward

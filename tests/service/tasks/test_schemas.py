@@ -11,7 +11,7 @@ from pydantic import create_model
 
 from models.contract.bundle import read_bundle
 from models.scans.files import formats
-from models.skeletons.body import BODIES
+from models.skeletons.body_orders import BODIES
 from models.skeletons.hand import HANDS
 from service.http.problems import KINDS, MEDIA_TYPE
 from service.tasks.bodies.endpoint import ACTIONS, LIFT, POSES

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.skeletons.body import convert_body, get_body_order
+from models.skeletons.body import convert_body
+from models.skeletons.body_orders import get_body_order
 from training.data.splits import Split
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from models.motion.bodies import shown
-from models.skeletons.body import get_body_order, mirrored
+from models.skeletons.body import mirrored
+from models.skeletons.body_orders import get_body_order
 from training.data.splits import Split
 from training.engine.batches import Batch
 from training.tasks.bodies.batches import UNCHANGED, BodyAugmentation, Deck, counts_to, thinned

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from models.motion.bodies import about_y, resampled
-from models.skeletons.body import convert_body, convert_confidence, get_body_order, undefined_joints
+from models.skeletons.body import convert_body, convert_confidence, undefined_joints
+from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
 from training.tasks.bodies.action_clips import ActionSet, actions_of
 from training.tasks.bodies.clips import BodyClip, UnknownBodies

@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 
 from models.contract.task import ActionRecognition, PoseForecast
 from models.motion.bodies import about_y
-from models.skeletons.body import BODIES, get_body_order, mirrored
+from models.skeletons.body import mirrored
+from models.skeletons.body_orders import BODIES, get_body_order
 from service.app import create_app
 from service.settings import Settings
 from service.tasks.bodies import lift as lift_poses

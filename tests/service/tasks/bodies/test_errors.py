@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.skeletons.body import BODIES
+from models.skeletons.body_orders import BODIES
 from service.http.problems import MEDIA_TYPE
 
 from ...conftest import moving_body

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.skeletons.body import BODIES, convert_body, mirrored
+from models.skeletons.body import convert_body, mirrored
+from models.skeletons.body_orders import BODIES
 from training.tasks.bodies.action_clips import ActionSet
 from training.tasks.bodies.action_data import ActionData
 from training.tasks.bodies.batches import BodyAugmentation

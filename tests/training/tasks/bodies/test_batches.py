@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.skeletons.body import BODIES, mirrored
+from models.skeletons.body import mirrored
+from models.skeletons.body_orders import BODIES
 from training.tasks.bodies.action_data import ActionData
 from training.tasks.bodies.batches import BodyAugmentation, Deck, as_seen
 from training.tasks.bodies.forecast_data import PoseForecastData

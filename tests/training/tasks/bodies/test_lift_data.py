@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from models.motion.bodies import edge_padded
-from models.skeletons.body import BODIES, mirrored
+from models.skeletons.body import mirrored
+from models.skeletons.body_orders import BODIES
 from training.tasks.bodies.batches import BodyAugmentation
 from training.tasks.bodies.clips import UnknownBodies
 from training.tasks.bodies.lift_data import LiftBatches, LiftData, known_run

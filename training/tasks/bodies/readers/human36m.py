@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from models.motion.bodies import normalise
-from models.skeletons.body import convert_body, get_body_order
+from models.skeletons.body import convert_body
+from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
 from training.data.splits import Split
 from training.tasks.bodies.clips import BodyClip, MalformedBodies, check_handedness, confidence_of, hold_out

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from models.skeletons.body import get_body_order
+from models.skeletons.body_orders import get_body_order
 from training.data.splits import Split
 from training.data.untrusted import load_pickle
 from training.tasks.bodies.action_clips import ActionSet, People, Scores

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from models.skeletons.body import get_body_order
+from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
 from training.data.splits import Split
 from training.tasks.bodies.clips import (

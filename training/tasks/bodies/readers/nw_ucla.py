@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from models.skeletons.body import get_body_order
+from models.skeletons.body_orders import get_body_order
 from training.data.splits import Split
 from training.tasks.bodies.clips import BodyClip, MalformedBodies, UnknownBodies, check_handedness, confidence_of
 from training.tasks.bodies.readers.files import (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.skeletons.body import get_body_order
+from models.skeletons.body_orders import get_body_order
 from training.data.mat import read_mat
 from training.data.reading import MAX_MAT_BYTES
 from training.data.splits import Split

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from models.skeletons.body import get_body_order, sides
+from models.skeletons.body import sides
+from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
 from training.data.untrusted import load_numpy
 from training.tasks.bodies.clips import MalformedBodies, UnknownBodies

@@ -8,7 +8,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from models.motion.bodies import denormalise, normalise
-from models.skeletons.body import BODIES, mirrored
+from models.skeletons.body import mirrored
+from models.skeletons.body_orders import BODIES
 from training.tasks.bodies.readers.cameras import (
     Camera,
     MalformedRig,

@@ -16,7 +16,8 @@ from body_files import (
 )
 from scipy.spatial.transform import Rotation
 
-from models.skeletons.body import BODIES, convert_body
+from models.skeletons.body import convert_body
+from models.skeletons.body_orders import BODIES
 from models.skeletons.skeleton import Skeleton
 from training.data.untrusted import UntrustedFile
 from training.tasks.bodies.clips import MalformedBodies, MirroredMotion, UnknownBodies

@@ -7,7 +7,7 @@ import pytest
 from body_files import write_mat
 
 from models.motion.bodies import box_of, boxed, penn_sample
-from models.skeletons.body import BODIES
+from models.skeletons.body_orders import BODIES
 from training.tasks.bodies.clips import BodyClip, MalformedBodies, UnknownBodies
 from training.tasks.bodies.metrics import pck, pck_legacy_pairing
 from training.tasks.bodies.readers.penn_action import (
