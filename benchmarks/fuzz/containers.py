@@ -1,5 +1,6 @@
 """Damage inside containers, whose checksums and lengths are made right again."""
 
+import gzip
 import io
 import json
 import struct
@@ -35,6 +36,11 @@ def zipped(contents: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> by
         for name, content in contents.items():
             archive.writestr(zipfile.ZipInfo(name), content, method)
     return file.getvalue()
+
+
+def inside_gzip(rng: Random, data: bytes) -> bytes:
+    """Damage what a gzip file holds, and compress it again."""
+    return gzip.compress(mutate(rng, gzip.decompress(data)), mtime=0)
 
 
 def values(rng: Random, data: bytes) -> bytes:

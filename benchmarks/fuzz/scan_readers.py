@@ -13,6 +13,7 @@ from models.scans.files import FORMATS, read_scan
 from models.scans.format import Format
 
 INSIDE = {".npz": containers.members, ".glb": containers.gltf_chunks, ".gltf": containers.values}
+PACKED = tuple(data for suffix, data, _ in GOOD.values() if suffix.lower() == ".ply.gz")
 
 
 def read(suffix: str, data: bytes) -> Scan:
@@ -35,4 +36,4 @@ READERS = {
         partial(read, format.suffixes[0]), _seeds(format), (BadCloud,), INSIDE.get(format.suffixes[0])
     )
     for format in FORMATS
-}
+} | {".gz": Reader(partial(read, ".ply.gz"), lambda: list(PACKED), (BadCloud,), containers.inside_gzip)}

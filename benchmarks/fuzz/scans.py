@@ -1,6 +1,7 @@
 """Valid scan files in every format, with the scans in them: the seeds of the fuzzer, and the files that the tests of the readers read."""
 
 import base64
+import gzip
 import io
 import json
 import struct
@@ -16,6 +17,9 @@ SOUP = Scan(
     POINTS[TRIANGLES].reshape(-1, 3), np.arange(90).reshape(-1, 3)
 )  # the scan of an .stl: no two triangles share a point
 CLOUD, MESH = Scan(POINTS, None), Scan(POINTS, TRIANGLES)
+_MOVED = POINTS.copy()
+_MOVED[[2, 7, 23]] = (POINTS[:3] + 1).astype(np.float32)
+SPARSE = Scan(_MOVED, TRIANGLES)
 
 
 def lines(rows, mark: str = " ", start: str = "") -> str:
@@ -142,6 +146,23 @@ def gltf(
     return document, b"\0" * 4 + points + corners
 
 
+def sparse_gltf(base: bool = True, rows: tuple[int, ...] = (2, 7, 23)) -> tuple[dict, bytes]:
+    """Return a glTF whose positions are POINTS, or zeros without a `base`, except that those in `rows` are the first of POINTS + 1."""
+    values = (POINTS[: len(rows)] + 1).astype("<f4").tobytes()
+    document, buffer = gltf()
+    start = len(buffer)
+    document["buffers"][0]["byteLength"] += 3 * len(rows) + len(values)
+    document["bufferViews"] += [
+        {"buffer": 0, "byteOffset": start, "byteLength": len(rows)},
+        {"buffer": 0, "byteOffset": start + len(rows), "byteLength": len(values)},
+    ]
+    indices = {"bufferView": 2, "componentType": 5121}
+    document["accessors"][0]["sparse"] = {"count": len(rows), "indices": indices, "values": {"bufferView": 3}}
+    if not base:
+        del document["accessors"][0]["bufferView"]
+    return document, buffer + bytes(rows) + values
+
+
 def glb(document: dict, buffer: bytes) -> bytes:
     """Write a .glb."""
     text = json.dumps(document).encode()
@@ -248,4 +269,8 @@ GOOD: dict[str, tuple[str, bytes, Scan]] = {  # suffix, file, the scan in it
     "glb": (".glb", glb(*gltf()), MESH),
     "glb, interleaved": (".glb", glb(*gltf(strided=True)), MESH),
     "gltf": (".gltf", inline(*gltf()), MESH),
+    "glb, sparse": (".glb", glb(*sparse_gltf()), SPARSE),
+    "glb, a cloud": (".glb", glb(*gltf(change=lambda d: d["meshes"][0]["primitives"].pop(0))), CLOUD),
+    "ply, compressed": (".ply.gz", gzip.compress(ply("ascii"), mtime=0), MESH),
+    "xyz, compressed": (".xyz.GZ", gzip.compress(lines(POINTS.tolist()).encode(), mtime=0), CLOUD),
 }

@@ -7,10 +7,11 @@ one for this process.
 
 import numpy as np
 
+from models.contract import gzipped
 from models.contract.extensions import registered
 from models.scans import gltf, npy, npz, obj, off, pcd, ply, stl, table
-from models.scans.cloud import Degenerate, Scan, TooBig, UnknownSuffix, check_points, measured
-from models.scans.format import Format
+from models.scans.cloud import Degenerate, Scan, TooBig, UnknownSuffix, Unreadable, check_points, measured
+from models.scans.format import Format, inflated_limit
 from models.scans.polygons import require_triangles
 
 MAX_BYTES = 64 << 20
@@ -62,15 +63,20 @@ def _by_suffix(formats: list[Format]) -> dict[str, Format]:
 def read_scan(data: bytes, suffix: str, *, max_bytes: int = MAX_BYTES, max_points: int = MAX_POINTS) -> Scan:
     """Read the scan in a file of this suffix (".ply", in any case), in the file's unit and order of points.
 
-    Points of a cloud that are not measurements are dropped (`measured`).
+    A file that begins like gzip is inflated, whether its suffix ends in ".gz" or not. Points of a cloud that are not measurements are
+    dropped (`measured`).
 
     Raises UnknownSuffix, TooBig, Unreadable, NotFinite or Degenerate, all of them BadCloud.
     """
-    suffix, known = suffix.lower(), formats()
-    if suffix not in known:
-        raise UnknownSuffix(f"expected a scan file, one of {', '.join(known)}, got {suffix[:20]!r}")
+    name, known = suffix.lower(), formats()
+    if (suffix := name.removesuffix(gzipped.SUFFIX)) not in known:
+        raise UnknownSuffix(
+            f"expected a scan file, one of {', '.join(known)}, or one of them with .gz, got {name[:20]!r}"
+        )
     if len(data) > max_bytes:
         raise TooBig(f"expected a file of at most {max_bytes} bytes, got {len(data)}")
+    if data.startswith(gzipped.MAGIC):
+        data = _inflated(data, max_bytes)
     if not data.strip():
         raise Degenerate(f"expected a {suffix} file, got an empty one")
     for format in dict.fromkeys(known.values()):
@@ -86,3 +92,13 @@ def read_scan(data: bytes, suffix: str, *, max_bytes: int = MAX_BYTES, max_point
     if known[suffix].mesh:
         require_triangles(scan, f"a {suffix} file")
     return scan if scan.triangles is not None and len(scan.triangles) else Scan(scan.points, None, scan.kept)
+
+
+def _inflated(data: bytes, max_bytes: int) -> bytes:
+    """Return what a gzip file holds. Raises TooBig or Unreadable."""
+    try:
+        return gzipped.inflate(data, min(max_bytes, inflated_limit(len(data))))
+    except gzipped.InflatedTooLarge as error:
+        raise TooBig(str(error)) from None
+    except gzipped.BadGzip as error:
+        raise Unreadable(str(error)) from None

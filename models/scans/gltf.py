@@ -1,7 +1,7 @@
-"""glTF 2.0 meshes, .glb and self-contained .gltf: the triangles of the default scene, in its coordinates.
+"""glTF 2.0 meshes and clouds, .glb and self-contained .gltf: the default scene, in its coordinates.
 
 Written here because trimesh 5.2 allocates whatever an accessor without data announces, and reads a sparse accessor as zeros. Materials,
-images, skins and animations are ignored. Compressed meshes (Draco, meshopt) and buffers in other files are refused.
+images, skins and animations are ignored; so are lines, and points beside triangles. Buffers in other files are refused.
 """
 
 import binascii
@@ -9,32 +9,35 @@ import json
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from models.scans import draco
 from models.scans.cloud import BadCloud, Scan, TooBig, Unreadable
-from models.scans.format import Format
-from models.scans.polygons import check_corners
+from models.scans.format import Format, inflated_limit
+from models.scans.gltf_data import Document, accessor, bytes_of_view, natural
+from models.scans.polygons import check_corners, require_triangles
 from models.scans.text import plain_text
 
 MAX_JSON_PARTS = 1_000_000  # commas and brackets, which decide how large the parsed text is
+POINT_BYTES = 12  # a position of three float32
 JSON_CHUNK, BIN_CHUNK = 0x4E4F534A, 0x004E4942
-POINTS_AND_LINES, TRIANGLES, STRIP, FAN = (0, 1, 2, 3), 4, 5, 6  # modes of a primitive
-_COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-_WIDTHS = {"SCALAR": 1, "VEC3": 3}
-_NOT_GEOMETRY = re.compile(r"KHR_mesh_quantization|.*_(texture|materials?|lights?|image|xmp|animation)(_.*)?")
+POINTS, LINES, TRIANGLES, STRIP, FAN = 0, (1, 2, 3), 4, 5, 6  # modes of a primitive
+DRACO, MESHOPT = "KHR_draco_mesh_compression", ("EXT_meshopt_compression", "KHR_meshopt_compression")
+_NOT_GEOMETRY = re.compile(  # extensions of everything but shapes and places
+    r"KHR_mesh_quantization|.*_(textures?|materials?|techniques?|lights?|lightmap|image|environment|xmp|audio|animation|physics"
+    r"|variants|metadata|features)(_.*)?",
+    re.IGNORECASE,
+)
 
 
-@dataclass(frozen=True)
-class Document:
-    """The parsed JSON, the bytes of each buffer, and the largest number of points."""
+class Part(NamedTuple):
+    """The points of a primitive and its triangles; None for a primitive that is a cloud."""
 
-    json: dict[str, Any]
-    buffers: list[bytes]
-    max_points: int
+    points: Float[np.ndarray, "points 3"]
+    triangles: Int[np.ndarray, "triangles 3"] | None
 
 
 def read_glb(data: bytes, max_points: int) -> Scan:
@@ -73,28 +76,46 @@ def _scan(text: bytes, binary: bytes | None, max_points: int) -> Scan:
     """Read the document; any contradiction in it raises Unreadable."""
     if (parts := sum(text.count(mark) for mark in (b",", b"[", b"{"))) > MAX_JSON_PARTS:
         raise TooBig(f"expected a glTF of at most {MAX_JSON_PARTS} parts of JSON, got {parts}")
+    most = (
+        inflated_limit(len(text) + len(binary or b"")) // POINT_BYTES
+    )  # nodes may repeat a mesh, and zeros take no bytes
     try:
         document = json.loads(text)
-        required = sorted(map(str, document.get("extensionsRequired", [])))
-        if geometry := [name for name in required if not _NOT_GEOMETRY.fullmatch(name)]:
-            raise Unreadable(
-                f"expected a glTF without extensions of geometry, got {', '.join(geometry)[:80]}; export it uncompressed"
-            )
+        _check_extensions(document)
         buffers = [
             _buffer(buffer, binary if at == 0 else None) for at, buffer in enumerate(document.get("buffers", []))
         ]
-        meshes = list(_meshes(Document(document, buffers, max_points)))
+        primitives = list(_parts(Document(document, buffers, min(max_points, most))))
     except BadCloud:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise Unreadable(f"expected a consistent glTF, got {type(error).__name__}: {str(error)[:80]}") from None
-    shifts = np.cumsum([0, *(len(points) for points, _ in meshes)])
-    return Scan(
-        np.concatenate([np.empty((0, 3)), *(points for points, _ in meshes)]),
-        np.concatenate(
-            [np.empty((0, 3), np.int64), *(t + shift for (_, t), shift in zip(meshes, shifts, strict=False))]
-        ),
+    meshes = [part for part in primitives if part.triangles is not None]
+    clouds = [part for part in primitives if part.triangles is None]
+    if clouds and not any(len(part.triangles) for part in meshes if part.triangles is not None):
+        return Scan(np.concatenate([part.points for part in clouds]), None)
+    shifts = np.cumsum([0, *(len(part.points) for part in meshes)])
+    triangles = [
+        part.triangles + shift for part, shift in zip(meshes, shifts, strict=False) if part.triangles is not None
+    ]
+    scan = Scan(
+        np.concatenate([np.empty((0, 3)), *(part.points for part in meshes)]),
+        np.concatenate([np.empty((0, 3), np.int64), *triangles]),
     )
+    require_triangles(scan, "a glTF")
+    return scan
+
+
+def _check_extensions(document: dict[str, Any]) -> None:
+    """Raise Unreadable for a required extension of shapes or places that is not read here."""
+    required = sorted(map(str, document.get("extensionsRequired", [])))
+    unknown = [name for name in required if name != DRACO and not _NOT_GEOMETRY.fullmatch(name)]
+    if not unknown:
+        return
+    advice = "export it without"
+    if set(unknown) & set(MESHOPT):
+        advice = "export it without compression: from gltfpack without -c, from Blender as it is"
+    raise Unreadable(f"expected a glTF without extensions of geometry, got {', '.join(unknown)[:80]}; {advice}")
 
 
 def _buffer(buffer: dict[str, Any], binary: bytes | None) -> bytes:
@@ -107,10 +128,10 @@ def _buffer(buffer: dict[str, Any], binary: bytes | None) -> bytes:
     return binascii.a2b_base64(coded, strict_mode=True)
 
 
-def _meshes(document: Document) -> Iterator[tuple[Float[np.ndarray, "points 3"], Int[np.ndarray, "triangles 3"]]]:
-    """Yield points and triangles of every mesh in the scene. Each node is visited once: nodes are trees (glTF 2.0, 3.5.2)."""
+def _parts(document: Document) -> Iterator[Part]:
+    """Yield every mesh and cloud in the scene. Each node is visited once: nodes are trees (glTF 2.0, 3.5.2)."""
     nodes, meshes = document.json.get("nodes", []), document.json.get("meshes", [])
-    pending = [(_natural(root), np.eye(4)) for root in _roots(document, nodes)]
+    pending = [(natural(root), np.eye(4)) for root in _roots(document, nodes)]
     visited, total = set(), np.zeros(2, np.int64)
     while pending:
         at, T_scene_parent = pending.pop()
@@ -118,24 +139,40 @@ def _meshes(document: Document) -> Iterator[tuple[Float[np.ndarray, "points 3"],
             raise Unreadable(f"expected one parent for each glTF node, got several for node {at}")
         visited.add(at)
         T_scene_node = T_scene_parent @ _transform(nodes[at])
-        pending += [(_natural(child), T_scene_node) for child in nodes[at].get("children", [])]
+        pending += [(natural(child), T_scene_node) for child in nodes[at].get("children", [])]
         if "mesh" not in nodes[at]:
             continue
-        for primitive in meshes[_natural(nodes[at]["mesh"])]["primitives"]:
-            if (mode := primitive.get("mode", TRIANGLES)) in POINTS_AND_LINES:
+        for primitive in meshes[natural(nodes[at]["mesh"])]["primitives"]:
+            if primitive.get("mode", TRIANGLES) in LINES:
                 continue
-            points = _accessor(document, primitive["attributes"]["POSITION"], "VEC3").astype(np.float64)
-            triangles = _triangles(document, primitive, mode, len(points))
-            total += len(points), len(triangles)
+            points, triangles = _primitive(document, primitive)
+            total += len(points), 0 if triangles is None else len(triangles)
             if (total > (document.max_points, 2 * document.max_points)).any():
                 raise TooBig(f"expected at most {document.max_points} points and twice as many triangles, got more")
-            yield points @ T_scene_node[:3, :3].T + T_scene_node[:3, 3], triangles
+            yield Part(points @ T_scene_node[:3, :3].T + T_scene_node[:3, 3], triangles)
+
+
+def _primitive(document: Document, primitive: dict[str, Any]) -> Part:
+    """Return a primitive in its own coordinates. Raises Unreadable and TooBig."""
+    position, mode = primitive["attributes"]["POSITION"], primitive.get("mode", TRIANGLES)
+    compressed = primitive.get("extensions", {}).get(DRACO)
+    if compressed is not None and "bufferView" not in document.json["accessors"][natural(position)]:
+        if mode not in (TRIANGLES, STRIP):
+            raise Unreadable(f"expected triangles in a {DRACO} of a glTF, got a primitive of mode {str(mode)[:20]}")
+        content, name = bytes_of_view(document, compressed["bufferView"]), natural(compressed["attributes"]["POSITION"])
+        return Part(*draco.decode(content, name, document.max_points))
+    points = accessor(document, position, "VEC3").astype(np.float64)
+    if mode != POINTS:
+        return Part(points, _triangles(document, primitive, mode, len(points)))
+    if "indices" in primitive:
+        points = points[np.unique(_corners(document, primitive, len(points)))]
+    return Part(points, None)
 
 
 def _roots(document: Document, nodes: list[dict[str, Any]]) -> list[Any]:
     """Return the root nodes of the default scene or, without scenes, the nodes that are no other's child."""
     if scenes := document.json.get("scenes", []):
-        return scenes[_natural(document.json.get("scene", 0))].get("nodes", [])
+        return scenes[natural(document.json.get("scene", 0))].get("nodes", [])
     children = {child for node in nodes for child in node.get("children", [])}
     return [at for at in range(len(nodes)) if at not in children]
 
@@ -156,15 +193,20 @@ def _transform(node: dict[str, Any]) -> Float[np.ndarray, "4 4"]:
     return out
 
 
+def _corners(document: Document, primitive: dict[str, Any], points: int) -> Int[np.ndarray, " corners"]:
+    """Return the points that a primitive refers to, in its order. Raises Unreadable."""
+    if "indices" not in primitive:
+        return np.arange(points)
+    stored = accessor(document, primitive["indices"], "SCALAR")[:, 0]
+    if stored.dtype.kind != "u":
+        raise Unreadable(f"expected corners of glTF faces as unsigned integers, got {stored.dtype}")
+    check_corners(stored, points)
+    return stored.astype(np.int64)
+
+
 def _triangles(document: Document, primitive: dict[str, Any], mode: int, points: int) -> Int[np.ndarray, "triangles 3"]:
     """Return the triangles of a primitive as indices of its points."""
-    corners = np.arange(points)
-    if "indices" in primitive:
-        stored = _accessor(document, primitive["indices"], "SCALAR")[:, 0]
-        if stored.dtype.kind != "u":
-            raise Unreadable(f"expected corners of glTF faces as unsigned integers, got {stored.dtype}")
-        check_corners(stored, points)
-        corners = stored.astype(np.int64)
+    corners = _corners(document, primitive, points)
     if mode == TRIANGLES:
         return corners.reshape(-1, 3)
     if mode not in (STRIP, FAN):
@@ -178,35 +220,5 @@ def _triangles(document: Document, primitive: dict[str, Any], mode: int, points:
     return triangles
 
 
-def _accessor(document: Document, index: Any, kind: str) -> np.ndarray:
-    """Return the (count, 1 or 3) array of an accessor, as it is stored or, if it is normalized, as fractions."""
-    accessor = document.json["accessors"][_natural(index)]
-    if accessor["type"] != kind or "sparse" in accessor or "bufferView" not in accessor:
-        raise Unreadable(
-            f"expected a glTF {kind} with a buffer view, not sparse or compressed, got {str(accessor)[:120]}; export it so"
-        )
-    view = document.json["bufferViews"][_natural(accessor["bufferView"])]
-    buffer = document.buffers[_natural(view["buffer"])]
-    dtype, width, count = np.dtype(_COMPONENTS[accessor["componentType"]]), _WIDTHS[kind], _natural(accessor["count"])
-    stride = _natural(view.get("byteStride", 0)) or dtype.itemsize * width
-    begin, start = _natural(view.get("byteOffset", 0)), _natural(accessor.get("byteOffset", 0))
-    size = min(_natural(view["byteLength"]), len(buffer) - begin) - start
-    if count == 0 or stride < dtype.itemsize * width or (count - 1) * stride + dtype.itemsize * width > size:
-        raise Unreadable(
-            f"expected {count} items every {stride} bytes, as a glTF accessor announces, got {max(size, 0)} bytes"
-        )
-    array = np.ndarray((count, width), dtype, buffer, begin + start, (stride, dtype.itemsize))
-    if accessor.get("normalized") is True and dtype.kind in "iu":
-        return np.maximum(array / np.iinfo(dtype).max, -1)
-    return array
-
-
-def _natural(value: Any) -> int:
-    """Return a count or an index of the document. Raises Unreadable for anything else."""
-    if type(value) is not int or not 0 <= value < 2**40:
-        raise Unreadable(f"expected a count or an index in a glTF, got {str(value)[:40]!r}")
-    return value
-
-
-GLB = Format((".glb",), read_glb, (b"glTF",), ("model/gltf-binary",), mesh=True)
-GLTF = Format((".gltf",), read_gltf, media_types=("model/gltf+json",), mesh=True)
+GLB = Format((".glb",), read_glb, (b"glTF",), ("model/gltf-binary",))
+GLTF = Format((".gltf",), read_gltf, media_types=("model/gltf+json",))

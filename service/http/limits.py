@@ -117,11 +117,11 @@ class Reservation:
             detail = f"expected {count} bytes of memory for this request, got {self._budget.free}; other requests use the rest"
             raise Problem("overloaded", detail, headers={"retry-after": "2"})
 
-    def grow(self, count: int) -> None:
-        """Reserve `count` more bytes; raise the problem overloaded if they are not free."""
-        self.require(count)
-        self._budget.free -= count
-        self.bytes += count
+    def grow(self, count: int, times: int = 1) -> None:
+        """Reserve `times` the `count` of bytes; raise the problem overloaded if they are not free."""
+        self.require(times * count)
+        self._budget.free -= times * count
+        self.bytes += times * count
 
     def shrink(self, to: int) -> None:
         """Release the bytes beyond `to`."""

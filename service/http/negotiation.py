@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.requests import Request
 
+from models.contract.gzipped import MAGIC, BadGzip, Inflater
 from service.http.problems import Problem
 
 JSON, MSGPACK = "application/json", "application/msgpack"
 NPY, NPZ = "application/x-npy", "application/x-npz"
 TYPES = (JSON, MSGPACK, NPY)
+IDENTITY, GZIP = "identity", "gzip"  # content codings
 
 
 def content_type(request: Request, types: Sequence[str]) -> str:
@@ -20,12 +22,16 @@ def content_type(request: Request, types: Sequence[str]) -> str:
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media not in types:
         raise Problem("unsupported-media-type", f"Content-Type: expected {', '.join(types)}; got {media[:80]!r}")
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
-    if coding != "identity":
-        raise Problem(
-            "unsupported-media-type", f"Content-Encoding: expected identity, got {coding[:80]!r}; do not compress"
-        )
     return media
+
+
+def content_coding(request: Request, codings: Sequence[str] = (IDENTITY,)) -> str:
+    """Return the body's content coding, one of `codings`; raise the problem unsupported-media-type."""
+    coding = request.headers.get("content-encoding", IDENTITY).strip().lower().removeprefix("x-")
+    if coding not in codings:
+        detail = f"Content-Encoding: expected {' or '.join(codings)}, got {coding[:80]!r}"
+        raise Problem("unsupported-media-type", detail, headers={"accept-encoding": ", ".join(codings)})
+    return coding
 
 
 def accepted(request: Request, types: Sequence[str]) -> str:
@@ -77,15 +83,22 @@ class Patience(NamedTuple):
 
 
 async def read_body(
-    request: Request, limit: int, take: Callable[[int], None] | None = None, patience: Patience | None = None
+    request: Request,
+    limit: int,
+    take: Callable[[int], None] | None = None,
+    patience: Patience | None = None,
+    *,
+    compressed: bool | None = False,
 ) -> bytearray:
     """Return the whole body. Raises body-too-large beyond `limit` bytes, and request-timeout where it arrives too slowly.
 
-    `take` is called with the size of each chunk before it is kept.
+    A body that is `compressed` with gzip is inflated as it arrives, and the limit is on inflated bytes; None leaves it to the first
+    bytes. Raises malformed-body if it is not gzip. `take` is called with the size of each piece before it is kept.
     """
     announced_bytes(request, limit)
     patience, loop = patience or Patience(), asyncio.get_running_loop()
     body, chunks, end = bytearray(), request.stream(), loop.time() + patience.whole_s
+    inflater = Inflater() if compressed else None
     while True:
         try:
             async with asyncio.timeout_at(min(end, loop.time() + patience.pause_s)):
@@ -94,13 +107,24 @@ async def read_body(
             detail = f"expected a body within {patience.whole_s:g} s and without pauses of {patience.pause_s:g} s"
             message = f"{detail}, got {len(body)} bytes"
             raise Problem("request-timeout", message, headers={"connection": "close"}) from None
-        if chunk is None:
-            return body
-        if len(body) + len(chunk) > limit:
-            raise Problem("body-too-large", f"expected at most {limit} bytes; got more")
-        if take:
-            take(len(chunk))
-        body += chunk
+        if compressed is None and chunk:
+            compressed = chunk.startswith(MAGIC)
+            inflater = Inflater() if compressed else None
+        try:
+            if chunk is None:
+                if inflater:
+                    inflater.finish()
+                return body
+            for piece in inflater.feed(chunk) if inflater else (chunk,):
+                if len(body) + len(piece) > limit:
+                    inflated = " once inflated" if inflater else ""
+                    raise Problem("body-too-large", f"expected at most {limit} bytes{inflated}; got more")
+                if take:
+                    take(len(piece))
+                body += piece
+                await asyncio.sleep(0)  # a small chunk may hold many pieces
+        except BadGzip as error:
+            raise Problem("malformed-body", str(error)) from None
 
 
 def typed(decode: Callable[..., Any], value: Any, *, mark: str = "/", **options: Any) -> Any:

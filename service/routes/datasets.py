@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from models.contract.spec import DATASET_NAME
-from service.http.negotiation import content_type, read_body
+from service.http.negotiation import content_coding, content_type, read_body
 from service.http.problems import ACCEPTED, NO_CONTENT, Problem, documented
 from service.jobs import archives
 from service.jobs.datasets import (
@@ -95,6 +95,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
         data set; other jobs may use it once that job has succeeded.
         """
         media = content_type(request, (JSON, ZIP))
+        content_coding(request)
         if media == JSON:
             folder = _folder_request(bytes(await read_body(request, MAX_REQUEST_BYTES)))
             name = _name(folder.name, "/name")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from models.contract.spec import JOB_SPEC, AnySpec
 from service.http.limits import Concurrency, LimitedStream
-from service.http.negotiation import content_type, read_body
+from service.http.negotiation import content_coding, content_type, read_body
 from service.http.problems import ACCEPTED, NO_CONTENT, FileDownload, Problem, documented
 from service.http.server import Shutdown
 from service.jobs import artifacts
@@ -74,6 +74,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         With an `Idempotency-Key` the same request can be repeated for a day: the answer is the same job.
         """
         content_type(request, ("application/json",))
+        content_coding(request)
         key = request.headers.get("idempotency-key")
         if key is not None and not KEY.fullmatch(key):
             raise Problem("invalid-request", "Idempotency-Key: expected 1 to 250 visible ASCII characters, got others")

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from models.contract import gzipped
 from models.contract.bundle import BadBundle, Bundle, BundleMeta, read_bundle, repeat_example
 from models.contract.symmetry import Tensors
 from models.pictures.page import NoMatplotlib, UnknownFormat, check_drawable
@@ -19,6 +20,7 @@ from service.tasks.endpoint import Body, Endpoint, Limits, call, run
 
 MAX_BYTES, MAX_POINTS = 2 << 30, 50_000_000  # of a user's own file; a server accepts less
 STDIN = Path("-")
+INFLATION = {gzipped.InflatedTooLarge: "body-too-large", gzipped.BadGzip: "malformed-body"}
 
 
 class UsageError(Exception):
@@ -119,9 +121,10 @@ def plan(
             raise UsageError(f"expected a folder for {len(sources)} files, {option} FOLDER{os.sep}, got {given}")
     works = []
     for source in sources:
-        stem, suffix = ("stdin", f".{stdin_form}") if source == STDIN else (source.stem, source.suffix.lower())
+        suffix = gzipped.suffix_of(source.name)
+        stem = "stdin" if source == STDIN else source.name[: len(source.name) - len(suffix)]
         target, picture = (_target(text, stem, end) for text, end in ((output, f".{form}"), (plot, ".png")))
-        works.append(Work(source, suffix, target, picture))
+        works.append(Work(source, f".{stdin_form}" if source == STDIN else _format_of(source), target, picture))
     by_stem: dict[str, Path] = {}
     for work in works:
         stem = work.output.stem if work.output else ""
@@ -189,10 +192,15 @@ def _sources(endpoint: Endpoint, path: Path) -> list[Path]:
     """Return the files that an input stands for: itself, or the files of a folder that the endpoint reads."""
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.is_file() and file.suffix.lower() in endpoint.reads())
+    files = sorted(file for file in path.iterdir() if file.is_file() and _format_of(file) in endpoint.reads())
     if not files:
         raise UsageError(f"expected files ending in {', '.join(endpoint.reads())} in {path}{os.sep}, got none")
     return files
+
+
+def _format_of(path: Path) -> str:
+    """Return the suffix that tells a file's format: without .gz."""
+    return gzipped.suffix_of(path.name).removesuffix(gzipped.SUFFIX)
 
 
 def _is_folder(text: str | None) -> bool:
@@ -216,7 +224,10 @@ def _check_target(target: Path, source: Path, *, in_folder: bool) -> None:
 
 
 def _read(source: Path) -> bytes:
-    """Return the contents of a file or of standard input. Raises OSError, and body-too-large beyond MAX_BYTES."""
+    """Return the contents of a file or of standard input, inflated if they begin like gzip.
+
+    Raises OSError, malformed-body if they are not gzip after all, and body-too-large beyond MAX_BYTES.
+    """
     if source == STDIN:
         data = sys.stdin.buffer.read(MAX_BYTES + 1)
         size = len(data)
@@ -225,4 +236,6 @@ def _read(source: Path) -> bytes:
         data = source.read_bytes() if size <= MAX_BYTES else b""
     if size > MAX_BYTES:
         raise Problem("body-too-large", f"expected a file of at most {MAX_BYTES} bytes, got {size}")
-    return data
+    if not data.startswith(gzipped.MAGIC):
+        return data
+    return call(INFLATION, gzipped.inflate, data, MAX_BYTES)

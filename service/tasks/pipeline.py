@@ -20,7 +20,18 @@ from fastapi import APIRouter, Request, Response
 from models.contract.cpus import usable_cpus
 from models.contract.symmetry import Tensors
 from service.http.limits import ByteBudget, Reservation, WorkQueue
-from service.http.negotiation import JSON, Patience, accepted, announced_bytes, content_type, query_options, read_body
+from service.http.negotiation import (
+    GZIP,
+    IDENTITY,
+    JSON,
+    Patience,
+    accepted,
+    announced_bytes,
+    content_coding,
+    content_type,
+    query_options,
+    read_body,
+)
 from service.http.openapi import BINARY
 from service.http.problems import Problem, documented
 from service.inference.batcher import Batcher
@@ -90,14 +101,16 @@ class Pipeline:
     async def _respond(self, endpoint: Endpoint, request: Request, memory: Reservation) -> Response:
         """Answer a request. Raises Problem and QueueFull."""
         answer, media = accepted(request, endpoint.offers), content_type(request, endpoint.accepts)
+        compressed = content_coding(request, (GZIP, IDENTITY)) == GZIP or None  # None: the first bytes tell
         options = query_options(request, media, allowed=media in endpoint.with_query)
         limits, cost = endpoint.limits(self._settings), endpoint.memory(media)
         limits = replace(limits, bytes=min(limits.bytes, self._memory.size // cost))
         announced = announced_bytes(request, limits.bytes)
         memory.require(cost * (announced or 0))
-        if queue := self._queue(endpoint, limits.bytes if announced is None else announced):
+        if queue := self._queue(endpoint, limits.bytes if compressed or announced is None else announced):
             queue.admit()
-        data = bytes(await read_body(request, limits.bytes, lambda count: memory.grow(cost * count), self._patience))
+        reserve = partial(memory.grow, times=cost)
+        data = bytes(await read_body(request, limits.bytes, reserve, self._patience, compressed=compressed))
         body = Body(data, media, answer, options, request.headers["content-type"])
         queue = self._queue(endpoint, len(data))
         if queue is not None:

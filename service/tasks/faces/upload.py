@@ -7,7 +7,6 @@ disk.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
+from models.contract import gzipped
 from models.scans.files import FORMATS, formats
 from service.http.negotiation import JSON, NPZ, typed
 from service.http.problems import Problem
@@ -25,9 +25,10 @@ from service.tasks.fields import MAX_FILENAME
 PLY, CSV, FORM, OCTETS, TEXT = (
     "model/vnd.ply", "text/csv", "multipart/form-data", "application/octet-stream", "text/plain"
 )  # fmt: skip
+GZIPS = ("application/gzip", "application/x-gzip")
 MRK, FCSV = "application/vnd.slicer.mrk+json", "text/x-fcsv"  # point lists of 3D Slicer, which has registered no types
 SUFFIXES = {media: format.suffixes[0] for format in FORMATS for media in format.media_types}
-TYPES = (OCTETS, TEXT, *SUFFIXES, FORM)  # OCTETS and TEXT do not tell the format: a name does, or TEXT is a table
+TYPES = (OCTETS, TEXT, *GZIPS, *SUFFIXES, FORM)  # the first do not tell the format: a name does, or TEXT is a table
 CARRIES: dict[Heatmaps, tuple[str, ...]] = {
     "none": (JSON, NPZ, PLY, CSV, MRK, FCSV),
     "points": (JSON, NPZ),
@@ -112,10 +113,9 @@ def _suffix(options: FaceOptions, media: str, prefix: str) -> str:
 
 
 def _named(options: FaceOptions) -> str:
-    """Return the suffix by `format` or, without it, by `filename`; empty if neither has one."""
-    if options.format:
-        return f".{options.format.lower().lstrip('.')}"
-    return PurePosixPath(options.filename.replace("\\", "/")).suffix.lower()
+    """Return the suffix by `format` or, without it, by `filename`, without .gz; empty if neither has one."""
+    given = f".{options.format.lower().lstrip('.')}" if options.format else gzipped.suffix_of(options.filename)
+    return given.removesuffix(gzipped.SUFFIX)
 
 
 class _Form:

@@ -1,5 +1,6 @@
 """Tests of the table of formats, and tests that every reader passes."""
 
+import gzip
 import struct
 
 import numpy as np
@@ -12,7 +13,7 @@ from refusals import assert_refused
 from benchmarks.fuzz.scans import GOOD, OBJ, POINTS, TRIANGLES, lines, npy, npz, pcd
 from models.contract import extensions
 from models.scans import files
-from models.scans.cloud import BadCloud, Degenerate, NotFinite, Scan, TooBig, UnknownSuffix
+from models.scans.cloud import BadCloud, Degenerate, NotFinite, Scan, TooBig, UnknownSuffix, Unreadable
 from models.scans.files import formats, read_scan, register_format
 from models.scans.format import Format
 
@@ -23,6 +24,10 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
     },
     "no suffix": ("", b"1 2 3", UnknownSuffix, "expected a scan file, one of .ply, .obj, .* got ''"),
     "unknown suffix": (".fbx", b"1 2 3", UnknownSuffix, "'.fbx'"),
+    "gz of no format": (".gz", gzip.compress(OBJ.encode()), UnknownSuffix, "or one of them with .gz, got '.gz'"),
+    "gz cut short": (".obj.gz", gzip.compress(OBJ.encode())[:-1], Unreadable, "cut short"),
+    "gz bomb": (".obj.gz", gzip.compress(bytes(30_000_000)), TooBig, "at most 1048576 bytes inflated from"),
+    "gz of gz": (".obj.gz", gzip.compress(gzip.compress(OBJ.encode())), Unreadable, "lines 'v x y z'"),
 }
 
 
@@ -44,7 +49,14 @@ def test_a_file_is_read_as_written_and_in_its_order(name):
 
 
 def test_every_suffix_has_an_example_file():
-    assert {suffix.lower() for suffix, _, _ in GOOD.values()} == set(formats())
+    assert {suffix.lower().removesuffix(".gz") for suffix, _, _ in GOOD.values()} == set(formats())
+
+
+@pytest.mark.parametrize("suffix", [".ply.gz", ".PLY", ".ply"])
+def test_a_compressed_file_is_read_whatever_its_suffix_says_of_it(suffix: str):
+    _, data, expected = GOOD["ply ascii with faces"]
+    np.testing.assert_array_equal(read_scan(gzip.compress(data), suffix).triangles, expected.triangles)
+    np.testing.assert_array_equal(read_scan(data, suffix).triangles, expected.triangles)
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".stl", ".off", ".glb"])

@@ -1,6 +1,7 @@
 """The walk of a request under pressure: memory, bodies that stall, bodies that are large, and deadlines."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -145,3 +146,64 @@ def test_a_problem_with_a_large_body_is_that_of_a_small_one(client, changed, kin
     small = problem_of(client.post(URL, content=changed.rstrip(), headers=headers), kind)
     assert large["detail"] == small["detail"]
     assert large["errors"] == small["errors"]
+
+
+PACKED = gzip.compress(BODY)
+BOMB = gzip.compress(b" " * (16 << 20))
+
+
+@pytest.mark.parametrize("headers", [{"content-encoding": "gzip"}, {"content-encoding": "X-GZIP"}, {}], ids=str)
+@pytest.mark.parametrize("url", [URL, "/poses/lift"])
+def test_a_body_of_gzip_is_answered_like_what_is_in_it(client, url: str, headers: dict[str, str]):
+    body = BODY if url == URL else client.get("/models/lift-means/example").content
+    sent = {"content-type": "application/json"}
+    answer = client.post(url, content=body, headers=sent)
+    assert answer.status_code == 200
+    assert client.post(url, content=gzip.compress(body), headers=sent | headers).json() == answer.json()
+
+
+def test_gzip_that_arrives_in_small_parts_is_inflated_as_it_arrives(bundles):
+    async def act(post: Post) -> None:
+        parts = [PACKED[at : at + 100] for at in range(0, len(PACKED), 100)]
+        assert (await post(chunks(*parts), **{"content-encoding": "gzip"}))[0] == 200
+
+    serve(bundles, act)
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "kind", "says"),
+    [
+        (BODY, "gzip", "malformed-body", "cannot be inflated"),
+        (PACKED[:-9], "gzip", "malformed-body", "cut short"),
+        (PACKED[:-9], "identity", "malformed-body", "cut short"),
+        (BODY, "br", "unsupported-media-type", "expected gzip or identity, got 'br'"),
+        (PACKED, "gzip, gzip", "unsupported-media-type", "expected gzip or identity"),
+        (BOMB, "gzip", "body-too-large", "bytes once inflated"),
+    ],
+)
+def test_a_wrong_coding_is_refused_by_name(client, body: bytes, coding: str, kind: str, says: str):
+    headers = {"content-type": "application/json", "content-encoding": coding}
+    response = client.post(URL, content=body, headers=headers)
+    assert says in problem_of(response, kind)["detail"]
+    if kind == "unsupported-media-type":
+        assert response.headers["accept-encoding"] == "gzip, identity"
+
+
+def test_the_memory_of_a_request_is_what_it_inflates_to(bundles):
+    async def act(post: Post) -> None:
+        begun, rest = asyncio.Event(), asyncio.Event()
+
+        async def stalled() -> AsyncIterator[bytes]:
+            yield PACKED[:-10]
+            begun.set()
+            await rest.wait()
+            yield PACKED[-10:]
+
+        first = asyncio.create_task(post(stalled(), **{"content-encoding": "gzip"}))
+        await begun.wait()
+        status, _, problem = await post(chunks(PACKED), **{"content-encoding": "gzip"})
+        assert (status, problem["type"]) == (503, "/problems/overloaded")
+        rest.set()
+        assert (await first)[0] == 200
+
+    serve(bundles, act, max_memory_bytes=int(1.5 * COST * len(BODY)))

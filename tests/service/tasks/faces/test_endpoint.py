@@ -1,6 +1,7 @@
 """POST /landmarks/face as its callers see it: forms of scan and answer, units, heatmaps, symmetry and company."""
 
 import csv
+import gzip
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -83,6 +84,9 @@ SCANS: dict[str, tuple[bytes, str, dict[str, str]]] = {  # one cloud in every fo
     "ply by filename": (ply(CLOUD), OCTETS, {"filename": "C:\\scans\\my scan.2.PLY"}),
     "format before filename": (ply(CLOUD), OCTETS, {"filename": "scan.obj", "format": "ply"}),
     "both say so": (ply(CLOUD), "model/vnd.ply; charset=binary", {"filename": "scan.ply"}),
+    "ply.gz by filename": (gzip.compress(ply(CLOUD)), OCTETS, {"filename": "scan.PLY.GZ"}),
+    "ply.gz by format": (gzip.compress(ply(CLOUD)), "application/gzip", {"format": "ply.gz"}),
+    "ply.gz by its content": (gzip.compress(ply(CLOUD)), "model/ply", {}),
     "text": (text(CLOUD), "text/plain; charset=utf-8", {}),
     "xyz": (text(CLOUD), OCTETS, {"filename": "scan.xyz"}),
     "csv": (b"x,y,z\n" + text(CLOUD, ","), "text/csv", {}),
@@ -97,8 +101,14 @@ def test_one_cloud_in_any_form_gives_one_answer(client, found, form):
 
 
 def test_a_form_with_one_file_is_an_upload_too(client, found):
-    for name, media in (("scan.ply", "application/x-what"), ("scan", "model/ply"), ("scan.ply", "model/obj")):
-        response = client.post(URL, files={"anything": (name, ply(CLOUD), media)})
+    packed = gzip.compress(ply(CLOUD))
+    for name, media, body in (
+        ("scan.ply", "application/x-what", ply(CLOUD)),
+        ("scan", "model/ply", ply(CLOUD)),
+        ("scan.ply", "model/obj", ply(CLOUD)),
+        ("scan.ply.gz", "application/gzip", packed),
+    ):
+        response = client.post(URL, files={"anything": (name, body, media)})
         assert response.status_code == 200, response.text
         assert response.json() == found
 

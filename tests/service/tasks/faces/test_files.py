@@ -1,6 +1,7 @@
 """`chiron landmarks`: scans in files to landmarks in files, with the answers of the service."""
 
 import csv
+import gzip
 import hashlib
 import json
 import shutil
@@ -170,6 +171,14 @@ def test_a_scan_on_standard_input_has_the_answer_of_its_file(bundles: Path, scan
     options = ["--bundles", bundles]
     piped = run("landmarks", "-", "--stdin", "ply", *options, stdin=scan.read_bytes())
     assert piped.stdout == run("landmarks", scan, *options).stdout
+
+
+def test_a_compressed_scan_is_named_and_answered_like_the_scan_in_it(bundles: Path, scan: Path, tmp_path: Path):
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / "scan.ply.gz").write_bytes(gzip.compress(scan.read_bytes()))
+    run("landmarks", tmp_path / "packed", "-o", f"{tmp_path / 'out'}/", "--bundles", bundles)
+    printed = run("landmarks", scan, "--bundles", bundles).stdout
+    assert json.loads((tmp_path / "out" / "scan.json").read_text()) == json.loads(printed)
 
 
 def test_a_folder_stands_for_the_scans_in_it(bundles: Path, tmp_path: Path):
