@@ -1,4 +1,4 @@
-"""A service with tiny bundles, whose networks are ONNX graphs written here, so that only the service is under test."""
+"""Fixtures of a service with small bundles, whose ONNX graphs are written here so that only the service is under test."""
 
 import atexit
 import os
@@ -24,16 +24,16 @@ from models.skeletons.face import FACE68, INTEROCULAR
 from service.app import create_app
 from service.settings import Settings
 
-if "CHIRON_STATE" not in os.environ:  # tests leave no jobs in the checkout
+if "CHIRON_STATE" not in os.environ:  # keeps jobs of tests out of the checkout
     os.environ["CHIRON_STATE"] = tempfile.mkdtemp(prefix="chiron-")
     atexit.register(shutil.rmtree, os.environ["CHIRON_STATE"], ignore_errors=True)
 for limit in (
     "DEADLINE_S",
     "BODY_PAUSE_S",
     "BODY_S",
-):  # a busy machine keeps no deadlines; tests of a deadline set their own
+):  # a busy machine misses the default deadlines; tests of deadlines set their own
     os.environ.setdefault(f"CHIRON_{limit}", str(PATIENCE_S))
-os.environ.setdefault("CHIRON_HOSTS", "*")  # the test client calls its host "testserver"
+os.environ.setdefault("CHIRON_HOSTS", "*")  # the test client's host is "testserver"
 
 OPSET = 17
 MAX_BODY, MAX_SCAN = 1_000_000, 4_000_000
@@ -67,10 +67,10 @@ ASIDE_M = np.interp(np.arange(len(FACE68.joints)), INTEROCULAR, (-0.05, 0.03))
 
 
 def shells(task: FaceLandmarks) -> bytes:
-    """Write a graph whose landmark l is the heatmap-weighted mean of the points at a certain distance from their centroid, plus an offset.
+    """Write a graph whose landmark l is the mean of the points near radius l from the centroid, weighted by heatmap l, plus an offset.
 
-    The offsets, ASIDE_M for landmark l, are along the direction of the first point, so that the landmarks span a face. The graph is
-    confident about clouds the size of a face only.
+    The offset of landmark l has length ASIDE_M[l] and the direction of the first point, so that the landmarks span a face. The graph
+    is confident only for clouds of the size of a face.
     """
     sigma, landmarks = 0.004, len(FACE68.joints)
     constants = {
@@ -188,7 +188,7 @@ def graph_of(name: str, nodes: list[onnx.NodeProto], constants: dict[str, np.nda
 
 
 def make_bundle(parent: Path, name: str, task: Task, model: bytes, inputs: dict[str, np.ndarray]) -> Path:
-    """Write a complete bundle of the graph to `parent`/`name`, with these inputs as its example."""
+    """Write a complete bundle of the graph to `parent`/`name`, with `inputs` as its example."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     outputs = {key: np.asarray(x) for key, x in zip(task.outputs, session.run(list(task.outputs), inputs), strict=True)}
     error = Measurement(metric="error", value=12.5, unit="mm", split="test", source="made up", windows=10, recordings=2)
@@ -248,7 +248,7 @@ def make_recogniser(parent: Path, name: str, task: ActionRecognition) -> Path:
 def moving_body(frames: int, dims: int, joints: int = 17, seed: int = 0) -> np.ndarray:
     """Return (frames, joints, dims): points within some hundred units of 500 that drift and wave smoothly.
 
-    In three dimensions the heads of Human3.6M's order are above the hips.
+    In three dimensions the head of Human3.6M's order is above the hips.
     """
     rng = np.random.default_rng(seed)
     rest = 500 + rng.normal(scale=100, size=(1, joints, dims))
@@ -261,10 +261,10 @@ def moving_body(frames: int, dims: int, joints: int = 17, seed: int = 0) -> np.n
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of bundles for hands, faces and bodies.
+    """Write a folder of bundles for hands, faces and bodies.
 
-    `hands-thirty` forecasts 30 frames from 30 at 30 fps, `hands-modes` 10 from 10 in three modes. The models of bodies
-    take confidences, except those named `-sure`; one recogniser is for one person in 3D, one for two in 2D.
+    `hands-thirty` forecasts 30 frames from 30 at 30 fps; `hands-modes` forecasts 10 from 10 in three modes. Models of bodies take
+    confidences, except those named `-sure`. One recogniser takes one person in 3D, the other takes two in 2D.
     """
     folder = tmp_path_factory.mktemp("bundles")
     make_hands(folder, "hands-thirty", HandForecast(past=30, future=30, fps=30))
@@ -290,6 +290,6 @@ def settings(bundles: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def client(settings: Settings) -> Iterator[TestClient]:
-    """A client of a running application; an unexpected error comes as a 500, not as an exception."""
+    """Return a client of a running application; an unexpected error is a 500 response, not an exception."""
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client

@@ -1,13 +1,13 @@
-"""Damaged bodies of requests, for tests by hypothesis."""
+"""Damaged request bodies for property tests."""
 
 from hypothesis import strategies as st
 
 
-def damaged(whole: bytes) -> st.SearchStrategy[bytes]:
-    """Return a strategy for bytes of all kinds, and for `whole` with pieces cut out or inserted."""
+def damaged(valid: bytes) -> st.SearchStrategy[bytes]:
+    """Return a strategy for random bytes and for `valid` with bytes removed or inserted."""
 
     def cut(place: int, length: int, insert: bytes) -> bytes:
-        return whole[:place] + insert + whole[place + length :]
+        return valid[:place] + insert + valid[place + length :]
 
-    place = st.integers(0, len(whole))
+    place = st.integers(0, len(valid))
     return st.binary(max_size=200) | st.builds(cut, place, st.integers(0, 40), st.binary(max_size=20))

@@ -1,4 +1,4 @@
-"""Requests that many tests send, and the check of a problem that many expect."""
+"""Common requests of tests, and the check of a problem response."""
 
 import io
 
@@ -19,14 +19,14 @@ def npy(points: np.ndarray) -> bytes:
 
 
 def problem_of(response, kind: str) -> dict:
-    """Return the problem in a response, after a check that it is well formed and of that kind."""
+    """Check that a response is a well-formed problem of `kind`; return it."""
     assert response.headers["content-type"] == MEDIA_TYPE, response.text
     problem = response.json()
     assert problem["type"] == f"/problems/{kind}", problem
     assert response.status_code == problem["status"] == KINDS[kind].status
     assert problem["title"] == KINDS[kind].title
     assert problem["instance"] == f"urn:chiron:request:{response.headers['x-request-id']}"
-    assert len(response.content) < 1000, "a problem does not echo its request"
+    assert len(response.content) < 1000, "expected a problem that does not echo its request"
     for error in problem["errors"]:
         assert set(error) == {"pointer", "detail"}
     return problem

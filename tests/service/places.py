@@ -1,6 +1,6 @@
-"""Places for versions of models, and a connection to one that can be cut.
+"""Stores of model versions for tests, and simulated losses of the connection to a store.
 
-CHIRON_TEST_REGISTRY=s3://bucket adds an object store with an existing bucket to those that the tests run on.
+CHIRON_TEST_REGISTRY=s3://bucket adds an object store with an existing bucket to the tested stores.
 """
 
 import json
@@ -30,7 +30,7 @@ KINDS = ["folder", *OBJECTS]
 
 @dataclass(frozen=True)
 class Place:
-    """A store of versions, and a folder for what each machine has of its own."""
+    """A store of versions, with a state folder for each machine."""
 
     where: str
     state: Path
@@ -44,24 +44,24 @@ class Place:
         return "://" in self.where
 
     def versions(self, machine: str = "worker") -> Versions:
-        """Open the store as a process of a machine does."""
+        """Open the store as a process of `machine`."""
         return Versions(self.where, self.state / machine)
 
     def stage(self, modes: int, at: float = 1.0, machine: str = "worker") -> tuple[Path, str]:
-        """Stage another bundle of the model, with that many modes; return the staging folder and the version."""
+        """Stage a bundle of the model with `modes` modes; return the staging folder and the version."""
         with TemporaryDirectory() as folder:
             bundle = read_bundle(make_hands(Path(folder), NAME, HandForecast(past=30, future=30, fps=30, modes=modes)))
             staging = self.versions(machine).stage(bundle, LINEAGE.model_copy(update={"created_at": at}))
         return staging, bundle.meta.version
 
     def publish(self, modes: int, at: float = 1.0, machine: str = "worker") -> str:
-        """Stage and publish such a bundle; return its version."""
+        """Stage and publish a bundle of the model with `modes` modes; return its version."""
         staging, version = self.stage(modes, at, machine)
         self.versions(machine).publish(staging, version)
         return version
 
     def content(self, version: str, file: str) -> str:
-        """Return the path below the URL of the content of a version's file."""
+        """Return the object path of the content of a version's file."""
         return f"files/{json.loads(self.object(f'versions/{NAME}.{version}.json'))['files'][file]['sha256']}"
 
     def object(self, path: str) -> bytes:
@@ -75,7 +75,7 @@ class Place:
         files.pipe_file(f"{root}/{path}", content)
 
     def corrupt(self, version: str) -> None:
-        """Change one bit of a published model."""
+        """Flip one bit of a published model."""
         if self.shared:
             path = self.content(version, MODEL)
             content = bytearray(self.object(path))
@@ -88,16 +88,16 @@ class Place:
 
 
 def corrupt(folder: Path, file: str) -> None:
-    """Change one bit in the middle of a file."""
+    """Flip one bit in the middle of a file."""
     content = bytearray((folder / file).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / file).write_bytes(content)
 
 
 def cut(monkeypatch: pytest.MonkeyPatch, *methods: str, after: int = 0, done: bool = False) -> None:
-    """Have the file system in memory lose its connection: each method fails after that many calls.
+    """Make each method of the in-memory file system raise ConnectionError after `after` calls.
 
-    With `done` a failing call takes effect, and only its answer is lost.
+    With `done`, a failing call still takes effect: only its answer is lost.
     """
     for method in methods or ("ls", "info", "cat_file", "pipe_file", "put_file"):
         real, calls = getattr(MemoryFileSystem, method), []
@@ -108,6 +108,6 @@ def cut(monkeypatch: pytest.MonkeyPatch, *methods: str, after: int = 0, done: bo
                 return real(*args, **options)
             if done:
                 real(*args, **options)
-            raise ConnectionError("the cable was cut")
+            raise ConnectionError("the connection is lost")
 
         monkeypatch.setattr(MemoryFileSystem, method, fail)

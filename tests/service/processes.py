@@ -1,4 +1,4 @@
-"""Real processes of the service in a folder of their own: the API, workers, and the broker that the API starts."""
+"""Subprocesses of the service in a temporary folder: the API, workers, and the broker that the API starts."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from service.settings import Settings
 
 
 class Process:
-    """A command in a process group of its own, with its output in a file."""
+    """A command of the service in its own process group, with its output in a file."""
 
     def __init__(self, folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
         self.log = Path(tempfile.mkstemp(prefix=f"{arguments[0]}-", suffix=".log", dir=folder)[1])
@@ -37,7 +37,7 @@ class Process:
             )
 
     def kill(self) -> None:
-        """Kill it and its children, as when the machine goes down."""
+        """Kill the process and its children, as if the machine had lost power."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -72,7 +72,7 @@ class Stack:
         self.url = ""
 
     def api(self) -> Process:
-        """Start an API and wait until it is ready; `url` is that of the last one."""
+        """Start an API, wait until it is ready, and set `url` to its address."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -86,7 +86,7 @@ class Stack:
             except httpx2.TransportError:
                 return None
 
-        until("the API is ready", ready)
+        until("a ready API", ready)
         return process
 
     def worker(self, **more: str) -> Process:
@@ -99,7 +99,7 @@ class Stack:
             now = {worker["name"] for worker in self.get("/workers")["workers"]}
             return True if now - before and "ready." in process.log.read_text() else None
 
-        until("the worker is connected", connected)
+        until("a connected worker", connected)
         return process
 
     def redis(self) -> Redis:
@@ -126,23 +126,23 @@ class Stack:
         return self.get(f"/jobs/{job}")
 
     def ended(self, job: str) -> Any:
-        """Wait until the job is over and return it."""
+        """Wait until a job has ended; return it."""
 
         def over() -> Any:
-            shown = self.job(job)
-            return shown if shown["state"] in ("succeeded", "failed", "cancelled") else None
+            status = self.job(job)
+            return status if status["state"] in ("succeeded", "failed", "cancelled") else None
 
-        return until(f"job {job} is over", over)
+        return until(f"the end of job {job}", over)
 
     def reached(self, job: str, step: int) -> None:
-        """Wait until a running job has reached a step."""
+        """Wait until a job has reached `step`."""
 
-        def there() -> bool | None:
-            shown = self.job(job)
-            assert shown["state"] in ("queued", "running"), shown
-            return True if (shown["progress"] or {}).get("step", 0) >= step else None
+        def has_reached() -> bool | None:
+            status = self.job(job)
+            assert status["state"] in ("queued", "running"), status
+            return True if (status["progress"] or {}).get("step", 0) >= step else None
 
-        until(f"job {job} reaches step {step}", there)
+        until(f"job {job} to reach step {step}", has_reached)
 
     def history(self, job: str) -> list[dict[str, float]]:
         """Download the learning curve of a training job."""
@@ -163,7 +163,7 @@ class Stack:
         pid = _server_pid(self.state)
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
-            raise AssertionError("the embedded broker outlived the API that owned it")
+            raise AssertionError("expected the embedded broker to end with the API that owns it")
 
 
 def _server_pid(state: Path) -> int | None:
@@ -176,7 +176,7 @@ def _server_pid(state: Path) -> int | None:
 
 @contextmanager
 def stack(data: Path, bundles: Path, **more: str) -> Iterator[Stack]:
-    """Run a stack in a folder with a short name, which a socket's path requires."""
+    """Run a stack in a folder with a short path, since the length of a socket's path is limited."""
     with tempfile.TemporaryDirectory(prefix="chiron-", dir="/tmp") as folder:
         running = Stack(Path(folder), data, bundles, **more)
         try:

@@ -1,4 +1,4 @@
-"""Scans as files of every form, and uploads of them that must succeed."""
+"""Scan files in several formats, and uploads that must succeed."""
 
 import io
 
@@ -16,7 +16,7 @@ def npz(**arrays: np.ndarray) -> bytes:
 
 
 def ply(points: np.ndarray, triangles: np.ndarray | None = None) -> bytes:
-    """Binary, of doubles."""
+    """Return a binary .ply of doubles."""
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n"
     header += "".join(f"property double {axis}\n" for axis in "xyz")
     body = points.astype("<f8").tobytes()
@@ -42,10 +42,10 @@ def text(points: np.ndarray, mark: str = " ") -> bytes:
 
 
 def post(client, body: bytes, media: str = OCTETS, accept: str = "application/json", **query: str):
-    """The response, which must be an answer. `client` is a TestClient or httpx2 with its address in `base`."""
+    """Post a scan, check that the response is an answer in the `accept` format, and return it."""
     response = client.post(URL, params=query, content=body, headers={"content-type": media, "accept": accept})
     assert response.status_code == 200, response.text
-    assert response.headers["content-type"].partition(";")[0] == accept  # text has a charset too
+    assert response.headers["content-type"].partition(";")[0] == accept  # text formats have a charset parameter
     return response
 
 

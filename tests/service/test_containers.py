@@ -1,4 +1,4 @@
-"""The container files: the sources that they copy exist, and the dashboard queries metrics that the service has."""
+"""Tests of the Dockerfiles, docker-compose.yml, and the configuration of Prometheus and Grafana."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def _code(dockerfile: str) -> list[str]:
 
 
 @pytest.mark.parametrize("image", ["api", "worker"])
-def test_an_image_runs_unprivileged_takes_its_base_as_an_argument_and_copies_existing_sources(image):
+def test_an_image_is_unprivileged_has_a_base_argument_and_copies_existing_sources(image):
     code = _code(f"docker/{image}.Dockerfile")
     assert code[0].startswith("ARG BASE_IMAGE=")
     assert code[1] == "FROM ${BASE_IMAGE}"
@@ -38,11 +38,11 @@ def test_an_image_runs_unprivileged_takes_its_base_as_an_argument_and_copies_exi
     for source in copied:
         assert (CHECKOUT / source).exists()
         assert f"!{source}" in allowed
-    assert ("training" in copied) == (image == "worker"), "the API has no torch"
+    assert ("training" in copied) == (image == "worker"), "expected training in the worker's image only"
 
 
 @pytest.mark.parametrize("image", ["api", "worker"])
-def test_an_image_disables_the_reports_of_onnx_runtime(image):
+def test_an_image_disables_the_telemetry_of_onnx_runtime(image):
     assert any("ORT_DISABLE_TELEMETRY=1" in line for line in _code(f"docker/{image}.Dockerfile"))
 
 
@@ -50,12 +50,14 @@ def test_compose_builds_each_image_once_with_arguments_that_it_declares():
     built = {name: service["build"] for name, service in SERVICES.items() if "build" in service}
     assert built
     for build in built.values():
-        taken = {line.split()[1].partition("=")[0] for line in _code(build["dockerfile"]) if line.startswith("ARG ")}
-        assert set(build["args"]) <= taken
+        declared = {line.split()[1].partition("=")[0] for line in _code(build["dockerfile"]) if line.startswith("ARG ")}
+        assert set(build["args"]) <= declared
     names = [SERVICES[name]["image"] for name in built]
-    assert len(set(names)) == len(names), "concurrent builds of one name disturb each other"
+    assert len(set(names)) == len(names), "expected different image names, since builds run concurrently"
     for service in SERVICES.values():
-        assert service["image"] in names or ":" in service["image"], "neither built nor published"
+        assert service["image"] in names or ":" in service["image"], (
+            f"expected {service['image']} to be built or to have a tag"
+        )
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -63,7 +65,9 @@ def test_a_service_of_compose_has_a_health_check_a_memory_limit_and_existing_mou
     service = SERVICES[name]
     assert service["healthcheck"]["test"]
     assert service["deploy"]["resources"]["limits"]["memory"]
-    assert not (service.get("read_only") and service.get("configs")), "a config is copied into the root"
+    assert not (service.get("read_only") and service.get("configs")), (
+        "expected no configs: they are copied into the root"
+    )
     for mount in service["volumes"]:
         source = mount["source"] if isinstance(mount, dict) else mount.partition(":")[0]
         if source.startswith("./"):
@@ -89,11 +93,11 @@ def test_a_worker_is_healthy_while_its_heartbeat_is_recent(tmp_path):
         _, python, *arguments = SERVICES["worker"]["healthcheck"]["test"]
         assert python == "python"
         environment = {**os.environ, "CHIRON_DATABASE_URL": url, "PYTHONPATH": str(CHECKOUT)}
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, *arguments], check=False, capture_output=True, text=True, env=environment
         )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode == 0
+        assert "Traceback" not in process.stderr, process.stderr
+        return process.returncode == 0
 
     workers.register("another:1:abc", queues, "cpu")
     assert not healthy()
@@ -109,7 +113,7 @@ def test_a_worker_is_healthy_while_its_heartbeat_is_recent(tmp_path):
     assert not healthy()
 
 
-def test_the_gpu_profile_serves_on_a_gpu_with_the_runtime_for_it():
+def test_the_gpu_profile_reserves_a_gpu_and_installs_its_runtime():
     api = SERVICES["api-gpu"]
     assert api["profiles"] == ["gpu"]
     assert api["build"]["args"]["EXTRA"] == "gpu"
@@ -137,7 +141,7 @@ def test_prometheus_uses_the_port_of_the_api_and_the_first_of_several_keys(tmp_p
 
 
 def test_the_dashboard_queries_existing_metrics(client):
-    there = {line.split()[2] for line in client.get("/metrics").text.splitlines() if line.startswith("# TYPE")}
+    metrics = {line.split()[2] for line in client.get("/metrics").text.splitlines() if line.startswith("# TYPE")}
     dashboard = json.loads((CHECKOUT / "docker" / "grafana" / "dashboards" / "chiron.json").read_text())
     queried = {
         name
@@ -147,4 +151,4 @@ def test_the_dashboard_queries_existing_metrics(client):
     }
     assert queried
     for name in queried:
-        assert name in there or name.removesuffix("_bucket") in there, name
+        assert name in metrics or name.removesuffix("_bucket") in metrics, f"expected the metric {name}"

@@ -1,4 +1,4 @@
-"""The `chiron` command as a process: it serves over a real socket, survives broken clients, and loses no work."""
+"""Tests of `chiron serve` as a subprocess: requests over a socket, broken clients, and graceful shutdown."""
 
 import http.client
 import json
@@ -44,14 +44,14 @@ class Running:
     process: subprocess.Popen
     url: str
     port: int
-    log: IO[str]  # a file, because a full pipe would block the server
+    log: IO[str]  # a file: a full pipe would block the server
 
 
 def start(bundles, **environment: str) -> Running:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the returned Running owns it
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - owned by the returned value
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "serve", "--port", str(port), "--bundles", str(bundles)],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
@@ -61,24 +61,24 @@ def start(bundles, **environment: str) -> Running:
 
     def ready() -> bool | None:
         if process.poll() is not None:
-            raise AssertionError(f"the server did not become ready: {written(running)}")
+            raise AssertionError(f"expected the server to become ready, got {log_of(running)}")
         try:
             return True if get(f"{running.url}/readyz").status_code == 200 else None
         except httpx2.ConnectError:
             return None
 
-    until("the server is ready", ready)
+    until("a ready server", ready)
     return running
 
 
 def stop(running: Running) -> str:
-    """Send SIGTERM and return what the process wrote."""
+    """Send SIGTERM; return the log of the ended process."""
     running.process.send_signal(signal.SIGTERM)
-    return written(running)
+    return log_of(running)
 
 
-def written(running: Running) -> str:
-    """Wait until the process has ended and return what it wrote."""
+def log_of(running: Running) -> str:
+    """Wait until the process has ended; return its log."""
     running.process.wait(PATIENCE_S)
     with running.log as log:
         log.seek(0)
@@ -95,33 +95,33 @@ def server(bundles) -> Iterator[Running]:
         json.loads(line)
 
 
-def test_a_forecast_comes_back_over_a_real_socket(server):
-    server.process.send_signal(signal.SIGHUP)  # as a terminal that is closed does
+def test_a_forecast_is_served_over_a_socket_after_sighup(server):
+    server.process.send_signal(signal.SIGHUP)  # sent when a terminal is closed
     response = post(server.url + URL, json=BODY)
     assert response.status_code == 200
     assert len(response.json()["future"]) == 30
 
 
 @pytest.mark.parametrize("source", ["leap", "manipnet", "humoto"])
-def test_a_recorded_clip_is_forecast_as_its_tracker_wrote_it(server, data_folder, source):
-    """Send the first of two seconds of each test recording, in millimetres at the tracker's rate; compare with the second.
+def test_a_recorded_clip_is_forecast_at_the_rate_of_its_tracker(server, data_folder, source):
+    """The forecast from a first second, in millimetres at the tracker's rate, is compared with the second one.
 
-    The bundle is constant velocity, so each hand's error is above 0 and below what a fast hand travels.
+    The bundle forecasts constant velocity, so the mean error is above 0 and below the distance that a fast hand moves.
     """
     errors = []
     for recording in read_hands(data_folder / "hands", source, "test"):
         clip, fps = recording.clip, round(recording.clip.fps)
-        clip = resample(clip, float(fps), max_gap=0.1)  # leap's frames come irregularly
+        clip = resample(clip, float(fps), max_gap=0.1)  # the frames of leap are irregular
         for start in range(0, len(clip) - 2 * fps, 4 * fps):
             window = clip.between(start, start + 2 * fps)
-            seen = [i for i in range(clip.hands) if window.valid[:, i].all()]
-            if not seen:
+            visible = [i for i in range(clip.hands) if window.valid[:, i].all()]
+            if not visible:
                 continue
-            sides = {LEFT_RIGHT[i]: (window.joints[: fps + 1, i] * 1000).astype(float).tolist() for i in seen}
+            sides = {LEFT_RIGHT[i]: (window.joints[: fps + 1, i] * 1000).astype(float).tolist() for i in visible}
             response = post(server.url + URL, json={"fps": fps, "units": "mm", **sides})
             assert response.status_code == 200, response.text
             answer = response.json()
-            for i in seen:
+            for i in visible:
                 future = np.array(answer[LEFT_RIGHT[i]]) / 1000
                 truth = window.joints[fps + 1 :, i]
                 assert len(future) == fps
@@ -136,7 +136,7 @@ def test_concurrent_requests_get_the_same_answer(server):
     assert len(answers) == 1
 
 
-def test_clients_that_disconnect_do_no_harm(server):
+def test_the_server_survives_clients_that_disconnect(server):
     head = b"POST /forecast/hands HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 999\r\n"
     for sent in (b"", b"POST", head + b"\r\n{"):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
@@ -157,7 +157,7 @@ def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(server):
 
 
 @pytest.mark.parametrize("case", ["text", "too large", "1e400", "too few"])
-def test_errors_are_problems_over_a_real_socket(server, case):
+def test_errors_are_problems_over_a_socket(server, case):
     body, kind, _ = JSON_ERRORS[case]
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     problem_of(post(server.url + URL, content=content, headers={"content-type": "application/json"}), kind)
@@ -173,7 +173,7 @@ def test_requests_generated_from_the_published_schema_get_documented_answers(ser
         def call(case: schemathesis.Case) -> None:
             nonlocal tried
             tried += 1
-            # no schema can express how a body's arrays must fit together: a documented refusal is an answer
+            # a schema cannot relate the shapes of arrays, so a documented refusal of generated data is correct
             case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
         call()
@@ -189,19 +189,19 @@ def test_a_request_in_progress_is_answered_after_sigterm(bundles):
     )
     with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE_S) as connection:
         connection.sendall(head.encode())
-        assert connection.recv(100).startswith(b"HTTP/1.1 100"), "the application reads the body now"
+        assert connection.recv(100).startswith(b"HTTP/1.1 100"), "expected the application to read the body"
         running.process.send_signal(signal.SIGTERM)
-        until("the port is closed", lambda: True if refuses(running.port) else None)
+        until("a closed port", lambda: True if port_refuses(running.port) else None)
         connection.sendall(body)
         response = http.client.HTTPResponse(connection)
         response.begin()
         assert response.status == 200
         assert json.loads(response.read())["times"]
-    written(running)
+    log_of(running)
     assert running.process.returncode == 0
 
 
-def refuses(port: int) -> bool:
+def port_refuses(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port)).close()
     except ConnectionRefusedError:
@@ -212,10 +212,10 @@ def refuses(port: int) -> bool:
 def test_a_draining_server_is_not_ready_and_still_answers(bundles):
     running = start(bundles, CHIRON_DRAIN_DELAY_S="3600")
     running.process.send_signal(signal.SIGTERM)
-    until("it is not ready", lambda: True if get(f"{running.url}/readyz").status_code == 503 else None)
+    until("a server that is not ready", lambda: True if get(f"{running.url}/readyz").status_code == 503 else None)
     assert post(running.url + URL, json=BODY).status_code == 200
-    running.process.send_signal(signal.SIGTERM)  # skips the rest of the delay
-    written(running)
+    running.process.send_signal(signal.SIGTERM)  # ends the delay
+    log_of(running)
     assert running.process.returncode == 0
 
 

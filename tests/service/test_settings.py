@@ -1,4 +1,4 @@
-"""Settings: which values are refused, and which variables are reported as mistyped."""
+"""Tests of settings: invalid values, and reports of mistyped variables."""
 
 import hashlib
 
@@ -42,7 +42,7 @@ def test_a_mistyped_variable_is_reported_with_the_most_similar_setting(variable,
     assert unknown_variables([variable]) == [message]
 
 
-def test_variables_of_settings_of_tests_and_of_other_programs_are_not_reported():
+def test_variables_of_settings_tests_and_other_programs_are_not_reported():
     known = ["PATH", "CHIRON_PORT", "chiron_port", "CHIRON_TEST_REGISTRY", "CHIRON_WORKER_NAME"]
     assert unknown_variables(known) == []
 

@@ -1,4 +1,4 @@
-"""The bundles on bodies that ship, over a real socket: a mirrored clip of real motion gets the mirror image of the answer."""
+"""Tests of the shipped body models over a socket: mirror symmetry on real motion, stored examples, and independence of batches."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "bundles"
 PATHS = {"pose-lift": (LIFT, "keypoints"), "pose-forecast": (FORECAST, "past"), "action-recognition": (ACTIONS, "clip")}
 KINDS = {path.parent.name: json.loads(path.read_text())["task"]["kind"] for path in sorted(SHIPPED.glob(f"*/{META}"))}
 BODIES = [name for name, kind in KINDS.items() if kind in PATHS]
-SIZE = 1000  # of the image of an example
+SIZE = 1000  # width and height of an example's image, in pixels
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def ask(server: Running, name: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def numbers(answer: dict[str, Any]) -> np.ndarray:
-    """Of an answer, NaN for null; of classes by name."""
+    """Return the numbers of an answer, with NaN for null and classes sorted by name."""
     if "classes" in answer:
         return np.array([one["probability"] for one in sorted(answer["classes"], key=lambda one: one["name"])])
     if "poses" in answer:
@@ -47,19 +47,19 @@ def numbers(answer: dict[str, Any]) -> np.ndarray:
     return np.array([[point or [np.nan] * 2 for point in pose] for pose in answer["future"]]) / SIZE
 
 
-def mirror(found: np.ndarray, answer: dict[str, Any], name: str) -> np.ndarray:
-    """The mirror image of the numbers of an answer."""
+def mirror(values: np.ndarray, answer: dict[str, Any], name: str) -> np.ndarray:
+    """Return the mirror image of the numbers of an answer."""
     task = read_bundle(SHIPPED / name).meta.task
     if isinstance(task, ActionRecognition):
         names = sorted(task.classes)
         images = dict(zip(task.classes, (task.classes[i] for i in task.class_mirror), strict=True))
-        return found[[names.index(images[one]) for one in names]]
-    image = mirrored(found, get_body_order(answer["joints"]))
+        return values[[names.index(images[one]) for one in names]]
+    image = mirrored(values, get_body_order(answer["joints"]))
     return image + np.array([1, 0]) if "future" in answer else image
 
 
 def with_changes(body: dict[str, Any], field: str) -> dict[str, Any]:
-    """The example at another rate, with a keypoint and a frame missing."""
+    """Return the example at another rate, without one keypoint and one frame."""
     clip = list(body[field])
     clip[3], clip[5] = None, [*clip[5][:4], None, *clip[5][5:]]
     return {**body, field: clip, **({"fps": body["fps"] * 0.8} if field == "keypoints" else {})}
@@ -67,41 +67,41 @@ def with_changes(body: dict[str, Any], field: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("changed", [False, True])
-def test_the_mirror_image_of_real_motion_gets_the_mirror_image_of_the_answer(server, name, changed):
-    """To 1e-6 of answers of size 1; and the comparison sees a clip that is mirrored without exchange of the sides."""
+def test_the_answer_to_mirrored_motion_is_the_mirrored_answer(server, name, changed):
+    """The tolerance is 1e-6 for answers of size 1. The control is a clip that is reflected without exchanging left and right."""
     field = PATHS[KINDS[name]][1]
     body = get(f"{server.url}/models/{name}/example").json()
     body = {**body, **({"top": 1000} if field == "clip" else {})}
     body = with_changes(body, field) if changed else body
     width = 0 if field == "clip" and len(body[field][0][0]) == 4 else SIZE
     straight = ask(server, name, body)
-    wanted = mirror(numbers(straight), straight, name)
+    expected = mirror(numbers(straight), straight, name)
     image = ask(server, name, {**body, field: mirror_of(body[field], body["joints"], width)})
-    np.testing.assert_allclose(numbers(image), wanted, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(numbers(image), expected, rtol=0, atol=1e-6)
     half = [frame and [point and [width - point[0], *point[1:]] for point in frame] for frame in body[field]]
-    assert np.nanmax(np.abs(numbers(ask(server, name, {**body, field: half})) - wanted)) > 1e-4
+    assert np.nanmax(np.abs(numbers(ask(server, name, {**body, field: half})) - expected)) > 1e-4
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_the_example_of_a_bundle_is_answered_over_http_as_it_answers_it(server, name):
-    """To what the rounding of the example's numbers leaves."""
+def test_the_answer_to_the_example_over_http_is_the_stored_answer(server, name):
+    """The tolerance allows for the rounding of the example's numbers."""
     bundle = read_bundle(SHIPPED / name)
     answer = ask(server, name, {**get(f"{server.url}/models/{name}/example").json()})
-    (wanted,) = bundle.example()[1].values()
+    (expected,) = bundle.example()[1].values()
     if KINDS[name] == "pose-lift":
-        half = (len(answer["poses"]) - len(wanted[0])) // 2
-        np.testing.assert_allclose(answer["poses"][half : len(answer["poses"]) - half], wanted[0], atol=1e-3)
+        half = (len(answer["poses"]) - len(expected[0])) // 2
+        np.testing.assert_allclose(answer["poses"][half : len(answer["poses"]) - half], expected[0], atol=1e-3)
     elif KINDS[name] == "pose-forecast":
-        got, there = (numbers(answer) * SIZE - 500) / 300, ~np.isnan(numbers(answer))
-        assert there.mean() > 0.9
-        np.testing.assert_allclose(got[there], wanted[0][there], atol=1e-3)
+        actual, present = (numbers(answer) * SIZE - 500) / 300, ~np.isnan(numbers(answer))
+        assert present.mean() > 0.9
+        np.testing.assert_allclose(actual[present], expected[0][present], atol=1e-3)
     else:
         assert isinstance(bundle.meta.task, ActionRecognition)
-        assert answer["classes"][0]["name"] == bundle.meta.task.classes[int(wanted[0].argmax())]
+        assert answer["classes"][0]["name"] == bundle.meta.task.classes[int(expected[0].argmax())]
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_company_never_changes_an_answer_about_a_body(server, name):
+def test_an_answer_does_not_depend_on_concurrent_requests(server, name):
     field = PATHS[KINDS[name]][1]
     body = get(f"{server.url}/models/{name}/example").json()
     bodies = [body, with_changes(body, field)]

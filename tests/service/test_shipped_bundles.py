@@ -1,4 +1,4 @@
-"""The bundles that ship, over a real socket: they answer real clips and scans as well as they say, and turn with them."""
+"""Tests of the shipped hand and face models over a socket: accuracy on real data, symmetry, and independence of batches."""
 
 import csv
 import io
@@ -29,10 +29,10 @@ pytestmark = pytest.mark.long
 SHIPPED = Path(__file__).resolve().parents[2] / "bundles"
 KINDS = {path.parent.name: json.loads(path.read_text())["task"]["kind"] for path in sorted(SHIPPED.glob(f"*/{META}"))}
 HANDS, FACES = (
-    [name for name, kind in KINDS.items() if kind == wanted] for wanted in ("hand-forecast", "face-landmarks")
+    [name for name, kind in KINDS.items() if kind == task_kind] for task_kind in ("hand-forecast", "face-landmarks")
 )
 SCANS = ("humface", "lee_perry_smith")
-SHARE_ALIKE = "CC BY-SA 3.0"  # what is made of it is under the same licence
+SHARE_ALIKE = "CC BY-SA 3.0"  # derived works must have the same licence
 MAY_SHIP = {"Apache-2.0", "MIT", "CC0-1.0", "CC BY 4.0", "free for all uses, no resale", SHARE_ALIKE}
 
 
@@ -44,7 +44,7 @@ def server() -> Iterator[Running]:
 
 
 def ask(server: Running, model: str, past: np.ndarray, **fields) -> np.ndarray:
-    """The forecast of past (frames, nodes, 3), as an array."""
+    """Return the forecast for `past` (frames, nodes, 3) as an array."""
     body = {"fps": 30, "model": model, "past": past.astype(float).tolist(), **fields}
     response = post(f"{server.url}/forecast/hands", json=body)
     assert response.status_code == 200, response.text
@@ -58,12 +58,12 @@ def batches_of(name: str, data_folder: Path) -> HandBatches:
     return HandData(tuple(source.name for source in meta.trained_on), window).load(data_folder)
 
 
-def test_there_is_a_shipped_bundle():
+def test_a_hand_forecaster_is_shipped():
     assert "hands-eqmotion" in HANDS
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_was_trained_on_data_that_may_ship_and_says_so_on_its_card(name):
+def test_a_shipped_model_is_trained_on_permitted_data_that_its_card_lists(name):
     meta = read_bundle(SHIPPED / name).meta
     assert meta.trained_on
     licences = {source.licence for source in meta.trained_on}
@@ -74,8 +74,8 @@ def test_it_was_trained_on_data_that_may_ship_and_says_so_on_its_card(name):
 
 
 @pytest.mark.parametrize("name", HANDS)
-def test_real_test_clips_are_forecast_as_well_as_the_card_says(server, data_folder, name):
-    """Over every test window of its sources the graph's mean error is the card's to 0.01 mm, and a request has the graph's answer."""
+def test_the_error_on_test_clips_is_the_one_on_the_card(server, data_folder, name):
+    """The graph's mean error over all test windows is the card's to 0.01 mm, and requests get the graph's answers."""
     batches, meta = batches_of(name, data_folder), read_bundle(SHIPPED / name).meta
     graph = onnx_runner(read_bundle(SHIPPED / name).model.read_bytes())
     for measured in meta.measurements:
@@ -95,8 +95,8 @@ def test_real_test_clips_are_forecast_as_well_as_the_card_says(server, data_fold
 @pytest.mark.parametrize("name", HANDS)
 @pytest.mark.parametrize("symmetry", ["translation", "rotation", "mirror-swap"])
 @pytest.mark.parametrize("hands", [1, 2])
-def test_turning_moving_or_mirroring_a_real_request_does_so_to_the_answer(server, data_folder, name, symmetry, hands):
-    """To 1e-5 m, within 10 m of the origin."""
+def test_the_answer_to_a_transformed_clip_is_the_transformed_answer(server, data_folder, name, symmetry, hands):
+    """The tolerance is 1e-5 m within 10 m of the origin."""
     windows = batches_of(name, data_folder).windows("test", hands, phases="first")
     past, _ = windows.past_future(np.linspace(0, len(windows) - 1, 4).astype(int))
     rng = np.random.default_rng(0)
@@ -108,8 +108,8 @@ def test_turning_moving_or_mirroring_a_real_request_does_so_to_the_answer(server
 
 
 @pytest.mark.parametrize("name", HANDS)
-def test_an_answer_that_should_not_turn_with_the_request_does_not(server, data_folder, name):
-    """The control: shearing is no symmetry, and the comparison above would see it."""
+def test_the_answer_does_not_commute_with_a_shear(server, data_folder, name):
+    """Control for the test of symmetries: shearing is not one."""
     windows = batches_of(name, data_folder).windows("test", 2, phases="first")
     clip = windows.past_future(np.array([len(windows) // 2]))[0][0].astype(float)
     shear = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
@@ -117,7 +117,7 @@ def test_an_answer_that_should_not_turn_with_the_request_does_not(server, data_f
 
 
 @pytest.mark.parametrize("name", HANDS)
-def test_company_never_changes_an_answer(server, data_folder, name):
+def test_a_forecast_does_not_depend_on_concurrent_requests(server, data_folder, name):
     windows = batches_of(name, data_folder).windows("test", 2, phases="first")
     past, _ = windows.past_future(np.linspace(0, len(windows) - 1, 16).astype(int))
     alone = [ask(server, name, clip) for clip in past]
@@ -127,7 +127,7 @@ def test_company_never_changes_an_answer(server, data_folder, name):
 
 
 def find(server: Running, model: str, body: bytes, **query: str) -> dict[str, np.ndarray]:
-    """The answer to a .ply, as arrays."""
+    """Return the answer to a .ply as arrays."""
     response = post(
         f"{server.url}/landmarks/face",
         params={"model": model, "heatmaps": "points", **query},
@@ -144,23 +144,23 @@ def raw_scans(data_folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", FACES)
 @pytest.mark.parametrize("scan", SCANS)
-def test_turning_and_moving_a_real_scan_moves_its_landmarks_and_changes_nothing_else(server, data_folder, name, scan):
-    """20 random rotations and translations within 10 m: points to a micrometre, heatmaps and confidence to 1e-5."""
+def test_landmarks_of_a_moved_real_scan_are_the_moved_landmarks(server, data_folder, name, scan):
+    """For 20 random motions within 10 m, landmarks agree to a micrometre, heatmaps and confidence to 1e-5."""
     mesh = read_scan((raw_scans(data_folder) / f"{scan}.ply").read_bytes(), ".ply")
     straight, rng = find(server, name, ply(mesh.points, mesh.triangles)), np.random.default_rng(0)
     assert str(straight["units"]) == "mm"
     for _ in range(20):
         turn, offset = random_rotation(rng), rng.uniform(-10_000, 10_000, 3)
         turned = find(server, name, ply(mesh.points @ turn.T + offset, mesh.triangles))
-        wanted = straight["landmarks"] @ turn.T + offset
-        assert np.linalg.norm(turned["landmarks"] - wanted, axis=1).max() <= 1e-3
+        expected = straight["landmarks"] @ turn.T + offset
+        assert np.linalg.norm(turned["landmarks"] - expected, axis=1).max() <= 1e-3
         for invariant in ("heatmaps", "confidence"):
             assert np.abs(turned[invariant] - straight[invariant]).max() <= 1e-5
 
 
 @pytest.mark.parametrize("name", FACES)
-def test_a_mirrored_face_is_another_face(server, data_folder, name):
-    """The control: what is right becomes left, and a network that could not tell would answer with the mirror image."""
+def test_landmarks_of_a_mirrored_scan_are_not_the_mirrored_landmarks(server, data_folder, name):
+    """Control: a network that cannot tell left from right would answer with the mirror image."""
     mesh = read_scan((raw_scans(data_folder) / "humface.ply").read_bytes(), ".ply")
     mirror = np.array([-1.0, 1, 1])
     straight = find(server, name, ply(mesh.points, mesh.triangles))["landmarks"]
@@ -170,17 +170,17 @@ def test_a_mirrored_face_is_another_face(server, data_folder, name):
 
 
 @pytest.mark.parametrize("name", FACES)
-def test_on_a_real_scan_the_landmarks_are_where_a_person_put_them(server, data_folder, name):
-    """The seven points that came with the scan: corners of the eyes and of the mouth, tip of the nose."""
+def test_landmarks_of_a_real_scan_are_close_to_manual_ones(server, data_folder, name):
+    """The seven manual points are the corners of the eyes and of the mouth and the tip of the nose."""
     folder = raw_scans(data_folder)
     with (folder / "humface_landmarks7_manual.csv").open() as file:
         manual = {int(row["ibug"]): [float(row[axis]) for axis in "xyz"] for row in csv.DictReader(file)}
-    found = find(server, name, (folder / "humface.ply").read_bytes())["landmarks"]
-    assert np.linalg.norm(found[list(manual)] - list(manual.values()), axis=1).mean() < 5.0
+    landmarks = find(server, name, (folder / "humface.ply").read_bytes())["landmarks"]
+    assert np.linalg.norm(landmarks[list(manual)] - list(manual.values()), axis=1).mean() < 5.0
 
 
-def other_things() -> dict[str, np.ndarray]:
-    """Clouds of 8192 points of the size of a face, in metres."""
+def other_shapes() -> dict[str, np.ndarray]:
+    """Return clouds of 8192 points of the size of a face, in metres."""
     rng = np.random.default_rng(0)
     ball = rng.standard_normal((8192, 3))
     ball *= 0.1 / np.linalg.norm(ball, axis=1, keepdims=True)
@@ -196,10 +196,10 @@ def other_things() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", FACES)
-@pytest.mark.parametrize("thing", other_things())
-def test_what_is_no_face_is_said_to_be_none(server, name, thing):
+@pytest.mark.parametrize("shape", other_shapes())
+def test_a_cloud_without_a_face_gets_the_no_face_problem(server, name, shape):
     body = io.BytesIO()
-    np.save(body, other_things()[thing])
+    np.save(body, other_shapes()[shape])
     response = post(
         f"{server.url}/landmarks/face",
         params={"model": name, "units": "m"},
@@ -210,7 +210,7 @@ def test_what_is_no_face_is_said_to_be_none(server, name, thing):
 
 
 @pytest.mark.parametrize("name", FACES)
-def test_company_never_changes_what_is_found_on_a_scan(server, data_folder, name):
+def test_landmarks_do_not_depend_on_concurrent_requests(server, data_folder, name):
     bodies = [(raw_scans(data_folder) / f"{scan}.ply").read_bytes() for scan in SCANS]
     alone = [find(server, name, body) for body in bodies]
     with ThreadPoolExecutor(16) as pool:

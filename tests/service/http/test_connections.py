@@ -1,4 +1,4 @@
-"""Connections of one client: a limit on their number, and on the time that the headers of a request may take."""
+"""Tests of the limit on a client's connections and of the timeout for request headers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,18 +17,18 @@ async def answer(scope, receive, send) -> None:
     await send({"type": "http.response.body"})
 
 
-def served(
-    act: Callable[[Callable[[], Awaitable]], Awaitable[None]],
+def serve(
+    scenario: Callable[[Callable[[], Awaitable]], Awaitable[None]],
     *,
-    most: int = 9,
+    limit: int = 9,
     header_s: float = PATIENCE_S,
     trusted=(),
 ):
-    """Serve on a free port while `act` runs; `act` is called with a function that opens a connection."""
+    """Serve on a free port while `scenario` runs; `scenario` gets a function that opens a connection."""
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        config, connect = uvicorn.Config(answer, log_config=None), limited(most, trusted, header_s)
+        config, connect = uvicorn.Config(answer, log_config=None), limited(limit, trusted, header_s)
         config.load()
         server = await loop.create_server(
             lambda: connect(config=config, server_state=ServerState(), app_state={}, _loop=loop), "127.0.0.1", 0
@@ -42,7 +42,7 @@ def served(
 
         async with asyncio.timeout(PATIENCE_S), server:
             try:
-                await act(open_connection)
+                await scenario(open_connection)
             finally:
                 for writer in writers:
                     writer.close()
@@ -57,37 +57,37 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> byt
 
 
 def test_a_client_with_too_many_connections_is_refused_until_it_closes_one():
-    async def act(connect) -> None:
+    async def scenario(connect) -> None:
         connections = [await connect() for _ in range(2)]
         assert all([b"204" in await ask(*connection) for connection in connections])
         reader, writer = await connect()
-        refusal = await reader.read()
-        assert refusal.startswith(b"HTTP/1.1 503")
-        assert b"retry-after: 5" in refusal
-        assert b"2 connections of this client are open" in refusal
+        response = await reader.read()
+        assert response.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 5" in response
+        assert b"2 connections of this client are open" in response
         writer.close()
         connections[0][1].close()
         await connections[0][1].wait_closed()
-        while True:  # the server sees that the connection was closed when it sees it
+        while True:  # the server notices the closed connection at an unknown time
             reader, writer = await connect()
             writer.write(REQUEST)
             if b"204" in await reader.readline():
                 return
             writer.close()
 
-    served(act, most=2)
+    serve(scenario, limit=2)
 
 
 def test_trusted_proxies_have_no_limit():
-    async def act(connect) -> None:
+    async def scenario(connect) -> None:
         for _ in range(4):
             assert b"204" in await ask(*await connect())
 
-    served(act, most=2, trusted=("127.0.0.0/8",))
+    serve(scenario, limit=2, trusted=("127.0.0.0/8",))
 
 
-def test_a_connection_that_sends_no_headers_is_closed_and_one_that_does_is_not():
-    async def act(connect) -> None:
+def test_connections_without_complete_headers_are_closed_after_the_timeout():
+    async def scenario(connect) -> None:
         silent, _ = await connect()
         slow, writer = await connect()
         writer.write(REQUEST[:20])
@@ -95,10 +95,10 @@ def test_a_connection_that_sends_no_headers_is_closed_and_one_that_does_is_not()
         assert await slow.read() == b""
         assert b"204" in await ask(*await connect())
 
-    served(act, header_s=0.1)
+    serve(scenario, header_s=0.1)
 
 
-def test_a_client_that_left_is_forgotten():
+def test_a_closed_connection_no_longer_counts():
     clients = Clients(1, ())
     one, other = "192.0.2.1", "2001:db8::1"
     assert clients.enter(one)

@@ -1,4 +1,4 @@
-"""`chiron keys`: a key is printed once, listed by name, and revoked."""
+"""Tests of `chiron keys`: a key is printed once, listed by name, and revoked."""
 
 from typer.testing import CliRunner
 
@@ -12,22 +12,24 @@ def chiron(tmp_path, *arguments: str):
     )
 
 
-def test_a_key_is_made_listed_and_revoked(tmp_path):
-    made = chiron(tmp_path, "add", "tracker-lab", "--scopes", "models,infer", "--expires", "90d", "--per-minute", "600")
-    assert made.exit_code == 0
-    secret = made.stdout.strip()
+def test_a_key_is_added_listed_and_revoked(tmp_path):
+    added = chiron(
+        tmp_path, "add", "tracker-lab", "--scopes", "models,infer", "--expires", "90d", "--per-minute", "600"
+    )
+    assert added.exit_code == 0
+    secret = added.stdout.strip()
     assert KeyRing(tmp_path / "keys.json").find(secret) is not None
-    shown = chiron(tmp_path, "list").stdout
-    assert "tracker-lab" in shown
-    assert "valid" in shown
-    assert "infer,models, until" in shown
-    assert "600 requests a minute" in shown
-    assert secret not in shown
+    listing = chiron(tmp_path, "list").stdout
+    assert "tracker-lab" in listing
+    assert "valid" in listing
+    assert "infer,models, until" in listing
+    assert "600 requests a minute" in listing
+    assert secret not in listing
     assert chiron(tmp_path, "revoke", "tracker-lab").exit_code == 0
     assert "revoked" in chiron(tmp_path, "list").stdout
 
 
-def test_mistakes_are_explained(tmp_path):
+def test_an_invalid_command_is_explained(tmp_path):
     chiron(tmp_path, "add", "one")
     for arguments, message in (
         (("add", "one"), "revoke it or choose another name"),
@@ -41,7 +43,7 @@ def test_mistakes_are_explained(tmp_path):
         assert message in " ".join(answer.output.replace("│", " ").split())
 
 
-def test_a_damaged_file_is_named_and_left_alone(tmp_path):
+def test_a_damaged_key_file_is_reported_and_not_changed(tmp_path):
     path = tmp_path / "keys.json"
     path.write_text("{")
     for arguments in (("list",), ("add", "one"), ("revoke", "one")):

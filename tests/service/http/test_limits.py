@@ -1,4 +1,4 @@
-"""The limits on threads, bytes and streams: work runs, and is refused before a queue is too long."""
+"""Tests of limits on threads, bytes and streams: work runs, or is refused before its queue is too long."""
 
 import asyncio
 import multiprocessing
@@ -24,7 +24,7 @@ async def call(pool: WorkQueue, function, *args, deadline: float | None = None):
         return await pool.run(function, *args)
 
 
-def test_a_function_runs_in_a_thread_and_its_result_or_error_comes_back():
+def test_a_function_runs_in_a_thread_and_its_result_or_error_is_returned():
     async def run() -> None:
         pool = threads()
         assert await call(pool, divmod, 7, 2) == (3, 1)
@@ -38,7 +38,7 @@ def test_a_function_runs_in_a_thread_and_its_result_or_error_comes_back():
     asyncio.run(run())
 
 
-def test_no_more_functions_run_at_a_time_than_there_are_threads():
+def test_at_most_one_function_per_thread_runs_at_a_time():
     running, most = 0, 0
 
     def count() -> None:
@@ -57,7 +57,7 @@ def test_no_more_functions_run_at_a_time_than_there_are_threads():
     assert most == 2
 
 
-def test_work_that_would_not_begin_in_time_is_refused_until_the_queue_is_shorter():
+def test_work_is_refused_while_the_queue_is_longer_than_the_deadline_allows():
     async def run() -> None:
         pool, gate = threads(deadline_s=0.02), threading.Event()
         for _ in range(20):
@@ -76,7 +76,7 @@ def test_work_that_would_not_begin_in_time_is_refused_until_the_queue_is_shorter
     asyncio.run(run())
 
 
-def test_the_queue_length_is_bounded_however_short_the_calls():
+def test_the_queue_length_is_bounded_even_for_short_calls():
     async def run() -> None:
         pool, gate = threads(max_queue=3), threading.Event()
         running = [asyncio.create_task(call(pool, gate.wait)) for _ in range(3)]
@@ -90,7 +90,7 @@ def test_the_queue_length_is_bounded_however_short_the_calls():
     asyncio.run(run())
 
 
-def test_a_request_that_gets_no_place_before_its_deadline_is_refused_and_never_computed():
+def test_a_request_without_a_slot_at_its_deadline_is_refused_and_not_computed():
     async def run() -> None:
         pool, gate, computed = threads(), threading.Event(), []
         running = asyncio.create_task(call(pool, gate.wait))
@@ -107,7 +107,7 @@ def test_a_request_that_gets_no_place_before_its_deadline_is_refused_and_never_c
     asyncio.run(run())
 
 
-def test_a_request_that_has_its_place_does_not_wait_behind_later_ones():
+def test_a_request_with_a_slot_does_not_wait_for_later_requests():
     async def run() -> None:
         pool = threads()
         async with pool.place():
@@ -121,7 +121,7 @@ def test_a_request_that_has_its_place_does_not_wait_behind_later_ones():
     asyncio.run(run())
 
 
-def test_a_process_that_dies_fails_its_call_alone_and_is_replaced():
+def test_a_dead_process_fails_only_its_own_call_and_is_replaced():
     async def run() -> None:
         context = multiprocessing.get_context("forkserver")
         pool = WorkQueue(1, lambda: ProcessPoolExecutor(1, mp_context=context), max_queue=9, deadline_s=60.0)
@@ -133,7 +133,7 @@ def test_a_process_that_dies_fails_its_call_alone_and_is_replaced():
     asyncio.run(run())
 
 
-def test_requests_share_a_budget_and_give_back_what_they_reserved():
+def test_requests_share_a_byte_budget_and_release_their_reservations():
     budget = ByteBudget(10)
     with budget.reserve() as first:
         first.grow(6)
@@ -151,8 +151,8 @@ def test_requests_share_a_budget_and_give_back_what_they_reserved():
     assert budget.free == 10
 
 
-def test_a_stream_occupies_its_place_from_before_its_first_byte():
-    """Many streams may be accepted before any sends its first byte: the limit must hold for them, too."""
+def test_a_stream_occupies_its_slot_before_its_first_byte():
+    """Many streams can be accepted before one of them sends its first byte; the limit must apply to them."""
 
     async def run() -> None:
         limit, proceed = Concurrency(2, "streams"), asyncio.Event()
@@ -180,7 +180,7 @@ def test_a_stream_occupies_its_place_from_before_its_first_byte():
     asyncio.run(run())
 
 
-def test_a_stream_that_breaks_gives_its_place_back():
+def test_a_broken_stream_releases_its_slot():
     limit = Concurrency(1, "streams")
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), limit.hold():

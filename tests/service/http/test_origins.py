@@ -1,4 +1,4 @@
-"""Other sites' pages: the Host that a request names, the origin that a change comes from, CORS, HEAD and a proxy's prefix."""
+"""Tests of the Host and Origin checks, CORS, HEAD requests, and the path prefix of a proxy."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -51,14 +51,14 @@ def prefixed(bundles):
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8000", "127.0.0.1:8000", "127.0.0.1", "[::1]:8000", "LocalHost"]
 )
-def test_this_machine_s_names_are_hosts(client, host):
+def test_loopback_hosts_are_accepted(client, host):
     assert client.get("/models", headers={"host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "", "10.0.0.1"]
 )
-def test_any_other_host_is_refused_for_reads_and_changes(client, host):
+def test_other_hosts_are_refused_for_any_method(client, host):
     for method in ("GET", "POST"):
         assert (
             "CHIRON_HOSTS"
@@ -66,14 +66,14 @@ def test_any_other_host_is_refused_for_reads_and_changes(client, host):
         )
 
 
-def test_hosts_are_a_setting(bundles):
+def test_the_accepted_hosts_are_a_setting(bundles):
     app = create_app(Settings(bundles=bundles, hosts=("chiron.example",)))
     with TestClient(app, base_url="http://chiron.example") as client:
         assert client.get("/healthz").status_code == 200
         problem_of(client.get("/healthz", headers={"host": "localhost"}), "forbidden")
 
 
-def test_with_keys_any_host_is_served(bundles):
+def test_any_host_is_accepted_if_there_are_keys(bundles):
     with TestClient(
         create_app(Settings(bundles=bundles, hosts=(), api_keys=("key",))), base_url="http://gpu-7.lan"
     ) as client:
@@ -92,14 +92,14 @@ def test_with_keys_any_host_is_served(bundles):
         {"origin": "http://127.0.0.1:9000", "sec-fetch-site": "same-site"},
     ],
 )
-def test_a_page_of_another_site_changes_nothing(client, path, headers):
+def test_a_change_from_a_page_of_another_site_is_refused(client, path, headers):
     problem_of(client.post(path, headers=headers), "forbidden")
 
 
 @pytest.mark.parametrize(
     "headers", [{}, {"origin": HERE, "sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}, {"origin": TRUSTED}]
 )
-def test_programs_own_pages_and_trusted_origins_may_ask(client, headers):
+def test_programs_own_pages_and_trusted_origins_are_accepted(client, headers):
     assert (
         client.post(
             "/forecast/hands", json={"fps": 30, "past": moving_hands(30, hands=2).tolist()}, headers=headers
@@ -108,30 +108,30 @@ def test_programs_own_pages_and_trusted_origins_may_ask(client, headers):
     )
 
 
-def test_a_preflight_is_answered_before_keys_are_asked(bundles):
+def test_a_preflight_request_needs_no_key(bundles):
     settings = Settings(bundles=bundles, api_keys=("key",), cors_origins=(TRUSTED,))
     with TestClient(create_app(settings), base_url=HERE) as client:
-        asked = {
+        preflight_headers = {
             "origin": TRUSTED,
             "access-control-request-method": "POST",
             "access-control-request-headers": "x-api-key,content-type",
         }
-        preflight = client.options("/forecast/hands", headers=asked)
+        preflight = client.options("/forecast/hands", headers=preflight_headers)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == TRUSTED
         refused = client.post("/forecast/hands", headers={"origin": TRUSTED})
         problem_of(refused, "unauthorized")
-        assert refused.headers["access-control-allow-origin"] == TRUSTED  # so that the page can read why
-        assert client.options("/forecast/hands", headers={**asked, "origin": ELSEWHERE}).status_code == 400
+        assert refused.headers["access-control-allow-origin"] == TRUSTED  # lets the page read the problem
+        assert client.options("/forecast/hands", headers={**preflight_headers, "origin": ELSEWHERE}).status_code == 400
 
 
-def test_without_the_setting_no_page_may_read_an_answer(bundles):
+def test_no_page_may_read_an_answer_by_default(bundles):
     with TestClient(create_app(Settings(bundles=bundles, hosts=())), base_url=HERE) as client:
         assert "access-control-allow-origin" not in client.get("/models", headers={"origin": TRUSTED}).headers
 
 
 @pytest.mark.parametrize("path", READS)
-def test_head_is_get_without_a_body(client, path):
+def test_head_answers_like_get_without_a_body(client, path):
     head, get = client.head(path), client.get(path)
     assert head.status_code == get.status_code
     assert head.content == b""
@@ -139,7 +139,7 @@ def test_head_is_get_without_a_body(client, path):
 
 
 @pytest.mark.parametrize("start", ["/chiron", ""])
-def test_behind_a_prefix_everything_has_it(prefixed, start):
+def test_all_links_have_the_prefix_of_the_proxy(prefixed, start):
     assert prefixed.get(f"{start}/models").status_code == 200
     assert prefixed.get(f"{start}/nothing").json()["type"] == "/chiron/problems/not-found"
     assert prefixed.get(f"{start}/openapi.json").json()["servers"] == [{"url": "/chiron"}]
@@ -148,12 +148,12 @@ def test_behind_a_prefix_everything_has_it(prefixed, start):
 
 
 @pytest.mark.parametrize("page", ["/", "/docs"])
-def test_pages_link_relatively(client, page):
+def test_pages_have_relative_links_only(client, page):
     text = client.get(page).text
     assert not [start for start in ('href="/', "fetch('/", "ask('/", "ask(`/", "send('/", "send(`/") if start in text]
 
 
-def test_a_prefix_guards_what_it_guards_without(bundles):
+def test_paths_with_a_prefix_need_the_same_keys(bundles):
     settings = Settings(bundles=bundles, root_path="/chiron", api_keys=("key",))
     with TestClient(create_app(settings), base_url=HERE) as client:
         for path in ("/chiron/models", "/models", "/chiron/forecast/hands"):
@@ -164,11 +164,11 @@ def test_a_prefix_guards_what_it_guards_without(bundles):
 @pytest.mark.parametrize(
     ("host", "name"), [("a.b:80", "a.b"), ("[::1]:80", "::1"), ("[::1]", "::1"), ("A", "a"), ("", "")]
 )
-def test_a_host_s_name_is_without_its_port(host, name):
+def test_the_port_is_removed_from_a_host(host, name):
     assert host_name(host) == name
 
 
-def test_own_names_are_loopback():
+def test_only_loopback_names_are_own_names():
     assert is_own_name("localhost")
     assert is_own_name("127.8.8.8")
     assert not is_own_name("0.0.0.0")

@@ -1,4 +1,4 @@
-"""Problems: the answer to a Range that a file cannot serve."""
+"""Tests of Range requests: valid ranges, and problems for others."""
 
 import pytest
 from fastapi import FastAPI

@@ -1,4 +1,4 @@
-"""Keys: who passes, what each scope opens, and where the service listens without any."""
+"""Tests of API keys: authentication, scopes, key files, and the addresses that need keys."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ def guarded(bundles):
 
 @pytest.fixture(scope="module")
 def keyed(bundles, tmp_path_factory):
-    """A running server with a key file, the file, and a key of each scope by its name."""
+    """Return a client of a server with a key file, the file, and a key for each scope."""
     path = tmp_path_factory.mktemp("keys") / "keys.json"
     secrets = {scope: add_key(path, scope, (scope,)) for scope in ("infer", "jobs", "models", "admin")}
     with TestClient(create_app(Settings(bundles=bundles, keys_file=path))) as client:
@@ -35,7 +35,7 @@ def keyed(bundles, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def every_look_reads(monkeypatch):
+def no_reload_interval(monkeypatch):
     monkeypatch.setattr("service.http.keys.RELOAD_S", -1.0)
 
 
@@ -58,7 +58,7 @@ def test_a_key_is_accepted_in_either_header(guarded, key):
         {"x-api-key": KEYS.split(", ")[1]},
     ],
 )
-def test_every_other_request_is_refused(guarded, headers):
+def test_a_request_without_a_valid_key_is_refused(guarded, headers):
     for path in ("/models", "/metrics", "/nothing", "/forecast/hands", "/landmarks/face", "/landmarks"):
         response = guarded.get(path, headers=headers)
         problem_of(response, "unauthorized")
@@ -66,12 +66,12 @@ def test_every_other_request_is_refused(guarded, headers):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/docs", "/openapi.json", "/problems/unauthorized"])
-def test_health_and_pages_are_open(guarded, path):
+def test_health_and_pages_need_no_key(guarded, path):
     assert guarded.get(path).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.org", ""])
-def test_without_keys_the_service_listens_on_this_machine_only(host, tmp_path):
+def test_a_public_address_needs_a_key(host, tmp_path):
     settings = Settings(host=host, keys_file=tmp_path / "keys.json")
     with pytest.raises(UnsafeBind, match="CHIRON_API_KEYS"):
         create_app(settings)
@@ -81,22 +81,22 @@ def test_without_keys_the_service_listens_on_this_machine_only(host, tmp_path):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
-def test_a_loopback_address_requires_no_key(host, tmp_path):
+def test_a_loopback_address_needs_no_key(host, tmp_path):
     check_bind(Settings(host=host), KeyRing(tmp_path / "keys.json"))
 
 
-def test_the_default_is_this_machine():
+def test_the_default_address_is_loopback():
     assert Settings().host == "127.0.0.1"
 
 
-@pytest.mark.parametrize("given", ["sha256:12", "sha256:" + "g" * 64])
-def test_a_malformed_hash_is_refused_by_name(given):
+@pytest.mark.parametrize("key", ["sha256:12", "sha256:" + "g" * 64])
+def test_a_malformed_key_hash_is_refused(key):
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
-        Settings(api_keys=(given,))
+        Settings(api_keys=(key,))
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "opened_by"),
+    ("method", "path", "required"),
     [
         ("POST", "/forecast/hands", "infer"),
         ("POST", "/landmarks/face", "infer"),
@@ -110,36 +110,36 @@ def test_a_malformed_hash_is_refused_by_name(given):
         ("POST", "/models/steady/rollback", "models"),
     ],
 )
-def test_a_scope_opens_its_own_paths_and_no_others(keyed, method, path, opened_by):
+def test_a_scope_permits_only_its_own_paths(keyed, method, path, required):
     client, _, secrets = keyed
     for scope, secret in secrets.items():
         response = client.request(method, path, headers={"x-api-key": secret})
-        if scope in (opened_by, "admin"):
+        if scope in (required, "admin"):
             assert response.status_code not in (401, 403)
         else:
-            assert f"the scope '{opened_by}'" in problem_of(response, "forbidden")["detail"]
+            assert f"the scope '{required}'" in problem_of(response, "forbidden")["detail"]
 
 
-def test_every_key_reads_what_describes_the_service(keyed):
+def test_every_key_may_read_descriptions_and_metrics(keyed):
     client, _, secrets = keyed
     for secret in secrets.values():
         for path in ("/models", "/joints", "/landmarks", "/metrics"):
             assert client.get(path, headers={"x-api-key": secret}).status_code == 200
 
 
-def test_every_route_that_changes_something_needs_a_scope():
+def test_every_route_that_writes_needs_a_scope():
     app = create_app(Settings())
     paths = app.openapi()["paths"]
-    changing = [(method.upper(), path) for path, methods in paths.items() for method in methods if method != "get"]
-    assert changing
-    for method, path in changing:
+    writing = [(method.upper(), path) for path, methods in paths.items() for method in methods if method != "get"]
+    assert writing
+    for method, path in writing:
         assert not is_open(path)
         assert scope_of(method, path) in ("infer", "jobs", "models"), (
-            f"{method} {path} is in no scope of service/http/security.py"
+            f"expected a scope for {method} {path} in service/http/security.py"
         )
 
 
-def test_a_key_is_made_revoked_and_expires_while_the_server_runs(keyed):
+def test_a_running_server_notices_added_revoked_and_expired_keys(keyed):
     client, path, _ = keyed
     secret = add_key(path, "late", ("infer",), timedelta(days=1))
     assert client.get("/models", headers={"x-api-key": secret}).status_code == 200
@@ -155,7 +155,7 @@ def test_a_key_is_made_revoked_and_expires_while_the_server_runs(keyed):
     )
 
 
-def test_the_first_key_closes_a_server_that_runs_without_and_it_stays_closed(bundles, tmp_path):
+def test_the_first_key_protects_a_running_server_even_if_its_file_is_deleted(bundles, tmp_path):
     path = tmp_path / "keys.json"
     with TestClient(create_app(Settings(bundles=bundles, keys_file=path))) as client:
         assert client.get("/models").status_code == 200
@@ -166,7 +166,7 @@ def test_the_first_key_closes_a_server_that_runs_without_and_it_stays_closed(bun
         problem_of(client.get("/models"), "unauthorized")
 
 
-def test_a_key_file_that_is_damaged_while_the_server_runs_changes_nothing(keyed):
+def test_a_running_server_ignores_a_damaged_key_file(keyed):
     client, path, secrets = keyed
     before = path.read_bytes()
     path.write_bytes(b"{")
@@ -174,7 +174,7 @@ def test_a_key_file_that_is_damaged_while_the_server_runs_changes_nothing(keyed)
     path.write_bytes(before)
 
 
-def test_the_file_keeps_no_secret(keyed):
+def test_a_key_file_contains_no_secrets(keyed):
     _, path, secrets = keyed
     text = path.read_text()
     assert not any(secret in text or secret.removeprefix("chiron_") in text for secret in secrets.values())
@@ -191,7 +191,7 @@ def test_a_key_is_logged_by_name_and_never_by_value(keyed, caplog):
     assert secrets["models"] not in caplog.text + str(fields)
 
 
-def test_openapi_names_the_keys_and_their_refusals(keyed):
+def test_openapi_documents_keys_and_their_errors(keyed):
     client, _, _ = keyed
     document = client.get("/openapi.json").json()
     assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}

@@ -1,4 +1,4 @@
-"""The server process: its port, and the signals that stop it or do not."""
+"""Tests of the server process: its port, and its reaction to signals."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ from service.http.server import PortUnavailable, Server, Shutdown, bind
 
 @pytest.fixture
 def occupied():
-    """A port on which another process listens."""
+    """Return a port that is already in use."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         yield other.getsockname()[1]
 
@@ -24,9 +24,9 @@ def test_an_occupied_port_is_refused(occupied):
         bind("127.0.0.1", occupied)
 
 
-def test_an_occupied_port_ends_the_command_before_models_are_loaded(occupied, monkeypatch):
+def test_an_occupied_port_is_reported_before_models_are_loaded(occupied, monkeypatch):
     def run(*_: object, **__: object) -> None:
-        raise AssertionError("the application would load its models")
+        raise AssertionError("expected the command to end before it loads models")
 
     monkeypatch.setattr(Server, "run", run)
     result = CliRunner().invoke(cli.app, ["serve", "--port", str(occupied)])
@@ -39,8 +39,8 @@ def test_a_bound_port_refuses_connections_until_the_server_listens():
         socket.create_connection(bound.getsockname())
 
 
-def stopped(server: Server, *signals: int) -> list[bool]:
-    """Deliver signals to a server on a running loop; return after each whether it stops."""
+def stops_after(server: Server, *signals: int) -> list[bool]:
+    """Deliver signals to a server on a running loop; return whether it stops after each."""
 
     async def deliver() -> list[bool]:
         states = []
@@ -54,11 +54,13 @@ def stopped(server: Server, *signals: int) -> list[bool]:
 
 def test_sigterm_announces_the_shutdown_and_is_not_raised_again():
     server = Server(uvicorn.Config("none"), Shutdown(), drain_s=0)
-    assert stopped(server, signal.SIGTERM) == [True]
+    assert stops_after(server, signal.SIGTERM) == [True]
     assert server.shutdown_signal.begun
-    assert server._captured_signals == [], "the process would end with the status of the signal"
+    assert server._captured_signals == [], (
+        "expected no signal to be raised again, since the exit status would be that of the signal"
+    )
 
 
 def test_a_draining_server_stops_at_the_second_signal():
     server = Server(uvicorn.Config("none"), Shutdown(), drain_s=3600)
-    assert stopped(server, signal.SIGTERM, signal.SIGTERM) == [False, True]
+    assert stops_after(server, signal.SIGTERM, signal.SIGTERM) == [False, True]

@@ -1,4 +1,4 @@
-"""Micro-batching: no time window, one shape a batch, each answer to its own item, refusals before the deadline."""
+"""Tests of micro-batching: no time window, one shape per batch, independent items, and refusals before the deadline."""
 
 import asyncio
 import threading
@@ -50,7 +50,7 @@ def item(value: float, size: int = 3) -> dict[str, np.ndarray]:
     return {"x": np.full(size, value)}
 
 
-def test_an_item_takes_a_free_slot_at_once_and_later_items_form_the_next_batch():
+def test_an_item_uses_a_free_slot_at_once_and_later_items_form_the_next_batch():
     recorder = Recorder()
 
     async def run() -> None:
@@ -90,7 +90,7 @@ def test_items_of_different_shape_never_share_a_batch():
 
 
 @pytest.mark.parametrize("max_batch", [1, 3, 8])
-def test_batching_changes_no_answer_of_a_real_graph(bundles, max_batch):
+def test_batching_does_not_change_the_answers_of_a_graph(bundles, max_batch):
     predictor = Predictor(read_bundle(bundles / "hands-thirty"))
     items = [{"past": moving_hands(30, 1 + i % 2, seed=i).astype(np.float32)} for i in range(20)]
     alone = [predictor.run({"past": i["past"][None]})["future"][0] for i in items]
@@ -107,7 +107,7 @@ def test_batching_changes_no_answer_of_a_real_graph(bundles, max_batch):
     assert sum(recorder.sizes) == 20
 
 
-def test_an_item_that_fails_does_not_fail_the_others_in_its_batch():
+def test_a_failing_item_does_not_fail_the_rest_of_its_batch():
     def fails_on_three(tensors: Tensors) -> dict[str, np.ndarray]:
         if (tensors["x"] == 3).any():
             raise ValueError("three")
@@ -123,7 +123,7 @@ def test_an_item_that_fails_does_not_fail_the_others_in_its_batch():
     asyncio.run(run())
 
 
-def test_a_queue_that_would_take_longer_than_the_deadline_is_full():
+def test_a_queue_longer_than_the_deadline_allows_is_full():
     recorder = Recorder()
 
     async def run() -> None:
@@ -132,12 +132,12 @@ def test_a_queue_that_would_take_longer_than_the_deadline_is_full():
         refused = [a for a in answers if isinstance(a, QueueFull)]
         assert recorder.refusals == len(refused) > 10
         assert all(1 <= a.retry_after <= 8 for a in refused)
-        assert not isinstance(await front.submit(item(1)), QueueFull)  # it recovers at once
+        assert not isinstance(await front.submit(item(1)), QueueFull)  # the queue recovers at once
 
     asyncio.run(run())
 
 
-def test_the_queue_length_is_bounded_whatever_the_estimated_wait():
+def test_the_queue_length_is_bounded_for_any_estimated_wait():
     async def run() -> None:
         front = batcher(slowly, max_batch=1, max_queue=3)
         answers = await asyncio.gather(*(front.submit(item(i)) for i in range(9)), return_exceptions=True)
@@ -163,7 +163,7 @@ def test_an_item_past_its_deadline_is_not_computed():
     assert computed == [1]
 
 
-def test_an_item_whose_caller_left_is_not_computed():
+def test_an_item_is_not_computed_after_its_caller_is_cancelled():
     computed, gate = [], threading.Event()
 
     def gated(tensors: Tensors) -> dict[str, np.ndarray]:
@@ -190,7 +190,7 @@ def test_closing_finishes_the_queued_items():
         tasks = [asyncio.create_task(front.submit(item(i))) for i in range(9)]
         await asyncio.sleep(0)
         await front.close()
-        async with asyncio.timeout(PATIENCE_S):  # the threads have ended, so nothing is pending
+        async with asyncio.timeout(PATIENCE_S):  # all threads have ended
             await asyncio.gather(*tasks)
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""The predictor: its execution provider, the tensors it refuses, and the calibration of batches."""
+"""Tests of the predictor: execution providers, invalid tensors, warm-up, and calibration of the batch size."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_a_predictor_names_its_execution_provider(predictor):
     assert predictor.provider in onnxruntime.get_available_providers()
 
 
-def test_tensors_of_another_shape_are_refused_before_they_reach_the_graph(predictor):
+def test_tensors_of_another_shape_do_not_reach_the_graph(predictor):
     with pytest.raises(WrongShape, match=r"hands-thirty: expected past of shape \(batch, 30, nodes, 3\)"):
         predictor.run({"past": np.zeros((1, 29, 21, 3), np.float32)})
 
@@ -36,12 +36,12 @@ def test_warm_up_uses_indices_that_are_valid_in_any_cloud(bundles):
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this machine has CUDA")
-def test_cuda_is_refused_where_the_runtime_lacks_it(bundles):
+def test_cuda_is_refused_if_the_runtime_lacks_it(bundles):
     with pytest.raises(ProviderUnavailable, match="CUDAExecutionProvider is not in this ONNX Runtime"):
         Predictor(read_bundle(bundles / "hands-thirty"), "cuda")
 
 
-def test_cuda_is_refused_where_the_runtime_falls_back_by_itself(bundles, monkeypatch):
+def test_cuda_is_refused_if_the_runtime_falls_back_to_the_cpu(bundles, monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     session = onnxruntime.InferenceSession
     monkeypatch.setattr(
@@ -56,12 +56,12 @@ def test_cuda_is_refused_where_the_runtime_falls_back_by_itself(bundles, monkeyp
     [
         (0.0, 3e-3, 5.0, 1),  # a CPU: batching saves nothing
         (1e-3, 5e-5, 5.0, 32),  # a GPU: the fixed part dominates
-        (1e-3, 5e-5, 1.5e-3, 8),  # the same with a short deadline
+        (1e-3, 5e-5, 1.5e-3, 8),  # a GPU with a short deadline
         (2e-3, 1e-2, 5.0, 2),
         (9.0, 9.0, 5.0, 1),  # no batch meets the deadline: the smallest is chosen
     ],
 )
-def test_calibration_chooses_the_smallest_batch_that_is_nearly_the_fastest(fixed, item, deadline, chosen):
+def test_calibration_chooses_the_smallest_nearly_fastest_batch(fixed, item, deadline, chosen):
     calibration = calibrate(lambda batch: fixed + item * batch, (1, 2, 4, 8, 16, 32), deadline)
     assert calibration.max_batch == chosen
     np.testing.assert_allclose([calibration.fixed_s, calibration.item_s], [fixed, item], atol=1e-9)

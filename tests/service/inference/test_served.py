@@ -1,4 +1,4 @@
-"""The served models: bundles that serve, bundles that are refused, and their independence of each other."""
+"""Tests of served models: accepted and refused bundles, defaults, retries, and the choice of a device."""
 
 import re
 import shutil
@@ -29,7 +29,7 @@ BODY = {"fps": 30, "past": moving_hands(30, hands=1).tolist()}
 
 @pytest.fixture
 def copied(bundles, tmp_path):
-    """A copy of the bundles of hands and faces, to damage."""
+    """Copy the bundles of hands and faces, for tests that damage them."""
     bodies = shutil.ignore_patterns("lift-*", "poses-*", "actions-*")
     return shutil.copytree(bundles, tmp_path / "bundles", ignore=bodies)
 
@@ -53,10 +53,10 @@ def test_a_bundle_with_a_wrong_checksum_is_refused_while_the_others_serve(copied
         assert refused.headers["retry-after"]
         listed = client.get("/models/hands-modes").json()
         assert listed["state"] == "refused"
-        assert str(copied) not in listed["reason"], "an answer reveals no path of the server"
+        assert str(copied) not in listed["reason"], "expected an answer without paths of the server"
 
 
-def test_a_bundle_that_answers_its_example_differently_is_refused(copied, monkeypatch):
+def test_a_bundle_that_does_not_repeat_its_example_is_refused(copied, monkeypatch):
     monkeypatch.setattr("models.contract.bundle.EXAMPLE_TOLERANCE", -1.0)
     with serving(copied) as client:
         assert "does not repeat its example" in problem_of(client.get("/readyz"), "not-ready")["detail"]
@@ -78,7 +78,7 @@ def test_a_folder_without_bundle_json_is_refused_and_a_hidden_folder_is_ignored(
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
-def test_without_any_model_the_service_is_alive_and_not_ready(tmp_path, make):
+def test_a_service_without_models_is_alive_but_not_ready(tmp_path, make):
     make(tmp_path / "bundles")
     with serving(tmp_path / "bundles") as client:
         assert client.get("/healthz").json() == {"status": "alive"}
@@ -87,7 +87,7 @@ def test_without_any_model_the_service_is_alive_and_not_ready(tmp_path, make):
         assert client.get("/models").json() == {"defaults": {}, "models": []}
 
 
-def test_the_first_model_by_name_is_the_default_unless_the_settings_choose_one(bundles):
+def test_the_default_model_is_the_first_by_name_or_the_one_in_the_settings(bundles):
     with serving(bundles) as client:
         assert client.get("/models").json()["defaults"] == {
             "action-recognition": "actions-3d",
@@ -100,7 +100,7 @@ def test_the_first_model_by_name_is_the_default_unless_the_settings_choose_one(b
 
 
 @pytest.mark.parametrize("chosen", ["hands-thirty", "face-shells"])
-def test_a_chosen_default_does_not_change_the_defaults_of_other_kinds(bundles, chosen):
+def test_a_configured_default_does_not_change_the_defaults_of_other_kinds(bundles, chosen):
     with serving(bundles, default_model=chosen) as client:
         defaults = client.get("/models").json()["defaults"]
         assert defaults["face-landmarks"] == "face-shells"
@@ -111,7 +111,7 @@ def test_a_chosen_default_does_not_change_the_defaults_of_other_kinds(bundles, c
 
 
 @pytest.mark.parametrize(("chosen", "other"), [("hands-thirty", FACE_URL), ("face-shells", HANDS_URL)])
-def test_a_chosen_default_that_is_refused_is_not_replaced_and_the_other_kind_serves(copied, chosen, other):
+def test_a_refused_default_is_not_replaced_and_other_kinds_are_served(copied, chosen, other):
     corrupt(copied / chosen, MODEL)
     with serving(copied, default_model=chosen) as client:
         hands = client.post(HANDS_URL, json=BODY)
@@ -123,7 +123,7 @@ def test_a_chosen_default_that_is_refused_is_not_replaced_and_the_other_kind_ser
         problem_of(client.get(f"/models/{chosen}/example"), "not-ready")
 
 
-def test_a_kind_without_a_model_is_not_ready_while_the_others_serve(copied):
+def test_a_service_without_a_model_of_one_kind_is_not_ready_and_serves_the_others(copied):
     shutil.rmtree(copied / "face-shells")
     with serving(copied) as client:
         answer = client.post(FACE_URL, content=npy(CLOUD), headers={"content-type": NPY})
@@ -132,7 +132,7 @@ def test_a_kind_without_a_model_is_not_ready_while_the_others_serve(copied):
         assert client.get("/models").json()["defaults"] == {"hand-forecast": "hands-modes"}
 
 
-def test_the_description_of_a_model_has_all_of_its_metadata(client):
+def test_the_description_of_a_model_contains_its_metadata(client):
     model = client.get("/models/hands-thirty").json()
     assert model["state"] == "ready"
     assert model["task"] == {
@@ -147,7 +147,7 @@ def test_the_description_of_a_model_has_all_of_its_metadata(client):
     assert model in client.get("/models").json()["models"]
 
 
-def test_a_full_service_states_when_to_try_again(client, monkeypatch):
+def test_the_answer_of_a_full_service_has_retry_after(client, monkeypatch):
     async def refuse(*_: object) -> None:
         raise QueueFull("9 requests are waiting, for about 12.0 s", 12.0)
 
@@ -157,10 +157,10 @@ def test_a_full_service_states_when_to_try_again(client, monkeypatch):
     assert 5 <= int(answer.headers["retry-after"]) <= 8
 
 
-# --- errors that may pass ---
+# --- temporary errors ---
 
 
-def test_a_bundle_that_cannot_be_read_for_a_while_is_served_once_it_can(copied, monkeypatch):
+def test_an_unreadable_bundle_is_served_once_it_can_be_read(copied, monkeypatch):
     failing = threading.Event()
     failing.set()
 
@@ -180,7 +180,7 @@ def test_a_bundle_that_cannot_be_read_for_a_while_is_served_once_it_can(copied, 
         assert client.get("/models/hands-modes").json()["reason"] is None
 
 
-def test_the_pauses_between_attempts_grow_to_a_limit(tmp_path):
+def test_the_delays_between_retries_grow_to_a_limit(tmp_path):
     models = ServedModels(Settings(bundles=tmp_path, state=tmp_path, reconcile_s=1.0), Metrics())
     pauses = []
     for _ in range(9):
@@ -189,15 +189,15 @@ def test_the_pauses_between_attempts_grow_to_a_limit(tmp_path):
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_a_bundle_that_is_wrong_is_not_tried_again(tmp_path):
+def test_loading_an_invalid_bundle_is_not_retried(tmp_path):
     models = ServedModels(Settings(bundles=tmp_path, state=tmp_path), Metrics())
     models._refuse("m", OSError(5, "Input/output error"), None)
     models._refuse("m", BadBundle("its checksum differs"), None)
     assert models.snapshot.retries == {}
 
 
-def test_a_description_in_progress_does_not_see_a_change(copied, tmp_path):
-    """A thread that iterates over the models while the event loop changes them must not fail."""
+def test_a_description_does_not_fail_while_models_change(copied, tmp_path):
+    """The event loop may change the models while a thread iterates over them."""
     models = ServedModels(Settings(bundles=copied, state=tmp_path), Metrics())
     snapshot = models.snapshot
     models._refuse("m", OSError(5, "Input/output error"), None)
@@ -205,10 +205,10 @@ def test_a_description_in_progress_does_not_see_a_change(copied, tmp_path):
     assert list(models.snapshot.refused) == ["m"]
 
 
-# --- answers that are not numbers ---
+# --- NaN ---
 
 
-def test_a_bundle_whose_later_outputs_are_not_numbers_is_refused(copied, monkeypatch):
+def test_a_bundle_with_nan_in_any_output_is_refused(copied, monkeypatch):
     run = Predictor.run
 
     def broken(self, tensors):
@@ -222,12 +222,12 @@ def test_a_bundle_whose_later_outputs_are_not_numbers_is_refused(copied, monkeyp
         assert client.get("/models/face-shells").json()["state"] == "refused"
 
 
-# --- a GPU that cannot be used ---
+# --- an unusable GPU ---
 
 
 @pytest.fixture
 def without_libraries(monkeypatch):
-    """A runtime that was built with CUDA, on a machine without its libraries."""
+    """Simulate a runtime with CUDA on a machine without CUDA's libraries."""
     session = onnxruntime.InferenceSession
 
     def open_session(*arguments, providers, **options):
@@ -258,7 +258,7 @@ def test_cuda_refuses_to_fall_back(copied, without_libraries):
         assert "cannot be used: libcublasLt.so.12" in problem_of(client.get("/readyz"), "not-ready")["detail"]
 
 
-def test_without_a_gpu_nothing_is_reported(copied):
+def test_a_machine_without_a_gpu_is_not_reported(copied):
     with serving(copied, device="cpu") as client:
         assert client.get("/models/hands-thirty").json()["fallback"] is None
         ready = client.get("/readyz").json()

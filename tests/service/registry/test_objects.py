@@ -1,4 +1,4 @@
-"""The object store: which contents it refuses, and how it keeps local copies."""
+"""Tests of the object store: refused contents, and local copies."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ def memory(tmp_path) -> Place:
     return Place.of("memory://registry", tmp_path)
 
 
-def test_a_version_is_downloaded_whole_or_not_at_all(memory, monkeypatch):
+def test_a_version_is_downloaded_completely_or_not_at_all(memory, monkeypatch):
     version = memory.publish(2)
     with monkeypatch.context() as patched:
         cut(patched, "cat_file", after=3)
@@ -42,17 +42,17 @@ def test_a_version_is_downloaded_whole_or_not_at_all(memory, monkeypatch):
     assert folder is not None
     assert read_bundle(folder).meta.version == version
     cut(monkeypatch)
-    assert memory.versions("api").folder(NAME, version) == folder, "a local copy needs no connection"
+    assert memory.versions("api").folder(NAME, version) == folder, "expected the local copy without a connection"
 
 
-def one_bit(content: bytes) -> bytes:
+def flip_one_bit(content: bytes) -> bytes:
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (one_bit, "checksum differs"),
+        (flip_one_bit, "checksum differs"),
         (lambda content: content[:-1], "expected .* bytes in the store, got"),
         (lambda content: content + b"0", "expected .* bytes in the store, got"),
         (lambda content: b"", "got 0"),

@@ -1,4 +1,4 @@
-"""The laws of a store of versions, in a folder and in an object store: publishing, choosing, and losing the connection."""
+"""Tests of stores of versions, in a folder and in an object store: publication, promotion, and lost connections."""
 
 import asyncio
 import shutil
@@ -36,16 +36,16 @@ def memory(tmp_path) -> Place:
 
 
 def chosen(versions: Versions, name: str = "m") -> list[str]:
-    """List the versions served one after the other, the current one last."""
+    """List the promoted versions in order, the current one last."""
     current = versions.current(name)
     assert current is not None
     return [*(step.version for step in current.history), current.version]
 
 
-# --- publishing ---
+# --- publication ---
 
 
-def test_every_machine_sees_a_whole_version_that_publishing_again_does_not_change(place):
+def test_every_machine_sees_a_published_version_and_publication_is_idempotent(place):
     version = place.publish(2)
     for machine in ("worker", "api", "another"):
         versions = place.versions(machine)
@@ -58,16 +58,16 @@ def test_every_machine_sees_a_whole_version_that_publishing_again_does_not_chang
         assert place.publish(2, at=9.0, machine=machine) == version
         assert versions.folder(NAME, version) == folder
         assert folder.stat().st_ino == before
-        assert versions.versions(NAME)[0].lineage == LINEAGE, "the first publication stays"
-        assert [path.name for path in folder.parent.iterdir()] == [version], "no partial copy is left"
+        assert versions.versions(NAME)[0].lineage == LINEAGE, "expected the lineage of the first publication"
+        assert [path.name for path in folder.parent.iterdir()] == [version], "expected no partial copy"
         assert all(path.stat().st_mode & 0o222 == 0 for path in folder.iterdir())
     assert place.versions().folder(NAME, "another") is None
     assert place.versions().folder("nothing", version) is None
 
 
-def test_the_first_of_two_publications_of_one_version_holds(place):
+def test_the_first_of_two_publications_of_one_version_wins(place):
     (first, version), (second, _) = (place.stage(2, at, machine) for at, machine in ((1.0, "a"), (2.0, "b")))
-    assert place.versions("c").versions(NAME) == [], "a staged version is not published"
+    assert place.versions("c").versions(NAME) == [], "expected a staged version to be unpublished"
     place.versions("b").publish(second, version)
     place.versions("a").publish(first, version)
     for machine in "abc":
@@ -89,7 +89,7 @@ def test_an_incomplete_bundle_is_not_staged(place, bundles, tmp_path):
     assert list(tmp_path.glob("**/.staging-*")) == []
 
 
-def test_a_full_disk_during_staging_leaves_nothing(place, monkeypatch):
+def test_a_full_disk_during_staging_leaves_no_files(place, monkeypatch):
     real, calls = shutil.copyfile, []
 
     def full(source: Path, target: Path) -> None:
@@ -112,14 +112,14 @@ def test_a_full_disk_during_staging_leaves_nothing(place, monkeypatch):
 def test_a_connection_lost_during_an_upload_publishes_nothing(memory, monkeypatch, method, after):
     with monkeypatch.context() as patched:
         cut(patched, method, after=after)
-        with pytest.raises(StoreAway, match="ConnectionError: the cable was cut"):
+        with pytest.raises(StoreAway, match="ConnectionError: the connection is lost"):
             memory.publish(2)
     assert memory.versions("api").published() == {}
     version = memory.publish(2)
     assert memory.versions("api").folder(NAME, version) is not None
 
 
-def test_a_lost_answer_loses_no_publication_and_no_choice(memory, monkeypatch):
+def test_publication_and_promotion_survive_a_lost_answer(memory, monkeypatch):
     for version in ("a", "b"):
         memory.versions().promote("m", version, None)
     with monkeypatch.context() as patched:
@@ -131,7 +131,7 @@ def test_a_lost_answer_loses_no_publication_and_no_choice(memory, monkeypatch):
     assert chosen(memory.versions("api")) == ["a", "b"]
 
 
-# --- choosing ---
+# --- promotion ---
 
 
 def test_rollbacks_undo_promotions_in_reverse_order(place):
@@ -142,7 +142,7 @@ def test_rollbacks_undo_promotions_in_reverse_order(place):
     for version in ("a", "b", "b", "c"):
         versions.promote("m", version, before="shipped")
         seen.append(elsewhere.choices()["m"])
-    assert seen[1] == seen[2], "promoting again changes nothing"
+    assert seen[1] == seen[2], "expected promotion to be idempotent"
     assert len(set(seen)) == 3
     assert chosen(elsewhere) == ["shipped", "a", "b", "c"]
     for version, before in (("c", "b"), ("b", "a"), ("a", "shipped")):
@@ -156,7 +156,7 @@ def test_rollbacks_undo_promotions_in_reverse_order(place):
         versions.roll_back("x", "a")
 
 
-def test_the_loser_of_a_race_for_a_choice_follows_the_winner(objects, monkeypatch):
+def test_the_loser_of_a_promotion_race_applies_its_change_after_the_winner(objects, monkeypatch):
     ours, theirs = objects.versions("a"), objects.versions("b")
     ours.promote("m", "a", None)
     create = ObjectStore._create
@@ -174,8 +174,10 @@ def test_the_loser_of_a_race_for_a_choice_follows_the_winner(objects, monkeypatc
         ours.roll_back("m", "ours")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("memory")])  # which has no lock
-def test_concurrent_promotions_lose_none(kind, tmp_path):
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if not kind.startswith("memory")]
+)  # the in-memory store has no lock
+def test_concurrent_promotions_are_all_recorded(kind, tmp_path):
     place = Place.of(kind, tmp_path)
     versions = [f"v{i}" for i in range(12)]
     with ThreadPoolExecutor(4) as pool:
@@ -183,7 +185,7 @@ def test_concurrent_promotions_lose_none(kind, tmp_path):
     assert sorted(chosen(place.versions())) == sorted(versions)
 
 
-def test_an_unreadable_choice_is_refused(place):
+def test_an_unreadable_promotion_record_is_refused(place):
     place.versions().promote("m", "a", None)
     if place.shared:
         place.put("choices/m.00000002.json", b'{"wrong": 1}')
@@ -194,7 +196,7 @@ def test_an_unreadable_choice_is_refused(place):
             act("m")
 
 
-# --- a store that is away ---
+# --- an unreachable store ---
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,7 @@ def test_an_unreadable_choice_is_refused(place):
         lambda versions: versions.roll_back("m", "a"),
     ],
 )
-def test_a_store_that_is_away_raises_and_the_choices_are_remembered(
+def test_an_unreachable_store_raises_and_promotions_are_remembered(
     memory, monkeypatch, act: Callable[[Versions], object]
 ):
     versions = memory.versions()
@@ -216,19 +218,19 @@ def test_a_store_that_is_away_raises_and_the_choices_are_remembered(
     current = versions.promote("m", "a", None)
     assert versions.current("m") == current
     cut(monkeypatch)
-    with pytest.raises(StoreAway, match="ConnectionError: the cable was cut"):
+    with pytest.raises(StoreAway, match="ConnectionError: the connection is lost"):
         act(versions)
     assert memory.versions().remembered() == {"m": current}
     for remembered in (memory.state / "worker").rglob("current.json"):
         remembered.write_text("{")
     assert memory.versions().remembered() == {}
     assert Versions(f"{memory.where}-2", memory.state / "worker").remembered() == {}, (
-        "the choices of another store are not mixed in"
+        "expected no promotions of another store"
     )
 
 
 class Silent(AsyncFileSystem):
-    """A file system that never answers, as behind a firewall that drops packets."""
+    """A file system that never answers, like one behind a firewall that drops packets."""
 
     protocol = "silent"
 
@@ -236,14 +238,14 @@ class Silent(AsyncFileSystem):
         await asyncio.sleep(3600)
 
 
-def test_a_store_that_does_not_answer_runs_into_the_timeout(tmp_path, monkeypatch):
+def test_a_store_that_does_not_answer_times_out(tmp_path, monkeypatch):
     fsspec.register_implementation("silent", Silent, clobber=True)
     monkeypatch.setattr(version_objects, "ANSWER_S", 0.1)
     with pytest.raises(StoreAway, match="no answer in time"):
         Versions("silent://bucket", tmp_path).choices()
 
 
-def test_a_url_of_an_unknown_kind_is_refused_at_once(tmp_path):
+def test_a_url_of_an_unknown_kind_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Protocol not known: nonsense"):
         Versions("nonsense://bucket", tmp_path)
 

@@ -1,4 +1,4 @@
-"""/datasets over HTTP: registration, upload and removal, and that no job uses a data set before it was checked."""
+"""Tests of /datasets: registration, upload, checks and removal."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def client(settings):
 
 
 def files(data: Path) -> dict[str, bytes]:
-    """Return the files of a data set with the tzionas hands of the real data folder."""
+    """Return the files of a data set of hands with the recordings of tzionas."""
     splits = json.loads((data / "hands" / "splits.json").read_text())
     return {
         "hands/splits.json": json.dumps({"tzionas": splits["tzionas"]}).encode(),
@@ -79,12 +79,12 @@ def uploads(settings: Settings) -> list[Path]:
 
 
 def checked(client: TestClient, settings: Settings, name: str) -> Any:
-    """Return the data set after a worker has run its check."""
+    """Run a worker's check of a data set; return the data set."""
     attempt_job(settings, client.get(f"/datasets/{name}").json()["job"], "me", run_kind)
     return client.get(f"/datasets/{name}").json()
 
 
-def test_an_uploaded_data_set_can_be_used_once_it_was_checked(client, settings, data_folder):
+def test_an_uploaded_data_set_can_be_used_after_its_check(client, settings, data_folder):
     answer = client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
     assert answer.status_code == 202, answer.text
     assert answer.headers["location"] == "/datasets/own"
@@ -100,10 +100,10 @@ def test_an_uploaded_data_set_can_be_used_once_it_was_checked(client, settings, 
     problem_of(client.post("/jobs", json={**spec, "dataset": "none"}), "unknown-dataset")
     again = client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
     problem_of(again, "dataset-exists")
-    assert len(uploads(settings)) == 1, "no partial upload is left"
+    assert len(uploads(settings)) == 1, "expected no partial upload"
 
 
-def test_only_folders_under_the_allowed_root_can_be_registered(client, settings, root, data_folder, tmp_path):
+def test_only_folders_below_the_allowed_root_can_be_registered(client, settings, root, data_folder, tmp_path):
     for name, content in files(data_folder).items():
         (root / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "mine" / name).write_bytes(content)
@@ -121,7 +121,7 @@ def test_only_folders_under_the_allowed_root_can_be_registered(client, settings,
     problem_of(client.post("/datasets", json={"name": "mine", "folder": "mine"}), "dataset-exists")
 
 
-def test_without_an_allowed_root_no_folder_can_be_registered(settings):
+def test_no_folder_can_be_registered_without_an_allowed_root(settings):
     with TestClient(create_app(settings.model_copy(update={"data_root": None}))) as client:
         answer = client.post("/datasets", json={"name": "a", "folder": "."})
         assert "CHIRON_DATA_ROOT" in problem_of(answer, "folder-refused")["detail"]
@@ -150,9 +150,7 @@ def objects() -> bytes:
     ],
     ids=["no json", "a list", "another source", "unknown recordings", "no npz", "objects", "no splits"],
 )
-def test_a_data_set_that_the_loader_cannot_read_is_refused_with_the_reason(
-    client, settings, data_folder, change, message
-):
+def test_an_unreadable_data_set_is_refused_with_the_reason(client, settings, data_folder, change, message):
     content = {name: data for name, data in (files(data_folder) | change).items() if data is not None}
     assert client.post("/datasets?name=own", content=zipped(content), headers=ZIP).status_code == 202
     refused = checked(client, settings, "own")
@@ -185,9 +183,7 @@ def test_a_data_set_that_the_loader_cannot_read_is_refused_with_the_reason(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_archive_of_anything_but_plain_files_is_refused_and_leaves_no_files(
-    client, settings, tmp_path, content, message
-):
+def test_an_archive_with_unsafe_entries_is_refused_and_leaves_no_files(client, settings, tmp_path, content, message):
     problem = problem_of(client.post("/datasets?name=own", content=content, headers=ZIP), "archive-refused")
     assert message in problem["detail"]
     assert list(settings.datasets.iterdir()) == []
@@ -219,7 +215,7 @@ def test_a_full_disk_is_reported_and_leaves_no_files(client, settings, data_fold
     shutil.rmtree(settings.datasets)
 
 
-def test_an_upload_to_a_disk_with_little_space_is_refused_before_it_is_received(settings, data_folder):
+def test_an_upload_is_refused_early_if_the_disk_has_little_space(settings, data_folder):
     full = settings.model_copy(update={"min_free_bytes": 1 << 60})
     with TestClient(create_app(full)) as client:
         answer = client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP)
@@ -241,7 +237,7 @@ def test_data_sets_of_faces_and_bodies_can_be_uploaded(settings, data_folder, tm
     with TestClient(create_app(settings)) as client:
         assert client.post("/datasets?name=all", content=zipped(content), headers=ZIP).status_code == 202
         (folder,) = uploads(settings)
-        shutil.rmtree(folder / "facescape")  # too small to be one
+        shutil.rmtree(folder / "facescape")  # too small to be a data set of FaceScape
         counts = checked(client, settings, "all")["counts"]
     assert sum(counts["faces"]["facefuns"].values()) == 7
     assert sum(counts["body"]["jhmdb"].values()) == 609
@@ -274,12 +270,14 @@ def test_removal_deletes_an_upload_and_keeps_a_registered_folder(client, setting
     assert uploads(settings) == []
     assert sorted(path for path in root.rglob("*")) == before
     for job in checks:
-        assert client.get(f"/jobs/{job}").json()["state"] == "succeeded", "finished jobs stay"
-    assert client.post("/datasets", json={"name": "own", "folder": "mine"}).status_code == 202, "the name is free again"
+        assert client.get(f"/jobs/{job}").json()["state"] == "succeeded", "expected finished jobs to be kept"
+    assert client.post("/datasets", json={"name": "own", "folder": "mine"}).status_code == 202, (
+        "expected the name to be available again"
+    )
     problem_of(client.delete("/datasets/none"), "unknown-dataset")
 
 
-def test_the_name_of_a_removed_data_set_is_free_again(client, settings, data_folder):
+def test_the_name_of_a_removed_data_set_can_be_used_again(client, settings, data_folder):
     for splits in (b"{", files(data_folder)["hands/splits.json"]):
         content = files(data_folder) | {"hands/splits.json": splits}
         assert client.post("/datasets?name=own", content=zipped(content), headers=ZIP).status_code == 202
@@ -310,12 +308,12 @@ def test_a_data_set_in_use_cannot_be_removed(client, settings, root, data_folder
         client.post(f"/jobs/{measured['id']}/cancel")
     for spec in ({"kind": "evaluate", "run": "hands-eqmotion", "seeds": [5]}, {"kind": "train", "run": "poses-lift"}):
         assert client.post("/jobs", json=spec).status_code == 202
-    assert client.delete("/datasets/own").status_code == 204, "jobs on other data sets do not matter"
+    assert client.delete("/datasets/own").status_code == 204, "expected jobs on other data sets to be irrelevant"
     kept = client.get(f"/jobs/{train['id']}").json()
     assert (kept["state"], kept["spec"]["dataset"]) == ("succeeded", "own")
 
 
-def test_a_job_never_uses_a_data_set_that_took_the_name_later(client, settings, root, data_folder):
+def test_a_job_never_uses_a_later_data_set_of_the_same_name(client, settings, root, data_folder):
     registered(client, settings, root, data_folder)
     job = client.post("/jobs", json={"kind": "train", "run": "hands-eqmotion", "dataset": "own"}).json()
     client.post(f"/jobs/{job['id']}/cancel")
@@ -335,11 +333,11 @@ def test_a_job_never_uses_a_data_set_that_took_the_name_later(client, settings, 
     assert table.get("mine", requested_at=requested_at).state == "ready"
 
 
-def test_leftovers_of_a_crash_are_deleted_at_the_next_start(settings, root, data_folder):
+def test_files_left_by_a_crash_are_deleted_at_the_next_start(settings, root, data_folder):
     with TestClient(create_app(settings)) as client:
         registered(client, settings, root, data_folder)
         engine = open_database(settings.database)
-        DatasetTable(engine, JobTable(engine, lease_s=60)).remove("own")  # and there it ended
+        DatasetTable(engine, JobTable(engine, lease_s=60)).remove("own")  # and the process crashed here
         (left,) = uploads(settings)
         assert client.post("/datasets?name=own", content=zipped(files(data_folder)), headers=ZIP).status_code == 202
     leftovers = [left, *(settings.datasets / name for name in (f".{'a' * 32}.zip", f".own.{'b' * 32}.part"))]
@@ -354,11 +352,11 @@ def test_leftovers_of_a_crash_are_deleted_at_the_next_start(settings, root, data
     with TestClient(create_app(settings)) as client:
         eventually(lambda: not any(path.exists() for path in leftovers))
         assert checked(client, settings, "own")["state"] == "ready"
-    assert len(uploads(settings)) == 3, "the data set, an upload in progress, and a folder of the operator's"
+    assert len(uploads(settings)) == 3, "expected the data set, an upload in progress, and an unrelated folder"
 
 
 def eventually(true: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + PATIENCE_S
     while not true():
         assert time.monotonic() < deadline

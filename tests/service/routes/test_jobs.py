@@ -1,4 +1,4 @@
-"""/jobs and /workers over HTTP, without a real worker."""
+"""Tests of /jobs and /workers without a real worker."""
 
 import json
 
@@ -37,7 +37,7 @@ def table(client, settings):
     engine.dispose()
 
 
-def test_a_job_is_accepted_and_says_that_no_worker_is_connected(client):
+def test_an_accepted_job_reports_that_no_worker_is_connected(client):
     answer = client.post("/jobs", json=SPEC)
     assert answer.status_code == 202
     job = answer.json()
@@ -87,7 +87,7 @@ def test_a_repeated_request_with_an_idempotency_key_returns_the_same_job(client)
     ],
     ids=lambda value: str(value)[:50],
 )
-def test_an_invalid_job_is_refused_with_a_pointer_to_the_fault(client, body, kind, pointer):
+def test_an_invalid_job_is_refused_with_a_pointer_to_the_error(client, body, kind, pointer):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     problem = problem_of(client.post("/jobs", content=content, headers={"content-type": "application/json"}), kind)
     if pointer is not None:
@@ -118,12 +118,12 @@ def test_unknown_jobs_and_invalid_parameters_are_problems(client, path, kind):
     problem_of(client.get(path), kind)
 
 
-def test_an_invalid_parameter_is_named(client):
+def test_the_problem_names_an_invalid_parameter(client):
     (error,) = problem_of(client.get("/jobs?limit=500"), "invalid-request")["errors"]
     assert error["pointer"] == "?limit"
 
 
-def test_jobs_are_listed_in_pages_and_filtered(client):
+def test_jobs_are_listed_in_pages_and_can_be_filtered(client):
     jobs = [client.post("/jobs", json=SPEC).json()["id"] for _ in range(3)]
     client.post(f"/jobs/{jobs[0]}/cancel")
     first = client.get("/jobs?limit=2").json()
@@ -182,7 +182,7 @@ def test_a_job_shows_its_progress_artifacts_and_error(client, table, settings):
     assert 'chiron_workers{queue="gpu"} 0.0' in metrics
 
 
-def test_an_event_stream_ends_with_the_job_and_resumes_after_the_last_event(client, table):
+def test_an_event_stream_resumes_after_the_last_event_and_ends_with_the_job(client, table):
     job = client.post("/jobs", json=SPEC).json()["id"]
     lease = table.claim(job, "w")
     table.report(lease, ("metrics", {"score": 1.5}))
@@ -205,9 +205,11 @@ def test_models_are_served_while_the_job_table_is_damaged(tmp_path, bundles):
             assert "not a database" in problem_of(answer, "jobs-unavailable")["detail"]
 
 
-def test_a_run_or_table_that_no_worker_offers_is_refused_with_the_names_there_are(client, table):
+def test_a_run_or_table_that_no_worker_offers_is_refused_with_the_offered_names(client, table):
     unknown = {"kind": "train", "run": "no-such-run"}
-    assert client.post("/jobs", json=unknown).status_code == 202, "no worker has told its names yet"
+    assert client.post("/jobs", json=unknown).status_code == 202, (
+        "expected acceptance before a worker has reported its names"
+    )
     offers = OfferTable(table._engine)
     offers.publish("run", ["hands-eqmotion", "poses-lift"])
     offers.publish("table", ["hands"])
@@ -223,7 +225,7 @@ def test_a_run_or_table_that_no_worker_offers_is_refused_with_the_names_there_ar
     assert client.post("/jobs", json={"kind": "benchmark", "table": "hands"}).status_code == 202
 
 
-def test_a_worker_whose_children_do_not_start_is_visible_in_job_workers_and_metrics(client, table):
+def test_failed_starts_of_child_processes_are_visible_in_jobs_workers_and_metrics(client, table):
     job = client.post("/jobs", json=SPEC).json()["id"]
     workers = WorkerTable(table._engine, lease_s=60)
     workers.register("w", ("cpu",), "cpu", failed_starts=3, problem="there is no data folder /data")
@@ -239,7 +241,7 @@ def test_a_worker_whose_children_do_not_start_is_visible_in_job_workers_and_metr
     assert detail == "not yet sent to the broker; its worker reports: there is no data folder /data"
 
 
-def test_a_table_of_a_newer_version_degrades_jobs_and_models_are_served(tmp_path, bundles):
+def test_models_are_served_while_the_job_table_has_a_newer_schema(tmp_path, bundles):
     settings = Settings(bundles=bundles, state=tmp_path)
     engine = open_database(settings.database)
     with writing(engine) as connection:
@@ -253,7 +255,7 @@ def test_a_table_of_a_newer_version_degrades_jobs_and_models_are_served(tmp_path
         assert client.get("/models").status_code == 200
 
 
-def test_a_finished_job_can_be_removed_with_its_artifacts(client, table, settings):
+def test_removing_a_finished_job_deletes_its_artifacts(client, table, settings):
     job = client.post("/jobs", json=SPEC).json()["id"]
     assert "cancel it first" in problem_of(client.delete(f"/jobs/{job}"), "wrong-state")["detail"]
     lease = table.claim(job, "w")
@@ -266,7 +268,7 @@ def test_a_finished_job_can_be_removed_with_its_artifacts(client, table, setting
     assert not folder.exists()
 
 
-def test_a_job_is_refused_while_the_disk_has_little_space_and_the_metrics_show_it(settings, bundles):
+def test_jobs_are_refused_while_the_disk_has_little_space(settings, bundles):
     full = settings.model_copy(update={"min_free_bytes": 1 << 60})
     with TestClient(create_app(full)) as client:
         assert (

@@ -1,4 +1,4 @@
-"""Removal of versions, in a folder and in an object store: over HTTP, and what stays behind."""
+"""Tests of the removal of versions over HTTP, from a folder and from an object store."""
 
 import shutil
 from pathlib import Path
@@ -33,7 +33,7 @@ def client(bundles, place, tmp_path):
         yield client
 
 
-def test_a_version_that_is_not_in_use_can_be_removed(client, place):
+def test_only_an_unused_version_can_be_removed(client, place):
     first, second, third = (place.publish(modes) for modes in (2, 3, 4))
     for version in (first, second):
         assert client.post(f"/models/{NAME}/versions/{version}/promote").status_code == 200
@@ -49,7 +49,7 @@ def test_a_version_that_is_not_in_use_can_be_removed(client, place):
     problem_of(client.delete("/models/none/versions/abc"), "unknown-version")
 
 
-def test_an_object_store_keeps_files_that_other_versions_have_and_files_that_were_stored_lately(memory, monkeypatch):
+def test_an_object_store_keeps_shared_and_recent_files(memory, monkeypatch):
     first, second = memory.publish(2), memory.publish(3)
     shared, own, other = (
         memory.content(first, "lineage.json"),
@@ -60,7 +60,7 @@ def test_an_object_store_keeps_files_that_other_versions_have_and_files_that_wer
     versions = memory.versions()
     assert versions.folder(NAME, first) is not None
     assert versions.remove(NAME, first)
-    memory.object(own)  # it was stored just now, and may belong to a version that is about to be published
+    memory.object(own)  # a recent file may belong to a version that is about to be published
     assert first not in [version for _, version, _ in versions.copies()]
     monkeypatch.setattr(objects, "SETTLED_S", -1.0)
     third = memory.publish(4)
@@ -72,7 +72,7 @@ def test_an_object_store_keeps_files_that_other_versions_have_and_files_that_wer
         memory.object(path)
 
 
-def test_a_local_copy_is_removed_and_fetched_again_when_it_is_needed(memory):
+def test_an_unused_local_copy_is_removed_and_downloaded_again_when_needed(memory):
     version = memory.publish(2)
     versions = memory.versions("another machine")
     folder = versions.folder(NAME, version)

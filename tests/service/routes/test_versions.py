@@ -1,4 +1,4 @@
-"""Versions of a model over HTTP: promoted and rolled back in every process, without a gap, in every kind of store."""
+"""Tests of model versions over HTTP: promotion and rollback in all processes, in every kind of store, without downtime."""
 
 import asyncio
 import gc
@@ -40,13 +40,13 @@ def memory(tmp_path) -> Place:
 
 @pytest.fixture
 def own(bundles, tmp_path) -> Path:
-    """A folder with one model that ships."""
+    """Return a folder with one shipped model."""
     shutil.copytree(bundles / NAME, tmp_path / "bundles" / NAME)
     return tmp_path / "bundles"
 
 
 def serve(own: Path, place: Place, machine: str | None = None) -> TestClient:
-    """Start a process of a machine, by default of one whose state folder is empty."""
+    """Start a process of a machine, by default of a new one with an empty state folder."""
     state = place.state / (machine or uuid4().hex[:6])
     settings = Settings(bundles=own, state=state, registry=place.where, reconcile_s=0.05)
     return TestClient(create_app(settings), raise_server_exceptions=False)
@@ -73,7 +73,7 @@ def wait(holds) -> None:
 
 def test_a_version_is_promoted_and_rolled_back(client, place):
     shipped, version = serving(client), place.publish(2)
-    assert serving(client) == shipped, "a published version is not yet promoted"
+    assert serving(client) == shipped, "expected publication not to promote"
     answer = client.post(f"/models/{NAME}/versions/{version}/promote")
     assert answer.json() == {"name": NAME, "version": version, "before": shipped}
     assert serving(client) == version
@@ -89,7 +89,7 @@ def test_a_version_is_promoted_and_rolled_back(client, place):
     assert serving(client) == shipped
 
 
-def test_a_promotion_outlives_the_process(own, place):
+def test_a_promotion_persists_after_a_restart(own, place):
     version = place.publish(2)
     for _ in range(2):
         with serve(own, place) as client:
@@ -97,7 +97,7 @@ def test_a_promotion_outlives_the_process(own, place):
             assert serving(client) == version
 
 
-def test_a_model_that_does_not_ship_is_served_once_it_is_promoted(own, place):
+def test_a_model_without_a_shipped_bundle_is_served_after_its_promotion(own, place):
     version = place.publish(2)
     shutil.rmtree(own / NAME)
     with serve(own, place) as client:
@@ -111,14 +111,14 @@ def test_a_model_that_does_not_ship_is_served_once_it_is_promoted(own, place):
 
 @pytest.mark.parametrize("name", [NAME, "nothing", "..", "%2e%2e", ".hidden"])
 @pytest.mark.parametrize("what", ["promote", "rollback"])
-def test_an_unknown_version_is_not_promoted(client, place, name, what):
+def test_promoting_an_unknown_version_is_refused(client, place, name, what):
     answer = client.post(f"/models/{name}/versions/none/{what}")
     assert answer.status_code in (404, 409)
     assert answer.json()["type"] in ("/problems/unknown-version", "/problems/wrong-state", "/problems/not-found")
     assert place.versions().choices() == {}
 
 
-def test_a_version_that_was_changed_on_disk_is_refused_and_the_version_before_serves(client, place):
+def test_a_corrupted_version_is_refused_and_the_previous_one_is_served(client, place):
     shipped, version = serving(client), place.publish(2)
     place.corrupt(version)
     problem = problem_of(client.post(f"/models/{NAME}/versions/{version}/promote"), "bundle-refused")
@@ -128,7 +128,7 @@ def test_a_version_that_was_changed_on_disk_is_refused_and_the_version_before_se
     assert client.get(f"/models/{NAME}").json()["current"] == shipped
 
 
-def test_another_process_follows_a_promotion_and_keeps_its_version_if_it_cannot(own, place):
+def test_another_process_follows_a_promotion_or_keeps_its_version_on_failure(own, place):
     first, second = place.publish(2, at=1), place.publish(3, at=2)
 
     elsewhere = place.versions("elsewhere")
@@ -144,7 +144,7 @@ def test_another_process_follows_a_promotion_and_keeps_its_version_if_it_cannot(
         wait(lambda: client.get("/readyz").json()["status"] == "ready")
 
 
-def test_an_unexpected_error_does_not_end_the_following_of_promotions(own, place, monkeypatch):
+def test_an_unexpected_error_does_not_stop_a_process_from_following_promotions(own, place, monkeypatch):
     version, choices = place.publish(2), Catalogue.choices
     failed = threading.Event()
     with serve(own, place) as client:
@@ -178,14 +178,14 @@ def test_a_replaced_version_is_freed_after_the_last_request_that_uses_it(own, pl
             if batcher() is None:
                 break
         gc.collect()
-        assert batcher() is None, "a version that is no longer served must be freed"
+        assert batcher() is None, "expected a replaced version to be freed"
         await models.close()
 
     asyncio.run(swap())
 
 
-def test_the_version_that_the_process_started_with_is_freed_without_the_garbage_collector(own, place, monkeypatch):
-    """The collector never looks at objects that were frozen at start, and rarely at others."""
+def test_the_first_version_of_a_process_is_freed_without_the_garbage_collector(own, place, monkeypatch):
+    """The garbage collector ignores objects that were frozen at start."""
     started: list[ServedModels] = []
 
     class Recorded(ServedModels):
@@ -206,7 +206,7 @@ def test_the_version_that_the_process_started_with_is_freed_without_the_garbage_
             gc.enable()
 
 
-def test_a_version_is_read_once_however_often_it_is_listed(client, place, monkeypatch):
+def test_the_metadata_of_a_version_is_read_once(client, place, monkeypatch):
     version = place.publish(2)
     assert version in str(client.get(f"/models/{NAME}").json()["versions"])
     store = LocalStore if not place.shared else ObjectStore
@@ -219,16 +219,16 @@ def test_a_version_is_read_once_however_often_it_is_listed(client, place, monkey
         assert version in client.get(path).text
 
 
-def corrupt_choice(place: Place) -> None:
+def corrupt_promotion_record(place: Place) -> None:
     if place.shared:
         place.put(f"choices/{NAME}.00000001.json", b'{"wrong": 1}')
     else:
         Path(place.where, NAME, "current.json").write_text('{"wrong": 1}')
 
 
-def test_an_unreadable_choice_refuses_the_model_and_not_the_service(own, place):
+def test_an_unreadable_promotion_record_makes_only_its_model_unavailable(own, place):
     version = place.publish(2)
-    corrupt_choice(place)
+    corrupt_promotion_record(place)
     with serve(own, place) as client:
         assert client.get(f"/models/{NAME}").json()["state"] == "refused"
         assert client.get("/healthz").status_code == 200
@@ -236,14 +236,14 @@ def test_an_unreadable_choice_refuses_the_model_and_not_the_service(own, place):
         problem_of(client.post(f"/models/{NAME}/versions/{version}/rollback"), "bundle-refused")
 
 
-# --- versions that cannot be reached ---
+# --- unreachable versions ---
 
 
 def reason(client: TestClient) -> str | None:
     return client.get(f"/models/{NAME}").json()["reason"]
 
 
-def test_the_served_versions_go_on_while_the_store_cannot_be_reached(own, memory, monkeypatch):
+def test_loaded_versions_are_served_while_the_store_is_unreachable(own, memory, monkeypatch):
     first, second = memory.publish(2), memory.publish(3)
     with serve(own, memory) as client:
         shipped = serving(client)
@@ -252,19 +252,21 @@ def test_the_served_versions_go_on_while_the_store_cannot_be_reached(own, memory
         with monkeypatch.context() as patched:
             cut(patched)
             wait(lambda: reason(client))
-            assert reason(client) == "the trained versions cannot be reached: ConnectionError: the cable was cut"
+            assert reason(client) == "the trained versions cannot be reached: ConnectionError: the connection is lost"
             listed = client.get("/models").json()["models"][0]
-            assert {one["version"] for one in listed["versions"]} == {first, second, shipped}, "as last read"
+            assert {one["version"] for one in listed["versions"]} == {first, second, shipped}, (
+                "expected the versions of the last listing"
+            )
             assert (listed["state"], listed["current"], serving(client)) == ("ready", first, first)
             for version, what in ((second, "promote"), (first, "promote"), (first, "rollback")):
                 problem = problem_of(client.post(f"/models/{NAME}/versions/{version}/{what}"), "versions-unavailable")
-                assert "the cable was cut" in problem["detail"]
+                assert "the connection is lost" in problem["detail"]
             assert client.get("/readyz").json()["status"] == "ready"
         wait(lambda: reason(client) is None)
         assert client.post(f"/models/{NAME}/versions/{second}/promote").json()["before"] == first
 
 
-def test_a_process_that_starts_while_the_store_is_away_serves_the_last_known_choice(own, memory, monkeypatch):
+def test_a_process_that_starts_without_the_store_serves_the_last_known_promotion(own, memory, monkeypatch):
     version = memory.publish(2)
     with serve(own, memory, "a") as client:
         shipped = serving(client)
@@ -282,7 +284,7 @@ def test_a_process_that_starts_while_the_store_is_away_serves_the_last_known_cho
                 wait(lambda: serving(other) == version)
 
 
-def test_a_version_that_cannot_be_fetched_is_fetched_once_it_can(own, memory, monkeypatch):
+def test_a_failed_download_of_a_version_is_retried(own, memory, monkeypatch):
     version = memory.publish(2)
     with serve(own, memory) as client:
         shipped = serving(client)
@@ -291,12 +293,12 @@ def test_a_version_that_cannot_be_fetched_is_fetched_once_it_can(own, memory, mo
             memory.versions().promote(NAME, version, None)
             wait(lambda: client.get("/readyz").json()["status"] == "degraded")
             assert serving(client) == shipped
-            assert "the cable was cut" in str(reason(client))
+            assert "the connection is lost" in str(reason(client))
         wait(lambda: serving(client) == version)
         assert reason(client) is None
 
 
-def test_a_slow_store_delays_only_the_requests_that_need_it(own, memory, monkeypatch):
+def test_a_slow_store_delays_only_requests_that_use_it(own, memory, monkeypatch):
     proceed, called, real = threading.Event(), threading.Event(), MemoryFileSystem.ls
 
     def slow(*args, **options):
@@ -314,7 +316,7 @@ def test_a_slow_store_delays_only_the_requests_that_need_it(own, memory, monkeyp
             proceed.set()
 
 
-def test_a_folder_that_cannot_be_read_is_no_internal_error(own, tmp_path):
+def test_an_unreadable_folder_of_versions_is_not_an_internal_error(own, tmp_path):
     place = Place.of("folder", tmp_path / "state")
     version = place.publish(2)
     with serve(own, place) as client:

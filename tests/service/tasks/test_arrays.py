@@ -1,4 +1,4 @@
-"""Tests of arrays in the bodies of requests: malformed archives and bombs are problems, never errors of the server."""
+"""Tests of arrays in request bodies: malformed archives and bombs are problems, not server errors."""
 
 import io
 import pickle
@@ -55,7 +55,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_a_malformed_archive_is_a_problem_and_costs_no_memory(name: str):
+def test_a_malformed_archive_is_refused_without_large_allocations(name: str):
     tracemalloc.start()
     try:
         with pytest.raises(Problem, match="malformed-body"):
@@ -65,12 +65,12 @@ def test_a_malformed_archive_is_a_problem_and_costs_no_memory(name: str):
         tracemalloc.stop()
 
 
-def test_a_signalling_nan_is_a_nan():
+def test_a_signalling_nan_is_read_as_nan():
     signalling = np.array([0x7F800001] * 6, "<u4").tobytes()
     assert np.isnan(shaped(signalling, (1, 2, 3), "<f4", "", Shape((3,), (3,), "[frames, joints, 3]"))).all()
 
 
-def test_an_array_that_is_not_contiguous_is_json_too():
+def test_an_array_that_is_not_contiguous_can_be_encoded_as_json():
     array = np.arange(12.0).reshape(3, 4)
     assert json_bytes({"a": array.T, "b": array[:, ::2]}) == json_bytes(
         {"a": array.T.tolist(), "b": array[:, ::2].tolist()}

@@ -1,4 +1,4 @@
-"""Inputs that people really send, as they were sent, to the shipped models: answered rightly or refused with the reason."""
+"""Tests of realistic faulty requests to the shipped models: they are answered correctly or refused with the reason."""
 
 import json
 from pathlib import Path
@@ -37,18 +37,18 @@ def post(client, path: str, case: str, **changes):
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_is_refused_with_the_reason(client, case):
+def test_an_implausible_request_is_refused_with_the_reason(client, case):
     path, kind, text = REFUSED[case]
     assert text in problem_of(post(client, path, case), kind)["detail"]
 
 
-def test_a_clip_in_manos_own_order_is_answered_under_its_name(client):
+def test_a_clip_in_manos_original_order_has_its_own_name(client):
     answer = post(client, "/forecast/hands", "09", mano="mano-smplx")
     assert answer.status_code == 200
     assert answer.json()["joints"] == "mano-smplx"
 
 
-def test_a_hand_of_zeros_for_some_frames_is_interpolated(client):
+def test_frames_with_a_hand_of_zeros_are_interpolated(client):
     answer = post(client, "/forecast/hands", "05a")
     assert answer.status_code == 200
     assert answer.json()["filled_frames"] == 4
@@ -65,7 +65,7 @@ def test_two_joints_at_zero_are_missing(client):
     assert answer.json() == expected.json()
 
 
-def test_the_25_joints_of_webxr_are_an_order_and_a_hand_of_zeros_is_null(client):
+def test_a_webxr_hand_of_zeros_is_null(client):
     answer = post(client, "/forecast/hands", "10")
     assert answer.status_code == 200
     assert answer.json()["joints"] == "webxr"
@@ -78,5 +78,5 @@ def test_a_score_above_one_is_clipped_and_counted(client):
     assert answer.json()["clipped_confidences"] >= 1
 
 
-def test_whole_floats_are_sides_of_an_image(client):
+def test_integral_floats_are_accepted_as_image_sizes(client):
     assert post(client, "/poses/lift", "13").status_code == 200

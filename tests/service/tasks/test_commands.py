@@ -1,4 +1,4 @@
-"""The commands that work on files: inputs, outputs, exit codes and the choice of a model, whatever the task."""
+"""Tests of all commands that work on files: inputs, outputs, exit codes, and the choice of a model."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ POSES = {"fps": 10, "joints": "h36m-17", "past": moving_body(12, 2).tolist()}
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundles: Path) -> Path:
-    """The current folder, with clips of hands and of poses, and the tests' bundles."""
+    """Change to a folder with clips of hands and poses, and use the test bundles."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHIRON_BUNDLES", str(bundles))
     monkeypatch.delenv("CHIRON_DEFAULT_MODEL", raising=False)
@@ -48,7 +48,7 @@ USAGE_ERRORS: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("name", USAGE_ERRORS)
-def test_a_command_that_cannot_begin_exits_with_2_and_leaves_nothing_behind(folder: Path, name: str):
+def test_a_usage_error_exits_with_2_and_writes_no_files(folder: Path, name: str):
     arguments, message = USAGE_ERRORS[name]
     Path("empty").mkdir()
     before = sorted(folder.rglob("*"))
@@ -56,7 +56,7 @@ def test_a_command_that_cannot_begin_exits_with_2_and_leaves_nothing_behind(fold
     assert sorted(folder.rglob("*")) == before
 
 
-def test_files_that_fail_are_named_one_a_line_and_the_others_are_written(folder: Path):
+def test_failed_files_are_named_on_one_line_each_and_others_are_written(folder: Path):
     Path("broken.json").write_text("{")
     result = run("forecast", "hands.json", "broken.json", "missing.json", "-o", "out/", code=1)
     bar, *lines = result.stderr.split("chiron: ")
@@ -66,11 +66,11 @@ def test_files_that_fail_are_named_one_a_line_and_the_others_are_written(folder:
     assert [path.name for path in Path("out").iterdir()] == ["hands.json"]
 
 
-def test_one_file_that_fails_exits_with_1(folder: Path):
+def test_a_failed_file_exits_with_1(folder: Path):
     assert "missing.json: No such file" in complaint("forecast", "missing.json", code=1)
 
 
-def test_standard_input_is_a_clip_in_the_format_that_is_given(folder: Path):
+def test_standard_input_is_read_in_the_given_format(folder: Path):
     from_file = run("forecast", "hands.json").stdout
     assert run("forecast", "-", stdin=json.dumps(HANDS).encode()).stdout == from_file
     np.save("past.npy", np.array(HANDS["past"]))
@@ -79,7 +79,7 @@ def test_standard_input_is_a_clip_in_the_format_that_is_given(folder: Path):
     assert "standard input: " in complaint("forecast", "-", stdin=b"{", code=1)
 
 
-def test_a_folder_stands_for_the_files_that_the_command_reads(folder: Path):
+def test_a_folder_stands_for_its_readable_files(folder: Path):
     Path("clips").mkdir()
     for name in ("a.json", "b.json"):
         Path("clips", name).write_text(json.dumps(HANDS))
@@ -88,7 +88,7 @@ def test_a_folder_stands_for_the_files_that_the_command_reads(folder: Path):
     assert sorted(path.name for path in Path("out").iterdir()) == ["a.npy", "b.npy"]
 
 
-def test_hands_or_poses_are_forecast_by_the_option_or_by_the_model(folder: Path):
+def test_forecast_chooses_hands_or_poses_by_the_option_or_the_model(folder: Path):
     assert model_of("forecast", "hands.json") == "hands-modes"
     assert model_of("forecast", "poses.json", "--of", "poses") == "poses-onwards"
     assert model_of("forecast", "poses.json", "--model", "poses-onwards") == "poses-onwards"
@@ -97,7 +97,7 @@ def test_hands_or_poses_are_forecast_by_the_option_or_by_the_model(folder: Path)
     )
 
 
-def test_the_model_is_that_of_the_command_of_the_clip_of_the_settings_or_the_first(folder: Path, monkeypatch):
+def test_the_model_is_chosen_by_the_command_then_the_clip_then_the_settings(folder: Path, monkeypatch):
     assert model_of("forecast", "hands.json") == "hands-modes"
     monkeypatch.setenv("CHIRON_DEFAULT_MODEL", "hands-thirty")
     assert model_of("forecast", "hands.json") == "hands-thirty"
@@ -107,7 +107,7 @@ def test_the_model_is_that_of_the_command_of_the_clip_of_the_settings_or_the_fir
     assert model_of("forecast", "own.json", "--model", "hands-thirty") == "hands-thirty"
 
 
-def test_a_clip_that_names_an_unknown_model_fails_alone(folder: Path):
+def test_a_clip_with_an_unknown_model_does_not_fail_others(folder: Path):
     Path("own.json").write_text(json.dumps({**HANDS, "model": "gpt"}))
     result = run("forecast", "own.json", "hands.json", "-o", "out/", code=1)
     assert "own.json: no hand-forecast model 'gpt'" in result.stderr
@@ -115,7 +115,7 @@ def test_a_clip_that_names_an_unknown_model_fails_alone(folder: Path):
 
 
 @pytest.mark.parametrize("command", ["forecast", "landmarks", "lift", "recognize"])
-def test_invalid_settings_are_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch, command: str):
+def test_invalid_settings_are_reported_on_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch, command: str):
     monkeypatch.setenv("CHIRON_DEVICE", "abacus")
     assert "device" in complaint(command, "hands.json", code=2)
 
@@ -124,5 +124,5 @@ def test_the_version_is_printed():
     assert run("--version").stdout.startswith("chiron 0.")
 
 
-def test_completion_of_the_shell_can_be_installed():
+def test_shell_completion_can_be_installed():
     assert "--install-completion" in run("--help").stdout

@@ -1,4 +1,4 @@
-"""The walk of a request under pressure: memory, bodies that stall, bodies that are large, and deadlines."""
+"""Tests of the request pipeline under load: memory limits, stalled bodies, large bodies, and timeouts."""
 
 import asyncio
 import gzip
@@ -36,7 +36,7 @@ async def chunks(*parts: bytes | asyncio.Event) -> AsyncIterator[bytes]:
 
 
 def serve(bundles: Path, act: Callable[[Post], Awaitable[None]], **settings: Any) -> None:
-    """Run the application while `act` runs; `act` is called with a function that posts a body in chunks."""
+    """Run the application while `act` runs; `act` gets a function that posts a body in chunks."""
     app = create_app(Settings(bundles=bundles, **settings))
 
     async def post(body: AsyncIterator[bytes], **headers: str) -> tuple[int, dict[str, str], Any]:
@@ -68,7 +68,7 @@ def serve(bundles: Path, act: Callable[[Post], Awaitable[None]], **settings: Any
     asyncio.run(run())
 
 
-def test_what_does_not_fit_into_memory_is_refused_at_once_and_what_fits_is_answered(bundles):
+def test_a_request_over_the_memory_limit_is_refused_while_others_are_answered(bundles):
     async def act(post: Post) -> None:
         begun, rest = asyncio.Event(), asyncio.Event()
 
@@ -92,7 +92,7 @@ def test_what_does_not_fit_into_memory_is_refused_at_once_and_what_fits_is_answe
     serve(bundles, act, max_memory_bytes=int(1.5 * COST * len(BODY)))
 
 
-def test_a_request_that_cannot_fit_into_memory_is_too_large(bundles):
+def test_a_request_larger_than_all_memory_is_too_large(bundles):
     async def act(post: Post) -> None:
         status, _, problem = await post(chunks(BODY), **{"content-length": str(len(BODY))})
         assert (status, problem["type"]) == (413, "/problems/body-too-large")
@@ -100,7 +100,7 @@ def test_a_request_that_cannot_fit_into_memory_is_too_large(bundles):
     serve(bundles, act, max_memory_bytes=COST * (len(BODY) - 1))
 
 
-def test_a_body_that_stalls_is_answered_408_and_its_memory_is_given_back(bundles):
+def test_a_stalled_body_is_answered_with_408_and_its_memory_is_released(bundles):
     async def act(post: Post) -> None:
         status, headers, problem = await post(chunks(BODY[:-10], asyncio.Event()))
         assert (status, problem["type"]) == (408, "/problems/request-timeout")
@@ -111,7 +111,7 @@ def test_a_body_that_stalls_is_answered_408_and_its_memory_is_given_back(bundles
     serve(bundles, act, body_pause_s=0.2, max_memory_bytes=int(1.5 * COST * len(BODY)))
 
 
-def test_a_body_that_never_ends_is_answered_408_however_short_its_pauses(bundles):
+def test_an_endless_body_is_answered_with_408(bundles):
     async def trickle() -> AsyncIterator[bytes]:
         while True:
             yield b" "
@@ -123,7 +123,7 @@ def test_a_body_that_never_ends_is_answered_408_however_short_its_pauses(bundles
     serve(bundles, act, body_pause_s=PATIENCE_S, body_s=0.2)
 
 
-def test_a_large_body_is_decoded_in_another_process_to_the_same_answer(client, monkeypatch):
+def test_decoding_a_large_body_in_another_process_gives_the_same_answer(client, monkeypatch):
     headers = {"content-type": "application/json"}
     answer = client.post(URL, content=BODY, headers=headers).json()
     monkeypatch.delattr(pipeline, "intake")
@@ -140,7 +140,7 @@ def test_a_large_body_is_decoded_in_another_process_to_the_same_answer(client, m
         (LARGE.replace(b'"fps": 30', b'"fps": 90'), "too-few-frames"),
     ],
 )
-def test_a_problem_with_a_large_body_is_that_of_a_small_one(client, changed, kind):
+def test_a_large_and_a_small_body_get_the_same_problem(client, changed, kind):
     headers = {"content-type": "application/json"}
     large = problem_of(client.post(URL, content=changed, headers=headers), kind)
     small = problem_of(client.post(URL, content=changed.rstrip(), headers=headers), kind)

@@ -1,4 +1,4 @@
-"""The published schema: equal to what decodes, complete, and with examples that run as they are printed."""
+"""Tests of the OpenAPI document: it matches the decoders, is complete, and its examples run."""
 
 import json
 import re
@@ -39,55 +39,55 @@ from ..scans import NPZ, PLY
 BODY_ENDPOINTS = (LIFT, POSES, ACTIONS)
 
 
-def plain(schema: Any, definitions: dict[str, Any]) -> Any:
-    """A JSON schema without what decides nothing: titles, prose, the names of definitions, the order of choices and of fields."""
+def normalised(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Normalise a JSON schema: drop titles and descriptions, inline definitions, and sort choices."""
     if isinstance(schema, list):
-        return [plain(item, definitions) for item in schema]
+        return [normalised(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        return plain(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        return normalised(definitions[schema["$ref"].rpartition("/")[2]], definitions)
     prose = ("title", "description", "examples", "$defs")
-    kept = {key: plain(value, definitions) for key, value in schema.items() if key not in prose}
+    normal = {key: normalised(value, definitions) for key, value in schema.items() if key not in prose}
     if "properties" in schema:
-        kept["properties"] = {name: plain(value, definitions) for name, value in schema["properties"].items()}
-    if "prefixItems" in kept:
-        kept.pop("items", None)  # both lengths are given: msgspec says besides that there are no more items
-    if "enum" in kept:
-        kept.pop("type", None)  # pydantic says besides that the choices are strings
+        normal["properties"] = {name: normalised(value, definitions) for name, value in schema["properties"].items()}
+    if "prefixItems" in normal:
+        normal.pop("items", None)  # redundant: msgspec repeats that there are no further items
+    if "enum" in normal:
+        normal.pop("type", None)  # redundant: pydantic repeats that the choices are strings
     for choices in ("anyOf", "enum", "required"):
-        if choices in kept:
-            kept[choices] = sorted(kept[choices], key=lambda choice: json.dumps(choice, sort_keys=True))
-    return kept
+        if choices in normal:
+            normal[choices] = sorted(normal[choices], key=lambda choice: json.dumps(choice, sort_keys=True))
+    return normal
 
 
-def of_msgspec(struct: Any = HandsJson) -> Any:
+def schema_of_msgspec(struct: Any = HandsJson) -> Any:
     (schema,), definitions = msgspec.json.schema_components([struct])
-    return plain(schema, definitions)
+    return normalised(schema, definitions)
 
 
-def of_pydantic(model: Any = HandsRequest) -> Any:
+def schema_of_pydantic(model: Any = HandsRequest) -> Any:
     schema = model.model_json_schema()
-    return plain(schema, schema.get("$defs", {}))
+    return normalised(schema, schema.get("$defs", {}))
 
 
 @pytest.mark.parametrize(
     ("model", "struct"),
     [(HandsRequest, HandsJson), (LiftRequest, LiftJson), (PosesRequest, PosesJson), (ActionsRequest, ActionsJson)],
 )
-def test_what_is_published_is_what_is_decoded(model, struct):
-    assert of_pydantic(model) == of_msgspec(struct)
+def test_the_published_schema_equals_the_schema_of_the_decoder(model, struct):
+    assert schema_of_pydantic(model) == schema_of_msgspec(struct)
 
 
 @pytest.mark.parametrize("struct", [LiftMsgpack, PosesMsgpack, ActionsMsgpack])
-def test_messagepack_takes_the_fields_of_json_and_two_more(struct):
+def test_messagepack_has_the_fields_of_json_with_shape_and_dtype(struct):
     json_struct = {LiftMsgpack: LiftJson, PosesMsgpack: PosesJson, ActionsMsgpack: ActionsJson}[struct]
     assert set(struct.__struct_fields__) == {*json_struct.__struct_fields__, "shape", "dtype"}
 
 
 @pytest.mark.parametrize("change", [{"fps": (int, ...)}, {"hand": (str | None, None)}, {"more": (int | None, None)}])
-def test_a_difference_between_the_two_would_be_seen(change):
-    assert of_pydantic(create_model("Changed", __base__=HandsRequest, **change)) != of_msgspec()
+def test_a_changed_schema_is_detected(change):
+    assert schema_of_pydantic(create_model("Changed", __base__=HandsRequest, **change)) != schema_of_msgspec()
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def operations(document: dict) -> list[tuple[str, str, dict]]:
     return [(path, method, op) for path, methods in document["paths"].items() for method, op in methods.items()]
 
 
-def test_every_example_in_the_document_runs_as_it_is_printed(client, document):
+def test_every_example_in_the_document_is_answered(client, document):
     ran = 0
     for path, method, operation in operations(document):
         for media, content in operation.get("requestBody", {}).get("content", {}).items():
@@ -112,7 +112,7 @@ def test_every_example_in_the_document_runs_as_it_is_printed(client, document):
     assert ran == sum(len(endpoint.examples()) for endpoint in ENDPOINTS) >= 10
 
 
-def test_every_get_in_the_document_answers_with_a_documented_status(client, document):
+def test_every_get_request_is_answered_with_a_documented_status(client, document):
     for path, method, operation in operations(document):
         if method == "get":
             for value in ("hands-thirty", "face-shells", "lift-means", "nothing"):
@@ -121,13 +121,13 @@ def test_every_get_in_the_document_answers_with_a_documented_status(client, docu
                 assert str(status) in operation["responses"], path
 
 
-def test_every_operation_says_what_it_is_for(document):
+def test_every_operation_has_a_description_and_tags(document):
     for path, _, operation in operations(document):
         assert operation["description"], path
         assert operation["tags"], path
 
 
-def test_every_error_is_published_as_a_problem(document):
+def test_every_error_is_documented_as_a_problem(document):
     assert "HTTPValidationError" not in json.dumps(document)
     others = ("method-not-allowed", "wrong-state", "bundle-refused")
     others += ("dataset-exists", "dataset-not-ready", "disk-full", "range-not-satisfiable")
@@ -140,7 +140,7 @@ def test_every_error_is_published_as_a_problem(document):
             assert schema == {"$ref": "#/components/schemas/ProblemDocument"}
 
 
-def test_the_options_and_the_forms_of_a_scan_are_published(document):
+def test_the_options_and_formats_of_a_scan_are_documented(document):
     operation = document["paths"][FACE_URL]["post"]
     options = {parameter["name"]: parameter["schema"] for parameter in operation["parameters"]}
     assert tuple(options) == FaceOptions.__struct_fields__
@@ -156,7 +156,7 @@ def test_the_options_and_the_forms_of_a_scan_are_published(document):
         assert suffix in operation["description"]
 
 
-def test_every_reference_in_the_document_leads_somewhere(document):
+def test_every_reference_in_the_document_can_be_resolved(document):
     names = set(document["components"]["schemas"])
     text = json.dumps(document)
     for name in (part.split('"')[0] for part in text.split("#/components/schemas/")[1:]):
@@ -164,7 +164,7 @@ def test_every_reference_in_the_document_leads_somewhere(document):
     assert "#/$defs/" not in text
 
 
-def test_the_example_of_a_model_is_a_request_that_runs(client):
+def test_the_example_of_a_model_is_answered(client):
     scan = client.get("/models/face-shells/example")
     assert client.post(FACE_URL, content=scan.content, headers={"content-type": PLY}).status_code == 200
     for name in ("hands-thirty", "hands-modes"):
@@ -185,22 +185,22 @@ def test_the_example_of_a_model_is_a_request_that_runs(client):
         ("actions-pairs", "/actions/recognize"),
     ],
 )
-def test_the_example_of_a_model_of_bodies_is_a_request_that_gives_its_example_answer(client, bundles, name, path):
+def test_the_example_of_a_body_model_gets_the_stored_answer(client, bundles, name, path):
     answer = client.post(path, json=client.get(f"/models/{name}/example").json())
     assert answer.status_code == 200, answer.text
     body, bundle = answer.json(), read_bundle(bundles / name)
     assert body["model"]["name"] == name
-    (wanted,) = bundle.example()[1].values()
+    (expected,) = bundle.example()[1].values()
     if path == "/poses/lift":
-        half = (len(body["poses"]) - len(wanted[0])) // 2
-        np.testing.assert_allclose(np.array(body["poses"])[half:-half], wanted[0], atol=2e-4)
+        half = (len(body["poses"]) - len(expected[0])) // 2
+        np.testing.assert_allclose(np.array(body["poses"])[half:-half], expected[0], atol=2e-4)
     elif path == "/actions/recognize":
         assert sum(class_["probability"] for class_ in body["classes"]) == pytest.approx(1, abs=1e-6)
     else:
-        np.testing.assert_allclose((np.array(body["future"]) - 500) / 300, wanted[0], atol=2e-4)
+        np.testing.assert_allclose((np.array(body["future"]) - 500) / 300, expected[0], atol=2e-4)
 
 
-def test_the_answer_is_what_the_document_says(client, document):
+def test_an_answer_about_hands_matches_the_document(client, document):
     for example in HAND_ENDPOINT.examples().values():
         answer = client.post(URL, json=example["value"]).json()
         HandsAnswer.model_validate(answer, strict=False)
@@ -208,7 +208,7 @@ def test_the_answer_is_what_the_document_says(client, document):
 
 
 @pytest.mark.parametrize("endpoint", BODY_ENDPOINTS, ids=lambda endpoint: endpoint.path)
-def test_an_answer_about_bodies_is_what_the_document_says(client, document, endpoint):
+def test_an_answer_about_bodies_matches_the_document(client, document, endpoint):
     for example in endpoint.examples().values():
         answer = client.post(endpoint.path, json=example["value"]).json()
         endpoint.answer.model_validate(answer, strict=False)

@@ -1,4 +1,4 @@
-"""The log: the fields of a line, and what is never logged."""
+"""Tests of the log: the fields of a line, and values that are never logged."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ import pytest
 from service.telemetry.logs import JsonLines
 
 
-def test_a_request_is_one_line_of_json_without_its_query(client, caplog):
+def test_a_request_is_logged_as_one_line_of_json_without_its_query(client, caplog):
     with caplog.at_level(logging.INFO, "chiron.access"):
         response = client.get("/models?secret=swordfish", headers={"x-request-id": "abc-1"})
     assert response.headers["x-request-id"] == "abc-1"
@@ -21,12 +21,12 @@ def test_a_request_is_one_line_of_json_without_its_query(client, caplog):
 
 @pytest.mark.parametrize("sent", ["", "x" * 65, "a b", 'a"b'])
 def test_an_unsafe_request_id_is_replaced(client, sent):
-    given = client.get("/healthz", headers={"x-request-id": sent}).headers["x-request-id"]
-    assert given != sent
-    assert len(given) == 32
+    replacement = client.get("/healthz", headers={"x-request-id": sent}).headers["x-request-id"]
+    assert replacement != sent
+    assert len(replacement) == 32
 
 
-def test_an_exception_is_logged_on_the_same_line():
+def test_an_exception_is_logged_on_one_line():
     try:
         raise ValueError("no")
     except ValueError as error:

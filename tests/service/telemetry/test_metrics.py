@@ -1,4 +1,4 @@
-"""Metrics: what is counted, and under which names."""
+"""Tests of metrics: counters, histograms and their labels."""
 
 import pytest
 from hand_motion import moving_hands
@@ -18,8 +18,8 @@ def samples(client) -> dict[tuple, float]:
     }
 
 
-def grown(client, name: str, act, **labels: str) -> float:
-    """Return the total growth of the samples of that name and labels while `act` runs."""
+def increase(client, name: str, act, **labels: str) -> float:
+    """Return the increase of a metric with these labels while `act` runs."""
 
     def total() -> float:
         return sum(v for key, v in samples(client).items() if key[0] == name and set(labels.items()) <= set(key[1:]))
@@ -42,7 +42,7 @@ def grown(client, name: str, act, **labels: str) -> float:
     ],
 )
 def test_a_forecast_is_counted_once(client, name, labels):
-    assert grown(client, name, lambda: client.post(HANDS_URL, json=BODY), **labels) == 1
+    assert increase(client, name, lambda: client.post(HANDS_URL, json=BODY), **labels) == 1
 
 
 @pytest.mark.parametrize(
@@ -60,27 +60,27 @@ def test_a_scan_is_counted_once_with_a_step_before_and_after_the_network(client,
     def act() -> None:
         client.post(FACE_URL, content=npy(CLOUD), headers={"content-type": NPY})
 
-    assert grown(client, name, act, **labels) == times
+    assert increase(client, name, act, **labels) == times
 
 
 def test_errors_are_counted_by_route_and_status(client):
     def act() -> None:
         client.post(HANDS_URL, content=b"{", headers={"content-type": "application/json"})
 
-    assert grown(client, "chiron_requests_total", act, route=HANDS_URL, status="400") == 1
+    assert increase(client, "chiron_requests_total", act, route=HANDS_URL, status="400") == 1
 
 
-def test_unknown_paths_and_methods_share_one_series(client):
+def test_unknown_paths_and_methods_share_one_time_series(client):
     def act() -> None:
         for i in range(5):
             client.request(f"BREW{i}", f"/nothing/{i}")
 
-    assert grown(client, "chiron_requests_total", act, route="unmatched", method="other") == 5
+    assert increase(client, "chiron_requests_total", act, route="unmatched", method="other") == 5
     assert not any("BREW" in str(key) for key in samples(client))
 
 
 def test_a_request_is_counted_under_its_route_and_not_its_path(client):
-    assert grown(client, "chiron_requests_total", lambda: client.get("/models/nobody"), route="/models/{name}") == 1
+    assert increase(client, "chiron_requests_total", lambda: client.get("/models/nobody"), route="/models/{name}") == 1
 
 
 def test_every_model_has_its_version_and_provider(client, bundles):

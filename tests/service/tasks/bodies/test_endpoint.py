@@ -1,4 +1,4 @@
-"""POST /poses/lift, /forecast/poses and /actions/recognize as their callers see them: forms, orders, rates, gaps, batches, symmetry."""
+"""Tests of POST /poses/lift, /forecast/poses and /actions/recognize: formats, orders, rates, gaps, batches, symmetry."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def ask(client: TestClient, path: str, base: dict[str, Any], **fields: Any) -> d
 
 
 def with_gaps(points: np.ndarray, share: float, seed: int = 0) -> list:
-    """Keypoints with confidences, some of them null, and one frame."""
+    """Return keypoints with confidences, in which some keypoints and one frame are null."""
     rng = np.random.default_rng(seed)
     frames = np.concatenate([points, rng.uniform(0.2, 1, (*points.shape[:-1], 1))], axis=-1).tolist()
     for frame, joint in np.argwhere(rng.random(points.shape[:-1]) < share):
@@ -47,30 +47,30 @@ def with_gaps(points: np.ndarray, share: float, seed: int = 0) -> list:
 
 
 def mirror_of(frames: list, order: str, width: float) -> list:
-    """The request in a mirror: x from the other side, left keypoints for right ones."""
+    """Return the mirrored clip: x is reflected, left and right keypoints are exchanged."""
     image = get_body_order(order).mirror
-    there = [None if frame is None else [frame[joint] for joint in image] for frame in frames]
-    return [frame and [point and [width - point[0], *point[1:]] for point in frame] for frame in there]
+    exchanged = [None if frame is None else [frame[joint] for joint in image] for frame in frames]
+    return [frame and [point and [width - point[0], *point[1:]] for point in frame] for frame in exchanged]
 
 
 # lifting
 
 
-def lifted_slowly(points: np.ndarray, receptive: int = 9) -> np.ndarray:
-    """What the bundle `lift-means` answers to keypoints that are all there at 30 fps, frame by frame."""
-    half, found = receptive // 2, []
+def lift_reference(points: np.ndarray, receptive: int = 9) -> np.ndarray:
+    """Compute the answer of `lift-means` to complete keypoints at 30 fps, frame by frame, as a reference implementation."""
+    half, poses = receptive // 2, []
     for t in range(len(points)):
         window = [points[min(max(t + k, 0), len(points) - 1)] for k in range(-half, half + 1)]
         mean = np.mean(window, axis=0) / WIDTH * 2
-        found.append(np.concatenate([mean - mean[0], np.zeros((17, 1))], axis=1))
-    return np.array(found)
+        poses.append(np.concatenate([mean - mean[0], np.zeros((17, 1))], axis=1))
+    return np.array(poses)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 9, 40])
-def test_every_frame_gets_a_pose_from_the_frames_around_it(client, frames):
+def test_every_frame_is_lifted_with_its_surrounding_frames(client, frames):
     points = moving_body(frames, 2)
     answer = ask(client, LIFT, LIFTED, keypoints=points)
-    np.testing.assert_allclose(answer["poses"], lifted_slowly(points), atol=1e-5)
+    np.testing.assert_allclose(answer["poses"], lift_reference(points), atol=1e-5)
     np.testing.assert_allclose(answer["times"], np.arange(frames) / 30, atol=1e-6)
     assert answer["names"] == list(get_body_order("h36m-17").joints)
     assert (answer["missing_joints"], answer["filled_keypoints"], answer["unseen_frames"]) == ([], 0, [])
@@ -78,26 +78,30 @@ def test_every_frame_gets_a_pose_from_the_frames_around_it(client, frames):
 
 @pytest.mark.parametrize("fps", [5, 12.5, 25, 29.97, 48, 60, 240])
 @pytest.mark.parametrize("seconds", [0, 1])
-def test_poses_are_at_the_callers_frames_whatever_the_rate(client, fps, seconds):
+def test_poses_are_at_the_times_of_the_request_for_any_rate(client, fps, seconds):
     time = np.arange(int(seconds * fps) + 1)[:, None, None] / fps
-    points = moving_body(1, 2) + time * np.linspace(-50, 50, 34).reshape(17, 2)  # steady motion: means are the middle
+    points = moving_body(1, 2) + time * np.linspace(-50, 50, 34).reshape(
+        17, 2
+    )  # steady motion, whose mean is its middle
     answer = ask(client, LIFT, {**LIFTED, "fps": fps}, keypoints=points)
     assert len(answer["poses"]) == len(points)
     flat = (points - points[:, :1]) / WIDTH * 2
     inside = (time[:, 0, 0] >= 4 / 30) & (time[:, 0, 0] <= time[-1, 0, 0] - 4.5 / 30)
     np.testing.assert_allclose(np.array(answer["poses"])[inside, :, :2], flat[inside], atol=1e-5)
-    assert np.abs(np.array(answer["poses"])[..., :2] - flat).max() <= 8 / 30 * 0.3, "at the ends the clip stands still"
+    assert np.abs(np.array(answer["poses"])[..., :2] - flat).max() <= 8 / 30 * 0.3, (
+        "expected small errors at the padded ends"
+    )
 
 
-def test_a_long_clip_is_computed_in_stretches_to_the_same_poses(client, monkeypatch):
+def test_computing_a_long_clip_in_chunks_gives_the_same_poses(client, monkeypatch):
     points = moving_body(1300, 2)
-    in_stretches = ask(client, LIFT, LIFTED, keypoints=points)
+    in_chunks = ask(client, LIFT, LIFTED, keypoints=points)
     monkeypatch.setattr(lift_poses, "CHUNK", 10_000)
-    np.testing.assert_allclose(in_stretches["poses"], ask(client, LIFT, LIFTED, keypoints=points)["poses"], atol=1e-6)
+    np.testing.assert_allclose(in_chunks["poses"], ask(client, LIFT, LIFTED, keypoints=points)["poses"], atol=1e-6)
 
 
 @pytest.mark.parametrize("order", BODIES)
-def test_keypoints_in_every_order_are_lifted_and_what_the_model_misses_is_said(client, order):
+def test_keypoints_in_every_order_are_lifted_and_missing_joints_are_listed(client, order):
     joints = get_body_order(order).joints
     answer = ask(client, LIFT, {**LIFTED, "joints": order}, keypoints=moving_body(3, 2, len(joints)))
     assert np.array(answer["poses"]).shape == (3, 17, 3)
@@ -105,11 +109,11 @@ def test_keypoints_in_every_order_are_lifted_and_what_the_model_misses_is_said(c
     assert ("head_top" in answer["missing_joints"]) == ("head_top" not in joints)
 
 
-def test_a_short_gap_is_bridged_a_long_one_is_not_and_frames_without_anybody_are_said(client):
+def test_short_gaps_are_interpolated_and_unseen_frames_are_listed(client):
     points = moving_body(1, 2) + np.arange(40)[:, None, None] * np.linspace(-2, 2, 34).reshape(17, 2)
     frames = points.tolist()
     frames[20] = None
-    frames[30][3] = [*frames[30][3], 0]  # what has no confidence is not there
+    frames[30][3] = [*frames[30][3], 0]  # a keypoint with confidence 0 is missing
     answer = ask(client, LIFT, LIFTED, keypoints=frames)
     assert (answer["filled_keypoints"], answer["unseen_frames"]) == (18, [20])
     np.testing.assert_allclose(answer["poses"], ask(client, LIFT, LIFTED, keypoints=points)["poses"], atol=1e-6)
@@ -118,7 +122,7 @@ def test_a_short_gap_is_bridged_a_long_one_is_not_and_frames_without_anybody_are
     assert (longer["filled_keypoints"], longer["unseen_frames"]) == (1, list(range(5, 25)))
 
 
-def test_a_model_without_confidence_takes_keypoints_that_are_all_there_or_bridged(client):
+def test_a_model_without_confidence_accepts_interpolated_keypoints(client):
     frames = moving_body(10, 2).tolist()
     frames[4][2] = None
     answer = ask(client, LIFT, {**LIFTED, "model": "lift-sure", "fps": 25}, keypoints=frames)
@@ -128,27 +132,27 @@ def test_a_model_without_confidence_takes_keypoints_that_are_all_there_or_bridge
 # forecasting
 
 
-def test_the_forecast_is_in_the_callers_unit_and_place(client):
+def test_the_forecast_is_in_the_coordinates_of_the_request(client):
     points = moving_body(10, 2)
     answer = ask(client, FORECAST, PAST, past=points)
-    wanted = points[-1] + np.arange(1, 11)[:, None, None] * (points[-1] - points[-2])
-    np.testing.assert_allclose(answer["future"], wanted, atol=5e-3)
+    expected = points[-1] + np.arange(1, 11)[:, None, None] * (points[-1] - points[-2])
+    np.testing.assert_allclose(answer["future"], expected, atol=5e-3)
     np.testing.assert_allclose(answer["times"], np.arange(1, 11) / 10, atol=1e-6)
     small = ask(client, FORECAST, PAST, past=points / 1000 - 3)
-    np.testing.assert_allclose(np.array(small["future"]), wanted / 1000 - 3, atol=5e-6)
+    np.testing.assert_allclose(np.array(small["future"]), expected / 1000 - 3, atol=5e-6)
 
 
 @pytest.mark.parametrize("fps", [15, 24, 60])
-def test_the_forecast_is_at_the_callers_rate_and_only_the_newest_frames_count(client, fps):
+def test_the_forecast_has_the_rate_of_the_request_and_uses_only_the_newest_frames(client, fps):
     steady = moving_body(1, 2)[0] + np.arange(3 * fps)[:, None, None] / fps * np.linspace(-50, 50, 34).reshape(17, 2)
     answer = ask(client, FORECAST, {**PAST, "fps": fps}, past=steady)
     np.testing.assert_allclose(answer["times"], np.arange(1, fps + 1) / fps, atol=1e-6)
-    wanted = steady[-1] + np.arange(1, fps + 1)[:, None, None] * (steady[-1] - steady[-2])
-    np.testing.assert_allclose(answer["future"], wanted, atol=5e-3)
+    expected = steady[-1] + np.arange(1, fps + 1)[:, None, None] * (steady[-1] - steady[-2])
+    np.testing.assert_allclose(answer["future"], expected, atol=5e-3)
     assert answer["future"] == ask(client, FORECAST, {**PAST, "fps": fps}, past=steady[-fps:])["future"]
 
 
-def test_joints_that_the_model_does_not_know_or_that_are_never_seen_come_back_as_null(client):
+def test_joints_that_are_unknown_to_the_model_or_never_seen_are_null(client):
     frames = moving_body(10, 2).tolist()
     joints = get_body_order("coco-17").joints
     for frame in frames:
@@ -160,7 +164,7 @@ def test_joints_that_the_model_does_not_know_or_that_are_never_seen_come_back_as
         assert [joint for joint, point in zip(joints, pose, strict=True) if point is None] == absent
 
 
-def test_a_keypoint_missing_for_a_moment_is_bridged(client):
+def test_a_keypoint_that_is_missing_in_one_frame_is_interpolated(client):
     points = moving_body(1, 2)[0] + np.arange(21)[:, None, None] * np.linspace(-2, 2, 34).reshape(17, 2)
     frames = points.tolist()
     frames[12] = None
@@ -172,7 +176,7 @@ def test_a_keypoint_missing_for_a_moment_is_bridged(client):
 # actions
 
 
-def test_classes_come_with_probabilities_the_most_probable_first_and_their_mirror_images(client):
+def test_classes_are_sorted_by_probability_and_have_mirror_images(client):
     clip = moving_body(30, 3) / 1000
     joints = get_body_order("h36m-17").joints
     clip[:, joints.index("left_wrist"), 1] += 3
@@ -186,7 +190,7 @@ def test_classes_come_with_probabilities_the_most_probable_first_and_their_mirro
     assert ask(client, ACTIONS, {**CLIP, "units": "cm"}, clip=clip * 100)["classes"] == answer["classes"]
 
 
-def test_which_way_a_person_looks_and_stands_is_nothing_to_a_model_that_turns_them(client):
+def test_a_model_that_turns_clips_is_invariant_to_heading_and_position(client):
     clip = moving_body(30, 3) / 1000
     turned = about_y(clip, 2.1) + np.array([5.0, 1.0, -3.0])
     for one, other in zip(
@@ -198,9 +202,9 @@ def test_which_way_a_person_looks_and_stands_is_nothing_to_a_model_that_turns_th
         assert one["probability"] == pytest.approx(other["probability"], abs=1e-6)
 
 
-def test_of_more_persons_than_the_model_takes_the_surest_are_kept(client):
-    people = np.stack([np.concatenate([moving_body(16, 2, seed=i), np.full((16, 17, 1), sure)], axis=-1)
-                       for i, sure in enumerate([0.9, 0.2, 0.5])])  # fmt: skip
+def test_the_most_confident_persons_are_recognised(client):
+    people = np.stack([np.concatenate([moving_body(16, 2, seed=i), np.full((16, 17, 1), confidence)], axis=-1)
+                       for i, confidence in enumerate([0.9, 0.2, 0.5])])  # fmt: skip
     base = {"joints": "coco-17", "model": "actions-pairs"}
     answer = ask(client, ACTIONS, base, persons=people)
     assert answer["persons"] == [0, 2]
@@ -214,7 +218,7 @@ def test_a_clip_of_any_length_is_recognised(client):
         assert ask(client, ACTIONS, {"joints": "coco-17", "model": "actions-pairs"}, clip=moving_body(frames, 2))
 
 
-# what holds for all three
+# all three endpoints
 
 REQUESTS = {  # path, base, name of the field of one clip, frames, dimensions, scale
     "lift": (LIFT, LIFTED, "keypoints", 20, 2, 1),
@@ -225,7 +229,7 @@ REQUESTS = {  # path, base, name of the field of one clip, frames, dimensions, s
 
 
 def result(answer: dict) -> np.ndarray:
-    """The numbers of an answer, NaN for null, as one of size 1."""
+    """Return the numbers of an answer, with NaN for null, scaled to size 1."""
     if "classes" in answer:
         odds = {class_["name"]: class_["probability"] for class_ in answer["classes"]}
         return np.array([odds[name] for name in ARMS])
@@ -236,29 +240,31 @@ def result(answer: dict) -> np.ndarray:
 
 @pytest.mark.parametrize("order", ["h36m-17", "coco-17", "openpose-18", "penn-13", "mpii-16"])
 @pytest.mark.parametrize("kind", REQUESTS)
-def test_the_mirror_image_of_a_request_gets_the_mirror_image_of_the_answer(client, kind, order):
-    """To 1e-6 of answers of size 1, at a rate that is not the model's, with confidences and gaps. And the comparison sees a request
-    whose sides are not exchanged."""
+def test_the_answer_to_a_mirrored_request_is_the_mirrored_answer(client, kind, order):
+    """The clip has confidences, gaps and another rate than the model; the tolerance is 1e-6 for answers of size 1.
+
+    The control is a clip that is reflected without exchanging left and right.
+    """
     path, base, field, frames, dims, scale = REQUESTS[kind]
     base, width = {**base, "joints": order, "fps": 12}, 0 if kind == "3d" else WIDTH
     clip = moving_body(frames, dims, len(get_body_order(order).joints)) * scale
     request = with_gaps(clip, 0.03)
     straight, image = (ask(client, path, base, **{field: one}) for one in (request, mirror_of(request, order, width)))
-    sides_kept = ask(client, path, base, **{field: [f and [p and [width - p[0], *p[1:]] for p in f] for f in request]})
+    reflected = ask(client, path, base, **{field: [f and [p and [width - p[0], *p[1:]] for p in f] for f in request]})
 
-    def mirror(found: np.ndarray) -> np.ndarray:
+    def mirror(numbers: np.ndarray) -> np.ndarray:
         if path == ACTIONS:
-            return found[[1, 0, 2]]
-        swapped = mirrored(found, get_body_order("h36m-17" if path == LIFT else order))
+            return numbers[[1, 0, 2]]
+        swapped = mirrored(numbers, get_body_order("h36m-17" if path == LIFT else order))
         return swapped + (np.array([1, 0]) if path == FORECAST else 0)
 
     np.testing.assert_allclose(result(image), mirror(result(straight)), rtol=0, atol=1e-6)
-    assert np.nanmax(np.abs(result(sides_kept) - mirror(result(straight)))) > 1e-4
+    assert np.nanmax(np.abs(result(reflected) - mirror(result(straight)))) > 1e-4
     assert image["missing_joints"] == straight["missing_joints"]
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
-def test_clips_in_one_request_are_answered_as_each_alone(client, kind):
+def test_clips_in_one_request_are_answered_like_single_clips(client, kind):
     path, base, field, frames, dims, scale = REQUESTS[kind]
     clips = [with_gaps(moving_body(frames + 5 * seed, dims, seed=seed) * scale, 0.02, seed) for seed in range(4)]
     together = ask(client, path, base, clips=clips)
@@ -270,7 +276,7 @@ def test_clips_in_one_request_are_answered_as_each_alone(client, kind):
         }
 
 
-def test_batch_mates_never_change_an_answer(bundles):
+def test_an_answer_does_not_depend_on_the_rest_of_its_batch(bundles):
     requests = [
         (path, {**base, field: (moving_body(frames, dims, seed=seed) * scale).tolist()})
         for seed in range(4)
@@ -289,26 +295,26 @@ def test_batch_mates_never_change_an_answer(bundles):
 
 @pytest.mark.parametrize("dtype", ["<f4", "<f8"])
 @pytest.mark.parametrize("kind", REQUESTS)
-def test_raw_floats_and_npy_are_what_lists_are(client, kind, dtype):
+def test_raw_floats_and_npy_get_the_answer_of_lists(client, kind, dtype):
     path, base, field, frames, dims, scale = REQUESTS[kind]
     clip = (moving_body(frames, dims) * scale).astype(dtype)
     clip[3, 4] = np.nan
     frames_ = [[None if np.isnan(p).any() else p for p in frame] for frame in clip.astype(float).tolist()]
-    wanted = ask(client, path, base, **{field: frames_})
+    expected = ask(client, path, base, **{field: frames_})
     body = {**base, field: clip.tobytes(), "shape": clip.shape, "dtype": dtype}
     raw = client.post(path, content=msgspec.msgpack.encode(body), headers={"content-type": MSGPACK})
-    assert raw.json() == wanted
+    assert raw.json() == expected
     query = {name: ",".join(map(str, value)) if name == "image" else value for name, value in base.items()}
-    filed = client.post(path, params=query, content=npy(clip), headers={"content-type": NPY})
-    assert filed.json() == wanted
+    from_npy = client.post(path, params=query, content=npy(clip), headers={"content-type": NPY})
+    assert from_npy.json() == expected
     several = client.post(path, params=query, content=npy(np.stack([clip, clip])), headers={"content-type": NPY})
     assert [part["filled_keypoints" if path != ACTIONS else "classes"] for part in several.json()["clips"]] == [
-        wanted["filled_keypoints" if path != ACTIONS else "classes"]
+        expected["filled_keypoints" if path != ACTIONS else "classes"]
     ] * 2
 
 
 @pytest.mark.parametrize("dtype", ["<f4", "<f8"])
-def test_answers_are_raw_floats_and_npy_where_that_is_asked_for(client, dtype):
+def test_answers_can_be_raw_floats_or_npy(client, dtype):
     frames = moving_body(12, 2).astype(dtype)
     body = {**PAST, "joints": "coco-17", "past": frames.tobytes(), "shape": frames.shape, "dtype": dtype}
     headers = {"content-type": MSGPACK, "accept": MSGPACK}
@@ -317,7 +323,7 @@ def test_answers_are_raw_floats_and_npy_where_that_is_asked_for(client, dtype):
     )
     future = np.frombuffer(answer["future"], answer["dtype"]).reshape(answer["shape"])
     assert answer["dtype"] == dtype
-    assert np.isnan(future[:, 0]).all(), "the nose, of which a JSON answer says null"
+    assert np.isnan(future[:, 0]).all(), "expected NaN for the nose, which is null in JSON"
     assert np.isfinite(future[:, 5:]).all()
     query = {**PAST, "joints": "coco-17"}
     response = client.post(FORECAST, params=query, content=npy(frames), headers={"content-type": NPY, "accept": NPY})
@@ -330,7 +336,7 @@ def test_answers_are_raw_floats_and_npy_where_that_is_asked_for(client, dtype):
     assert np.load(io.BytesIO(response.content), allow_pickle=False).shape == (3, 12, 17, 3)
 
 
-def test_a_large_body_is_handled_beside_the_event_loop_to_the_same_answer(client):
+def test_handling_a_large_body_in_a_thread_gives_the_same_answer(client):
     for path, base, field, frames, dims, scale in REQUESTS.values():
         clip = moving_body(frames, dims) * scale
         body = json.dumps({**base, field: clip.tolist()}).encode() + b" " * DECODE_ON_LOOP
@@ -338,7 +344,7 @@ def test_a_large_body_is_handled_beside_the_event_loop_to_the_same_answer(client
         assert response.json() == ask(client, path, base, **{field: clip})
 
 
-def test_models_that_are_for_the_record_are_refused_and_say_why(tmp_path):
+def test_models_that_cannot_serve_requests_are_refused_with_the_reason(tmp_path):
     make_forecaster(tmp_path, "poses-penn", PoseForecast(order="penn-13", past=2, future=16, box="clip"))
     make_forecaster(tmp_path, "poses-spread", PoseForecast(order="penn-13", past=2, future=16))
     task = ActionRecognition(order="coco-17", classes=ARMS, dims=3, frames=20)
@@ -369,16 +375,18 @@ def test_keypoints_at_zero_or_minus_one_are_missing(client, sentinel):
     assert ask(client, LIFT, LIFTED, keypoints=written) == expected
 
 
-def test_an_image_may_be_stated_in_whole_floats(client):
+def test_an_image_size_may_consist_of_integral_floats(client):
     frames = moving_body(12, 2)
     assert ask(client, LIFT, {**LIFTED, "image": [1000.0, 800.0]}, keypoints=frames) == ask(
         client, LIFT, LIFTED, keypoints=frames
     )
 
 
-def test_lifted_poses_are_recognised_as_they_came(client):
+def test_lifted_poses_can_be_recognised_without_conversion(client):
     lifted = ask(client, LIFT, LIFTED, keypoints=moving_body(25, 2))
-    clip = (moving_body(25, 3) / 1000 * np.array([1, -1, -1])).tolist()  # the bundle of means lifts no person
+    clip = (
+        moving_body(25, 3) / 1000 * np.array([1, -1, -1])
+    ).tolist()  # the poses of the test bundle are not plausible
     fields = {name: lifted[name] for name in ("joints", "axes", "units")}
     answer = ask(client, ACTIONS, {**fields, "model": "actions-3d"}, clip=clip)
     assert answer["classes"] == ask(client, ACTIONS, CLIP, clip=moving_body(25, 3) / 1000)["classes"]

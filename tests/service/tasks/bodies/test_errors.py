@@ -1,4 +1,4 @@
-"""Every mistake in a request about bodies, and its answer: a problem that names what was expected and what came."""
+"""Tests of invalid requests about bodies: each problem states expected and actual values."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ PAIRS = {"joints": "coco-17", "model": "actions-pairs"}
 
 
 def changed(frames: list, index: tuple[int, ...], value: object) -> list:
-    """The clip with one frame, keypoint or number replaced."""
+    """Return the clip with one frame, keypoint or number replaced."""
     copy = json.loads(json.dumps(frames))
     place = copy
     for i in index[:-1]:
@@ -49,7 +49,7 @@ def without(body: dict, *names: str) -> dict:
     return {name: value for name, value in body.items() if name not in names}
 
 
-ERRORS: dict[str, tuple[str, object, str, str]] = {  # path, body, kind of problem, what its text must say
+ERRORS: dict[str, tuple[str, object, str, str]] = {  # path, body, kind of problem, text in it
     "nothing": (LIFT, b"", "malformed-body", "truncated"),
     "NaN": (LIFT, b'{"keypoints": [[[NaN, 1]]]}', "malformed-body", ""),
     "1e400": (FORECAST, json.dumps(past()).replace(str(FLAT[3][4][1]), "1e400", 1).encode(), "invalid-request", "range"),
@@ -117,15 +117,15 @@ ERRORS: dict[str, tuple[str, object, str, str]] = {  # path, body, kind of probl
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_a_wrong_body_is_answered_with_what_is_wrong(client, case):
+def test_an_invalid_body_gets_a_problem_that_names_the_error(client, case):
     path, body, kind, text = ERRORS[case]
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     response = client.post(path, content=content, headers={"content-type": "application/json"})
     assert text in problem_of(response, kind)["detail"]
 
 
-def test_what_can_be_computed_is_not_missing_to_a_model_without_confidence(client):
-    """The head of penn-13 is half-way between the ears of coco-17."""
+def test_a_joint_that_can_be_computed_is_not_missing(client):
+    """The head of penn-13 is midway between the ears of coco-17."""
     answer = client.post(FORECAST, json=past(joints="coco-17", model="poses-sure")).json()
     assert answer["missing_joints"] == []
 
@@ -150,7 +150,7 @@ BINARY_ERRORS: dict[str, tuple[str, bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", BINARY_ERRORS)
-def test_a_wrong_binary_body_is_a_problem(client, case):
+def test_an_invalid_binary_body_gets_a_problem(client, case):
     media, body, kind = BINARY_ERRORS[case]
     query = {**LIFTED, "image": "1000,800"} if media == NPY else None
     problem_of(client.post(LIFT, params=query, content=body, headers={"content-type": media}), kind)
@@ -168,30 +168,30 @@ def test_a_wrong_binary_body_is_a_problem(client, case):
         ({"frames": "3"}, "`frames`"),
     ],
 )
-def test_a_wrong_parameter_of_an_npy_request_is_pointed_at(client, query, text):
+def test_the_problem_points_at_an_invalid_parameter_of_an_npy_request(client, query, text):
     query = {**LIFTED, "image": "1000,800", **query} if query else {}
     response = client.post(LIFT, params=query, content=npy(RAW), headers={"content-type": NPY})
     assert response.status_code == 422
     assert text in response.text or not query
 
 
-def test_a_npy_is_no_answer_for_classes_nor_for_clips_of_several_lengths(client):
+def test_npy_answers_are_refused_for_classes_and_for_clips_of_different_lengths(client):
     npy_wanted = {"accept": NPY}
     problem_of(client.post(ACTIONS, json=clip(), headers=npy_wanted), "not-acceptable")
     body = {**LIFTED, "clips": [FLAT, FLAT[:3]]}
     problem_of(client.post(LIFT, json=body, headers=npy_wanted), "not-acceptable")
 
 
-WHOLE = {LIFT: lift(FLAT[:2]), FORECAST: past(), ACTIONS: clip()}
+VALID = {LIFT: lift(FLAT[:2]), FORECAST: past(), ACTIONS: clip()}
 
 
-@pytest.mark.parametrize("path", WHOLE)
+@pytest.mark.parametrize("path", VALID)
 @pytest.mark.parametrize("media", ["application/json", MSGPACK])
-def test_no_bytes_whatever_are_more_than_a_problem_to_the_service(client, path, media):
-    whole = pack(WHOLE[path]) if media == MSGPACK else json.dumps(WHOLE[path]).encode()
+def test_random_bytes_get_an_answer_or_a_documented_problem(client, path, media):
+    valid = pack(VALID[path]) if media == MSGPACK else json.dumps(VALID[path]).encode()
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(body=damaged(whole))
+    @given(body=damaged(valid))
     def post(body: bytes) -> None:
         response = client.post(path, content=body, headers={"content-type": media})
         assert response.status_code in (200, 400, 404, 422), response.text
@@ -201,10 +201,10 @@ def test_no_bytes_whatever_are_more_than_a_problem_to_the_service(client, path, 
     post()
 
 
-@pytest.mark.parametrize("path", WHOLE)
-def test_any_numbers_of_a_body_in_any_order_are_an_answer_or_a_problem(client, path):
+@pytest.mark.parametrize("path", VALID)
+def test_random_numbers_get_an_answer_or_a_documented_problem(client, path):
     number = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e-45, 1e-300, 1.0, 1000.0])
-    base = {name: value for name, value in WHOLE[path].items() if name not in ("keypoints", "past", "clip")}
+    base = {name: value for name, value in VALID[path].items() if name not in ("keypoints", "past", "clip")}
     base = {**base, "image": "1000,800"} if path == LIFT else base
     models = {
         LIFT: ["lift-means", "lift-sure"],

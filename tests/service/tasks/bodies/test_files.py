@@ -1,4 +1,4 @@
-"""`chiron lift`, `chiron forecast --of poses` and `chiron recognize`: clips in files, with the answers of the service."""
+"""Tests of `chiron lift`, `chiron forecast --of poses` and `chiron recognize`: their output equals the service's answers."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ POSES: dict[str, Any] = {"fps": 10, "joints": "h36m-17", "past": moving_body(12,
 CLIP: dict[str, Any] = {"joints": "h36m-17", "clip": (moving_body(25, 3) / 1000).tolist()}
 CASES: dict[
     str, tuple[list[str], str, dict[str, Any], str, str]
-] = {  # command, path, body, its array, that of the answer
+] = {  # command, path, body, array of the body, array of the answer
     "lift": (["lift"], "/poses/lift", {**LIFT, "model": "lift-means"}, "keypoints", "poses"),
     "poses": (["forecast", "--of", "poses"], "/forecast/poses", {**POSES, "model": "poses-onwards"}, "past", "future"),
     "actions": (["recognize"], "/actions/recognize", {**CLIP, "model": "actions-3d"}, "clip", "classes"),
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundles: Path) -> Pa
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_clip_as_json_and_as_npz_has_the_answer_of_the_service(client, folder: Path, case: str):
+def test_clips_in_json_and_npz_get_the_answer_of_the_service(client, folder: Path, case: str):
     command, path, body, *_ = CASES[case]
     answer = client.post(path, json=body).json()
     Path("clip.json").write_text(json.dumps(body))
@@ -42,7 +42,7 @@ def test_a_clip_as_json_and_as_npz_has_the_answer_of_the_service(client, folder:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_clip_as_npy_takes_its_options_from_the_command(client, folder: Path, case: str):
+def test_the_options_of_an_npy_clip_come_from_the_command(client, folder: Path, case: str):
     command, path, body, array, _ = CASES[case]
     np.save("clip.npy", np.array(body[array]))
     options = ["--model", body["model"], "--joints", body["joints"]]
@@ -51,7 +51,7 @@ def test_a_clip_as_npy_takes_its_options_from_the_command(client, folder: Path, 
     assert json.loads(run(*command, "clip.npy", *options).stdout) == client.post(path, json=body).json()
 
 
-def test_options_of_the_command_override_those_of_the_clip(folder: Path):
+def test_options_of_the_command_override_fields_of_the_clip(folder: Path):
     Path("clip.json").write_text(json.dumps(LIFT))
     answer = json.loads(run("lift", "clip.json", "--fps", 60, "--model", "lift-sure").stdout)
     assert (answer["fps"], answer["model"]["name"]) == (60, "lift-sure")
@@ -84,7 +84,7 @@ def test_classes_are_written_as_a_table(folder: Path):
 
 
 @pytest.mark.parametrize("case", ["lift", "poses"])
-def test_a_picture_is_drawn_beside_the_answer(folder: Path, case: str):
+def test_a_picture_can_be_drawn_with_the_answer(folder: Path, case: str):
     command, _, body, array, _ = CASES[case]
     frames = body[array]
     Path("clip.json").write_text(json.dumps({**body, array: [*frames[:1], None, *frames[2:]]}))
@@ -92,7 +92,7 @@ def test_a_picture_is_drawn_beside_the_answer(folder: Path, case: str):
     assert Path("picture.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_clips_of_several_lengths_are_no_array(folder: Path):
+def test_clips_of_different_lengths_cannot_be_written_as_an_array(folder: Path):
     body = {name: value for name, value in LIFT.items() if name != "keypoints"}
     Path("clip.json").write_text(json.dumps({**body, "clips": [LIFT["keypoints"], LIFT["keypoints"][:5]]}))
     assert "expected clips of one length" in complaint("lift", "clip.json", "-o", "out.npy", code=1)
@@ -112,6 +112,6 @@ def test_clips_of_several_lengths_are_no_array(folder: Path):
         (["recognize", "clip.npy", "--joints", "mano"], 1, "h36m-17, coco-17"),
     ],
 )
-def test_what_a_clip_lacks_is_told_with_the_option_that_gives_it(folder: Path, arguments, code, message):
+def test_the_error_for_a_missing_field_names_its_option(folder: Path, arguments, code, message):
     np.save("clip.npy", moving_body(12, 2))
     assert message in complaint(*arguments, code=code)

@@ -1,4 +1,4 @@
-"""Every mistake that can be made with a scan, and the answer: a problem that says what was wanted and what came, never a 500."""
+"""Tests of invalid scans and forms: each gets a problem with expected and actual values, never a 500."""
 
 import gzip
 import io
@@ -22,12 +22,12 @@ from ...exchange import CLOUD, NPY, npy, problem_of
 from ...exchange import FACE_URL as URL
 from ...scans import NPZ, OCTETS, PLY, ask, npz, obj, ply, text, triangles_of
 
-FLAT = np.zeros((5, 3), int)  # triangles that are all one corner
+FLAT = np.zeros((5, 3), int)  # degenerate triangles
 MESH = triangles_of(CLOUD)
 
 
 class Trap:
-    """Shows whether it was unpickled."""
+    """An object whose unpickling is recorded."""
 
     sprung = False
 
@@ -51,11 +51,11 @@ def replaced(row: int, value: float) -> np.ndarray:
 
 
 def claiming(points: int) -> bytes:
-    """A .ply that announces so many points and has three."""
+    """Return a .ply whose header announces `points` points and which has three."""
     return ply(CLOUD[:3]).replace(b"vertex 3", b"vertex %d" % points)
 
 
-SCAN_ERRORS: dict[str, tuple[bytes, str, str, str]] = {  # the file, its format, the kind of problem, what its text says
+SCAN_ERRORS: dict[str, tuple[bytes, str, str, str]] = {  # file, format, kind of problem, text in it
     "empty": (b"", "ply", "degenerate-scan", "expected a .ply file, got an empty one"),
     "blank": (b" \n\n", "xyz", "degenerate-scan", "expected a .xyz file, got an empty one"),
     "one point": (b"0.1 0.2 0.3\n", "xyz", "degenerate-scan", "at least 4 points, got 1"),
@@ -96,18 +96,18 @@ SCAN_ERRORS: dict[str, tuple[bytes, str, str, str]] = {  # the file, its format,
 
 
 @pytest.mark.parametrize("case", SCAN_ERRORS)
-def test_a_wrong_scan_is_answered_with_what_is_wrong(client, case):
+def test_an_invalid_scan_gets_a_problem_that_names_the_error(client, case):
     body, kind_of_file, kind, says = SCAN_ERRORS[case]
     response = client.post(URL, params={"format": kind_of_file}, content=body, headers={"content-type": OCTETS})
-    assert kind in ERRORS, "what is not documented is no answer"
+    assert kind in ERRORS, f"expected a documented kind of problem, got {kind}"
     assert says in problem_of(response, kind)["detail"]
     assert not Trap.sprung
     in_a_form = client.post(URL, files={"file": (f"scan.{kind_of_file}", body)})
     assert in_a_form.json()["detail"] == response.json()["detail"]
 
 
-def test_ten_million_points_are_refused_once_they_are_counted(bundles):
-    """In the smallest numbers there are, since otherwise they are too many bytes before."""
+def test_more_points_than_the_limit_are_refused(bundles):
+    """Coordinates in the smallest dtype keep the body below the limit of bytes."""
     with TestClient(create_app(Settings(bundles=bundles)), raise_server_exceptions=False) as client:
         body = npy(np.ones((10_000_000, 3), np.int8))
         problem = problem_of(client.post(URL, content=body, headers={"content-type": NPY}), "scan-too-large")
@@ -116,14 +116,14 @@ def test_ten_million_points_are_refused_once_they_are_counted(bundles):
         problem_of(client.post(URL, content=body, headers={"content-type": NPY}), "body-too-large")
 
 
-def test_a_scan_of_something_else_has_no_face(client):
+def test_a_scan_without_a_face_gets_the_no_face_problem(client):
     response = client.post(URL, params={"units": "m"}, content=npy(12 * CLOUD), headers={"content-type": NPY})
     detail = problem_of(response, "no-face")["detail"]
     assert f"mean confidence of at least {faces.NO_FACE:g}" in detail
     assert "in m, half of the scan is within" in detail
 
 
-def test_how_sure_it_must_be_is_one_number(client, monkeypatch):
+def test_the_required_confidence_is_one_threshold(client, monkeypatch):
     sure = np.mean([landmark["confidence"] for landmark in ask(client, npy(CLOUD), NPY)["landmarks"]])
     monkeypatch.setattr(faces, "NO_FACE", sure * 1.001)
     problem_of(client.post(URL, content=npy(CLOUD), headers={"content-type": NPY}), "no-face")
@@ -132,7 +132,7 @@ def test_how_sure_it_must_be_is_one_number(client, monkeypatch):
 
 
 @pytest.mark.parametrize("scale", [1e-40, 1e-20, 1e8])
-def test_a_scan_of_any_size_is_an_answer_or_a_problem(client, scale):
+def test_a_scan_of_any_size_gets_an_answer_or_a_problem(client, scale):
     points = npy(scale * CLOUD)
     response = client.post(URL, params={"units": "m"}, content=points, headers={"content-type": NPY})
     assert response.status_code in (200, 422), response.text
@@ -159,21 +159,21 @@ def test_a_scan_of_any_size_is_an_answer_or_a_problem(client, scale):
         ({"filename": "scan.stl"}, "invalid-request", "?filename", "got .stl"),
     ],
 )  # fmt: skip
-def test_a_wrong_option_is_pointed_at(client, query, kind, pointer, says):
+def test_the_problem_points_at_an_invalid_option(client, query, kind, pointer, says):
     problem = problem_of(client.post(URL, params=query, content=npy(CLOUD), headers={"content-type": NPY}), kind)
     assert says in problem["detail"]
     if pointer:
         assert problem["errors"][0]["pointer"] == pointer
 
 
-def test_heatmaps_that_the_answers_form_cannot_carry_are_refused(client):
+def test_heatmaps_are_refused_in_formats_without_heatmaps(client):
     for heatmaps, accept in (("points", PLY), ("full", PLY), ("full", "application/json")):
         headers = {"content-type": NPY, "accept": accept}
         response = client.post(URL, params={"heatmaps": heatmaps}, content=npy(CLOUD), headers=headers)
         assert f"for heatmaps={heatmaps}" in problem_of(response, "invalid-request")["detail"]
 
 
-def test_full_heatmaps_of_too_many_points_are_refused_before_they_are_made(client, monkeypatch):
+def test_full_heatmaps_of_too_many_points_are_refused_before_computation(client, monkeypatch):
     monkeypatch.setattr(faces, "MOST_FULL", 2999)
     headers = {"content-type": NPY, "accept": NPZ}
     response = client.post(URL, params={"heatmaps": "full"}, content=npy(CLOUD), headers=headers)
@@ -183,14 +183,14 @@ def test_full_heatmaps_of_too_many_points_are_refused_before_they_are_made(clien
     )
 
 
-def test_a_body_that_nothing_says_the_kind_of_is_refused(client):
+def test_a_body_of_unknown_format_is_refused(client):
     for query in ({}, {"filename": "scan"}):
         response = client.post(URL, params=query, content=ply(CLOUD), headers={"content-type": OCTETS})
         assert "one of ply, obj" in problem_of(response, "invalid-request")["detail"]
 
 
 @pytest.mark.parametrize("media", ["", "application/json", "application/x-www-form-urlencoded", "image/png", "x" * 500])
-def test_another_content_type_is_refused_and_the_known_ones_are_listed(client, media):
+def test_the_problem_for_an_unknown_content_type_lists_the_known_ones(client, media):
     response = client.post(URL, content=ply(CLOUD), headers={"content-type": media})
     assert "model/stl" in problem_of(response, "unsupported-media-type")["detail"]
 
@@ -202,7 +202,7 @@ def test_a_bomb_of_gzip_in_a_form_is_refused_by_its_size(client):
 
 
 @pytest.mark.parametrize("accept", ["text/html", "model/obj", "application/x-npy", "*/*;q=0"])
-def test_an_answer_that_cannot_be_given_is_refused(client, accept):
+def test_an_unknown_answer_format_is_refused(client, accept):
     response = client.post(URL, content=ply(CLOUD), headers={"content-type": "model/ply", "accept": accept})
     assert (
         "expected application/json, application/x-npz, model/vnd.ply"
@@ -249,32 +249,32 @@ FORM_ERRORS: dict[str, tuple[bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("case", FORM_ERRORS)
-def test_a_wrong_form_is_a_problem(client, case):
+def test_an_invalid_form_gets_a_problem(client, case):
     body, kind, says = FORM_ERRORS[case]
     response = client.post(URL, content=body, headers={"content-type": "multipart/form-data; boundary=XX"})
     assert says in problem_of(response, kind)["detail"]
 
 
 @pytest.mark.parametrize("parameters", ["", "; boundary=", f"; boundary={'b' * 300}", "; boundary=YY"])
-def test_a_boundary_that_is_missing_or_wrong_is_a_problem(client, parameters):
+def test_a_missing_or_invalid_boundary_gets_a_problem(client, parameters):
     headers = {"content-type": f"multipart/form-data{parameters}"}
     problem_of(client.post(URL, content=FILE + END, headers=headers), "malformed-body")
 
 
-def test_an_option_both_in_the_form_and_in_the_query_is_a_problem(client):
+def test_an_option_in_both_form_and_query_is_refused(client):
     form = {"data": {"units": "mm"}, "files": {"file": ("scan.ply", ply(CLOUD))}}
     detail = problem_of(client.post(URL, params={"units": "m"}, **form), "invalid-request")["detail"]
     assert "expected a form field or a query parameter, got both" in detail
 
 
-def test_a_large_upload_is_cut_off_at_its_own_limit(client):
+def test_an_upload_is_cut_off_at_the_limit_for_scans(client):
     announced = client.post(URL, content=b" " * (MAX_SCAN + 1), headers={"content-type": "model/ply"})
     assert f"at most {MAX_SCAN} bytes" in problem_of(announced, "body-too-large")["detail"]
     chunks = (b" " * 100_000 for _ in range(50))
     problem_of(client.post(URL, content=chunks, headers={"content-type": "model/ply"}), "body-too-large")
 
 
-def test_an_error_that_nobody_expected_is_a_problem_without_its_secrets(client, monkeypatch):
+def test_an_unexpected_error_is_a_problem_without_internals(client, monkeypatch):
     def broken(*_: object) -> None:
         raise RuntimeError("the password is swordfish")
 
@@ -284,7 +284,7 @@ def test_an_error_that_nobody_expected_is_a_problem_without_its_secrets(client, 
 
 
 SMALL = CLOUD[:1100]
-WHOLE = {
+VALID = {
     "ply": (OCTETS, ply(SMALL, triangles_of(SMALL)), {"format": "ply"}),
     "text": ("text/plain", text(SMALL[:, :3].round(3)), {}),
     "npz": (NPZ, npz(points=SMALL), {}),
@@ -292,12 +292,12 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("form", WHOLE)
-def test_no_bytes_whatever_are_more_than_a_problem_to_the_service(client, form):
-    media, whole, query = WHOLE[form]
+@pytest.mark.parametrize("form", VALID)
+def test_random_bytes_get_an_answer_or_a_documented_problem(client, form):
+    media, valid, query = VALID[form]
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(body=damaged(whole))
+    @given(body=damaged(valid))
     def send(body: bytes) -> None:
         response = client.post(URL, params=query, content=body, headers={"content-type": media})
         assert response.status_code in (200, 400, 404, 413, 415, 422), response.text
@@ -306,10 +306,10 @@ def test_no_bytes_whatever_are_more_than_a_problem_to_the_service(client, form):
             assert response.json()["type"].startswith("/problems/")
 
     send()
-    assert client.post(URL, params=query, content=whole, headers={"content-type": media}).status_code == 200
+    assert client.post(URL, params=query, content=valid, headers={"content-type": media}).status_code == 200
 
 
-def test_any_numbers_of_a_cloud_are_an_answer_or_a_problem(client):
+def test_random_points_get_an_answer_or_a_documented_problem(client):
     number = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e-45, 1e-300, 0.1, 1000.0])
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

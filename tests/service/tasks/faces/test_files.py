@@ -1,4 +1,4 @@
-"""`chiron landmarks`: scans in files to landmarks in files, with the answers of the service."""
+"""Tests of `chiron landmarks`: its output equals the service's answers."""
 
 import csv
 import gzip
@@ -26,9 +26,9 @@ def scan(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_real_scan_is_searched_with_a_picture_and_without_torch(data_folder: Path, tmp_path: Path):
+def test_landmarks_and_a_picture_of_a_real_scan_need_no_torch(data_folder: Path, tmp_path: Path):
     humface = data_folder / "faces" / "raw_scans" / "humface.ply"
-    done = process(
+    result = process(
         *(
             "landmarks",
             humface,
@@ -42,61 +42,61 @@ def test_a_real_scan_is_searched_with_a_picture_and_without_torch(data_folder: P
             CHECKOUT / "bundles",
         )
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert not {"torch", "training"} & imported(done)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    assert not {"torch", "training"} & imported(result)
     assert (tmp_path / "scan.png").read_bytes().startswith(b"\x89PNG")
     answer = json.loads((tmp_path / "landmarks.json").read_text())
     assert answer["units"] == "mm"
     assert len(answer["landmarks"]) == 68
 
 
-def test_matplotlib_is_not_imported_where_no_picture_is_asked_for(bundles: Path, scan: Path):
-    done = process("landmarks", scan, "--bundles", bundles)
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)["landmarks"]) == 68
-    assert "matplotlib" not in imported(done)
+def test_matplotlib_is_imported_only_for_a_picture(bundles: Path, scan: Path):
+    result = process("landmarks", scan, "--bundles", bundles)
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads(result.stdout)["landmarks"]) == 68
+    assert "matplotlib" not in imported(result)
 
 
-def test_with_no_output_the_answer_is_printed_as_json(client, bundles: Path, scan: Path):
+def test_the_answer_is_printed_as_json_by_default(client, bundles: Path, scan: Path):
     printed = run("landmarks", scan, "--bundles", bundles).stdout
     answer = client.post("/landmarks/face", content=scan.read_bytes(), headers={"content-type": "model/ply"})
     assert json.loads(printed) == answer.json()
 
 
-def test_every_form_has_the_same_landmarks(bundles: Path, scan: Path, tmp_path: Path):
+def test_every_format_has_the_same_landmarks(bundles: Path, scan: Path, tmp_path: Path):
     for suffix in ("json", "csv", "npz", "ply", "mrk.json", "fcsv"):
         run("landmarks", scan, "-o", tmp_path / f"landmarks.{suffix}", "--bundles", bundles)
     answer = json.loads((tmp_path / "landmarks.json").read_text())
-    wanted = np.array([landmark["position"] for landmark in answer["landmarks"]])
+    expected = np.array([landmark["position"] for landmark in answer["landmarks"]])
     with np.load(tmp_path / "landmarks.npz") as arrays:
-        np.testing.assert_allclose(arrays["landmarks"], wanted, atol=1e-6)
+        np.testing.assert_allclose(arrays["landmarks"], expected, atol=1e-6)
     cloud = read_scan((tmp_path / "landmarks.ply").read_bytes(), ".ply").points
-    np.testing.assert_allclose(cloud, wanted, atol=1e-6)
+    np.testing.assert_allclose(cloud, expected, atol=1e-6)
     rows = list(csv.DictReader((tmp_path / "landmarks.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == list(FACE68.joints)
     assert [int(row["index"]) for row in rows] == list(range(68))
-    np.testing.assert_allclose([[float(row[axis]) for axis in "xyz"] for row in rows], wanted, atol=1e-6)
+    np.testing.assert_allclose([[float(row[axis]) for axis in "xyz"] for row in rows], expected, atol=1e-6)
     (markup,) = json.loads((tmp_path / "landmarks.mrk.json").read_text())["markups"]
-    np.testing.assert_allclose([point["position"] for point in markup["controlPoints"]], wanted, atol=1e-6)
+    np.testing.assert_allclose([point["position"] for point in markup["controlPoints"]], expected, atol=1e-6)
     fiducials = [line.split(",") for line in (tmp_path / "landmarks.fcsv").read_text().splitlines()[3:]]
-    np.testing.assert_allclose([[float(x) for x in row[1:4]] for row in fiducials], wanted, atol=1e-6)
+    np.testing.assert_allclose([[float(x) for x in row[1:4]] for row in fiducials], expected, atol=1e-6)
     sure = [landmark["confidence"] for landmark in answer["landmarks"]]
     np.testing.assert_allclose([float(row["confidence"]) for row in rows], sure, atol=1e-5)
 
 
-def test_units_and_heatmaps_are_those_asked_for(bundles: Path, scan: Path, tmp_path: Path):
+def test_the_answer_has_the_requested_units_and_heatmaps(bundles: Path, scan: Path, tmp_path: Path):
     with_heatmaps = json.loads(run("landmarks", scan, "--heatmaps", "points", "--bundles", bundles).stdout)
     assert with_heatmaps["units_inferred"]
     assert np.shape(with_heatmaps["heatmaps"]["values"]) == (68, 1024)
-    said = json.loads(run("landmarks", scan, "--units", "mm", "--bundles", bundles).stdout)
-    assert not said["units_inferred"]
+    stated = json.loads(run("landmarks", scan, "--units", "mm", "--bundles", bundles).stdout)
+    assert not stated["units_inferred"]
     run("landmarks", scan, "-o", tmp_path / "full.npz", "--heatmaps", "full", "--bundles", bundles)
     with np.load(tmp_path / "full.npz") as arrays:
         assert arrays["full_heatmaps"].shape == (68, len(CLOUD))
 
 
-def test_many_scans_go_into_a_folder_past_those_that_fail(bundles: Path, tmp_path: Path):
+def test_a_failed_scan_does_not_stop_the_others(bundles: Path, tmp_path: Path):
     names = ("one.ply", "two.xyz", "three.obj")
     (tmp_path / "one.ply").write_bytes(ply(CLOUD))
     (tmp_path / "broken.ply").write_bytes(ply(CLOUD)[:-7])
@@ -115,7 +115,7 @@ def test_many_scans_go_into_a_folder_past_those_that_fail(bundles: Path, tmp_pat
     assert units == {"one": "m", "two": "cm", "three": "m"}
 
 
-def test_many_scans_get_a_picture_each(bundles: Path, tmp_path: Path):
+def test_each_of_several_scans_gets_a_picture(bundles: Path, tmp_path: Path):
     paths = [tmp_path / name for name in ("one.ply", "two.ply")]
     for path in paths:
         path.write_bytes(ply(CLOUD))
@@ -126,13 +126,13 @@ def test_many_scans_get_a_picture_each(bundles: Path, tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["one.png", "two.png"]
 
 
-def test_a_folder_of_point_lists_for_slicer_has_their_whole_suffix(bundles: Path, scan: Path, tmp_path: Path):
+def test_slicer_point_lists_in_a_folder_have_the_full_suffix(bundles: Path, scan: Path, tmp_path: Path):
     run("landmarks", scan, "-o", f"{tmp_path / 'out'}/", "--format", "mrk.json", "--bundles", bundles)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["scan.mrk.json"]
     assert "markups" in json.loads((tmp_path / "out" / "scan.mrk.json").read_text())
 
 
-def test_one_scan_may_go_into_a_folder(bundles: Path, scan: Path, tmp_path: Path):
+def test_the_answer_to_one_scan_can_be_written_to_a_folder(bundles: Path, scan: Path, tmp_path: Path):
     run("landmarks", scan, "-o", f"{tmp_path / 'new' / 'out'}/", "--bundles", bundles)
     assert (tmp_path / "new" / "out" / "scan.json").is_file()
 
@@ -153,7 +153,7 @@ FILE_ERRORS: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("name", [*USAGE_ERRORS, *FILE_ERRORS])
-def test_a_command_that_fails_prints_one_line_and_leaves_nothing_behind(
+def test_a_failed_command_prints_one_line_and_writes_no_files(
     bundles: Path, scan: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     arguments, message = (USAGE_ERRORS | FILE_ERRORS)[name]
@@ -167,7 +167,7 @@ def test_a_command_that_fails_prints_one_line_and_leaves_nothing_behind(
     assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
 
-def test_a_scan_on_standard_input_has_the_answer_of_its_file(bundles: Path, scan: Path):
+def test_a_scan_on_standard_input_gets_the_answer_of_its_file(bundles: Path, scan: Path):
     options = ["--bundles", bundles]
     piped = run("landmarks", "-", "--stdin", "ply", *options, stdin=scan.read_bytes())
     assert piped.stdout == run("landmarks", scan, *options).stdout
@@ -181,7 +181,7 @@ def test_a_compressed_scan_is_named_and_answered_like_the_scan_in_it(bundles: Pa
     assert json.loads((tmp_path / "out" / "scan.json").read_text()) == json.loads(printed)
 
 
-def test_a_folder_stands_for_the_scans_in_it(bundles: Path, tmp_path: Path):
+def test_a_folder_stands_for_its_scans(bundles: Path, tmp_path: Path):
     (tmp_path / "scans").mkdir()
     for name in ("one.ply", "two.ply"):
         (tmp_path / "scans" / name).write_bytes(ply(CLOUD))
@@ -190,7 +190,7 @@ def test_a_folder_stands_for_the_scans_in_it(bundles: Path, tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.json", "two.json"]
 
 
-def test_without_matplotlib_a_picture_is_refused_before_the_search(
+def test_without_matplotlib_a_picture_is_refused_early(
     bundles: Path, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -200,7 +200,7 @@ def test_without_matplotlib_a_picture_is_refused_before_the_search(
     run("landmarks", scan, "-o", tmp_path / "out.json", "--bundles", bundles)
 
 
-def test_a_folder_without_bundles_or_with_broken_ones_is_one_line(bundles: Path, scan: Path, tmp_path: Path):
+def test_missing_or_broken_bundles_are_reported_on_one_line(bundles: Path, scan: Path, tmp_path: Path):
     assert "no folder" in complaint("landmarks", scan, "--bundles", tmp_path / "none", code=2)
     broken = tmp_path / "bundles" / "face-shells"
     shutil.copytree(bundles / "face-shells", broken)
@@ -210,7 +210,7 @@ def test_a_folder_without_bundles_or_with_broken_ones_is_one_line(bundles: Path,
     assert "no face-landmarks model" in complaint("landmarks", scan, "--bundles", CHECKOUT / "docs", code=2)
 
 
-def test_a_graph_that_does_not_repeat_its_example_is_not_used(bundles: Path, scan: Path, tmp_path: Path):
+def test_a_model_that_does_not_repeat_its_example_is_not_used(bundles: Path, scan: Path, tmp_path: Path):
     lying = tmp_path / "bundles" / "face-shells"
     shutil.copytree(bundles / "face-shells", lying)
     with np.load(lying / "example.npz") as arrays:

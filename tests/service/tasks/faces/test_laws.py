@@ -1,4 +1,4 @@
-"""The laws of a landmark network over a real socket: a turned and moved upload moves the landmarks and changes nothing else."""
+"""Tests of the symmetry of the shipped landmark network over a socket."""
 
 import io
 import shutil
@@ -34,7 +34,7 @@ FORMS = {"npy": npy, "npz": lambda points: npz(points=points), "ply": ply}
 
 
 def dense(points: np.ndarray, times: int) -> np.ndarray:
-    """Return the points of a scan, and those half way to the nearest others, `times` as many in all."""
+    """Return `times` as many points: those of a scan, and the midpoints to their nearest neighbours."""
     middles = (points[:, None] + points[neighbours(points, times - 1)]) / 2
     return np.concatenate([points, middles.reshape(-1, 3)])
 
@@ -63,20 +63,20 @@ def arrays(server: Running, body: bytes, form: str, **query: str) -> dict[str, n
     return dict(np.load(io.BytesIO(response.content), allow_pickle=False))
 
 
-def test_the_answer_is_that_of_the_graph_at_hand(server):
+def test_the_answer_over_http_is_that_of_the_graph(server):
     assert isinstance(TASK, FaceLandmarks)
     face = find(CLOUD, TASK, Predictor(BUNDLE).run)
     over_http = arrays(server, npy(CLOUD), "npy")
     assert np.abs(over_http["landmarks"] - face.landmarks).max() <= 1e-7
     assert np.abs(over_http["heatmaps"] - face.heatmaps).max() <= 1e-6
     assert np.array_equal(over_http["sampled_indices"], face.sampled)
-    assert np.ptp(face.heatmaps) > 0.005, "an answer that is the same everywhere would keep every law"
+    assert np.ptp(face.heatmaps) > 0.005, "expected heatmaps that vary, since constant ones have every symmetry"
     assert np.linalg.norm(np.subtract(*face.landmarks[list(INTEROCULAR)])) > 0.001
 
 
 @pytest.mark.parametrize(("form", "unit_m"), [("npy", 1.0), ("npz", 0.001), ("ply", 1.0)])
-def test_turning_and_moving_the_upload_moves_the_landmarks_and_changes_nothing_else(server, form, unit_m):
-    """20 random rotations and translations within 10 m: points to 1e-6 m, heatmaps to 1e-5, the same samples."""
+def test_landmarks_of_a_moved_upload_are_the_moved_landmarks(server, form, unit_m):
+    """For 20 random motions within 10 m, landmarks agree to 1e-6 m, heatmaps to 1e-5, and the samples are equal."""
     encode, rng = FORMS[form], np.random.default_rng(0)
     straight = arrays(server, encode(CLOUD / unit_m), form)
     assert str(straight["units"]) == {1.0: "m", 0.001: "mm"}[unit_m]
@@ -85,15 +85,15 @@ def test_turning_and_moving_the_upload_moves_the_landmarks_and_changes_nothing_e
         turn, offset = random_rotation(rng), rng.uniform(-10, 10, 3)
         turned = arrays(server, encode((CLOUD @ turn.T + offset) / unit_m), form)
         assert np.array_equal(turned["sampled_indices"], straight["sampled_indices"])
-        wanted = straight["landmarks"] @ turn.T + offset / unit_m
-        worst = max(worst, unit_m * np.linalg.norm(turned["landmarks"] - wanted, axis=1).max())
+        expected = straight["landmarks"] @ turn.T + offset / unit_m
+        worst = max(worst, unit_m * np.linalg.norm(turned["landmarks"] - expected, axis=1).max())
         for name in ("heatmaps", "confidence"):
             changed = max(changed, np.abs(turned[name] - straight[name]).max())
     assert worst <= 1e-6
     assert changed <= 1e-5
 
 
-def test_so_it_is_with_a_mesh_whose_surface_is_sampled(server):
+def test_landmarks_of_a_moved_mesh_are_the_moved_landmarks(server):
     rng = np.random.default_rng(1)
     straight = arrays(server, ply(CLOUD, PATCHES), "ply")
     for _ in range(3):
@@ -104,8 +104,8 @@ def test_so_it_is_with_a_mesh_whose_surface_is_sampled(server):
 
 
 @pytest.mark.parametrize("change", ["mirrored", "sheared", "stretched"])
-def test_what_is_no_turn_changes_the_answer(server, change):
-    """The control: a mirrored face is another one, else left and right could not be told apart."""
+def test_landmarks_do_not_commute_with_other_transformations(server, change):
+    """Control: the mirror is not a symmetry, since left and right landmarks must differ."""
     act = {
         "mirrored": np.diag([-1.0, 1, 1]),
         "sheared": np.array([[1, 0.3, 0], [0, 1, 0], [0, 0, 1]]),
@@ -115,20 +115,20 @@ def test_what_is_no_turn_changes_the_answer(server, change):
     assert np.abs(changed["landmarks"] - straight["landmarks"] @ act.T).max() > 1e-4
 
 
-def test_many_uploads_side_by_side_are_all_answered_as_if_alone(server):
+def test_landmarks_do_not_depend_on_concurrent_uploads(server):
     rng = np.random.default_rng(2)
     bodies = [npy(rng.permutation(CLOUD)[: 3000 + 100 * seed]) for seed in range(6)]
     alone = [arrays(server, body, "npy") for body in bodies]
     with ThreadPoolExecutor(24) as pool:
         together = list(pool.map(lambda body: arrays(server, body, "npy"), bodies * 8))
     for index, answer in enumerate(together):
-        for name, wanted in alone[index % 6].items():
-            assert np.array_equal(answer[name], wanted)
+        for name, expected in alone[index % 6].items():
+            assert np.array_equal(answer[name], expected)
 
 
 @pytest.mark.parametrize("name", ["humface", "lee_perry_smith"])
 def test_a_real_scan_is_answered_in_its_own_frame_and_unit(server, data_folder, name):
-    """The landmarks are on the scan, in millimetres, and heatmaps are at every vertex."""
+    """The landmarks lie on the scan, in millimetres, and there is a heatmap value for every vertex."""
     body = (Path(data_folder) / "faces" / "raw_scans" / f"{name}.ply").read_bytes()
     scan = read_scan(body, ".ply")
     answer = arrays(server, body, "ply", heatmaps="full")

@@ -1,4 +1,4 @@
-"""Scans of wrong sizes, with the network that is shipped: refused by name, never answered."""
+"""Tests of scans of wrong sizes with the shipped network: each is refused."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ SCAN = BUNDLE.example()[0]["points"][0].astype(float)  # metres
 
 @pytest.fixture(scope="module")
 def find():
-    """Finds the face on a scan with the shipped network."""
+    """Return a function that finds the face on a scan with the shipped network."""
     network = Predictor(BUNDLE).run
 
     def call(points: np.ndarray, units: str) -> FoundFace:
@@ -31,31 +31,31 @@ def find():
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_face_is_found_in_every_unit_that_is_said(find, unit):
-    found = find(SCAN / UNITS[unit], unit)
-    assert found.landmarks * UNITS[unit] == pytest.approx(find(SCAN, "m").landmarks, abs=1e-6)
+def test_a_face_is_found_in_every_stated_unit(find, unit):
+    face = find(SCAN / UNITS[unit], unit)
+    assert face.landmarks * UNITS[unit] == pytest.approx(find(SCAN, "m").landmarks, abs=1e-6)
 
 
 @pytest.mark.parametrize("unit", ["m", "cm", "mm"])
-def test_a_face_is_found_in_every_metric_unit_that_is_not_said(find, unit):
+def test_every_metric_unit_is_inferred(find, unit):
     assert find(SCAN / UNITS[unit], "auto").scan.unit == unit
 
 
-@pytest.mark.parametrize(("true", "said"), [("m", "mm"), ("m", "cm"), ("cm", "mm"), ("in", "mm")])
-def test_a_scan_whose_unit_is_larger_than_said_is_implausible_however_confident_the_network_is(find, true, said):
-    with pytest.raises(Problem, match=rf"read in {said}; units=.*\b{true}\b.* would fit") as caught:
-        find(SCAN / UNITS[true], said)
+@pytest.mark.parametrize(("true", "stated"), [("m", "mm"), ("m", "cm"), ("cm", "mm"), ("in", "mm")])
+def test_a_scan_in_a_larger_unit_than_stated_is_implausible(find, true, stated):
+    with pytest.raises(Problem, match=rf"read in {stated}; units=.*\b{true}\b.* would fit") as caught:
+        find(SCAN / UNITS[true], stated)
     assert caught.value.kind == "implausible"
     assert "implausible" in ERRORS
 
 
-def test_inches_are_not_taken_for_centimetres(find):
+def test_inches_are_not_mistaken_for_centimetres(find):
     with pytest.raises(Problem, match=r"got 3.73 cm in cm, .* say units=in if") as caught:
         find(SCAN / UNITS["in"], "auto")
     assert caught.value.kind == "unclear-units"
 
 
-def test_feet_are_not_taken_for_metres(find):
+def test_feet_are_not_mistaken_for_metres(find):
     with pytest.raises(Problem, match=r"28.5 cm if in m, .* 8.7 cm if in ft; say its units") as caught:
         find(SCAN / UNITS["ft"], "auto")
     assert caught.value.kind == "unclear-units"

@@ -1,4 +1,4 @@
-"""Preparing scans and encoding found faces, without a server: units, thinning, and the precision of numbers."""
+"""Tests of the preparation of scans and the encoding of answers without a server: units, thinning, and precision."""
 
 import json
 from collections.abc import Callable
@@ -39,8 +39,8 @@ def bundle(bundles):
 
 
 @pytest.fixture(scope="module")
-def prepared(bundle):
-    """Prepares points, or the bytes of a file, with the options of a request."""
+def prepare_scan(bundle):
+    """Return a function that prepares points, or the bytes of a file, with options of a request."""
 
     def call(data: np.ndarray | bytes, suffix: str = ".npy", **options: Any) -> PreparedScan:
         body = npy(data) if isinstance(data, np.ndarray) else data
@@ -50,8 +50,8 @@ def prepared(bundle):
 
 
 @pytest.fixture(scope="module")
-def found(bundle) -> Callable[..., FoundFace]:
-    """Finds a face on points, with the options of a request, without a server."""
+def find_face(bundle) -> Callable[..., FoundFace]:
+    """Return a function that finds a face on points with options of a request."""
 
     def call(points: np.ndarray, **options: Any) -> FoundFace:
         body = Body(npy(points), FACE.reads()[".npy"], "application/json", options, suffix=".npy")
@@ -62,35 +62,35 @@ def found(bundle) -> Callable[..., FoundFace]:
 
 @pytest.mark.parametrize("unit", METRIC)
 @pytest.mark.parametrize("name", ["humface", "lee_perry_smith"])
-def test_the_unit_of_a_real_scan_is_inferred_whatever_it_is(data_folder, prepared, name, unit):
+def test_the_unit_of_a_real_scan_is_inferred(data_folder, prepare_scan, name, unit):
     data = (Path(data_folder) / "faces" / "raw_scans" / f"{name}.ply").read_bytes()
     scan = read_scan(data, ".ply")
-    scaled = prepared(ply(scan.points * 0.001 / UNITS[unit], scan.triangles), ".ply")
+    scaled = prepare_scan(ply(scan.points * 0.001 / UNITS[unit], scan.triangles), ".ply")
     assert scaled.unit == unit
-    assert scaled.points == pytest.approx(prepared(data, ".ply").points, abs=1e-9)
+    assert scaled.points == pytest.approx(prepare_scan(data, ".ply").points, abs=1e-9)
 
 
 @pytest.mark.parametrize("part", ["scan_mask", "front_mask", "narrow_mask"])
-def test_the_unit_of_a_face_is_inferred_however_it_is_cropped(data_folder, part):
+def test_the_unit_of_a_cropped_face_is_inferred(data_folder, part):
     with np.load(Path(data_folder) / "faces" / "ict_facekit" / "ict_facekit_light.npz") as model:
         points = model["mean"][model[part]].astype(float)
     for unit in METRIC:
         assert unit_of(points * 0.001 / UNITS[unit]) == unit
 
 
-def test_no_size_is_that_of_a_face_in_two_units():
+def test_no_size_fits_two_metric_units():
     low, high = TYPICAL_M
     assert high / low < 10
 
 
 @pytest.mark.parametrize("scale", [1e-4, 0.2, 5, 5000])
-def test_a_scan_that_has_the_size_of_a_face_in_no_unit_needs_a_unit(prepared, scale):
+def test_a_scan_that_fits_no_unit_needs_a_stated_one(prepare_scan, scale):
     with pytest.raises(UnclearUnits, match=r"m if in cm, .* if in ft; say its units"):
-        prepared(CLOUD * scale)
-    assert prepared(CLOUD * scale, units="cm").unit == "cm"
+        prepare_scan(CLOUD * scale)
+    assert prepare_scan(CLOUD * scale, units="cm").unit == "cm"
 
 
-def test_the_size_stays_when_the_scan_is_turned_moved_or_has_points_far_away():
+def test_the_size_of_a_scan_is_invariant_to_motion_and_distant_points():
     radius, rng = typical_radius(CLOUD), np.random.default_rng(0)
     turned = CLOUD @ random_rotation(rng).T + [3, -7, 10]
     assert typical_radius(turned) == pytest.approx(radius, rel=1e-9)
@@ -98,10 +98,10 @@ def test_the_size_stays_when_the_scan_is_turned_moved_or_has_points_far_away():
     assert typical_radius(far) == pytest.approx(radius, rel=0.1)
 
 
-def test_all_points_of_a_cloud_are_used_until_it_is_large(prepared, monkeypatch):
-    assert np.array_equal(prepared(CLOUD).points, CLOUD)
+def test_only_large_clouds_are_thinned(prepare_scan, monkeypatch):
+    assert np.array_equal(prepare_scan(CLOUD).points, CLOUD)
     monkeypatch.setattr(prepare, "MOST_POINTS", 1500)
-    thin = prepared(CLOUD, heatmaps="full")
+    thin = prepare_scan(CLOUD, heatmaps="full")
     assert thin.indices is not None
     assert thin.whole is not None
     assert len(thin.indices) == 1500
@@ -111,44 +111,44 @@ def test_all_points_of_a_cloud_are_used_until_it_is_large(prepared, monkeypatch)
     assert np.array_equal(thin.whole.points, CLOUD)
 
 
-def test_the_whole_scan_is_kept_only_where_it_is_needed(prepared):
-    assert prepared(CLOUD).whole is None
-    assert prepared(CLOUD, heatmaps="points").whole is None
+def test_the_complete_scan_is_kept_only_for_full_heatmaps(prepare_scan):
+    assert prepare_scan(CLOUD).whole is None
+    assert prepare_scan(CLOUD, heatmaps="points").whole is None
 
 
-def test_a_mesh_without_any_area_is_refused(prepared):
+def test_a_mesh_without_any_area_is_refused(prepare_scan):
     with pytest.raises(Degenerate, match="expected a mesh with an area"):
-        prepared(ply(CLOUD, np.zeros((4, 3), int)), ".ply")
+        prepare_scan(ply(CLOUD, np.zeros((4, 3), int)), ".ply")
 
 
-def test_heatmaps_at_too_many_points_are_refused(prepared):
+def test_heatmaps_at_too_many_points_are_refused(prepare_scan):
     cloud = np.resize(CLOUD, (prepare.MOST_FULL + 1, 3))
     with pytest.raises(TooBig, match="expected at most 300000 points for heatmaps at every point, got 300001"):
-        prepared(cloud, heatmaps="full")
+        prepare_scan(cloud, heatmaps="full")
 
 
 @pytest.mark.parametrize("broken", ["landmarks", "confidence", "heatmaps"])
-def test_an_answer_that_is_not_finite_is_no_face(found, broken):
-    face = found(CLOUD)
+def test_an_answer_with_nan_is_not_a_face(find_face, broken):
+    face = find_face(CLOUD)
     numbers = {name: getattr(face.face, name) for name in ("landmarks", "confidence", "heatmaps")}
     numbers[broken] = numbers[broken] * np.nan
     with pytest.raises(NoFace, match="no finite answer"):
         prepare.require_face(face.scan, Face(**numbers, sampled=face.face.sampled, looks=1))
 
 
-def test_an_inferred_unit_needs_a_network_that_is_sure(found, monkeypatch):
-    sure = float(found(CLOUD).face.confidence.mean())
-    monkeypatch.setattr(prepare, "SURE", sure * 1.001)
+def test_an_inferred_unit_needs_a_confident_network(find_face, monkeypatch):
+    mean_confidence = float(find_face(CLOUD).face.confidence.mean())
+    monkeypatch.setattr(prepare, "SURE", mean_confidence * 1.001)
     with pytest.raises(
         Problem, match=r"mean confidence of at least .* in m, which the size of the scan suggests"
     ) as caught:
-        found(CLOUD)
+        find_face(CLOUD)
     assert caught.value.kind == "unclear-units"
-    assert found(CLOUD, units="m").scan.unit == "m"
+    assert find_face(CLOUD, units="m").scan.unit == "m"
 
 
-def test_json_has_plain_values_at_their_precision(found, bundle):
-    face = found(CLOUD, heatmaps="points")
+def test_json_rounds_values_to_their_precision(find_face, bundle):
+    face = find_face(CLOUD, heatmaps="points")
     answer = json.loads(answers.encode(face, bundle.meta, "application/json").content)
     assert len(answer["landmarks"]) == 68
     assert np.abs(np.array(answer["landmarks"][5]["position"]) - face.face.landmarks[5]).max() <= 5.1e-10
@@ -156,8 +156,8 @@ def test_json_has_plain_values_at_their_precision(found, bundle):
 
 
 @pytest.mark.parametrize(("unit", "decimals"), [("m", 9), ("cm", 7), ("mm", 6), ("in", 7), ("ft", 8)])
-def test_positions_are_written_to_a_nanometre(found, bundle, unit, decimals):
-    face = found((CLOUD + np.pi) / UNITS[unit], units=unit)
+def test_positions_are_written_to_a_nanometre(find_face, bundle, unit, decimals):
+    face = find_face((CLOUD + np.pi) / UNITS[unit], units=unit)
     answer = json.loads(answers.encode(face, bundle.meta, "application/json").content)
     numbers = [x for landmark in answer["landmarks"] for x in landmark["position"]]
     assert all(round(x, decimals) == x for x in numbers)

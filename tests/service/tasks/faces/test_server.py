@@ -1,4 +1,4 @@
-"""Scans over a real socket: clients that disconnect, uploads that fill the memory, and requests while a scan is read."""
+"""Tests of scans over a socket: disconnecting clients, uploads that fill the memory, and requests while a scan is read."""
 
 import http.client
 import json
@@ -25,7 +25,7 @@ from ...scans import OCTETS, ply
 from ...test_server import Running, start, stop
 from .test_errors import END, FILE, FORM_ERRORS, SCAN_ERRORS
 
-LIMIT = 200_000  # bytes of a scan; the memory is enough for one
+LIMIT = 200_000  # bytes of a scan; the memory suffices for one
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def head(media: str, length: int) -> bytes:
     return f"POST {URL} HTTP/1.1\r\nhost: x\r\ncontent-type: {media}\r\ncontent-length: {length}\r\n\r\n".encode()
 
 
-def test_a_scan_and_a_form_are_answered_over_a_real_socket(server):
+def test_a_scan_and_a_form_are_answered_over_a_socket(server):
     answer = upload(server)
     assert answer.status_code == 200, answer.text
     form = post(server.url + URL, files={"file": ("scan.ply", ply(CLOUD))})
@@ -53,28 +53,28 @@ def test_a_scan_and_a_form_are_answered_over_a_real_socket(server):
 
 
 @pytest.mark.parametrize("case", ["empty", "one point", "infinity", "zip bomb", "pickle in a .npy", "truncated .ply"])
-def test_wrong_scans_are_problems_over_a_real_socket_too(server, case):
+def test_invalid_scans_get_problems_over_a_socket(server, case):
     body, kind_of_file, kind, _ = SCAN_ERRORS[case]
     headers = {"content-type": OCTETS}
     problem_of(post(server.url + URL, params={"format": kind_of_file}, content=body, headers=headers), kind)
 
 
 @pytest.mark.parametrize("case", ["two files", "no file", "broken off in the file"])
-def test_wrong_forms_are_problems_over_a_real_socket_too(server, case):
+def test_invalid_forms_get_problems_over_a_socket(server, case):
     body, kind, _ = FORM_ERRORS[case]
     headers = {"content-type": "multipart/form-data; boundary=XX"}
     problem_of(post(server.url + URL, content=body, headers=headers), kind)
 
 
-def test_clients_that_disconnect_give_their_memory_back(server):
+def test_a_disconnected_client_releases_its_memory(server):
     form = head("multipart/form-data; boundary=XX", len(FILE + END)) + FILE[:50_000]
-    for _ in range(8):  # together more than the memory
+    for _ in range(8):  # in total more than the memory
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(form)
     assert upload(server).status_code == 200
 
 
-def test_a_scan_that_is_announced_too_large_is_refused_before_it_is_sent(server):
+def test_a_scan_announced_as_too_large_is_refused_before_it_is_sent(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
     connection.putrequest("POST", URL)
     connection.putheader("content-type", "model/ply")
@@ -87,14 +87,14 @@ def test_a_scan_that_is_announced_too_large_is_refused_before_it_is_sent(server)
 
 
 def upload_until(server: Running, status: int) -> httpx2.Response:
-    """Uploads until one is answered so: what another client has sent, or that it left, arrives when it arrives."""
+    """Upload until the answer has this status, since data of other clients arrives at an unknown time."""
     for _ in range(500):
         if (response := upload(server)).status_code == status:
             return response
     raise AssertionError(f"never answered {status}")
 
 
-def test_while_uploads_fill_the_memory_others_are_refused_at_once(server):
+def test_uploads_are_refused_while_others_fill_the_memory(server):
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(head(NPY, LIMIT) + bytes(LIMIT - 1000))
         refused = upload_until(server, 503)
@@ -103,7 +103,7 @@ def test_while_uploads_fill_the_memory_others_are_refused_at_once(server):
     upload_until(server, 200)
 
 
-def test_while_a_scan_is_read_everything_else_is_answered(bundles, monkeypatch):
+def test_other_requests_are_answered_while_a_scan_is_read(bundles, monkeypatch):
     begun, gate, read_scan = threading.Event(), threading.Event(), prepare.read_scan
 
     def slowly(*arguments: Any, **options: Any) -> Scan:

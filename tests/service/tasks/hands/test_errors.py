@@ -1,4 +1,4 @@
-"""Every mistake in a request about hands, and its answer: a problem that names what was expected and what came."""
+"""Tests of invalid requests about hands: each problem states expected and actual values."""
 
 import json
 
@@ -23,12 +23,12 @@ BASE = {"fps": 30}
 
 
 def with_number(text: str) -> bytes:
-    """A good body but for one number, which is `text`."""
+    """Return a valid body with one number replaced by `text`."""
     return json.dumps({**BASE, "past": GOOD}).encode().replace(str(GOOD[3][4][1]).encode(), text.encode(), 1)
 
 
 def changed(index: tuple[int, ...], value: object) -> list:
-    """GOOD with one frame, joint or number replaced."""
+    """Return GOOD with one frame, joint or number replaced."""
     copy = json.loads(json.dumps(GOOD))
     place = copy
     for i in index[:-1]:
@@ -38,11 +38,11 @@ def changed(index: tuple[int, ...], value: object) -> list:
 
 
 def gap(start: int, stop: int) -> list:
-    """GOOD without the frames start to stop - 1."""
+    """Return GOOD without the frames start to stop - 1."""
     return GOOD[:start] + [None] * (stop - start) + GOOD[stop:]
 
 
-JSON_ERRORS: dict[str, tuple[object, str, str]] = {  # the body, the kind of problem, what its text must say
+JSON_ERRORS: dict[str, tuple[object, str, str]] = {  # body, kind of problem, text in it
     "nothing": (b"", "malformed-body", "truncated"),
     "half": (b'{"fps": 30, "past": [[[1,', "malformed-body", "truncated"),
     "text": (b"hello", "malformed-body", "malformed"),
@@ -99,19 +99,19 @@ JSON_ERRORS: dict[str, tuple[object, str, str]] = {  # the body, the kind of pro
 
 
 @pytest.mark.parametrize("case", JSON_ERRORS)
-def test_a_wrong_body_is_answered_with_what_is_wrong(client, case):
+def test_an_invalid_body_gets_a_problem_that_names_the_error(client, case):
     body, kind, text = JSON_ERRORS[case]
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     response = client.post(URL, content=content, headers={"content-type": "application/json"})
     assert text in problem_of(response, kind)["detail"]
 
 
-def test_a_fault_in_a_number_is_pointed_at(client):
+def test_the_problem_points_at_an_invalid_number(client):
     response = client.post(URL, content=with_number("true"), headers={"content-type": "application/json"})
     assert response.json()["errors"] == [{"pointer": "/past/3/4/1", "detail": "Expected `float`, got `bool`"}]
 
 
-def test_a_body_without_a_length_is_cut_off_at_the_limit(client):
+def test_a_body_without_content_length_is_cut_off_at_the_limit(client):
     chunks = (b" " * 100_000 for _ in range(50))
     response = client.post(URL, content=chunks, headers={"content-type": "application/json"})
     problem_of(response, "body-too-large")
@@ -120,18 +120,18 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(client):
 @pytest.mark.parametrize(
     "media", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "x" * 500]
 )
-def test_another_content_type_is_refused_and_the_known_ones_are_listed(client, media):
+def test_the_problem_for_an_unknown_content_type_lists_the_known_ones(client, media):
     response = client.post(URL, content=b"{}", headers={"content-type": media})
     assert ", ".join(TYPES) in problem_of(response, "unsupported-media-type")["detail"]
 
 
-def test_a_compressed_body_is_refused_rather_than_called_malformed(client):
+def test_a_compressed_body_is_unsupported_rather_than_malformed(client):
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     problem_of(client.post(URL, content=b"\x1f\x8b", headers=headers), "unsupported-media-type")
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/*", "application/json;q=0", "nonsense", "application/json;q=x"])
-def test_an_answer_that_cannot_be_given_is_refused_before_it_is_computed(client, accept):
+def test_an_unknown_answer_format_is_refused_before_computation(client, accept):
     response = client.post(URL, json={**BASE, "past": GOOD}, headers={"accept": accept})
     assert "expected application/json" in problem_of(response, "not-acceptable")["detail"]
 
@@ -150,11 +150,11 @@ def test_an_answer_that_cannot_be_given_is_refused_before_it_is_computed(client,
         ("BREW", "/healthz", "method-not-allowed"),
     ],
 )
-def test_a_wrong_path_or_method_is_a_problem(client, method, path, kind):
+def test_an_unknown_path_or_method_gets_a_problem(client, method, path, kind):
     problem_of(client.request(method, path), kind)
 
 
-def test_a_method_that_is_not_taken_lists_those_that_are(client):
+def test_the_problem_for_an_unsupported_method_lists_the_supported_ones(client):
     assert client.get(URL).headers["allow"] == "POST"
 
 
@@ -195,7 +195,7 @@ NPY_ERRORS = {
 
 
 @pytest.mark.parametrize("case", NPY_ERRORS)
-def test_a_wrong_npy_file_is_a_problem_and_costs_no_memory(client, case):
+def test_an_invalid_npy_file_is_refused_without_large_allocations(client, case):
     body, kind = NPY_ERRORS[case]
     problem_of(client.post(URL, params=BASE, content=body, headers={"content-type": NPY}), kind)
 
@@ -212,13 +212,13 @@ def test_a_wrong_npy_file_is_a_problem_and_costs_no_memory(client, case):
         ({"fps": "30", "units": ""}, "?units"),
     ],
 )
-def test_a_wrong_parameter_of_an_npy_request_is_pointed_at(client, query, text):
+def test_the_problem_points_at_an_invalid_parameter_of_an_npy_request(client, query, text):
     response = client.post(URL, params=query, content=npy(ARRAY), headers={"content-type": NPY})
     assert response.status_code in (404, 422)
     assert text in response.text
 
 
-def test_parameters_of_a_json_request_are_refused_rather_than_ignored(client):
+def test_query_parameters_of_a_json_request_are_refused(client):
     response = client.post(URL, params={"units": "mm"}, json={**BASE, "past": GOOD})
     assert problem_of(response, "invalid-request")["errors"][0]["pointer"] == "?units"
 
@@ -241,22 +241,22 @@ MSGPACK_ERRORS = {
 
 
 @pytest.mark.parametrize("case", MSGPACK_ERRORS)
-def test_a_wrong_msgpack_body_is_a_problem(client, case):
+def test_an_invalid_msgpack_body_gets_a_problem(client, case):
     body, kind = MSGPACK_ERRORS[case]
     problem_of(client.post(URL, content=body, headers={"content-type": MSGPACK}), kind)
 
 
 @pytest.mark.parametrize(
-    ("media", "whole"),
+    ("media", "valid"),
     [
         ("application/json", json.dumps({**BASE, "past": GOOD}).encode()),
         (MSGPACK, msgspec.msgpack.encode({**BASE, "past": RAW, "shape": [30, 21, 3]})),
         (NPY, npy(ARRAY.astype("<f4"))),
     ],
 )
-def test_no_bytes_whatever_are_more_than_a_problem_to_the_service(client, media, whole):
+def test_random_bytes_get_an_answer_or_a_documented_problem(client, media, valid):
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(body=damaged(whole))
+    @given(body=damaged(valid))
     def post(body: bytes) -> None:
         response = client.post(
             URL, params=BASE if media == NPY else None, content=body, headers={"content-type": media}
@@ -270,7 +270,7 @@ def test_no_bytes_whatever_are_more_than_a_problem_to_the_service(client, media,
     assert client.post(URL, json={**BASE, "past": GOOD}).status_code == 200
 
 
-def test_any_numbers_of_a_hand_are_a_forecast_or_a_problem(client):
+def test_random_numbers_get_a_forecast_or_a_documented_problem(client):
     number = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e-45, 1e-300, 1000.0])
 
     @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -287,7 +287,7 @@ def test_any_numbers_of_a_hand_are_a_forecast_or_a_problem(client):
     post()
 
 
-def test_an_error_that_nobody_expected_is_a_problem_without_its_secrets(client, monkeypatch, caplog):
+def test_an_unexpected_error_is_a_problem_without_internals(client, monkeypatch, caplog):
     def broken(*_: object) -> None:
         raise RuntimeError("the password is swordfish")
 
@@ -297,7 +297,7 @@ def test_an_error_that_nobody_expected_is_a_problem_without_its_secrets(client, 
     assert any("swordfish" in str(record.exc_info) for record in caplog.records)
 
 
-def test_a_problem_type_is_a_page_that_says_what_to_do(client):
+def test_a_problem_type_is_a_page_with_advice(client):
     for kind in KINDS:
         page = client.get(f"/problems/{kind}").json()
         assert page["status"] == KINDS[kind].status

@@ -1,4 +1,4 @@
-"""`chiron forecast --of hands`: clips in files to forecasts in files, with the answers of the service."""
+"""Tests of `chiron forecast --of hands`: its output equals the service's answers."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ PAST = moving_hands(40, hands=2).astype(np.float32)
 
 @pytest.fixture
 def forecast(bundles: Path, tmp_path: Path):
-    """Run `chiron forecast` on arrays put into a .npz."""
+    """Return a function that runs `chiron forecast` on arrays in a .npz."""
 
     def call(*arguments: object, model: str = "hands-thirty", **arrays: object) -> Path:
         np.savez(tmp_path / "clip.npz", allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
@@ -28,29 +28,29 @@ def forecast(bundles: Path, tmp_path: Path):
     return call
 
 
-def test_a_real_clip_is_forecast_with_a_picture_and_without_torch(data_folder: Path, tmp_path: Path):
+def test_a_forecast_and_a_picture_of_a_real_clip_need_no_torch(data_folder: Path, tmp_path: Path):
     recording = read_hands(data_folder / "hands", "tzionas", "test")[0].clip
     joints = 1000 * recording.joints[:60]
     both = recording.valid[:60].all()
     sides = {"left": joints[:, 0], "right": joints[:, 1]} if both else {"right": joints[:, 1]}
     np.savez(tmp_path / "clip.npz", fps=round(recording.fps), units="mm", **sides)  # pyright: ignore[reportArgumentType]
-    done = process(
+    result = process(
         *("forecast", tmp_path / "clip.npz", "-o", tmp_path / "future.npz", "--plot", tmp_path / "strip.png"),
         *("--bundles", CHECKOUT / "bundles", "--model", "hands-eqmotion"),
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert {"numpy", "onnxruntime", "matplotlib"} <= imported(done)
-    assert not {"torch", "training"} & imported(done)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    assert {"numpy", "onnxruntime", "matplotlib"} <= imported(result)
+    assert not {"torch", "training"} & imported(result)
     assert (tmp_path / "strip.png").read_bytes().startswith(b"\x89PNG")
     with np.load(tmp_path / "future.npz") as answer:
         assert str(answer["model"]) == "hands-eqmotion"
         for side, past in sides.items():
             assert answer[side].shape == (len(answer["times"]), 21, 3)
-            assert np.linalg.norm(answer[side][0] - past[-1], axis=-1).max() < 50  # mm in a frame
+            assert np.linalg.norm(answer[side][0] - past[-1], axis=-1).max() < 50  # mm between frames
 
 
-def test_with_no_output_the_answer_is_printed_as_json(bundles: Path, tmp_path: Path):
+def test_the_answer_is_printed_as_json_by_default(bundles: Path, tmp_path: Path):
     np.savez(tmp_path / "clip.npz", past=PAST, fps=30)
     printed = run("forecast", tmp_path / "clip.npz", "--bundles", bundles, "--model", "hands-modes").stdout
     assert len(json.loads(printed)["alternatives"]) == 2
@@ -58,7 +58,7 @@ def test_with_no_output_the_answer_is_printed_as_json(bundles: Path, tmp_path: P
 
 @pytest.mark.parametrize("clip", ["clip.json", "clip.npz", "clip.npy"])
 @pytest.mark.parametrize("output", ["future.json", "future.npy", "future.npz"])
-def test_every_form_of_a_clip_has_the_answer_of_the_service_in_every_form(
+def test_every_input_and_output_format_has_the_answer_of_the_service(
     client, bundles: Path, tmp_path: Path, clip: str, output: str
 ):
     (tmp_path / "clip.json").write_bytes(orjson.dumps({"fps": 30, "past": PAST.astype(float).tolist()}))
@@ -70,21 +70,21 @@ def test_every_form_of_a_clip_has_the_answer_of_the_service_in_every_form(
         *options,
     )
     body = {"fps": 30, "past": PAST.astype(float).tolist(), "model": "hands-thirty"}
-    wanted = client.post("/forecast/hands", json=body).json()
+    expected = client.post("/forecast/hands", json=body).json()
     if output == "future.json":
-        assert json.loads((tmp_path / output).read_text()) == wanted
+        assert json.loads((tmp_path / output).read_text()) == expected
         return
     loaded = np.load(tmp_path / output)
     future = loaded["future"] if output == "future.npz" else loaded
     assert future.dtype == (np.float64 if clip == "clip.json" else np.float32)
-    np.testing.assert_allclose(future, wanted["future"], atol=1e-6)
+    np.testing.assert_allclose(future, expected["future"], atol=1e-6)
     if output == "future.npz":
-        np.testing.assert_array_equal(loaded["times"], wanted["times"])
-        assert str(loaded["version"]) == wanted["model"]["version"]
+        np.testing.assert_array_equal(loaded["times"], expected["times"])
+        assert str(loaded["version"]) == expected["model"]["version"]
         assert (float(loaded["fps"]), str(loaded["units"]), str(loaded["joints"])) == (30, "m", "assembly101")
 
 
-def test_options_of_the_command_stand_over_those_of_the_clip(forecast):
+def test_options_of_the_command_override_fields_of_the_clip(forecast):
     path = forecast(
         "--units", "cm", "--fps", "60", past=100 * moving_hands(70, hands=2), fps=30, units="mm", joints="assembly101"
     )
@@ -92,14 +92,14 @@ def test_options_of_the_command_stand_over_those_of_the_clip(forecast):
         assert (str(answer["units"]), float(answer["fps"]), len(answer["times"])) == ("cm", 60, 60)
 
 
-def test_a_hand_that_was_not_seen_is_left_out(forecast):
+def test_a_missing_hand_is_left_out(forecast):
     left = PAST[:, :21]
     with np.load(forecast(left=left, right=np.full_like(left, np.nan), fps=30)) as answer:
         assert "left" in answer
         assert "right" not in answer
 
 
-def test_other_modes_and_carried_joints_are_in_the_arrays(forecast):
+def test_modes_and_carried_joints_are_written_as_arrays(forecast):
     mediapipe = moving_hands(40, hands=1, order="mediapipe")
     path = forecast(past=mediapipe, fps=30, joints="mediapipe", hand="right", model="hands-modes")
     with np.load(path) as answer:
@@ -108,7 +108,7 @@ def test_other_modes_and_carried_joints_are_in_the_arrays(forecast):
         assert list(answer["carried_joints"]) == ["thumb_cmc"]
 
 
-def test_whole_numbers_and_doubles_are_taken_as_coordinates(forecast):
+def test_integers_and_doubles_are_accepted_as_coordinates(forecast):
     past = np.round(1000 * PAST).astype(np.int32)
     with np.load(forecast(past=past, fps=30, units="mm")) as whole:
         assert whole["future"].dtype == np.float64
@@ -138,7 +138,7 @@ CLIPS: dict[str, tuple[dict[str, object], list[object], str]] = {  # arrays, opt
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_a_clip_that_cannot_be_forecast_fails_with_one_line(bundles: Path, tmp_path: Path, name: str):
+def test_an_invalid_clip_is_reported_on_one_line(bundles: Path, tmp_path: Path, name: str):
     arrays, options, expected = CLIPS[name]
     path = tmp_path / "clip.npz"
     np.savez(path, allow_pickle=True, **arrays)  # pyright: ignore[reportArgumentType]
@@ -159,7 +159,7 @@ def test_a_clip_that_cannot_be_forecast_fails_with_one_line(bundles: Path, tmp_p
         ("clip.bvh", b"HIERARCHY", "expected a file ending in .json, .npz, .npy, got .bvh"),
     ],
 )
-def test_a_file_that_is_no_clip_fails_with_one_line(
+def test_a_file_that_is_not_a_clip_is_reported_on_one_line(
     bundles: Path, tmp_path: Path, name: str, content: bytes, expected: str
 ):
     (tmp_path / name).write_bytes(content)
