@@ -1,7 +1,6 @@
-"""The command `chiron prune`."""
+"""The work of the command `chiron prune`."""
 
 from functools import partial
-from typing import Annotated
 
 import typer
 
@@ -16,13 +15,8 @@ from service.registry.versions import Versions
 from service.settings import read_settings
 
 
-def prune(
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this nothing is removed.")] = False,
-) -> None:
-    """List the jobs, versions and copies of versions that the CHIRON_KEEP_... settings no longer keep, and with --yes remove them.
-
-    A running API removes them by itself, every ten minutes.
-    """
+def remove_expired(yes: bool) -> None:
+    """Print what the retention settings no longer keep, and remove it if `yes`. Exits with status 2 if a store does not answer."""
     settings = read_settings()
     try:
         engine = open_database(settings.database)

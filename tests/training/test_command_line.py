@@ -195,6 +195,6 @@ def test_a_benchmark_prints_its_table_and_trains_nothing_twice(
     assert lines[0] == f"| 6+6@30, test | {' | '.join(columns)} |"
     assert len({line.count("|") for line in lines}) == 1
     assert [line.split("|")[1:3] for line in lines[2:]] == [[" leap ", " 2 "], [" leap ", " 1 "]]
-    monkeypatch.setattr("training.engine.benchmark.trained", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("training.engine.loop.trained", lambda *_, **__: pytest.fail("trained again"))
     main(arguments)
     assert capsys.readouterr().out == first

@@ -9,7 +9,6 @@ import numpy as np
 from torch import nn
 
 from training.engine.folders import folder_of
-from training.engine.loop import trained
 from training.engine.run import Run
 from training.engine.watch import UNWATCHED, Watch
 
@@ -52,6 +51,8 @@ def measured(
     """
     path = folder_of(out, run, seed) / file
     if not path.is_file():
+        from training.engine.loop import trained  # it imports Fabric, which takes as long as torch
+
         network = trained(run, seed, data_folder, out, watch)
         partial = path.with_suffix(".part")
         measure(run, network, data_folder).write(partial)

@@ -1,16 +1,13 @@
 """Checkpoints of a training: the last state, and the averaged weights of the best validation."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from training.engine.folders import folder_of
 from training.engine.run import Run
-from training.engine.watch import Watch
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 
@@ -21,15 +18,6 @@ class NotThisRun(ValueError):
 
 class NotTrained(ValueError):
     """A run that has no checkpoint of a best validation yet."""
-
-
-def save(fabric: Fabric, path: Path, content: dict[str, Any], watch: Watch) -> None:
-    """Write a checkpoint beside `path` and rename it, so that `path` is whole at any time; `watch` is told of the write."""
-    written = path.with_suffix(".part")
-    with watch.doing(f"writing {path.name}"):
-        fabric.save(written, content)
-        if fabric.is_global_zero:
-            os.replace(written, path)
 
 
 def refuse_other(path: Path, content: dict[str, Any], run: Run[Any, Any], seed: int | None = None) -> None:

@@ -15,7 +15,7 @@ from models.pictures.page import (
     legend,
     save,
 )
-from training.engine.loop import HISTORY
+from training.engine.folders import HISTORY
 
 FOOT = 0.35  # inches of the legend
 COLOURS = (BLUE, ORANGE, GREEN, INK)

@@ -6,6 +6,7 @@ from typing import Any
 
 from training.engine.run import Run
 
+HISTORY = "history.jsonl"  # the learning curve, in the folder of a run and seed
 log = logging.getLogger("chiron.training")
 
 

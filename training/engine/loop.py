@@ -6,6 +6,7 @@ A training keeps in its folder: `last.ckpt`, `best.ckpt` (EMA weights), `history
 import ctypes
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +21,10 @@ from tqdm import tqdm
 
 from training.engine import noise, ranks
 from training.engine.batches import Batch, Batches
-from training.engine.checkpoints import BEST, LAST, beginning, load_best, refuse_other, save
-from training.engine.folders import folder_of
+from training.engine.checkpoints import BEST, LAST, beginning, load_best, refuse_other
+from training.engine.folders import HISTORY, folder_of
 from training.engine.run import Optimisation, Run
 from training.engine.watch import UNWATCHED, Watch
-
-HISTORY = "history.jsonl"
 
 
 class NotANumber(ArithmeticError):
@@ -154,7 +153,7 @@ def _train(watch: Watch, training: Training) -> None:
                 "validate": False,
             }
             if better:
-                save(fabric, folder / BEST, {"average": average, "run": state["run"], "seed": seed} | event, watch)
+                _save(fabric, folder / BEST, {"average": average, "run": state["run"], "seed": seed} | event, watch)
             if fabric.is_global_zero:
                 with (folder / HISTORY).open("a") as file:
                     file.write(json.dumps(event) + "\n")
@@ -162,9 +161,9 @@ def _train(watch: Watch, training: Training) -> None:
             meter.set_postfix(loss=f"{event['loss']:.2f}", score=f"{score:.2f}", best=f"{state['best']:.2f}")
         watch.progress({"stage": run.name, "seed": seed} | event)
         if state["step"] % options.checkpoint_every == 0:
-            save(fabric, folder / LAST, weights | state | noise.drawn(fabric), watch)
+            _save(fabric, folder / LAST, weights | state | noise.drawn(fabric), watch)
     meter.close()
-    save(fabric, folder / LAST, weights | state | noise.drawn(fabric), watch)
+    _save(fabric, folder / LAST, weights | state | noise.drawn(fabric), watch)
 
 
 def trained(run: Run[Any, Any], seed: int, data: Path, out: Path, watch: Watch = UNWATCHED) -> nn.Module:
@@ -208,6 +207,15 @@ def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
             mean.lerp_(now, 1 - keep)
         for own, now in zip(average.buffers(), network.buffers(), strict=True):
             own.copy_(now)
+
+
+def _save(fabric: Fabric, path: Path, content: dict[str, Any], watch: Watch) -> None:
+    """Write a checkpoint beside `path` and rename it, so that `path` is whole at any time; `watch` is told of the write."""
+    written = path.with_suffix(".part")
+    with watch.doing(f"writing {path.name}"):
+        fabric.save(written, content)
+        if fabric.is_global_zero:
+            os.replace(written, path)
 
 
 def tensors(fabric: Fabric, batch: Batch) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:

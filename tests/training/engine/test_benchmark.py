@@ -38,7 +38,7 @@ class Figure:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Return the runs and seeds that a benchmark trains, none of which is really trained."""
     calls: list[tuple[str, int]] = []
-    monkeypatch.setattr("training.engine.benchmark.trained", lambda run, seed, *_: calls.append((run.name, seed)))
+    monkeypatch.setattr("training.engine.loop.trained", lambda run, seed, *_: calls.append((run.name, seed)))
     return calls
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.image
 
 from training.engine.curves import learning_curves
-from training.engine.loop import HISTORY
+from training.engine.folders import HISTORY
 
 
 def ink(path: Path) -> float:

@@ -17,8 +17,8 @@ from models.forecast.eqmotion import EqMotionConfig
 from training.catalogue import all_runs
 from training.engine.checkpoints import BEST, LAST, load_best
 from training.engine.fingerprint import INDIFFERENT, described, digest
-from training.engine.folders import folder_of
-from training.engine.loop import HISTORY, Training
+from training.engine.folders import HISTORY, folder_of
+from training.engine.loop import Training
 from training.engine.run import Run
 from training.tasks.hands.data import HandData
 from training.tasks.hands.losses import mean_distance_mm

@@ -21,8 +21,8 @@ from models.contract.task import HandForecast
 from models.forecast.eqmotion import EqMotionConfig
 from training.engine.batches import Batch
 from training.engine.checkpoints import BEST, LAST, NotThisRun, NotTrained, load_best
+from training.engine.folders import HISTORY
 from training.engine.loop import (
-    HISTORY,
     NotANumber,
     Training,
     forget_after,

@@ -17,7 +17,8 @@ from lightning_fabric import Fabric
 from waiting import until
 
 from training.engine.checkpoints import BEST, LAST
-from training.engine.loop import HISTORY, NotANumber, Training
+from training.engine.folders import HISTORY
+from training.engine.loop import NotANumber, Training
 from training.engine.ranks import RankLost, share
 
 from .test_loop import CHECKOUT, HandRun, checkpoint, history, must_be_the_same, not_a_number, trained, undisturbed

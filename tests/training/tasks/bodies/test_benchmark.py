@@ -62,7 +62,7 @@ def test_a_run_is_trained_once_and_its_report_read_again(plain, data_folder: Pat
     assert (folder / BEST).is_file()
     assert Report.read(folder / REPORT) == report
     assert report == measure(load_best(PLAIN, folder / BEST), PLAIN.data.load(data_folder), "test")
-    monkeypatch.setattr("training.engine.benchmark.trained", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("training.engine.loop.trained", lambda *_, **__: pytest.fail("trained again"))
 
     def again(*_: Any) -> Report:
         pytest.fail("measured again")
@@ -125,7 +125,7 @@ def test_the_tables_are_printed_with_a_picture_and_nothing_is_trained_twice(
         assert cells[1 + int(np.argmin(values))].startswith("**")
         assert cells[4:] == [f"{floor.figures[figure]:.1f}", str(floor.samples)]
     assert colours_of(picture_at(tmp_path / "bodies-limited-data.png")) > 10
-    monkeypatch.setattr("training.engine.benchmark.trained", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("training.engine.loop.trained", lambda *_, **__: pytest.fail("trained again"))
     main(arguments)
     assert capsys.readouterr().out == shown
 

@@ -32,7 +32,7 @@ def test_the_tables_are_printed_and_nothing_is_trained_or_measured_twice(
     assert "0.520 | 0.022 | 0.013 | 0.004" in published
     values = [float(cell) for cell in ours.split("|")[2:-1]]
     assert max(values) - min(values) < 1e-3  # an SE(3)-equivariant network has the same overlap in all tiers
-    monkeypatch.setattr("training.engine.benchmark.trained", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("training.engine.loop.trained", lambda *_, **__: pytest.fail("trained again"))
     monkeypatch.setattr(benchmark, "measure", lambda *_: pytest.fail("measured again"))
     main(arguments)
     assert capsys.readouterr().out == printed
