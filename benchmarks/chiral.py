@@ -1,11 +1,12 @@
-"""Speed and size of chiral networks and of dense ones with flip averaging, in ONNX Runtime, one thread, CPU time.
+"""CPU time and file size of chiral networks and of dense networks with flip averaging, in ONNX Runtime on one thread.
 
     OMP_NUM_THREADS=1 python -m benchmarks.chiral
 
-Lifters from the 17 joints of Human3.6M in 2D to 3D, 1020 wide, untrained: of single frames (four maps of 1020 to 1020 between the
-ends), with the channels of the paper (6 + 6 + 5 joints of 60, 20 negated) and tanh, and with pairs alone and ReLU; of 27 frames. A dense
-network is as symmetric as a chiral one only if it is averaged over the flip, which takes two passes. The LSTM (1040 wide, 8 frames) is the
-dense operator that a chiral one folds into, against its halves, unrolled.
+The lifters are untrained and 1020 wide, from the 17 joints of Human3.6M in 2D to 3D. Lifters of single frames have four maps of 1020 to
+1020 between the ends: one has the paper's channels (6 + 6 + 5 joints of 60, 20 negated) and tanh, the other has pairs alone and ReLU. A
+third lifter takes 27 frames.
+A dense network is symmetric only if it is averaged over the flip, which takes two passes. For the LSTM (1040 wide, 8 frames) the dense
+operator, into which a chiral LSTM folds, is compared with the unrolled chiral one.
 """
 
 import json
@@ -35,7 +36,7 @@ LSTM, ROW, STEPS = Spec.of_joints(pairs=6, centre=1, numbers=80, negated=40), jo
 
 
 class Outputs(nn.Module):
-    """The outputs of a recurrent network at every frame, without its states; `task` is what the exporter needs of a network."""
+    """The outputs of a recurrent network at every frame, without its states; the exporter needs `task`."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class Outputs(nn.Module):
 
 
 def lifters(config: LifterConfig, receptive: int) -> list[bytes]:
-    """The graphs of a dense lifter, of it averaged over the flip, and of a chiral one."""
+    """Export a dense lifter, its average over the flip, and a chiral lifter."""
     task = PoseLift(receptive=receptive)
     plain = replace(config, chiral=False).build(task)
     networks = (plain, AveragedOverFlip(plain), config.build(task))
@@ -58,7 +59,7 @@ def lifters(config: LifterConfig, receptive: int) -> list[bytes]:
 
 
 def main() -> None:
-    """Measure, print a table and keep it with the machine it was taken on."""
+    """Measure, print a table, and save it with a description of the machine."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     results: dict[str, object] = {"machine": machine()}
@@ -90,26 +91,26 @@ def report(
     tensor: str,
     shape: tuple[int, ...],
 ) -> None:
-    """Measure graphs - dense, averaged if there is one, chiral - on a random batch, print a line and keep it."""
+    """Measure the dense, averaged (or None) and chiral graphs on a random batch; print a line and add it to `results`."""
     x = {tensor: np.random.default_rng(0).normal(size=shape).astype(np.float32)}
 
     def call(graph: bytes) -> Callable[[], object]:
         run = onnx_runner(graph)
         return lambda: run(x)
 
-    there = [graph for graph in graphs if graph is not None]
-    dense, *averaged, chiral = cpu_ms(*(call(graph) for graph in there), runs=50)
-    sizes = [len(graph) / 1e6 for graph in (there[-1], there[0])]
-    compared = averaged[0] if averaged else None
+    existing = [graph for graph in graphs if graph is not None]
+    dense, *averaged, chiral = cpu_ms(*(call(graph) for graph in existing), runs=50)
+    sizes = [len(graph) / 1e6 for graph in (existing[-1], existing[0])]
+    baseline = averaged[0] if averaged else None
     results[f"{name}, batch {batch}"] = {
         "dense_ms": dense,
-        "averaged_ms": compared,
+        "averaged_ms": baseline,
         "chiral_ms": chiral,
         "chiral_mb": sizes[0],
         "dense_mb": sizes[1],
     }
-    shown = [f"{compared:.2f}" if compared else "", f"{chiral:.2f}", f"{chiral / compared:.3f}" if compared else ""]
-    print(f"| {name} | {batch} | {dense:.2f} | {' | '.join(shown)} | {sizes[0]:.1f} | {sizes[1]:.1f} |", flush=True)
+    cells = [f"{baseline:.2f}" if baseline else "", f"{chiral:.2f}", f"{chiral / baseline:.3f}" if baseline else ""]
+    print(f"| {name} | {batch} | {dense:.2f} | {' | '.join(cells)} | {sizes[0]:.1f} | {sizes[1]:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Speed of EqMotion (K = 4, L = 2, C = D = 32): a forecast in ONNX Runtime and a training step in PyTorch, one thread, CPU time.
+"""CPU time of EqMotion (K = 4, L = 2, C = D = 32) on one thread: a forecast in ONNX Runtime and a training step in PyTorch.
 
     OMP_NUM_THREADS=1 python -m benchmarks.forecast
 
-The authors' code takes 32 ms a forecast and 1.36 s a step on a processor of this kind.
+The authors' code takes 32 ms per forecast and 1.36 s per step on the same kind of processor.
 """
 
 import json
@@ -25,7 +25,7 @@ TASKS = {"10+10@30": HandForecast(past=10, future=10, fps=30), "30+30@30": HandF
 
 
 def main() -> None:
-    """Measure, print a table and keep it with the machine it was taken on."""
+    """Measure, print a table, and save it with a description of the machine."""
     torch.set_num_threads(1)
     keep_freed_memory()
     results: dict[str, object] = {"machine": machine()}
@@ -48,7 +48,10 @@ def main() -> None:
 
 
 def measure(task: HandForecast, config: EqMotionConfig) -> tuple[float, float, float, float]:
-    """ms a forecast of two hands and of one in ONNX Runtime, of two in PyTorch, and seconds a training step of 32 clips of two hands."""
+    """Return the ms per forecast of two hands and of one in ONNX Runtime and of two in PyTorch, and the seconds per training step.
+
+    A training step takes 32 clips of two hands.
+    """
     clip = np.random.default_rng(0).normal(scale=0.1, size=(1, task.past, 42, 3)).astype(np.float32)
     network = EqMotion(task, config).eval()
     graph = onnx_runner(to_onnx(network, {"past": clip}))

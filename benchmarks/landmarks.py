@@ -1,9 +1,9 @@
-"""Speed of face landmarks: what is done before the network, the network in ONNX Runtime, and the same layers by the formula; CPU time.
+"""CPU time of face landmarks: preprocessing, the network in ONNX Runtime, and a literal implementation of its layers.
 
     OMP_NUM_THREADS=1 python -m benchmarks.landmarks
 
-8192 points of a simulated scan. The published reference's network takes 9.6 s on a processor of this kind. Here stands the literal form
-of our layers, with a kernel an edge: in our sizes, and in those of the reference (degrees to 2, 40 neighbours, 5 channels).
+The scan is simulated and has 8192 points. The reference's network takes 9.6 s on the same kind of processor. The literal form computes
+a kernel per edge. It is measured in our sizes and in the reference's (degrees to 2, 40 neighbours, 5 channels).
 """
 
 import json
@@ -27,11 +27,11 @@ from training.tasks.faces.ict import read_model
 
 RESULTS = Path(__file__).parent / "results" / "landmarks.json"
 TASK = FaceLandmarks()
-THE_REFERENCES = FaceLandmarks(levels=(1024, 666), neighbours=40)
+REFERENCE_TASK = FaceLandmarks(levels=(1024, 666), neighbours=40)
 LITERAL = {
     "ours, literally": (TASK, SE3UNetConfig(literal=True)),
     "reference's sizes, literally": (
-        THE_REFERENCES,
+        REFERENCE_TASK,
         SE3UNetConfig(
             channels=((5, 5, 5), (5, 5, 5)), layers=3, functions=32, key_functions=32, harmonics=4, literal=True
         ),
@@ -40,7 +40,7 @@ LITERAL = {
 
 
 def main() -> None:
-    """Measure, print tables and keep them with the machine they were taken on."""
+    """Measure, print tables, and save them with a description of the machine."""
     torch.set_num_threads(1)
     model = read_model(Path(os.environ.get("CHIRON_DATA", "../shared/data")) / "faces")
     points = scans_of(model, "test", "clean", 1, TASK)[0].points
@@ -63,12 +63,12 @@ def main() -> None:
 
 
 def preprocessing(points: np.ndarray) -> dict[str, float]:
-    """ms of all that is done before the network, and of its parts."""
-    about = centre(points)[0]
-    sampled = about[farthest_points(about, TASK.levels[0])]
+    """Measure the preprocessing and its parts, in ms."""
+    centred = centre(points)[0]
+    sampled = centred[farthest_points(centred, TASK.levels[0])]
     parts = {
         "all": lambda: levels(points, TASK),
-        "farthest points": lambda: farthest_points(about, TASK.levels[0]),
+        "farthest points": lambda: farthest_points(centred, TASK.levels[0]),
         "neighbours": lambda: [neighbours(sampled[:size], TASK.neighbours) for size in TASK.levels],
         "parents": lambda: [nearest(sampled[:c], sampled[:f], TASK.parents) for f, c in ((1024, 256), (256, 64))],
     }

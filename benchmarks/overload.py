@@ -1,10 +1,10 @@
-"""The service under three times its capacity: hands, faces, large JSON, uploads and stalled clients at once.
+"""Load test of the service at three times its capacity: hands, faces, large JSON, uploads and stalled clients at once.
 
-    python -m benchmarks.overload                      about 90 s; --seconds shortens the overload, --as NAME keeps figures apart
+    python -m benchmarks.overload                      about 90 s; --seconds shortens the overload, --as NAME names the results
 
-The server is the real one, in a process of its own, with the bundles that ship. Its capacity is measured first, a few requests
-of each kind at a time. Then a mix of them is sent at three times that rate, whatever the answers are, while stalled clients
-hold half-sent bodies. Memory is that of the server and all its processes, as the proportional set size.
+The server is a subprocess with the shipped bundles. Its capacity is measured first, with a few concurrent requests of each kind. Then
+a mix of requests is sent at three times that rate, independently of the answers, while stalled clients send only half of their bodies.
+Memory is the proportional set size of the server and all its processes.
 """
 
 import argparse
@@ -31,29 +31,34 @@ from benchmarks.timing import machine
 
 RESULTS = Path(__file__).parent / "results" / "overload.json"
 FACTOR, STALLED = 3, 16
-TOGETHER = {"hands": 60, "faces": 16, "large JSON": 6, "uploads": 2}  # requests at a time to measure the capacity with
+TOGETHER = {
+    "hands": 60,
+    "faces": 16,
+    "large JSON": 6,
+    "uploads": 2,
+}  # concurrent requests in the measurement of capacity
 SHARES = {"hands": 70, "faces": 20, "large JSON": 8, "uploads": 2}  # per cent of the requests
 LARGE_BYTES, UPLOAD_BYTES = 3_600_000, 8_000_000
-ANSWER_S = 120.0  # after which a client gives up
+ANSWER_S = 120.0  # timeout of a client
 
 
 @dataclass(frozen=True)
 class Message:
-    """A request as it is sent."""
+    """The path, media type and body of a request."""
 
     path: str
     media: str
     body: bytes
 
     def head(self) -> bytes:
-        """Return the request line and the headers, for a connection of its own."""
+        """Return the request line and the headers of the only request on a connection."""
         lines = [f"POST {self.path} HTTP/1.1", "host: localhost", f"content-type: {self.media}"]
         return "\r\n".join([*lines, f"content-length: {len(self.body)}", "", ""]).encode()
 
 
 @dataclass
 class Figures:
-    """The answers by status, and the seconds of accepted requests by kind."""
+    """Measurements of the overload: answers by status, times of accepted requests by kind, health checks and memory."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -63,12 +68,12 @@ class Figures:
 
 
 def main() -> None:
-    """Measure, print a table and keep it with the machine it was taken on."""
+    """Measure, print a table, and save it with a description of the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of overload")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration of the overload")
     parser.add_argument("--rate", type=float, help="requests a second; default: three times the capacity")
     parser.add_argument("--bundles", type=Path, default=Path("bundles"))
-    parser.add_argument("--as", dest="name", default="now", help="key of the figures in the file of results")
+    parser.add_argument("--as", dest="name", default="now", help="key in the file of results")
     parser.add_argument("--probe", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.probe is not None:
@@ -86,7 +91,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def server(bundles: Path, state: Path):
-    """A service process on a free port, ended afterwards."""
+    """Run a service process on a free port while the block runs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -95,7 +100,7 @@ def server(bundles: Path, state: Path):
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "CHIRON_STATE": str(state),
-        "CHIRON_MAX_CLIENT_CONNECTIONS": "100000",  # this program stands for many clients
+        "CHIRON_MAX_CLIENT_CONNECTIONS": "100000",  # this process simulates many clients
     }
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
@@ -111,12 +116,12 @@ def server(bundles: Path, state: Path):
 
 
 def get(port: int, path: str) -> bytes:
-    """Return what is at the path; raise OSError or ValueError unless the answer is a 200."""
+    """Return the content at the path; raise OSError or ValueError unless the status is 200."""
     return ask(http.client.HTTPConnection("127.0.0.1", port, timeout=60), "GET", path)
 
 
 def messages(port: int) -> dict[str, Message]:
-    """Return a request of each kind, made from the examples of the bundles."""
+    """Build a request of each kind from the examples of the bundles."""
     hands = json.loads(get(port, "/models/hands-eqmotion/example"))
     frames = itertools.cycle(hands["past"])
     longer = {
@@ -135,17 +140,17 @@ def messages(port: int) -> dict[str, Message]:
 
 
 async def measure(pid: int, port: int, seconds: float, rate: float | None) -> dict[str, Any]:
-    """Return the figures of the capacity, of the overload and of the recovery from it."""
+    """Measure the capacity, the overload and the recovery from it."""
     requests = messages(port)
     mix = random.Random(0).choices(list(SHARES), weights=list(SHARES.values()), k=100_000)
-    for kind in requests:  # starts what is started when it is needed
+    for kind in requests:  # initialises what is initialised on first use
         await send(port, requests[kind])
     alone = statistics.median([(await send(port, requests["hands"]))[1] for _ in range(20)])
     rate = FACTOR * await capacity(port, requests) if rate is None else rate
     figures, end = Figures(), time.monotonic() + seconds
     idle_mb = memory_mb(pid)
     weighing = asyncio.create_task(weigh(pid, figures))
-    with probed(port, figures):
+    with probing(port, figures):
         stalling = [asyncio.create_task(stall(port, requests["large JSON"], figures)) for _ in range(STALLED)]
         sent = []
         for number, kind in enumerate(mix):
@@ -156,10 +161,10 @@ async def measure(pid: int, port: int, seconds: float, rate: float | None) -> di
             sent.append(asyncio.create_task(record(port, kind, requests[kind], figures)))
         for task in stalling:
             task.cancel()
-    over = time.monotonic()
+    end_of_overload = time.monotonic()
     while (answer := await send(port, requests["hands"]))[0] != "200" or answer[1] > 4 * alone + 0.1:
         await asyncio.sleep(0.05)
-    recovery_s = time.monotonic() - over
+    recovery_s = time.monotonic() - end_of_overload
     await asyncio.gather(*sent)
     weighing.cancel()
     accepted = figures.statuses["200"]
@@ -182,7 +187,7 @@ async def measure(pid: int, port: int, seconds: float, rate: float | None) -> di
 
 
 async def capacity(port: int, requests: dict[str, Message]) -> float:
-    """Return the requests of the mix that are answered a second, from the time that requests of each kind take together."""
+    """Measure the capacity in requests of the mix per second, from the time of concurrent requests of each kind."""
     seconds = 0.0
     for kind, message in requests.items():
         start = time.monotonic()
@@ -192,7 +197,7 @@ async def capacity(port: int, requests: dict[str, Message]) -> float:
 
 
 async def record(port: int, kind: str, message: Message, figures: Figures) -> None:
-    """Send a request and keep its status and, if it was accepted, its seconds."""
+    """Send a request; record its status and, if it was accepted, its time."""
     status, seconds = await send(port, message)
     figures.statuses[status] += 1
     if status == "200":
@@ -200,7 +205,7 @@ async def record(port: int, kind: str, message: Message, figures: Figures) -> No
 
 
 async def send(port: int, message: Message) -> tuple[str, float]:
-    """Return the status of the answer, or what happened instead, and the seconds from the connection to the last byte."""
+    """Send a request; return the status or the error, and the seconds from the connection to the last byte."""
     start = time.monotonic()
     try:
         async with asyncio.timeout(ANSWER_S):
@@ -218,14 +223,14 @@ async def send(port: int, message: Message) -> tuple[str, float]:
 
 
 async def status_of(reader: asyncio.StreamReader) -> str:
-    """Read one answer and return its status."""
+    """Read an answer; return its status."""
     head = await reader.readuntil(b"\r\n\r\n")
     await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
     return head[9:12].decode()
 
 
 async def stall(port: int, message: Message, figures: Figures) -> None:
-    """Send half of a body and wait for the server to lose patience, again and again."""
+    """Repeatedly send half of a body and wait for the server's timeout."""
     while True:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -238,7 +243,7 @@ async def stall(port: int, message: Message, figures: Figures) -> None:
 
 
 def probe(port: int) -> None:
-    """Ask for /healthz 20 times a second, one request at a time, and print the seconds of each; in a process of its own."""
+    """Request /healthz 20 times a second, one request at a time, and print the seconds of each."""
     while True:
         start = time.monotonic()
         with contextlib.suppress(OSError):
@@ -248,8 +253,8 @@ def probe(port: int) -> None:
 
 
 @contextlib.contextmanager
-def probed(port: int, figures: Figures):
-    """Probe /healthz while the block runs."""
+def probing(port: int, figures: Figures):
+    """Probe /healthz in a subprocess while the block runs."""
     command = [sys.executable, "-m", "benchmarks.overload", "--probe", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         yield
@@ -258,7 +263,7 @@ def probed(port: int, figures: Figures):
 
 
 async def weigh(pid: int, figures: Figures) -> None:
-    """Sum the memory of the server's processes five times a second."""
+    """Record the memory of the server's processes five times a second."""
     while True:
         figures.memory_mb.append(memory_mb(pid))
         await asyncio.sleep(0.2)
@@ -266,14 +271,14 @@ async def weigh(pid: int, figures: Figures) -> None:
 
 def memory_mb(pid: int) -> float:
     """Return the proportional set size of a process and of its descendants, in MB."""
-    total, family = 0, [pid]
-    while family:
-        one = family.pop()
+    total, pids = 0, [pid]
+    while pids:
+        process = pids.pop()
         with contextlib.suppress(OSError):
-            rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
+            rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
             total += int(rollup.split("\nPss:")[1].split()[0])
-            for thread in Path(f"/proc/{one}/task").iterdir():
-                family += map(int, (thread / "children").read_text().split())
+            for thread in Path(f"/proc/{process}/task").iterdir():
+                pids += map(int, (thread / "children").read_text().split())
     return total / 1024
 
 

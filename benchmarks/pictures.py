@@ -1,4 +1,4 @@
-"""Pictures of the README and the documentation, made with the shipped bundles.
+"""The pictures of the README and the documentation, drawn with the shipped bundles.
 
     python -m benchmarks.pictures docs        about a minute of one CPU core
 
@@ -34,7 +34,7 @@ FACE = "f18"
 CLIP, START = ("tzionas", "test"), 40
 LEVELS = (1024, 256, 64)
 NOSE = 30  # the tip, in iBUG-68
-WIDTH = 1400  # pixels of the README's picture, which keeps it under 400 kB in full colours
+WIDTH = 1400  # pixels of the README's picture, so that it is smaller than 400 kB in full colours
 
 
 def run(bundle: Bundle, inputs: Tensors) -> Tensors:
@@ -53,7 +53,7 @@ def rotation(axis: Sequence[float], degrees: float) -> Float[np.ndarray, "3 3"]:
 
 
 def landmarks(data: Path, path: Path) -> None:
-    """Run `chiron landmarks --plot` on a real face that was turned and moved first."""
+    """Run `chiron landmarks --plot` on a rotated and translated real face."""
     face = next(face for face in real_faces(data / "faces") if face.name == FACE)
     points = face.points @ rotation((1, 2, 3), 140).T + [0.4, -0.2, 0.9]
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +77,7 @@ def landmarks(data: Path, path: Path) -> None:
 
 
 def hands(bundle: Bundle, data: Path, path: Path) -> None:
-    """Draw a second of a real hand, its forecast and what came."""
+    """Draw a second of a real hand, its forecast, and the true next second."""
     clip = max(read_hands(data / "hands", *CLIP), key=lambda recording: len(recording.clip.joints)).clip
     joints = clip.joints[:, clip.valid.any(axis=0)][START : START + 60].reshape(60, -1, 3)
     past = (joints[:30] - joints[29].mean(axis=0)).astype(np.float32)
@@ -86,7 +86,7 @@ def hands(bundle: Bundle, data: Path, path: Path) -> None:
 
 
 def equivariance(bundle: Bundle, path: Path) -> None:
-    """Draw the forecast of a clip, and that of the same clip turned, from one fixed view."""
+    """Draw the forecasts of a clip and of the rotated clip, from the same view."""
     past = bundle.example()[0]["past"][:, :, :21]
     past = past - past[:, -1:].mean(axis=2, keepdims=True)
     turn = rotation((0, 0, 1), 90).astype(np.float32)
@@ -154,15 +154,15 @@ def mirror(bundle: Bundle, path: Path) -> None:
     poses = {name: run(bundle, {"keypoints": x})["poses"][0, 30] for name, x in images.items()}
     error = np.abs(mirrored(poses["as seen"], body) - poses["mirrored"]).max()
     frame = 30 + keypoints.shape[1] - bundle.example()[1]["poses"].shape[1] - 13
-    seen = np.stack([np.where(x[0, frame, :, 2:] > 0, x[0, frame, :, :2], np.nan) for x in images.values()])
-    views = [View("keypoints", {"keypoints": (body, seen)})]
+    visible = np.stack([np.where(x[0, frame, :, 2:] > 0, x[0, frame, :, :2], np.nan) for x in images.values()])
+    views = [View("keypoints", {"keypoints": (body, visible)})]
     for name, axes in (("front", FRONT), ("side", SIDE)):
         views.append(View(name, {"network": (body, np.stack([pose[:, axes] for pose in poses.values()]))}))
     draw_bodies(views, list(images), path, f"mirrored back, it differs by {1e6 * error:.2g} micrometres")
 
 
 def main() -> None:
-    """Draw every picture into the folder that the command names."""
+    """Draw every picture into the folder given on the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.pictures", description="Draw the documentation's pictures."
     )

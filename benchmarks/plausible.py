@@ -1,9 +1,9 @@
-"""False refusals: recordings and scans that are right, in every unit, and how many the checks of sizes refuse; and wrong units, noticed.
+"""False refusals of the plausibility checks on correct data in every unit, and true refusals of wrong units.
 
     OMP_NUM_THREADS=1 CHIRON_DATA=../shared/data python -m benchmarks.plausible [SIMULATED]
 
-SIMULATED is how many simulated faces of each kind are tried besides the nine real ones, 20 by default: two minutes of a core. Data sets
-that are not in the folder are left out.
+SIMULATED is the number of simulated faces of each kind besides the nine real ones. The default, 20, takes two minutes of one core. Data
+sets that are missing from the folder are left out.
 """
 
 import os
@@ -33,7 +33,7 @@ from training.tasks.faces.real_faces import real_faces
 from training.tasks.hands.npz import read_hands
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "face-se3unet"
-WINDOW, STRIDE = 60, 600  # frames of a clip that is checked, and frames from one clip to the next
+WINDOW, STRIDE = 60, 600  # frames of a checked window, and frames from one window to the next
 WRONG = (
     ("m", "mm"),
     ("m", "cm"),
@@ -41,11 +41,11 @@ WRONG = (
     ("in", "mm"),
     ("in", "auto"),
     ("ft", "auto"),
-)  # the true unit, and the one said
+)  # the true unit and the stated one
 
 
 def main() -> None:
-    """Count and print."""
+    """Count the refusals and print a table."""
     folder = Path(os.environ.get("CHIRON_DATA", "../shared/data"))
     simulated = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     print("| data | refused | of |\n|---|---|---|")
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def count(name: str, checks: Iterator[Callable[[], None]]) -> None:
-    """Run the checks and print how many refuse."""
+    """Run the checks and print the number of refusals."""
     refused: Counter[str] = Counter()
     total = 0
     for check in checks:
@@ -72,17 +72,17 @@ def count(name: str, checks: Iterator[Callable[[], None]]) -> None:
 
 
 def hands(folder: Path, source: str) -> Iterator[Callable[[], None]]:
-    """Check windows of every recording of a source, in metres."""
+    """Yield a check for windows of every recording of a source, in metres."""
     for recording in read_hands(folder, source):
         clip = recording.clip
         for hand in range(clip.hands):
-            seen = clip.joints[clip.valid[:, hand], hand].astype(float)
-            for start in range(0, len(seen), STRIDE):
-                yield lambda points=seen[start : start + WINDOW]: check_hand(points, ASSEMBLY101, "m")
+            visible = clip.joints[clip.valid[:, hand], hand].astype(float)
+            for start in range(0, len(visible), STRIDE):
+                yield lambda points=visible[start : start + WINDOW]: check_hand(points, ASSEMBLY101, "m")
 
 
 def bodies(folder: Path, source: str) -> Iterator[Callable[[], None]]:
-    """Check windows of every clip of a source that is in three dimensions, in metres."""
+    """Yield a check for windows of every clip in three dimensions of a source, in metres."""
     for clip in read_bodies(folder, source):
         for start in range(0, len(clip.points), STRIDE) if clip.points.shape[-1] == 3 else ():
             window = clip.points[start : start + WINDOW].astype(float)
@@ -90,7 +90,7 @@ def bodies(folder: Path, source: str) -> Iterator[Callable[[], None]]:
 
 
 def faces(folder: Path, simulated: int) -> None:
-    """Check faces in every unit that is said and in every metric unit that is inferred, then the wrong units."""
+    """Check faces in every stated and every inferred unit, then in wrong units."""
     task, network = read_bundle(BUNDLE).meta.task, Predictor(read_bundle(BUNDLE)).run
     assert isinstance(task, FaceLandmarks)
     model = read_model(folder)
@@ -99,22 +99,24 @@ def faces(folder: Path, simulated: int) -> None:
         **{kind: [s.points for s in scans_of(model, "test", kind, simulated, task)] for kind in ("clean", "varied")},
     }
 
-    def answered(points: np.ndarray, units: str) -> None:
-        """Raise what the service answers to a scan in the unit that is said, or in auto."""
+    def find_and_check(points: np.ndarray, units: str) -> None:
+        """Raise the service's error for a scan in the stated unit, or in "auto"."""
         unit = unit_of(points) if units == "auto" else units
         metres = points * UNITS[unit]
         scan = PreparedScan(FaceOptions(units=units), task, metres, None, unit, len(points), 0, 0, None)  # pyright: ignore - units are strings
         require_face(scan, find(metres, task, network))
 
     def check(points: np.ndarray, units: str) -> Callable[[], None]:
-        return lambda: answered(points, units)
+        return lambda: find_and_check(points, units)
 
     for kind, clouds in scans.items():
-        count(f"faces, {kind}, unit said", (check(p / UNITS[u], u) for p in clouds for u in UNITS))
+        count(f"faces, {kind}, unit stated", (check(p / UNITS[u], u) for p in clouds for u in UNITS))
         count(f"faces, {kind}, unit inferred", (check(p / UNITS[u], "auto") for p in clouds for u in METRIC))
-    for true, said in WRONG:
+    for true, stated in WRONG:
         every = [p for clouds in scans.values() for p in clouds]
-        count(f"faces in {true} sent as {said}, to be refused", (check(p / UNITS[true], said) for p in every))
+        count(
+            f"faces in {true} sent as {stated}, expected to be refused", (check(p / UNITS[true], stated) for p in every)
+        )
 
 
 if __name__ == "__main__":

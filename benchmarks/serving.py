@@ -1,8 +1,8 @@
-"""The cost of HTTP: CPU time of the server process per forecast, beside the bare ONNX Runtime session on the same clip.
+"""CPU time of the server process per HTTP request, compared with the bare ONNX Runtime session on the same clip.
 
     OMP_NUM_THREADS=1 python -m benchmarks.serving [bundle]
 
-The server is the real one, in its own process, asked over one kept-alive connection. Its CPU time is what it says of itself at /metrics.
+The server is a subprocess that gets requests over one persistent connection. Its CPU time comes from /metrics.
 """
 
 import http.client
@@ -28,16 +28,16 @@ REQUESTS = 400
 
 
 def main() -> None:
-    """Measure, print a table and keep it with the machine it was taken on."""
+    """Measure, print a table, and save it with a description of the machine."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "bundles/hands-eqmotion")
     bundle = read_bundle(folder)
     predictor, (clip, _) = Predictor(bundle, "cpu"), bundle.example()
     results: dict[str, object] = {"machine": machine(), "bundle": bundle.meta.name, "version": bundle.meta.version}
-    print("| form | server CPU ms a request | bare session, CPU ms | ratio |\n|---|---|---|---|")
+    print("| format | server CPU ms per request | bare session, CPU ms | ratio |\n|---|---|---|---|")
     with server(folder.parent) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port)
-        question = json.loads(ask(connection, "GET", f"/models/{bundle.meta.name}/example"))
-        for form, (path, body, headers) in forms(question).items():
+        example = json.loads(ask(connection, "GET", f"/models/{bundle.meta.name}/example"))
+        for form, (path, body, headers) in requests_of(example).items():
             (bare,) = cpu_ms(lambda: predictor.run(clip), runs=200)
             ask(connection, "POST", path, body, headers)
             before = cpu_seconds(connection)
@@ -50,15 +50,15 @@ def main() -> None:
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def forms(question: dict) -> dict[str, tuple[str, bytes, dict[str, str]]]:
-    """The same request in every form: path, body and headers."""
-    past = np.array(question["past"], dtype="<f4")
-    parameters = f"fps={question['fps']}&units=m&joints={question['joints']}&model={question['model']}"
-    packed = {**question, "past": past.tobytes(), "shape": past.shape, "dtype": "<f4"}
+def requests_of(example: dict) -> dict[str, tuple[str, bytes, dict[str, str]]]:
+    """Return the example request in every format: path, body and headers."""
+    past = np.array(example["past"], dtype="<f4")
+    parameters = f"fps={example['fps']}&units=m&joints={example['joints']}&model={example['model']}"
+    packed = {**example, "past": past.tobytes(), "shape": past.shape, "dtype": "<f4"}
     preamble = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {past.shape}, }}".encode()
     npy = b"\x93NUMPY\x01\x00" + len(preamble).to_bytes(2, "little") + preamble + past.tobytes()
     bodies = {
-        "application/json": ("/forecast/hands", json.dumps(question).encode()),
+        "application/json": ("/forecast/hands", json.dumps(example).encode()),
         "application/msgpack": ("/forecast/hands", msgspec.msgpack.encode(packed)),
         "application/x-npy": (f"/forecast/hands?{parameters}", npy),
     }
@@ -67,7 +67,7 @@ def forms(question: dict) -> dict[str, tuple[str, bytes, dict[str, str]]]:
 
 @contextmanager
 def server(bundles: Path) -> Iterator[int]:
-    """A service process on a free port, ended afterwards."""
+    """Run a service process on a free port while the block runs; yield the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -89,7 +89,7 @@ def server(bundles: Path) -> Iterator[int]:
 def ask(
     connection: http.client.HTTPConnection, method: str, path: str, body: bytes = b"", headers: dict | None = None
 ) -> bytes:
-    """The answer's body. Raises ValueError unless it is a 200."""
+    """Return the body of the answer; raise ValueError unless its status is 200."""
     connection.request(method, path, body, headers or {})
     answer = connection.getresponse()
     content = answer.read()
@@ -99,11 +99,11 @@ def ask(
 
 
 def cpu_seconds(connection: http.client.HTTPConnection) -> float:
-    """CPU seconds of the server process so far, in steps of a hundredth."""
-    found = re.search(rb"^process_cpu_seconds_total ([0-9.e+-]+)$", ask(connection, "GET", "/metrics"), re.MULTILINE)
-    if found is None:
+    """Return the CPU seconds that the server process has used, to a hundredth."""
+    match = re.search(rb"^process_cpu_seconds_total ([0-9.e+-]+)$", ask(connection, "GET", "/metrics"), re.MULTILINE)
+    if match is None:
         raise ValueError("the server's metrics have no process_cpu_seconds_total")
-    return float(found[1])
+    return float(match[1])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The memory of a server whose model is swapped 50 times under load, and whether any request fails meanwhile.
+"""Memory and failed requests of a server whose model is swapped 50 times under load.
 
     OMP_NUM_THREADS=1 python -m benchmarks.swaps [bundle] [swaps]
 
-Two versions of the bundle take turns, promoted over HTTP, while clients send its example. The server is a process of its
-own. Its memory counts after ten swaps, when the allocator has its size, and again at the end.
+Two versions of the bundle are promoted in turn over HTTP while clients send its example. The server is a subprocess. Its memory is
+compared between the tenth swap, when the allocator has reached its size, and the end.
 """
 
 import http.client
@@ -41,7 +41,7 @@ LINEAGE = Lineage(
 
 @dataclass
 class Load:
-    """Clients that send one request again and again until `over` is set."""
+    """Clients that repeat one request until `over` is set."""
 
     port: int
     path: str
@@ -51,7 +51,7 @@ class Load:
     failures: list[str] = field(default_factory=list)
 
     def client(self) -> None:
-        """Send requests over one connection, and record the seconds or the failure of each."""
+        """Send requests over one connection; record the seconds or the error of each."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         while not self.over.is_set():
             start = time.perf_counter()
@@ -63,7 +63,7 @@ class Load:
 
 
 def main() -> None:
-    """Measure, print the figures and keep them with the machine."""
+    """Measure, print the figures, and save them with a description of the machine."""
     source = read_bundle(Path(sys.argv[1] if len(sys.argv) > 1 else "bundles/hands-eqmotion"))
     swaps = int(sys.argv[2]) if len(sys.argv) > 2 else 50
     name = source.meta.name
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def publish(folder: Path, source: Bundle, title: str) -> str:
-    """Publish a version with the weights of `source` and a title of its own; return the version."""
+    """Publish a version with the weights of `source` and another title; return the version."""
     inputs, outputs = source.example()
     extra = {"title.txt": title.encode()}
     meta = source.meta.model_copy(update={"title": title, "files": {}})
@@ -116,7 +116,7 @@ def publish(folder: Path, source: Bundle, title: str) -> str:
 
 @contextmanager
 def server(folder: Path, source: Bundle) -> Iterator[tuple[int, int]]:
-    """Run a server with this one bundle; yield its port and process id."""
+    """Run a server with only this bundle; yield its port and process id."""
     shutil.copytree(source.folder, folder / "bundles" / source.meta.name)
     with bind("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
@@ -125,13 +125,13 @@ def server(folder: Path, source: Bundle) -> Iterator[tuple[int, int]]:
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
-        give_up = time.monotonic() + START_S
+        deadline = time.monotonic() + START_S
         while True:
             try:
                 ask(http.client.HTTPConnection("127.0.0.1", port), "GET", "/readyz")
                 break
             except (OSError, ValueError):
-                if process.poll() is not None or time.monotonic() > give_up:
+                if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError((folder / "log").read_text()[-2000:]) from None
                 time.sleep(0.1)
         yield port, process.pid

@@ -1,4 +1,4 @@
-"""CPU time of a function, and the machine it was taken on."""
+"""CPU time of functions, and a description of the machine."""
 
 import platform
 import statistics
@@ -9,19 +9,19 @@ from pathlib import Path
 
 
 def cpu_ms(*functions: Callable[[], object], runs: int = 100, warmup: int = 5) -> list[float]:
-    """The median CPU time of a call of each function, in ms; they take turns, so that all meet the same moods of the machine."""
-    taken: list[list[float]] = [[] for _ in functions]
+    """Return the median CPU time per call of each function, in ms; calls alternate, so that all see the same load of the machine."""
+    measured: list[list[float]] = [[] for _ in functions]
     for run in range(warmup + runs):
-        for function, times in zip(functions, taken, strict=True):
+        for function, times in zip(functions, measured, strict=True):
             begin = time.process_time()
             function()
             if run >= warmup:
                 times.append(1000 * (time.process_time() - begin))
-    return [statistics.median(times) for times in taken]
+    return [statistics.median(times) for times in measured]
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on."""
+    """Describe the processor and the versions of libraries."""
     cpuinfo = Path("/proc/cpuinfo")
     names = (
         [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]

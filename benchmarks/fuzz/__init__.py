@@ -1,1 +1,1 @@
-"""A fuzzer for every reader of files from outside: `python -m benchmarks.fuzz`."""
+"""A fuzzer for all readers of untrusted files: `python -m benchmarks.fuzz`."""

@@ -1,9 +1,9 @@
-"""Run every reader of files from outside on damaged files and garbage, and print what it did.
+"""The fuzzer of all readers of untrusted files, on damaged files and garbage.
 
     python -m benchmarks.fuzz [READER ...] --inputs 10000 --save faults
 
 A reader may raise only the errors that it declares. Its peak memory is at most 5 times the input + 50 MB, and its time grows at most
-linearly with the input. Each reader runs in a process of its own, whose address space is limited. Exits with status 1 if there is a fault.
+linearly with the input. Each reader runs in its own process with a limited address space. The exit status is 1 if there is a fault.
 """
 
 import argparse
@@ -21,12 +21,12 @@ RESULTS = Path(__file__).resolve().parent.parent / "results" / "fuzz.json"
 
 
 def main() -> int:
-    """Fuzz the named readers, print a table, and keep it with the machine that made it."""
+    """Fuzz the named readers, print a table, and save it with a description of the machine."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("readers", nargs="*", metavar="READER", help=f"default: all of {', '.join(readers())}")
-    parser.add_argument("--inputs", type=int, default=10_000, help="for each reader")
+    parser.add_argument("--inputs", type=int, default=10_000, help="number of inputs for each reader")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save", type=Path, help="folder for the inputs that broke a limit")
+    parser.add_argument("--save", type=Path, help="folder for inputs that broke a limit")
     options = parser.parse_args()
     names = options.readers or list(readers())
     if unknown := sorted(set(names) - set(readers())):

@@ -1,4 +1,4 @@
-"""A reader in a process of its own, whose memory is limited."""
+"""Fuzzing of a reader in its own process with limited memory."""
 
 import multiprocessing
 import resource
@@ -8,11 +8,11 @@ from concurrent.futures.process import BrokenProcessPool
 from benchmarks.fuzz.harness import Fault, Report, fuzz
 from benchmarks.fuzz.table import readers
 
-ADDRESS_SPACE = 6 << 30  # bytes, of which the libraries take about 2 GB
+ADDRESS_SPACE = 6 << 30  # bytes; libraries take about 2 GB
 
 
 def run_alone(name: str, inputs: int, seed: int) -> Report:
-    """Fuzz one reader in a process of its own; its death is a fault."""
+    """Fuzz one reader in its own process; the death of the process is a fault."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), limit_memory) as pool:
         try:
             return pool.submit(fuzz_named, name, inputs, seed).result()

@@ -1,4 +1,4 @@
-"""Damage inside containers, whose checksums and lengths are made right again."""
+"""Mutations inside containers, with checksums and lengths corrected afterwards."""
 
 import gzip
 import io
@@ -52,7 +52,7 @@ def values(rng: Random, data: bytes) -> bytes:
 
 
 def _changed(rng: Random, value: Any) -> Any:
-    """Return the value with a change somewhere inside it."""
+    """Return the value with a random change in it."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = rng.choice(list(value))
         if rng.random() < 0.1:
@@ -69,7 +69,7 @@ def _changed(rng: Random, value: Any) -> Any:
 
 
 def gltf_chunks(rng: Random, data: bytes) -> bytes:
-    """Damage the document or the buffer of a .glb, and write it with its lengths."""
+    """Damage the document or the buffer of a .glb; write it with correct lengths."""
     (size,) = struct.unpack_from("<I", data, 12)
     text, buffer = data[20 : 20 + size], data[28 + size :]
     text, buffer = (values(rng, text), buffer) if rng.random() < 0.8 else (text, mutate(rng, buffer))

@@ -1,4 +1,4 @@
-"""The readers of training data: pickles and array files from strangers, and the check of a data folder."""
+"""The readers of training data: untrusted pickles and array files, and the check of a data folder."""
 
 import io
 import json
@@ -78,7 +78,7 @@ def _mat(compressed: bool) -> bytes:
 
 
 def _in_folder(name: str, others: dict[str, bytes]) -> Callable[[bytes], object]:
-    """Return a reader that checks a data folder with `data` as the file of this name beside the others."""
+    """Return a reader that checks a data folder in which the file `name` is `data`."""
 
     def read(data: bytes) -> object:
         with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:

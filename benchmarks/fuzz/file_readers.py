@@ -1,4 +1,4 @@
-"""The readers of bundles, and of archives of data sets."""
+"""The readers of bundles and of archives of data sets."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ MAX_UNPACKED = 16 << 20
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Return a temporary folder, in memory where there is such a one."""
+    """Return a temporary folder, in memory if possible."""
     return tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
 
 
@@ -50,7 +50,7 @@ def _read_metadata(data: bytes) -> object:
 
 
 def _read_example(data: bytes) -> object:
-    """Read a bundle whose example.npz is `data`, with its right checksum, and repeat the example."""
+    """Read a bundle whose example.npz is `data`, with the correct checksum, and repeat the example."""
     with _folder() as folder:
         path = _bundle(Path(folder))
         (path / EXAMPLE).write_bytes(data)
@@ -63,7 +63,7 @@ def _read_example(data: bytes) -> object:
 
 
 def _unpack(data: bytes) -> object:
-    """Unpack an archive, and check that nothing is left outside."""
+    """Unpack an archive; check that it writes no file outside its folder."""
     with _folder() as folder:
         archive, target = Path(folder) / "data.zip", Path(folder) / "target"
         archive.write_bytes(data)

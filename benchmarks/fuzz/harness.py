@@ -1,4 +1,4 @@
-"""The limits that a reader must keep on damaged files: its own errors only, memory and time in proportion to the file."""
+"""The limits of a reader on damaged files: declared errors only, and memory and time in proportion to the file."""
 
 import signal
 import time
@@ -11,20 +11,20 @@ from random import Random
 from benchmarks.fuzz.mutation import garbage, grown, mutate, splice
 
 MEMORY_FACTOR, MEMORY_BYTES = 5, 50 << 20  # peak memory allowed: a multiple of the file, plus this
-SECONDS = 2.0  # CPU time allowed for a damaged file, of at most 128 KiB
-TIMEOUT_S = 20  # wall clock, for a reader that does not return
-SIZES = (1 << 15, 1 << 18)  # of grown files, whose times are compared
-SUPERLINEAR = 4.0  # times the ratio of sizes by which time may grow
+SECONDS = 2.0  # CPU time allowed for a damaged file of at most 128 KiB
+TIMEOUT_S = 20  # wall-clock timeout of a reader
+SIZES = (1 << 15, 1 << 18)  # bytes of grown files, whose times are compared
+SUPERLINEAR = 4.0  # allowed growth of time, relative to the growth of the file
 NEGLIGIBLE_S = 0.1
 GARBAGE_SHARE, SPLICE_SHARE, GROWN_SHARE = 0.1, 0.1, 0.01
-MAX_FAULTS = 20  # after which the rest of the inputs is not tried
+MAX_FAULTS = 20  # fuzzing of a reader stops after these
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader under test: from bytes to anything, with valid files and the errors that it declares.
+    """A reader under test, with valid files and its declared errors.
 
-    `inside` damages the contents of a container whose checksums would otherwise stop every change.
+    `inside` damages the contents of a container, because its checksums would detect other changes.
     """
 
     read: Callable[[bytes], object]
@@ -44,7 +44,7 @@ class Fault:
 
 @dataclass
 class Report:
-    """The outcome of all inputs of one reader."""
+    """The results of all inputs of one reader."""
 
     inputs: int = 0
     accepted: int = 0
@@ -54,11 +54,11 @@ class Report:
 
 
 class _TimeoutError(BaseException):
-    """The time limit, raised inside a reader."""
+    """The timeout, raised inside a reader."""
 
 
 def fuzz(reader: Reader, inputs: int, seed: int = 0) -> Report:
-    """Run a reader on damaged files and on garbage, `inputs` in all. Raises AssertionError if a valid file is refused."""
+    """Run a reader on `inputs` damaged files and garbage; raise AssertionError if it refuses a valid file."""
     rng, report = Random(seed), Report()
     seeds = reader.seeds()
     for data in seeds:
@@ -99,7 +99,7 @@ def _damaged(reader: Reader, seeds: list[bytes], count: int, rng: Random, seed: 
 
 
 def _try(reader: Reader, data: bytes, report: Report) -> None:
-    """Run one input, with its memory traced."""
+    """Run one input and trace its memory."""
     tracemalloc.reset_peak()
     before, start = tracemalloc.get_traced_memory()[0], time.process_time()
     error = _run(reader, data, report)
@@ -115,7 +115,7 @@ def _try(reader: Reader, data: bytes, report: Report) -> None:
 
 
 def _run(reader: Reader, data: bytes, report: Report) -> str | None:
-    """Return the traceback of an error that the reader does not declare; None otherwise."""
+    """Run one input; return the traceback of an undeclared error, or None."""
     signal.alarm(TIMEOUT_S)
     try:
         reader.read(data)
@@ -124,7 +124,7 @@ def _run(reader: Reader, data: bytes, report: Report) -> str | None:
         pass
     except _TimeoutError:
         return f"did not return within {TIMEOUT_S} s"
-    except Exception:  # what a reader must not raise is what this looks for
+    except Exception:  # an undeclared error is a fault
         return traceback.format_exc(limit=-6)
     finally:
         signal.alarm(0)
@@ -132,7 +132,7 @@ def _run(reader: Reader, data: bytes, report: Report) -> str | None:
 
 
 def _try_growing(reader: Reader, files: list[bytes], report: Report) -> None:
-    """Run the same file grown to two sizes, and compare the times."""
+    """Run a file grown to two sizes and compare the times."""
     seconds = []
     for data in files:
         start = time.process_time()

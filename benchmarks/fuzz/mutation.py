@@ -1,7 +1,7 @@
-"""Damaged files: random changes of valid ones, and garbage.
+"""Damaged files: random changes of valid files, and garbage.
 
-Changes are chosen to reach behind a reader's first check: counts and offsets are overwritten with extreme values, numbers in text too, and
-parts are removed, repeated, exchanged between files, or grown.
+Most changes pass a reader's first checks. They overwrite counts, offsets and numbers in text with extreme values, and remove, repeat,
+exchange or extend parts of files.
 """
 
 import re
@@ -71,13 +71,13 @@ def replace_numeral(rng: Random, data: bytes) -> bytes:
 
 def remove(rng: Random, data: bytes) -> bytes:
     """Remove some bytes."""
-    start, end = _stretch(rng, data)
+    start, end = _section(rng, data)
     return data[:start] + data[end:]
 
 
 def repeat(rng: Random, data: bytes) -> bytes:
     """Repeat some bytes, up to MAX_GROWN."""
-    start, end = _stretch(rng, data)
+    start, end = _section(rng, data)
     times = rng.choice((1, 1, 1, 2, 10, 1000))
     return data[:start] + (data[start:end] * times)[:MAX_GROWN] + data[end:]
 
@@ -108,8 +108,8 @@ MUTATIONS: tuple[Mutation, ...] = (
 )
 
 
-def _stretch(rng: Random, data: bytes) -> tuple[int, int]:
-    """Return the start and the end of a stretch, mostly a short one."""
+def _section(rng: Random, data: bytes) -> tuple[int, int]:
+    """Return the start and end of a random section, mostly a short one."""
     start = rng.randrange(len(data))
     return start, min(len(data), start + rng.choice((1, 2, 4, 8, 16, 64, 256, len(data))))
 
@@ -122,24 +122,24 @@ def mutate(rng: Random, data: bytes) -> bytes:
 
 
 def splice(rng: Random, one: bytes, other: bytes) -> bytes:
-    """Return the beginning of one file and the end of another."""
+    """Join the beginning of one file to the end of another."""
     return one[: rng.randrange(len(one) + 1)] + other[rng.randrange(len(other) + 1) :]
 
 
 def grown(rng: Random, data: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
-    """Yield the file with one stretch of it repeated to each of the sizes."""
-    start, end = _stretch(rng, data[: 1 << 12])
+    """Yield the file extended to each of the sizes by repeating one section."""
+    start, end = _section(rng, data[: 1 << 12])
     for size in sizes:
         yield data[:start] + data[start:end] * max(1, (size - len(data)) // (end - start)) + data[end:]
 
 
 def garbage(count: int, seed: int) -> list[bytes]:
-    """Return byte strings that Hypothesis makes: of any bytes, of text, and of numbers."""
+    """Generate byte strings of random bytes, text and numbers with Hypothesis."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
     from hypothesis import strategies as st
 
-    made: list[bytes] = []
+    collected: list[bytes] = []
     text = st.text(alphabet='0123456789.-+eEnaif ,;\n\t#/vfx_[]{}":', max_size=400).map(str.encode)
 
     @seeded(seed)
@@ -152,7 +152,7 @@ def garbage(count: int, seed: int) -> list[bytes]:
     )
     @given(st.one_of(st.binary(max_size=400), text, st.text(max_size=100).map(lambda s: s.encode("utf-8", "replace"))))
     def collect(data: bytes) -> None:
-        made.append(data)
+        collected.append(data)
 
     collect()
-    return made[:count]
+    return collected[:count]

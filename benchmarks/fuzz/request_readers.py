@@ -1,4 +1,4 @@
-"""The readers of requests and clip files: every endpoint from bytes to bytes, with a network that answers zeros."""
+"""The readers of requests and clip files: every endpoint from bytes to bytes, with a network that returns zeros."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def _model(kind: str) -> BundleMeta:
 
 
 def _zeros(task: Any, inputs: Tensors) -> Tensors:
-    """Return outputs of a task that are all zero, in shapes that fit the inputs."""
+    """Return zero outputs of a task, in shapes that fit the inputs."""
     sizes: dict[str, int] = {}
     for name, spec in task.inputs.items():
         sizes |= {
@@ -50,8 +50,8 @@ def _zeros(task: Any, inputs: Tensors) -> Tensors:
     return {name: np.zeros(shape, task.outputs[name].dtype) for name, shape in shapes.items()}
 
 
-def walk(endpoint: Endpoint, media: str, options: dict[str, Any], data: bytes) -> bytes:
-    """Walk a request through an endpoint, and return the answer."""
+def process(endpoint: Endpoint, media: str, options: dict[str, Any], data: bytes) -> bytes:
+    """Process a request with an endpoint; return the answer."""
     meta = _model(endpoint.kind)
     result, _ = run(endpoint, Body(data, media, JSON, options), lambda _: (meta, partial(_zeros, meta.task)), LIMITS)
     return endpoint.encode(result, meta, JSON).content
@@ -62,7 +62,7 @@ def _examples(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 
 def _array(value: Any) -> np.ndarray | None:
-    """Return a list of frames as an array, if no frame or joint of it is null and its rows are equal."""
+    """Return a list of frames as an array, or None if a frame or joint is null or lengths differ."""
     try:
         array = np.array(value, np.float32)
     except (TypeError, ValueError):
@@ -71,13 +71,13 @@ def _array(value: Any) -> np.ndarray | None:
 
 
 def _with_arrays(endpoint: Endpoint) -> list[tuple[dict[str, np.ndarray], dict[str, Any]]]:
-    """Return the arrays and the options of the examples whose lists are arrays."""
+    """Return the arrays and options of the examples whose lists can be arrays."""
     pairs = []
     for example in _examples(endpoint):
         arrays = {name: _array(example[name]) for name in LISTS if name in example}
-        whole = {name: array for name, array in arrays.items() if array is not None}
-        if arrays and len(whole) == len(arrays):
-            pairs.append((whole, {name: value for name, value in example.items() if name not in LISTS}))
+        complete = {name: array for name, array in arrays.items() if array is not None}
+        if arrays and len(complete) == len(arrays):
+            pairs.append((complete, {name: value for name, value in example.items() if name not in LISTS}))
     return pairs
 
 
@@ -101,7 +101,7 @@ def _msgpack(endpoint: Endpoint) -> list[bytes]:
 def _npz(endpoint: Endpoint) -> list[bytes]:
     files = []
     for arrays, options in _with_arrays(endpoint):
-        np.savez(file := io.BytesIO(), **arrays, **{name: np.array(value) for name, value in options.items()})  # pyright: ignore[reportArgumentType] - numpy's stub takes allow_pickle there
+        np.savez(file := io.BytesIO(), **arrays, **{name: np.array(value) for name, value in options.items()})  # pyright: ignore[reportArgumentType] - NumPy's stub expects allow_pickle
         files.append(file.getvalue())
     return files
 
@@ -111,7 +111,7 @@ def _npy(endpoint: Endpoint) -> list[bytes]:
 
 
 def _one_array(endpoint: Endpoint) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return the first example that is a single clip: its array, and its options."""
+    """Return the array and the options of the first example that is a single clip."""
     pairs = _with_arrays(endpoint)
     return next(
         (arrays[name], options) for arrays, options in pairs for name in ("past", "keypoints", "clip") if name in arrays
@@ -119,7 +119,7 @@ def _one_array(endpoint: Endpoint) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def _npy_options(endpoint: Endpoint) -> dict[str, Any]:
-    """Return the options of that example as a query has them."""
+    """Return the options of that example as a query string has them."""
     options = _one_array(endpoint)[1].items()
     return {
         name: ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value) for name, value in options
@@ -127,7 +127,7 @@ def _npy_options(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _packed_values(rng: Random, data: bytes) -> bytes:
-    """Change values of a MessagePack document as `containers.values` does those of JSON; raw bytes are damaged."""
+    """Change values of a MessagePack document like `containers.values` does in JSON, and damage raw bytes."""
     document = msgspec.msgpack.decode(data)
     raw = {name: value for name, value in document.items() if isinstance(value, bytes)}
     rest = json.loads(containers.values(rng, json.dumps({k: v for k, v in document.items() if k not in raw}).encode()))
@@ -156,7 +156,7 @@ def _form(data: bytes) -> object:
 def _reader(endpoint: Endpoint, media: str, seeds: Callable[[Endpoint], list[bytes]], inside: Any = None) -> Reader:
     def read(data: bytes) -> bytes:
         options = _npy_options(endpoint) if media == NPY else {}
-        return walk(endpoint, media, options, data)
+        return process(endpoint, media, options, data)
 
     return Reader(read, partial(seeds, endpoint), (Problem,), inside)
 

@@ -17,7 +17,7 @@ PACKED = tuple(data for suffix, data, _ in GOOD.values() if suffix.lower() == ".
 
 
 def read(suffix: str, data: bytes) -> Scan:
-    """Read a scan, and check that it is usable."""
+    """Read a scan; check that it is usable."""
     scan = read_scan(data, suffix)
     assert len(scan.points) >= MIN_POINTS
     assert np.isfinite(scan.points).all()

@@ -1,4 +1,4 @@
-"""Valid scan files in every format, with the scans in them: the seeds of the fuzzer, and the files that the tests of the readers read."""
+"""Valid scan files in every format and their contents, as seeds of the fuzzer and inputs of the readers' tests."""
 
 import base64
 import gzip
@@ -42,7 +42,7 @@ def npz(deflate: bool = True, **arrays: np.ndarray) -> bytes:
 
 
 def ply(form: str, *, faces: bool = True, extra: bool = False, mixed: bool = False) -> bytes:
-    """Write a .ply: with colours, texture coordinates and another element if `extra`, with quads and a segment if `mixed`."""
+    """Write a .ply; `extra` adds colours, texture coordinates and another element, `mixed` adds quads and a segment."""
     polygons = [list(map(int, t)) for t in TRIANGLES]
     if mixed:
         polygons[3:3] = [[0, 1, 2, 3], [4, 5]]
@@ -67,7 +67,7 @@ def ply(form: str, *, faces: bool = True, extra: bool = False, mixed: bool = Fal
 
 
 def ply_body(form: str, rows: list[tuple[str, tuple]]) -> bytes:
-    """Write the rows of a .ply, each a struct format and its values."""
+    """Write the rows of a .ply; each row is a struct format and its values."""
     if form == "ascii":
         return lines([values for _, values in rows]).encode()
     order = ">" if "big" in form else "<"
@@ -75,7 +75,7 @@ def ply_body(form: str, rows: list[tuple[str, tuple]]) -> bytes:
 
 
 def lzf(data: bytes) -> bytes:
-    """Compress with the simplest of encoders: runs of a byte, and literals."""
+    """Compress with a simple encoder of runs and literals."""
     out, at = b"", 0
     while at < len(data):
         run = len(data[at:]) - len(data[at:].lstrip(data[at : at + 1]))
@@ -93,7 +93,7 @@ def lzf(data: bytes) -> bytes:
 
 
 def pcd(form: str, extra: bool = False) -> bytes:
-    """Write a .pcd: with a normal before the point and a label after it if `extra`."""
+    """Write a .pcd; `extra` adds a normal before the point and a label after it."""
     names, sizes, kinds, counts = ["x", "y", "z"], [4, 4, 8], ["F", "F", "F"], [1, 1, 1]
     if extra:
         names, sizes, kinds, counts = ["normal", *names, "label"], [4, *sizes, 2], ["F", *kinds, "U"], [3, *counts, 1]
@@ -173,7 +173,7 @@ def glb(document: dict, buffer: bytes) -> bytes:
 
 
 def inline(document: dict, buffer: bytes) -> bytes:
-    """Write a .gltf that holds its buffer."""
+    """Write a .gltf with an embedded buffer."""
     document["buffers"][0]["uri"] = "data:application/octet-stream;base64," + base64.b64encode(buffer).decode()
     return json.dumps(document).encode()
 
@@ -199,7 +199,7 @@ TEXTURED = "".join("f " + " ".join(f"{i + 1}/{i + 1}/1" for i in t) + "\n" for t
 COUNTED = lines([[3, *t] for t in TRIANGLES.tolist()])
 NAMED = lines([[7, *p] for p in POINTS.tolist()], ",")
 
-GOOD: dict[str, tuple[str, bytes, Scan]] = {  # suffix, file, the scan in it
+GOOD: dict[str, tuple[str, bytes, Scan]] = {  # suffix, content, expected scan
     "xyz": (".xyz", lines(POINTS.tolist()).encode(), CLOUD),
     "xyz in capitals, with normals, tabs, comments and no last newline": (
         ".XYZ",

@@ -1,10 +1,10 @@
-"""The table of readers: a module of readers is one line here."""
+"""The table of readers, with one line for each module."""
 
 from importlib import import_module
 
 from benchmarks.fuzz.harness import Reader
 
-MODULES = (  # each has READERS, a dict of Reader by name
+MODULES = (  # each has READERS, a mapping of names to readers
     "benchmarks.fuzz.scan_readers",
     "benchmarks.fuzz.request_readers",
     "benchmarks.fuzz.file_readers",
