@@ -23,6 +23,8 @@ DISTANCES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {  # name: the l
         )
     },
 }
+AROUND_M = 0.08  # from between the eyes: brows, eyes, nose and mouth, not the back of the head
+BACKS = -0.2  # the sum of the normals along a face's front, over that of their sizes: 0.57 to 1 on ten scans, the negative on mirrored ones
 LEAST, MOST = 1e-3, 1 - 1e-6  # confidences beyond these say nothing more about an error
 
 Landmarks = Float[np.ndarray, "landmarks 3"]
@@ -62,6 +64,27 @@ def head_pose(landmarks: Landmarks) -> Float[np.ndarray, "4 4"]:
     eyes = [*FACE_REGIONS["right_eye"], *FACE_REGIONS["left_eye"]]
     pose[:3, 3] = landmarks[eyes].mean(axis=0)
     return pose
+
+
+def in_head_frame(
+    points: Float[np.ndarray, "points 3"], pose: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, "points 3"]:
+    """Return points of the landmarks' frame in the face's frame."""
+    return (points - pose[:3, 3]) @ pose[:3, :3]
+
+
+def seen_from_behind(
+    landmarks: Landmarks, points: Float[np.ndarray, "points 3"], normals: Float[np.ndarray, "points 3"]
+) -> bool:
+    """Return whether a mesh turns its back to the front of the face, by the normals at points on it; all in metres.
+
+    It does if it was mirrored without turning its triangles round, or if it was written inside out. Normals of both directions, as
+    of a surface with two sides, tell nothing.
+    """
+    pose = head_pose(landmarks)
+    near = np.linalg.norm(points - pose[:3, 3], axis=1) < AROUND_M
+    outward = normals[near] @ pose[:3, 2]
+    return bool(outward.sum() < BACKS * np.abs(outward).sum())
 
 
 def distances(landmarks: Landmarks, confidence: Float[np.ndarray, " landmarks"], within: float) -> dict[str, Distance]:

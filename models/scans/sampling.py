@@ -20,9 +20,17 @@ def sample_surface(
 
     The triangle and the place in it depend on the areas and the seed only. Raises Degenerate if no triangle has an area.
     """
+    return sample_with_normals(points, triangles, count, seed)[0]
+
+
+def sample_with_normals(
+    points: Float[np.ndarray, "points 3"], triangles: Int[np.ndarray, "triangles 3"], count: int, seed: int = 0
+) -> tuple[Float[np.ndarray, "count 3"], Float[np.ndarray, "count 3"]]:
+    """Sample points as `sample_surface` does, with the unit normals of their triangles, whose corners run counterclockwise around them."""
     corners = points[triangles].astype(np.float64)
     along, across = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    areas = np.linalg.norm(np.cross(along, across), axis=1)
+    normals = np.cross(along, across)
+    areas = np.linalg.norm(normals, axis=1)
     upto = np.cumsum(areas)
     if len(areas) == 0 or not upto[-1] > 0:
         raise Degenerate(f"expected a mesh with an area, got {len(areas)} triangles without one")
@@ -32,7 +40,7 @@ def sample_surface(
     u, v = rng.random((2, count, 1))
     outside = u + v > 1
     u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
-    return corners[which, 0] + u * along[which] + v * across[which]
+    return corners[which, 0] + u * along[which] + v * across[which], normals[which] / areas[which, None]
 
 
 def thinned(points: int, at_most: int, seed: int = 0) -> Int[np.ndarray, " kept"]:

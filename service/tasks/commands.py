@@ -42,8 +42,13 @@ Plot = Annotated[
     str | None, typer.Option(help="A picture of the answer, .png, .pdf or .svg; for several inputs a folder.")
 ]
 Clips = Annotated[list[Path], typer.Argument(metavar="CLIP", help=CLIPS, show_default=False)]
-PoseForm = Annotated[Literal["json", "npz", "npy"], typer.Option("--format", help="Of the answers in a folder.")]
-StdinForm = Annotated[Literal["json", "npz", "npy"], typer.Option("--stdin", help="Format of standard input.")]
+ClipForm = Annotated[
+    Literal["json", "npz", "npy"] | None,
+    typer.Option(
+        "--format", "--stdin", help="Of the clips.", show_default="what their names tell; json for standard input"
+    ),
+]
+PoseForm = Annotated[Literal["json", "npz", "npy"], typer.Option("--to", help="Format of the answers in a folder.")]
 Fps = Annotated[
     float | None,
     typer.Option(min=MIN_FPS, max=MAX_FPS, help="Frames a second of clip and answer.", show_default="the clip's"),
@@ -64,6 +69,12 @@ def landmarks(
     ],
     output: Output = None,
     plot: Plot = None,
+    aligned: Annotated[
+        str | None,
+        typer.Option(
+            help="A copy of the scan in the head's frame, .ply; for several inputs a folder.", show_default="none"
+        ),
+    ] = None,
     units: Annotated[
         Literal["auto", "m", "cm", "mm", "in", "ft"],
         typer.Option(help="Of the scan and of the answer; auto infers m, cm or mm from the size."),
@@ -73,24 +84,29 @@ def landmarks(
         typer.Option(help="At the points that the network saw (points: .json, .npz), or at every point (full: .npz)."),
     ] = "none",
     form: Annotated[
-        Literal["json", "csv", "npz", "ply", "mrk.json", "fcsv"],
-        typer.Option("--format", help="Of the answers in a folder."),
+        str | None,
+        typer.Option("--format", "--stdin", help="Of the scans, such as ply.", show_default="what their names tell"),
+    ] = None,
+    to: Annotated[
+        Literal["json", "csv", "npz", "ply", "obj", "mrk.json", "fcsv"],
+        typer.Option("--to", help="Format of the answers in a folder."),
     ] = "json",
-    stdin: Annotated[str, typer.Option("--stdin", help="Format of standard input, such as ply.")] = "",
     model: Model = None,
     bundles: Bundles = None,
 ) -> None:
     """Find the 68 landmarks of a face on a scan in any pose, in the scan's own coordinates. Needs no server."""
-    if STDIN in scans and f".{stdin}" not in FACE.reads():
-        _fail(
-            f"expected --stdin with the scan's format, one of {', '.join(suffix[1:] for suffix in formats())}, got {stdin or 'none'}"
-        )
+    form = form.lower().lstrip(".").removesuffix(".gz") if form else None
+    if STDIN in scans and form is None:
+        known = ", ".join(suffix[1:] for suffix in formats())
+        _fail(f"expected --format with the format of the scan on standard input, one of {known}, got none")
     answers = [suffix for suffix, media in FACE.writes.items() if media in CARRIES[heatmaps]]
     suffix = answer_suffix(FACE, Path(output)) if output else ""
-    if (suffix if suffix in FACE.writes else f".{form}") not in answers:
-        _fail(f"expected an answer as {' or '.join(answers)} for --heatmaps {heatmaps}, got {suffix or f'.{form}'}")
+    if (suffix if suffix in FACE.writes else f".{to}") not in answers:
+        _fail(f"expected an answer as {' or '.join(answers)} for --heatmaps {heatmaps}, got {suffix or f'.{to}'}")
     options = {"units": units, "heatmaps": heatmaps}
-    _run(FACE, scans, options, output=output, plot=plot, form=form, stdin=stdin, model=model, bundles=bundles)
+    _run(
+        FACE, scans, options, output=output, plot=plot, aligned=aligned, form=form, to=to, model=model, bundles=bundles
+    )
 
 
 def forecast(
@@ -113,8 +129,8 @@ def forecast(
         Unit | None, typer.Option(help="Of clip and answer; hands only.", show_default="the clip's, or m")
     ] = None,
     hand: Annotated[Hand | None, typer.Option(help="Which hand the one in `past` is; hands only.")] = None,
-    form: PoseForm = "json",
-    stdin: StdinForm = "json",
+    form: ClipForm = None,
+    to: PoseForm = "json",
     model: Model = None,
     bundles: Bundles = None,
 ) -> None:
@@ -123,7 +139,7 @@ def forecast(
     if endpoint is POSES and (units or hand):
         _fail(f"--{'units' if units else 'hand'} is an option of hands; leave it out for poses, which have any unit")
     options = {"fps": fps, "units": units, "joints": joints, "hand": hand}
-    _run(endpoint, clips, options, output=output, plot=plot, form=form, stdin=stdin, model=model, bundles=bundles)
+    _run(endpoint, clips, options, output=output, plot=plot, form=form, to=to, model=model, bundles=bundles)
 
 
 def lift(
@@ -135,8 +151,8 @@ def lift(
     image: Annotated[
         str | None, typer.Option(help="Size of the image in pixels, such as 1920x1080.", show_default="the clip's")
     ] = None,
-    form: PoseForm = "json",
-    stdin: StdinForm = "json",
+    form: ClipForm = None,
+    to: PoseForm = "json",
     model: Model = None,
     bundles: Bundles = None,
 ) -> None:
@@ -148,7 +164,7 @@ def lift(
             _fail(f"expected --image WIDTHxHEIGHT in pixels, such as 1920x1080, got {image}")
         size = int(width), int(height)
     options = {"fps": fps, "joints": joints, "image": size}
-    _run(LIFT, clips, options, output=output, plot=plot, form=form, stdin=stdin, model=model, bundles=bundles)
+    _run(LIFT, clips, options, output=output, plot=plot, form=form, to=to, model=model, bundles=bundles)
 
 
 def recognize(
@@ -160,14 +176,14 @@ def recognize(
         Unit | None, typer.Option(help="Of coordinates in three dimensions.", show_default="the clip's, or m")
     ] = None,
     top: Annotated[int | None, typer.Option(min=1, max=1000, help="Number of classes.", show_default="5")] = None,
-    form: Annotated[Literal["json", "csv"], typer.Option("--format", help="Of the answers in a folder.")] = "json",
-    stdin: StdinForm = "json",
+    form: ClipForm = None,
+    to: Annotated[Literal["json", "csv"], typer.Option("--to", help="Format of the answers in a folder.")] = "json",
     model: Model = None,
     bundles: Bundles = None,
 ) -> None:
     """Recognise what people do in clips of 2D or 3D keypoints. Needs no server."""
     options = {"fps": fps, "joints": joints, "units": units, "top": top}
-    _run(ACTIONS, clips, options, output=output, plot=None, form=form, stdin=stdin, model=model, bundles=bundles)
+    _run(ACTIONS, clips, options, output=output, plot=None, form=form, to=to, model=model, bundles=bundles)
 
 
 def _run(
@@ -177,8 +193,9 @@ def _run(
     *,
     output: str | None,
     plot: str | None,
-    form: str,
-    stdin: str,
+    aligned: str | None = None,
+    form: str | None,
+    to: str,
     model: str | None,
     bundles: Path | None,
 ) -> None:
@@ -188,21 +205,22 @@ def _run(
     settings = _settings(bundles)
     models = LocalModels(settings, endpoint.kind)
     try:
-        works = plan(endpoint, inputs, output=output, plot=plot, form=form, stdin_form=stdin)
+        works = plan(endpoint, inputs, output=output, plot=plot, aligned=aligned, form=form, to=to)
         models.open(model)
     except USAGE_ERRORS as error:
         _fail(sentence(error))
     given = {name: value for name, value in {**options, "model": model}.items() if value is not None}
     limits = replace(endpoint.limits(settings), bytes=MAX_BYTES, points=MAX_POINTS)
-    failures, content = [], b""
+    failures, warnings, content = [], [], b""
     for work in tqdm(works, unit="file", disable=len(works) == 1):
         try:
-            content = process(endpoint, work, models, given, limits)
+            content, about = process(endpoint, work, models, given, limits)
+            warnings += [f"{work.name}: warning: {warning}" for warning in about]
         except FILE_ERRORS as error:
             failures.append(sentence(error, work.name))
     if failures and len(works) > 1:
         failures.insert(0, f"{len(failures)} of {len(works)} files failed")
-    for line in failures:
+    for line in (*warnings, *failures):
         typer.echo(f"chiron: {line}", err=True)
     if failures:
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ An `Endpoint` is what a task accepts and offers, and four functions that know no
 """
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
@@ -51,7 +51,7 @@ class Body:
     )  # of the query or the command line; they override the body's
     content_type: str = ""  # the whole header, with the boundary of a form
     suffix: str = ""  # of the file's name, such as .ply; empty for a request
-    keep: bool = False  # the whole input with the result, for a picture
+    keep: bool = False  # the whole input with the result, for a picture or an aligned copy
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ class Endpoint(Generic[RequestT, PreparedT, ResultT]):
     reads: Callable[[], Mapping[str, str]]  # media types of files, by suffix; packages may add some
     writes: Mapping[str, str]  # media types of answers in files, by suffix
     draw: Callable[[ResultT, BundleMeta, Path, str], None] | None = None  # writes a picture with a title
+    align: Callable[[ResultT, BundleMeta], bytes] | None = None  # the input in the frame of what was found, as .ply
+    warnings: Callable[[ResultT], Sequence[str]] = lambda result: ()  # what to know before believing the answer
 
     @property
     def name(self) -> str:

@@ -33,12 +33,13 @@ FILE_ERRORS = (Problem, OSError, *USAGE_ERRORS)
 
 @dataclass(frozen=True)
 class Work:
-    """One file, `-` for standard input, with the paths of its answer (None: it is printed) and of its picture."""
+    """One file, `-` for standard input, with the paths of its answer (None: it is printed), picture and aligned copy."""
 
     source: Path
-    suffix: str
+    suffix: str  # of its format
     output: Path | None
     picture: Path | None
+    aligned: Path | None
 
     @property
     def name(self) -> str:
@@ -106,15 +107,27 @@ class LocalModels:
 
 
 def plan(
-    endpoint: Endpoint, inputs: Sequence[Path], *, output: str | None, plot: str | None, form: str, stdin_form: str
+    endpoint: Endpoint,
+    inputs: Sequence[Path],
+    *,
+    output: str | None,
+    plot: str | None = None,
+    aligned: str | None = None,
+    form: str | None,
+    to: str,
 ) -> list[Work]:
     """Return the work to do, checked as far as possible before anything is read or written.
 
-    `inputs` are files, folders and `-`; `output` and `plot` are files if there is one input, or folders, in which `form`
-    is the format of answers. Raises UsageError, NoMatplotlib and UnknownFormat.
+    `inputs` are files, folders and `-`; `form` is their format, None if their suffixes tell it. `output`, `plot` and `aligned` are files if
+    there is one input, or folders, in which answers have the format `to`. Raises UsageError, NoMatplotlib and UnknownFormat.
     """
+    if form is not None and f".{form}" not in endpoint.reads():
+        known = ", ".join(suffix[1:] for suffix in endpoint.reads())
+        raise UsageError(
+            f"expected --format of the input to be one of {known}, got {form}; --to is that of the answers"
+        )
     sources = [source for path in inputs for source in _sources(endpoint, path)]
-    for option, text in (("-o", output), ("--plot", plot)):
+    for option, text in (("-o", output), ("--plot", plot), ("--aligned", aligned)):
         needed = option == "-o" or text is not None
         if len(sources) > 1 and needed and not _is_folder(text):
             given = "none" if text is None else text
@@ -123,8 +136,11 @@ def plan(
     for source in sources:
         suffix = gzipped.suffix_of(source.name)
         stem = "stdin" if source == STDIN else source.name[: len(source.name) - len(suffix)]
-        target, picture = (_target(text, stem, end) for text, end in ((output, f".{form}"), (plot, ".png")))
-        works.append(Work(source, f".{stdin_form}" if source == STDIN else _format_of(source), target, picture))
+        targets = (
+            _target(text, stem, end) for text, end in ((output, f".{to}"), (plot, ".png"), (aligned, ".aligned.ply"))
+        )
+        own = ".json" if source == STDIN else _format_of(source)
+        works.append(Work(source, f".{form}" if form else own, *targets))
     by_stem: dict[str, Path] = {}
     for work in works:
         stem = work.output.stem if work.output else ""
@@ -134,22 +150,29 @@ def plan(
             raise UsageError(f"expected an answer file ending in {', '.join(endpoint.writes)}, got {work.output.name}")
         if work.picture is not None:
             check_drawable(work.picture)
-        for path, text in ((work.output, output), (work.picture, plot)):
+        if work.aligned is not None and work.aligned.suffix.lower() != ".ply":
+            raise UsageError(f"expected an aligned copy ending in .ply, got {work.aligned.name}")
+        targets = [(work.output, output), (work.picture, plot), (work.aligned, aligned)]
+        for path, text in targets:
             if path is not None:
                 _check_target(path, work.source, in_folder=_is_folder(text))
+        paths = [path for path, _ in targets if path is not None]
+        if len(set(paths)) < len(paths):
+            raise UsageError(f"expected different files for the answer, the picture and the copy, got {paths[0]} twice")
     return works
 
 
-def process(endpoint: Endpoint, work: Work, models: LocalModels, options: Mapping[str, Any], limits: Limits) -> bytes:
-    """Do one file's work and return the answer in the format of its output, which is written if it has one.
+def process(
+    endpoint: Endpoint, work: Work, models: LocalModels, options: Mapping[str, Any], limits: Limits
+) -> tuple[bytes, Sequence[str]]:
+    """Do one file's work; return the answer in the format of its output, which is written if it has one, and the warnings about it.
 
     Raises an error of FILE_ERRORS.
     """
     if work.suffix not in endpoint.reads():
         formats = ", ".join(endpoint.reads())
-        raise Problem(
-            "unsupported-media-type", f"expected a file ending in {formats}, got {work.suffix or 'no suffix'}"
-        )
+        detail = f"expected a file ending in {formats}, got {work.suffix or 'no suffix'}; or give its --format"
+        raise Problem("unsupported-media-type", detail)
     suffix = ".json" if work.output is None else answer_suffix(endpoint, work.output)
     body = Body(
         _read(work.source),
@@ -157,7 +180,7 @@ def process(endpoint: Endpoint, work: Work, models: LocalModels, options: Mappin
         endpoint.writes[suffix],
         options,
         suffix=work.suffix,
-        keep=work.picture is not None,
+        keep=work.picture is not None or work.aligned is not None,
     )
     result, model = run(endpoint, body, models.open, limits)
     content = call(endpoint.raised, endpoint.encode, result, model, body.answer).content
@@ -168,7 +191,11 @@ def process(endpoint: Endpoint, work: Work, models: LocalModels, options: Mappin
         assert endpoint.draw is not None, "a command without pictures has no option --plot"
         work.picture.parent.mkdir(parents=True, exist_ok=True)
         endpoint.draw(result, model, work.picture, work.source.name)
-    return content
+    if work.aligned is not None:
+        assert endpoint.align is not None, "a command without aligned copies has no option --aligned"
+        work.aligned.parent.mkdir(parents=True, exist_ok=True)
+        work.aligned.write_bytes(endpoint.align(result, model))
+    return content, endpoint.warnings(result)
 
 
 def answer_suffix(endpoint: Endpoint, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""A found face to an answer in the scan's frame and unit: JSON, .npz, .csv, .ply for viewers, or a point list of 3D Slicer."""
+"""A found face to an answer: JSON, .npz, .csv, or a form of another program (meshes, slicer)."""
 
 import csv
 import io
@@ -9,43 +9,36 @@ from jaxtyping import Float
 
 from models.contract.bundle import Bundle, BundleMeta
 from models.scans.cloud import interpolate, interpolation
-from models.scans.head import distances, head_pose
+from models.scans.head import distances
 from models.skeletons.face import FACE68, FACE_REGIONS
 from models.skeletons.units import to_metres
 from service.http.negotiation import JSON, NPZ
 from service.tasks.arrays import json_bytes, npz_bytes
 from service.tasks.endpoint import Encoded
+from service.tasks.faces.meshes import aligned, cloud_ply, obj, ply
 from service.tasks.faces.prepare import FoundFace
 from service.tasks.faces.slicer import fcsv, markups
-from service.tasks.faces.upload import CSV, FCSV, MRK, PLY
+from service.tasks.faces.upload import CSV, FCSV, MRK, OBJ, PLY
 from service.tasks.fields import with_model
 
 ROUND_M, ROUND_HEAT, ROUND_AXES = 1e-9, 6, 9  # a nanometre, and decimals of a heatmap and of a pose's axes, in JSON
 CHUNK = 8192  # points at which heatmaps are interpolated at a time
-COLOURS = {
-    "jaw": (153, 153, 153),
-    "right_brow": (166, 86, 40),
-    "left_brow": (255, 127, 0),
-    "nose_bridge": (228, 26, 28),
-    "nose_base": (247, 129, 191),
-    "right_eye": (55, 126, 184),
-    "left_eye": (77, 175, 74),
-    "outer_lip": (152, 78, 163),
-    "inner_lip": (255, 217, 47),
-}
 
 
 def encode(found: FoundFace, model: BundleMeta, media: str) -> Encoded:
     """Return the answer in the form of a media type; headers carry the model and the unit where the body has no fields."""
     if media == JSON:
         return Encoded(json_bytes(document(found, model)), {})
-    suffix, write = WRITERS[media]
-    return Encoded(write(found, model), {
+    name, write = ("aligned.ply", aligned) if found.scan.options.aligned else WRITERS[media]
+    headers = {
         "x-chiron-model": model.name,
         "x-chiron-model-version": model.version,
         "x-chiron-units": found.scan.unit,
-        "content-disposition": f'attachment; filename="landmarks.{suffix}"',
-    })  # fmt: skip
+        "content-disposition": f'attachment; filename="{name}"',
+    }
+    if warnings := found.warnings:
+        headers["x-chiron-warnings"] = "; ".join(warnings)
+    return Encoded(write(found, model), headers)
 
 
 def document(found: FoundFace, model: BundleMeta) -> dict[str, Any]:
@@ -72,6 +65,7 @@ def document(found: FoundFace, model: BundleMeta) -> dict[str, Any]:
             name: {"value": round(distance.value, decimals), "uncertainty": round(distance.uncertainty, decimals)}
             for name, distance in distances(found.landmarks, face.confidence, within).items()
         },
+        "warnings": found.warnings,
     }
     if scan.options.heatmaps != "none":
         answer["heatmaps"] = {
@@ -85,10 +79,9 @@ def document(found: FoundFace, model: BundleMeta) -> dict[str, Any]:
 def npz(found: FoundFace, model: BundleMeta) -> bytes:
     """Return the answer as arrays, none of them rounded.
 
-    They are landmarks (68, 3) float64, confidence, names, pose (4, 4), distances, their names and uncertainties, model, version and
-    units; with heatmaps also sampled_points
-    (n, 3), heatmaps (68, n), and sampled_indices (n) unless the points were drawn on a mesh; with heatmaps at every point
-    also full_heatmaps (68, points).
+    They are landmarks (68, 3) float64, confidence, names, pose (4, 4), distances, their names and uncertainties, warnings, model,
+    version and units. With heatmaps they are also sampled_points (n, 3), heatmaps (68, n), and sampled_indices (n) unless the points
+    were drawn on a mesh; with heatmaps at every point also full_heatmaps (68, points).
     """
     scan, face = found.scan, found.face
     measured = distances(found.landmarks, face.confidence, found.within)
@@ -96,10 +89,11 @@ def npz(found: FoundFace, model: BundleMeta) -> bytes:
         "landmarks": found.landmarks,
         "confidence": face.confidence,
         "names": FACE68.joints,
-        "pose": head_pose(found.landmarks),
+        "pose": found.pose,
         "distances": np.array([distance.value for distance in measured.values()]),
         "distance_uncertainties": np.array([distance.uncertainty for distance in measured.values()]),
         "distance_names": list(measured),
+        "warnings": np.array(found.warnings, dtype=np.str_),
         "model": model.name,
         "version": model.version,
         "units": scan.unit,
@@ -139,52 +133,23 @@ def table(found: FoundFace, model: BundleMeta) -> bytes:
     return text.getvalue().encode()
 
 
-def ply(found: FoundFace, model: BundleMeta) -> bytes:
-    """Return the landmarks as a text .ply for viewers such as MeshLab: coloured by region, with edges along the regions."""
-    colours = {index: COLOURS[region] for region, indices in FACE_REGIONS.items() for index in indices}
-    landmarks = zip(found.landmarks.tolist(), found.face.confidence.tolist(), strict=True)
-    rows = [
-        f"{x!r} {y!r} {z!r} {' '.join(map(str, colours[index]))} {index} {confidence:.6g} {confidence:.6g}"
-        for index, ((x, y, z), confidence) in enumerate(landmarks)
-    ]
-    header = [
-        "ply",
-        "format ascii 1.0",
-        f"comment {model.name} {model.version}",
-        f"comment lengths in {found.scan.unit}",
-        f"comment confidence: {found.meaning}",
-        *(f"comment {index} {name}" for index, name in enumerate(FACE68.joints)),
-        f"element vertex {len(rows)}",
-        *(f"property double {axis}" for axis in "xyz"),
-        *(f"property uchar {colour}" for colour in ("red", "green", "blue")),
-        "property int index",
-        "property float confidence",
-        "property float quality",  # the same, by the name under which MeshLab reads it
-        f"element edge {len(FACE68.bones)}",
-        "property int vertex1",
-        "property int vertex2",
-        "end_header",
-    ]
-    return "\n".join([*header, *rows, *(f"{a} {b}" for a, b in FACE68.bones), ""]).encode()
-
-
-def cloud_ply(points: Float[np.ndarray, "points 3"], comment: str) -> bytes:
-    """Return points as a text .ply."""
-    header = ["ply", "format ascii 1.0", f"comment {comment}", f"element vertex {len(points)}"]
-    header += [*(f"property double {axis}" for axis in "xyz"), "end_header"]
-    return "\n".join([*header, *(f"{x} {y} {z}" for x, y, z in points), ""]).encode()
-
-
 def scan_of_bundle(bundle: Bundle) -> bytes:
     """Return the bundle's example scan as a request body: the points that the network saw, in metres."""
     return cloud_ply(bundle.example()[0]["points"][0], f"the example of {bundle.meta.name}, in m")
 
 
-WRITERS = {NPZ: ("npz", npz), CSV: ("csv", table), PLY: ("ply", ply), MRK: ("mrk.json", markups), FCSV: ("fcsv", fcsv)}
+WRITERS = {
+    NPZ: ("landmarks.npz", npz),
+    CSV: ("landmarks.csv", table),
+    PLY: ("landmarks.ply", ply),
+    OBJ: ("landmarks.obj", obj),
+    MRK: ("landmarks.mrk.json", markups),
+    FCSV: ("landmarks.fcsv", fcsv),
+}
 
 
 def _rounded_pose(found: FoundFace, decimals: int) -> Float[np.ndarray, "4 4"]:
     """Return the head's pose with its origin rounded as landmarks are."""
-    pose = head_pose(found.landmarks)
+    pose = found.pose
     pose[:3, :3], pose[:3, 3] = np.round(pose[:3, :3], ROUND_AXES), np.round(pose[:3, 3], decimals)
     return pose

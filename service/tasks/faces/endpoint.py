@@ -15,16 +15,18 @@ from service.http.openapi import BINARY
 from service.settings import Settings
 from service.tasks.endpoint import Endpoint, Example, Limits
 from service.tasks.faces.answers import encode, scan_of_bundle
+from service.tasks.faces.meshes import aligned
 from service.tasks.faces.prepare import FoundFace, NoFace, PreparedScan, UnclearUnits, prepare, steps
 from service.tasks.faces.schemas import FaceAnswer, FaceOptions
-from service.tasks.faces.upload import CSV, FCSV, FORM, MRK, OCTETS, PLY, TYPES, Upload, decode
+from service.tasks.faces.upload import CSV, FCSV, FORM, MRK, OBJ, OCTETS, PLY, TYPES, Upload, decode
 
 DESCRIPTION = """Find the 68 landmarks of a face on a scan in any pose, with confidences, in the scan's own frame and unit.
 
-The scan is a mesh or a cloud: .ply .obj .stl .off .glb .gltf .npz .npy .pcd .csv .xyz .txt .asc .pts. Send it as the body, with its
-content type or a `format` or `filename`, or as the only file of a form. The Accept header chooses the form of the answer:
-application/json, application/x-npz for arrays, model/vnd.ply for a coloured cloud with edges, text/csv, or a point list of 3D
-Slicer: application/vnd.slicer.mrk+json or text/x-fcsv.
+The scan is a mesh or a cloud: .ply .obj .stl .off .glb .gltf .npz .npy .pcd .csv .xyz .txt .asc .pts, compressed with gzip or not. Send
+it as the body, with its content type or a `format` or `filename`, or as the only file of a form. The Accept header chooses the form of
+the answer: application/json, application/x-npz for arrays, model/vnd.ply for a coloured cloud with edges, model/obj for Blender, text/csv,
+or a point list of 3D Slicer: application/vnd.slicer.mrk+json or text/x-fcsv. With aligned=true the answer is the scan itself in the
+head's frame, as model/vnd.ply.
 """
 ERRORS = (
     "malformed-body", "unreadable-scan", "unknown-model", "not-acceptable", "request-timeout", "body-too-large", "scan-too-large",
@@ -89,7 +91,7 @@ FACE: Endpoint[Upload, PreparedScan, FoundFace] = Endpoint(
     tag="landmarks",
     description=DESCRIPTION,
     accepts=TYPES,
-    offers=(JSON, NPZ, PLY, CSV, MRK, FCSV),
+    offers=(JSON, NPZ, PLY, OBJ, CSV, MRK, FCSV),
     with_query=TYPES,
     limits=limits,
     memory=memory,
@@ -105,6 +107,8 @@ FACE: Endpoint[Upload, PreparedScan, FoundFace] = Endpoint(
     steps=steps,
     encode=encode,
     reads=lambda: dict.fromkeys(formats(), OCTETS),
-    writes={".json": JSON, ".csv": CSV, ".npz": NPZ, ".ply": PLY, ".mrk.json": MRK, ".fcsv": FCSV},
+    writes={".json": JSON, ".csv": CSV, ".npz": NPZ, ".ply": PLY, ".obj": OBJ, ".mrk.json": MRK, ".fcsv": FCSV},
     draw=draw,
+    align=aligned,
+    warnings=lambda found: found.warnings,
 )

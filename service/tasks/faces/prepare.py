@@ -13,6 +13,7 @@ from models.contract.bundle import BundleMeta
 from models.contract.task import FaceLandmarks
 from models.scans.cloud import Scan, TooBig
 from models.scans.files import read_scan
+from models.scans.head import head_pose, seen_from_behind
 from models.scans.levels import MESH_POINTS, Face, search
 from models.scans.plausible_faces import (
     EYES_M,
@@ -23,7 +24,7 @@ from models.scans.plausible_faces import (
     typical_radius,
     units_of_eyes,
 )
-from models.scans.sampling import sample_surface, thinned
+from models.scans.sampling import sample_with_normals, thinned
 from models.skeletons.units import METRIC, describe_size, to_metres
 from service.tasks.endpoint import Limits, Steps
 from service.tasks.faces.schemas import FaceOptions
@@ -34,6 +35,11 @@ MOST_POINTS = 50_000  # of a cloud that are used: their farthest points and neig
 NO_FACE = 0.1  # mean confidence below which there is no face: simulated faces have 0.4 and more, balls and boxes 0.01
 SURE = 0.35  # the same where the unit was inferred: 0.6 and more on 49 faces, at most 0.33 on faces of two or three times their size
 MOST_FULL = 300_000  # points at which heatmaps are interpolated: 68 float32 each, 82 MB
+MOST_ALIGNED = 1_000_000  # points of an aligned copy in an answer, which has 38 MB with twice as many triangles
+MIRRORED = (
+    "the triangles around the face are seen from behind: either the scan is mirrored, and left and right are exchanged in this answer "
+    "(negate one axis), or its triangles are turned inside out, which does not matter here"
+)
 
 
 class UnclearUnits(ValueError):
@@ -52,11 +58,12 @@ class PreparedScan:
     task: FaceLandmarks
     points: Float[np.ndarray, "points 3"]  # those that are used: float64, metres
     indices: Int[np.ndarray, " points"] | None  # of these points in the file; None for points drawn on a mesh
+    normals: Float[np.ndarray, "points 3"] | None  # of the mesh at these points; None for a cloud
     unit: Unit
     vertices: int  # in the file
     dropped: int  # of them, because they are not measurements
     triangles: int
-    whole: Scan | None  # all of it, in metres, where heatmaps at every point or a picture are wanted
+    whole: Scan | None  # all of it, in metres, where heatmaps at every point, an aligned copy or a picture are wanted
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,19 @@ class FoundFace:
     def landmarks(self) -> Float[np.ndarray, "landmarks 3"]:
         """The landmarks in the scan's frame and unit, float64."""
         return self.face.landmarks / to_metres(self.scan.unit)
+
+    @property
+    def pose(self) -> Float[np.ndarray, "4 4"]:
+        """The rigid transform from the head's frame to the scan's, in the scan's unit."""
+        return head_pose(self.landmarks)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the caller should know before believing the answer."""
+        scan = self.scan
+        if scan.normals is not None and seen_from_behind(self.face.landmarks, scan.points, scan.normals):
+            return [MIRRORED]
+        return []
 
     @property
     def samples(self) -> Float[np.ndarray, "sampled 3"]:
@@ -99,19 +119,24 @@ def prepare(upload: Upload, model: BundleMeta, limits: Limits) -> PreparedScan:
     if options.heatmaps == "full" and len(scan.points) > MOST_FULL:
         detail = f"expected at most {MOST_FULL} points for heatmaps at every point, got {len(scan.points)}"
         raise TooBig(f"{detail}; ask for heatmaps at the sampled points")
+    if options.aligned and len(scan.points) > MOST_ALIGNED:
+        detail = f"expected at most {MOST_ALIGNED} points for an aligned copy, got {len(scan.points)}"
+        raise TooBig(f"{detail}; move the scan by the inverse of `pose`, or thin it")
+    normals = None
     if scan.triangles is None:
         indices = thinned(len(scan.points), MOST_POINTS)
         points = scan.points[indices]
         if scan.kept is not None:
             indices = np.flatnonzero(scan.kept)[indices]
     else:
-        indices, points = None, sample_surface(scan.points, scan.triangles, MESH_POINTS)
+        indices, (points, normals) = None, sample_with_normals(scan.points, scan.triangles, MESH_POINTS)
     unit = unit_of(points) if options.units == "auto" else options.units
     scale, triangles = to_metres(unit), 0 if scan.triangles is None else len(scan.triangles)
-    whole = Scan(scan.points * scale, scan.triangles, scan.kept) if upload.keep or options.heatmaps == "full" else None
+    keep = upload.keep or options.aligned or options.heatmaps == "full"
+    whole = Scan(scan.points * scale, scan.triangles, scan.kept) if keep else None
     vertices = len(scan.points if scan.kept is None else scan.kept)
     dropped = vertices - len(scan.points)
-    return PreparedScan(options, task, points * scale, indices, unit, vertices, dropped, triangles, whole)
+    return PreparedScan(options, task, points * scale, indices, normals, unit, vertices, dropped, triangles, whole)
 
 
 def steps(scan: PreparedScan) -> Steps[FoundFace]:

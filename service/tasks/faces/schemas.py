@@ -29,6 +29,12 @@ class FaceOptions(Struct, forbid_unknown_fields=True, kw_only=True):
             description="at the points that the network saw (points), or at every point of the file (full), as .npz only"
         ),
     ] = "none"
+    aligned: Annotated[
+        bool,
+        Meta(
+            description="answer with the scan itself instead of its landmarks, in the head's frame and the scan's unit, as model/vnd.ply"
+        ),
+    ] = False
     filename: Annotated[
         str, Meta(max_length=MAX_FILENAME, description="a name whose suffix tells the format of the body")
     ] = ""
@@ -101,6 +107,9 @@ class FaceAnswer(BaseModel):
     distances: dict[str, FaceDistance] = Field(
         description="interocular (between the centres of the eyes), outer_eye_corners, nose_width (alae), "
         "mouth_width (corners), face_height (nasion to chin)"
+    )
+    warnings: list[str] = Field(
+        description="what to know before believing the answer, such as that the scan may be mirrored"
     )
     expected_error: list[Measurement] = Field(description="the model's errors on its test scans")
     heatmaps: FaceHeatmaps | None = Field(default=None, description="with heatmaps=points")

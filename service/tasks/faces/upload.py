@@ -26,11 +26,12 @@ PLY, CSV, FORM, OCTETS, TEXT = (
     "model/vnd.ply", "text/csv", "multipart/form-data", "application/octet-stream", "text/plain"
 )  # fmt: skip
 GZIPS = ("application/gzip", "application/x-gzip")
+OBJ = "model/obj"
 MRK, FCSV = "application/vnd.slicer.mrk+json", "text/x-fcsv"  # point lists of 3D Slicer, which has registered no types
 SUFFIXES = {media: format.suffixes[0] for format in FORMATS for media in format.media_types}
 TYPES = (OCTETS, TEXT, *GZIPS, *SUFFIXES, FORM)  # the first do not tell the format: a name does, or TEXT is a table
 CARRIES: dict[Heatmaps, tuple[str, ...]] = {
-    "none": (JSON, NPZ, PLY, CSV, MRK, FCSV),
+    "none": (JSON, NPZ, PLY, OBJ, CSV, MRK, FCSV),
     "points": (JSON, NPZ),
     "full": (NPZ,),
 }
@@ -46,7 +47,7 @@ class Upload:
     suffix: str
     options: FaceOptions
     form_fields: frozenset[str] = frozenset()  # the options that came as fields of a form
-    keep: bool = False  # the whole scan, for a picture
+    keep: bool = False  # the whole scan, for a picture or an aligned copy
 
     @property
     def model(self) -> str | None:
@@ -64,6 +65,9 @@ def decode(body: Body) -> Upload:
     if body.answer not in carriers:
         detail = f"expected an answer as {' or '.join(carriers)} for heatmaps={heatmaps}, got Accept: {body.answer}"
         raise Problem.at("invalid-request", upload.pointer("heatmaps"), detail)
+    if upload.options.aligned and body.answer != PLY:
+        detail = f"expected Accept: {PLY} for an aligned copy of the scan, got {body.answer}"
+        raise Problem.at("invalid-request", upload.pointer("aligned"), detail)
     return upload
 
 

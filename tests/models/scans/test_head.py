@@ -5,9 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faces import synthetic_face
+from scipy.spatial import Delaunay
 
 from models.contract.symmetry import random_rotation
-from models.scans.head import DISTANCES, distances, face_axes, head_pose, standard_deviations
+from models.scans.head import (
+    DISTANCES,
+    distances,
+    face_axes,
+    head_pose,
+    in_head_frame,
+    seen_from_behind,
+    standard_deviations,
+)
+from models.scans.sampling import sample_with_normals
 from models.skeletons.face import FACE68, FACE_REGIONS
 
 
@@ -85,3 +95,30 @@ def test_an_uncertainty_matches_simulated_gaussian_errors():
 def test_a_confidence_of_0_or_1_has_a_finite_uncertainty(confidence: float):
     deviation = standard_deviations(np.array([confidence]), 0.003)[0]
     assert 0 < deviation < 0.03
+
+
+def test_the_head_frame_is_the_inverse_of_the_pose():
+    scan, landmarks = synthetic_face()
+    pose = head_pose(landmarks @ random_rotation(np.random.default_rng(3)).T + 7)
+    moved = scan @ pose[:3, :3].T + pose[:3, 3]
+    np.testing.assert_allclose(in_head_frame(moved, pose), scan, atol=1e-12)
+
+
+@pytest.mark.parametrize("mirror", [1, -1], ids=["as it is", "mirrored"])
+@pytest.mark.parametrize("inside", [1, -1], ids=["outside", "inside"])
+def test_a_mesh_that_is_mirrored_or_inside_out_is_seen_from_behind_in_any_pose(mirror: int, inside: int):
+    scan, landmarks = synthetic_face()
+    corners = Delaunay(scan[:, :2]).simplices[:, ::inside]  # counterclockwise as seen from the front
+    turn = random_rotation(np.random.default_rng(4)) * np.array([mirror, 1, 1])
+    points, normals = sample_with_normals(scan @ turn.T + 2, corners, 2000)
+    found = landmarks @ turn.T + 2
+    if mirror == -1:
+        found = found[list(FACE68.mirror)]  # a network names left and right as it sees them
+    assert seen_from_behind(found, points, normals) == (mirror * inside < 0)
+
+
+def test_normals_of_both_directions_tell_nothing():
+    scan, landmarks = synthetic_face()
+    corners = Delaunay(scan[:, :2]).simplices
+    points, normals = sample_with_normals(scan, np.concatenate([corners, corners[:, ::-1]]), 2000)
+    assert not seen_from_behind(landmarks, points, normals)

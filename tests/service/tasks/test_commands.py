@@ -74,7 +74,7 @@ def test_standard_input_is_read_in_the_given_format(folder: Path):
     from_file = run("forecast", "hands.json").stdout
     assert run("forecast", "-", stdin=json.dumps(HANDS).encode()).stdout == from_file
     np.save("past.npy", np.array(HANDS["past"]))
-    piped = run("forecast", "-", "--stdin", "npy", "--fps", 30, stdin=Path("past.npy").read_bytes())
+    piped = run("forecast", "-", "--format", "npy", "--fps", 30, stdin=Path("past.npy").read_bytes())
     assert json.loads(piped.stdout)["future"] == json.loads(from_file)["future"]
     assert "standard input: " in complaint("forecast", "-", stdin=b"{", code=1)
 
@@ -84,7 +84,7 @@ def test_a_folder_stands_for_its_readable_files(folder: Path):
     for name in ("a.json", "b.json"):
         Path("clips", name).write_text(json.dumps(HANDS))
     Path("clips", "notes.txt").write_text("no clip")
-    run("forecast", "clips", "-o", "out/", "--format", "npy")
+    run("forecast", "clips", "-o", "out/", "--to", "npy")
     assert sorted(path.name for path in Path("out").iterdir()) == ["a.npy", "b.npy"]
 
 

@@ -150,7 +150,7 @@ def test_the_options_and_formats_of_a_scan_are_documented(document):
     assert tuple(content) == upload.TYPES
     assert set(content[upload.FORM]["schema"]["properties"]) == {"file", *options}
     assert set(operation["responses"]["200"]["content"]) == {
-        "application/json", NPZ, PLY, upload.CSV, upload.MRK, upload.FCSV
+        "application/json", NPZ, PLY, upload.OBJ, upload.CSV, upload.MRK, upload.FCSV
     }  # fmt: skip
     for suffix in formats():
         assert suffix in operation["description"]

@@ -1,6 +1,5 @@
 """Tests of POST /landmarks/face: formats of scans and answers, units, heatmaps, symmetry, and independence of batches."""
 
-import csv
 import gzip
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +10,13 @@ from clouds import bumpy_cloud
 from fastapi.testclient import TestClient
 
 from models.contract.symmetry import random_rotation
-from models.scans.files import read_scan
 from models.scans.head import distances, head_pose
 from models.skeletons.face import FACE68, FACE_REGIONS
 from service.app import create_app
 from service.settings import Settings
 from service.tasks.faces import answers, prepare
 from service.tasks.faces.schemas import FaceAnswer
-from service.tasks.faces.upload import CSV, FCSV, MRK
+from service.tasks.faces.upload import CSV, FCSV, MRK, OBJ
 
 from ...conftest import ASIDE_M
 from ...exchange import CLOUD, NPY, npy
@@ -179,7 +177,7 @@ def test_sampled_heatmaps_come_with_their_points(client, landmarked):
 
 def test_an_npz_answer_has_unrounded_arrays(client, landmarked):
     plain = arrays(client, npy(CLOUD), NPY)
-    measured = {"pose", "distances", "distance_names", "distance_uncertainties"}
+    measured = {"pose", "distances", "distance_names", "distance_uncertainties", "warnings"}
     assert set(plain) == {"landmarks", "confidence", "names", "model", "version", "units"} | measured
     assert (plain["landmarks"].dtype, plain["confidence"].dtype) == (np.float64, np.float32)
     assert plain["names"].tolist() == list(FACE68.joints)
@@ -208,31 +206,6 @@ def test_the_pose_and_distances_match_the_landmarks_in_the_scans_unit(client, la
     assert raw["pose"] == pytest.approx(pose, abs=1e-5)
 
 
-def test_a_slicer_point_list_has_named_landmarks_in_the_scans_coordinates(client):
-    expected = arrays(client, npy(1000 * CLOUD + 50), NPY)
-    document = json.loads(post(client, npy(1000 * CLOUD + 50), NPY, MRK).content)
-    (markup,) = document["markups"]
-    assert document["@schema"].endswith("markups-schema-v1.0.0.json#")
-    assert (markup["type"], markup["coordinateSystem"]) == ("Fiducial", "LPS")
-    assert [point["label"] for point in markup["controlPoints"]] == list(FACE68.joints)
-    assert np.array_equal([point["position"] for point in markup["controlPoints"]], expected["landmarks"])
-    head, *rows = post(client, npy(1000 * CLOUD + 50), NPY, FCSV).text.split("\n# ")
-    columns, *table = rows[1].strip().splitlines()
-    assert head == "# Markups fiducial file version = 4.11"
-    assert rows[0] == "CoordinateSystem = LPS"
-    names = columns.removeprefix("columns = ").split(",")
-    points = list(csv.DictReader(table, names))
-    assert [point["label"] for point in points] == list(FACE68.joints)
-    assert np.array_equal([[float(point[axis]) for axis in "xyz"] for point in points], expected["landmarks"])
-    assert all(point.keys() == set(names) for point in points)
-
-
-def test_a_csv_answer_has_the_landmarks_of_the_npz_answer(client):
-    rows = list(csv.DictReader(post(client, npy(CLOUD), NPY, CSV).text.splitlines()))
-    expected = arrays(client, npy(CLOUD), NPY)["landmarks"]
-    assert np.array_equal([[float(row[axis]) for axis in "xyz"] for row in rows], expected)
-
-
 @pytest.mark.parametrize(("units", "metres"), [("in", 0.0254), ("ft", 0.3048)])
 def test_inches_and_feet_can_be_stated(client, landmarked, units, metres):
     answer = ask(client, npy(CLOUD / metres), NPY, units=units)
@@ -242,7 +215,7 @@ def test_inches_and_feet_can_be_stated(client, landmarked, units, metres):
 
 
 def test_headers_of_other_formats_have_the_fields_of_json(client):
-    for accept in (NPZ, PLY, CSV, MRK, FCSV):
+    for accept in (NPZ, PLY, OBJ, CSV, MRK, FCSV):
         headers = post(client, npy(CLOUD), NPY, accept).headers
         assert headers["x-chiron-model"] == "face-shells"
         assert headers["x-chiron-units"] == "m"
@@ -269,22 +242,6 @@ def test_interpolating_full_heatmaps_in_chunks_gives_the_same_values(client, mon
     unchunked = arrays(client, npy(CLOUD), NPY, heatmaps="full")["full_heatmaps"]
     monkeypatch.setattr(answers, "CHUNK", 700)
     assert np.array_equal(arrays(client, npy(CLOUD), NPY, heatmaps="full")["full_heatmaps"], unchunked)
-
-
-def test_a_ply_answer_is_a_readable_coloured_cloud_with_edges(client):
-    body = post(client, npy(1000 * CLOUD + 5000), NPY, PLY).content
-    expected = arrays(client, npy(1000 * CLOUD + 5000), NPY)
-    scan = read_scan(body, ".ply")
-    assert np.array_equal(scan.points, expected["landmarks"])
-    header, _, rest = body.decode().partition("end_header\n")
-    assert f"element edge {len(FACE68.bones)}" in header
-    assert "comment lengths in mm" in header
-    rows = [line.split() for line in rest.splitlines()]
-    assert [int(row[6]) for row in rows[:68]] == list(range(68))
-    for column in (7, 8):
-        assert [float(row[column]) for row in rows[:68]] == pytest.approx(expected["confidence"].tolist(), rel=1e-5)
-    assert [(int(a), int(b)) for a, b in rows[68:]] == list(FACE68.bones)
-    assert len({tuple(row[3:6]) for row in rows[:68]}) == len(FACE_REGIONS)
 
 
 @pytest.mark.parametrize(

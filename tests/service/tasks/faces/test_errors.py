@@ -173,6 +173,19 @@ def test_heatmaps_are_refused_in_formats_without_heatmaps(client):
         assert f"for heatmaps={heatmaps}" in problem_of(response, "invalid-request")["detail"]
 
 
+def test_an_aligned_copy_is_a_ply_of_at_most_so_many_points(client, monkeypatch):
+    response = client.post(URL, params={"aligned": "true"}, content=npy(CLOUD), headers={"content-type": NPY})
+    problem = problem_of(response, "invalid-request")
+    assert problem["errors"][0]["pointer"] == "?aligned"
+    assert "expected Accept: model/vnd.ply for an aligned copy of the scan, got application/json" in problem["detail"]
+    monkeypatch.setattr(faces, "MOST_ALIGNED", 2999)
+    headers = {"content-type": NPY, "accept": PLY}
+    response = client.post(URL, params={"aligned": "1"}, content=npy(CLOUD), headers=headers)
+    assert (
+        "expected at most 2999 points for an aligned copy, got 3000" in problem_of(response, "scan-too-large")["detail"]
+    )
+
+
 def test_full_heatmaps_of_too_many_points_are_refused_before_computation(client, monkeypatch):
     monkeypatch.setattr(faces, "MOST_FULL", 2999)
     headers = {"content-type": NPY, "accept": NPZ}
@@ -201,7 +214,7 @@ def test_a_bomb_of_gzip_in_a_form_is_refused_by_its_size(client):
     assert f"at most 1048576 bytes inflated from {len(bomb)}" in detail
 
 
-@pytest.mark.parametrize("accept", ["text/html", "model/obj", "application/x-npy", "*/*;q=0"])
+@pytest.mark.parametrize("accept", ["text/html", "model/stl", "application/x-npy", "*/*;q=0"])
 def test_an_unknown_answer_format_is_refused(client, accept):
     response = client.post(URL, content=ply(CLOUD), headers={"content-type": "model/ply", "accept": accept})
     assert (
@@ -231,7 +244,7 @@ FORM_ERRORS: dict[str, tuple[bytes, str, str]] = {
     "no file": (part("units", b"mm") + END, "invalid-request", "/file: expected one part with a filename, the scan, got units"),
     "the file as a field": (part("file", ply(CLOUD)) + END, "invalid-request", "/file: expected at most 256 bytes in a field"),
     "a long field": (FILE + part("model", b"m" * 257) + END, "invalid-request", "/model: expected at most 256 bytes in a field"),
-    "many fields": (FILE + b"".join(part(f"f{i}", b"") for i in range(1000)) + END, "invalid-request", "at most 5 fields"),
+    "many fields": (FILE + b"".join(part(f"f{i}", b"") for i in range(1000)) + END, "invalid-request", "at most 6 fields"),
     "an unknown field": (FILE + part("pose", b"frontal") + END, "invalid-request", "`pose`"),
     "a field twice": (FILE + part("units", b"mm") * 2 + END, "invalid-request", "/units: expected one value, got several"),
     "a wrong unit": (FILE + part("units", b"inch") + END, "invalid-request", "/units"),

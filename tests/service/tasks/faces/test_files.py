@@ -36,6 +36,8 @@ def test_landmarks_and_a_picture_of_a_real_scan_need_no_torch(data_folder: Path,
             tmp_path / "landmarks.json",
             "--plot",
             tmp_path / "scan.png",
+            "--aligned",
+            tmp_path / "aligned.ply",
             "--model",
             "face-se3unet",
             "--bundles",
@@ -49,6 +51,10 @@ def test_landmarks_and_a_picture_of_a_real_scan_need_no_torch(data_folder: Path,
     answer = json.loads((tmp_path / "landmarks.json").read_text())
     assert answer["units"] == "mm"
     assert len(answer["landmarks"]) == 68
+    nose = np.array(answer["landmarks"][30]["position"]) - np.array(answer["pose"])[:3, 3]
+    aligned = read_scan((tmp_path / "aligned.ply").read_bytes(), ".ply")
+    distance = np.linalg.norm(aligned.points - nose @ np.array(answer["pose"])[:3, :3], axis=1).min()
+    assert distance < 3, "the nose is on the copy, too"
 
 
 def test_matplotlib_is_imported_only_for_a_picture(bundles: Path, scan: Path):
@@ -65,7 +71,7 @@ def test_the_answer_is_printed_as_json_by_default(client, bundles: Path, scan: P
 
 
 def test_every_format_has_the_same_landmarks(bundles: Path, scan: Path, tmp_path: Path):
-    for suffix in ("json", "csv", "npz", "ply", "mrk.json", "fcsv"):
+    for suffix in ("json", "csv", "npz", "ply", "obj", "mrk.json", "fcsv"):
         run("landmarks", scan, "-o", tmp_path / f"landmarks.{suffix}", "--bundles", bundles)
     answer = json.loads((tmp_path / "landmarks.json").read_text())
     expected = np.array([landmark["position"] for landmark in answer["landmarks"]])
@@ -73,6 +79,8 @@ def test_every_format_has_the_same_landmarks(bundles: Path, scan: Path, tmp_path
         np.testing.assert_allclose(arrays["landmarks"], expected, atol=1e-6)
     cloud = read_scan((tmp_path / "landmarks.ply").read_bytes(), ".ply").points
     np.testing.assert_allclose(cloud, expected, atol=1e-6)
+    vertices = read_scan((tmp_path / "landmarks.obj").read_bytes(), ".obj").points
+    np.testing.assert_allclose(vertices, expected, atol=1e-6)
     rows = list(csv.DictReader((tmp_path / "landmarks.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == list(FACE68.joints)
     assert [int(row["index"]) for row in rows] == list(range(68))
@@ -120,14 +128,14 @@ def test_each_of_several_scans_gets_a_picture(bundles: Path, tmp_path: Path):
     for path in paths:
         path.write_bytes(ply(CLOUD))
     (tmp_path / "out").mkdir()
-    options = ("-o", tmp_path / "out", "--plot", f"{tmp_path / 'pictures'}/", "--format", "csv")
+    options = ("-o", tmp_path / "out", "--plot", f"{tmp_path / 'pictures'}/", "--to", "csv")
     run("landmarks", *paths, *options, "--bundles", bundles)
     assert (tmp_path / "out" / "one.csv").read_text() == (tmp_path / "out" / "two.csv").read_text()
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["one.png", "two.png"]
 
 
 def test_slicer_point_lists_in_a_folder_have_the_full_suffix(bundles: Path, scan: Path, tmp_path: Path):
-    run("landmarks", scan, "-o", f"{tmp_path / 'out'}/", "--format", "mrk.json", "--bundles", bundles)
+    run("landmarks", scan, "-o", f"{tmp_path / 'out'}/", "--to", "mrk.json", "--bundles", bundles)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["scan.mrk.json"]
     assert "markups" in json.loads((tmp_path / "out" / "scan.mrk.json").read_text())
 
@@ -140,13 +148,16 @@ def test_the_answer_to_one_scan_can_be_written_to_a_folder(bundles: Path, scan: 
 USAGE_ERRORS: dict[str, tuple[list[str], str]] = {
     "heatmaps in a table": (["scan.ply", "-o", "out.csv", "--heatmaps", "points"], "as .json or .npz for --heatmaps points, got .csv"),
     "all heatmaps in JSON": (["scan.ply", "--heatmaps", "full"], "as .npz for --heatmaps full, got .json"),
-    "standard input of no format": (["-"], "expected --stdin with the scan's format"),
+    "standard input of no format": (["-"], "expected --format with the format of the scan on standard input"),
+    "an unknown format": (["scan.ply", "--format", "docx"], "expected --format of the input to be one of ply, obj"),
+    "a copy of another form": (["scan.ply", "--aligned", "out.obj"], "expected an aligned copy ending in .ply"),
+    "a copy over the answer": (["scan.ply", "-o", "a.ply", "--aligned", "a.ply"], "expected different files"),
     "no such model": (["scan.ply", "--model", "face-other"], "no face-landmarks model 'face-other'"),
 }  # fmt: skip
 FILE_ERRORS: dict[str, tuple[list[str], str]] = {
     "no such scan": (["nothing.ply"], "nothing.ply: No such file"),
     "no scan": (["empty.ply"], "empty.ply: expected a .ply file, got an empty one"),
-    "a format that is not read": (["notes.docx"], "notes.docx: expected a file ending in .ply, .obj"),
+    "a format that is not read": (["notes.docx"], "got .docx; or give its --format"),
     "no size of a face": (["far.xyz"], "say its units"),
     "no face": (["scan.ply", "--units", "m"], "confidence"),
 }
@@ -169,8 +180,37 @@ def test_a_failed_command_prints_one_line_and_writes_no_files(
 
 def test_a_scan_on_standard_input_gets_the_answer_of_its_file(bundles: Path, scan: Path):
     options = ["--bundles", bundles]
-    piped = run("landmarks", "-", "--stdin", "ply", *options, stdin=scan.read_bytes())
+    piped = run("landmarks", "-", "--format", "ply", *options, stdin=scan.read_bytes())
     assert piped.stdout == run("landmarks", scan, *options).stdout
+
+
+def test_the_format_of_a_scan_can_be_given_where_its_name_does_not_tell_it(bundles: Path, scan: Path, tmp_path: Path):
+    for name in ("scan.dat", "scan.txt", "scan"):
+        (tmp_path / name).write_bytes(scan.read_bytes())
+        done = run("landmarks", tmp_path / name, "--format", "PLY", "--bundles", bundles)
+        assert done.stdout == run("landmarks", scan, "--bundles", bundles).stdout
+
+
+def test_many_scans_get_an_aligned_copy_each_beside_their_answers(bundles: Path, tmp_path: Path):
+    for name in ("one.ply", "two.ply"):
+        (tmp_path / name).write_bytes(ply(CLOUD))
+    out = f"{tmp_path / 'out'}/"
+    run(
+        "landmarks",
+        tmp_path / "one.ply",
+        tmp_path / "two.ply",
+        "-o",
+        out,
+        "--aligned",
+        out,
+        "--to",
+        "ply",
+        "--bundles",
+        bundles,
+    )
+    names = ["one.aligned.ply", "one.ply", "two.aligned.ply", "two.ply"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert len(read_scan((tmp_path / "out" / "one.aligned.ply").read_bytes(), ".ply").points) == len(CLOUD)
 
 
 def test_a_compressed_scan_is_named_and_answered_like_the_scan_in_it(bundles: Path, scan: Path, tmp_path: Path):

@@ -20,7 +20,7 @@ from models.skeletons.units import METRIC, UNITS
 from service.http.problems import Problem
 from service.inference.predictor import Predictor
 from service.tasks.endpoint import Body, Limits, run
-from service.tasks.faces import answers, prepare
+from service.tasks.faces import answers, meshes, prepare
 from service.tasks.faces.endpoint import FACE
 from service.tasks.faces.prepare import FoundFace, NoFace, PreparedScan, UnclearUnits, unit_of
 from service.tasks.faces.schemas import FaceOptions
@@ -165,4 +165,4 @@ def test_positions_are_written_to_a_nanometre(find_face, bundle, unit, decimals)
 
 
 def test_every_region_has_a_colour():
-    assert set(answers.COLOURS) == set(face_skeleton.FACE_REGIONS)
+    assert set(meshes.COLOURS) == set(face_skeleton.FACE_REGIONS)
