@@ -64,7 +64,7 @@ class Stack:
             "CHIRON_STATE": str(self.state),
             "CHIRON_DATA": str(data),
             "CHIRON_BUNDLES": str(bundles),
-            "CHIRON_LEASE_S": "3",
+            "CHIRON_LEASE_S": "10",  # a busy machine renews a lease late
             "CHIRON_RECONCILE_S": "0.3",
             **more,
         }
@@ -107,7 +107,7 @@ class Stack:
 
     def table(self) -> JobTable:
         """Open the job table without the API."""
-        return JobTable(open_database(Settings(state=self.state).database), lease_s=3)
+        return JobTable(open_database(Settings(state=self.state).database), lease_s=10)
 
     def get(self, path: str) -> Any:
         response = get(self.url + path)

@@ -153,7 +153,7 @@ def _train(watch: Watch, training: Training) -> None:
                 "validate": False,
             }
             if better:
-                _save(fabric, folder / BEST, {"average": average, "run": state["run"], "seed": seed} | event, watch)
+                save(fabric, folder / BEST, {"average": average, "run": state["run"], "seed": seed} | event, watch)
             if fabric.is_global_zero:
                 with (folder / HISTORY).open("a") as file:
                     file.write(json.dumps(event) + "\n")
@@ -161,9 +161,9 @@ def _train(watch: Watch, training: Training) -> None:
             meter.set_postfix(loss=f"{event['loss']:.2f}", score=f"{score:.2f}", best=f"{state['best']:.2f}")
         watch.progress({"stage": run.name, "seed": seed} | event)
         if state["step"] % options.checkpoint_every == 0:
-            _save(fabric, folder / LAST, weights | state | noise.drawn(fabric), watch)
+            save(fabric, folder / LAST, weights | state | noise.drawn(fabric), watch)
     meter.close()
-    _save(fabric, folder / LAST, weights | state | noise.drawn(fabric), watch)
+    save(fabric, folder / LAST, weights | state | noise.drawn(fabric), watch)
 
 
 def trained(run: Run[Any, Any], seed: int, data: Path, out: Path, watch: Watch = UNWATCHED) -> nn.Module:
@@ -209,7 +209,7 @@ def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
             own.copy_(now)
 
 
-def _save(fabric: Fabric, path: Path, content: dict[str, Any], watch: Watch) -> None:
+def save(fabric: Fabric, path: Path, content: dict[str, Any], watch: Watch) -> None:
     """Write a checkpoint beside `path` and rename it, so that `path` is whole at any time; `watch` is told of the write."""
     written = path.with_suffix(".part")
     with watch.doing(f"writing {path.name}"):

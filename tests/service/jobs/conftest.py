@@ -1,14 +1,21 @@
-"""The job table in a database of its own: SQLite, or PostgreSQL if CHIRON_TEST_DATABASE_URL names one."""
+"""The job table in a database of its own (SQLite, or PostgreSQL if CHIRON_TEST_DATABASE_URL names one), and made-up hands for the jobs."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from made_hands import LONG, write_hands
 from sqlalchemy import Engine, create_engine
 
 from service.jobs.database import open_database
 from service.jobs.table import JobTable
+
+
+@pytest.fixture(scope="session")
+def hands_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of made-up hands, on which the run `hands-eqmotion` trains in seconds."""
+    return write_hands(tmp_path_factory.mktemp("hands"), LONG)
 
 
 @pytest.fixture

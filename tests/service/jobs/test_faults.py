@@ -28,12 +28,12 @@ if any("billiard.spawn" in argument for argument in sys.orig_argv):  # a child p
 
 
 @pytest.fixture(scope="module")
-def api(data_folder, bundles, tmp_path_factory) -> Iterator[Stack]:
+def api(hands_folder, bundles, tmp_path_factory) -> Iterator[Stack]:
     """Start an API; child processes of its workers can be told to start slowly, or not at all."""
     hook = tmp_path_factory.mktemp("hook")
     (hook / "sitecustomize.py").write_text(CHILD_START)
     path = os.pathsep.join(filter(None, [str(hook), os.environ.get("PYTHONPATH")]))
-    with stack(data_folder, bundles, PYTHONPATH=path) as running:
+    with stack(hands_folder, bundles, PYTHONPATH=path) as running:
         running.api()
         yield running
 
@@ -172,8 +172,8 @@ def postgres() -> Iterator[Postgres]:
             server.close()
 
 
-def test_a_database_that_stops_answering_is_a_503_and_stops_neither_api_nor_worker(postgres, data_folder, bundles):
-    with stack(data_folder, bundles, CHIRON_DATABASE_URL=postgres.url, CHIRON_LEASE_S="15") as running:
+def test_a_database_that_stops_answering_is_a_503_and_stops_neither_api_nor_worker(postgres, hands_folder, bundles):
+    with stack(hands_folder, bundles, CHIRON_DATABASE_URL=postgres.url, CHIRON_LEASE_S="15") as running:
         running.api()
         until("the jobs work", lambda: True if get(f"{running.url}/jobs").status_code == 200 else None)
         worker = running.worker()

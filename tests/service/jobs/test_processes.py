@@ -1,4 +1,4 @@
-"""Jobs over real processes: trained on real hands, followed, promoted under load, and interrupted in every way.
+"""Jobs over real processes: trained, followed, promoted under load, and interrupted in every way.
 
 A training here takes a dozen steps of the shipped forecaster. After an interruption its curve must equal that of an undisturbed job, digit
 by digit.
@@ -7,6 +7,7 @@ by digit.
 import itertools
 import json
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -27,16 +28,17 @@ from ..processes import Stack, stack
 
 pytestmark = pytest.mark.long
 
-BUNDLES = Path(__file__).resolve().parents[3] / "bundles"
+BUNDLE = Path(__file__).resolve().parents[3] / "bundles/hands-eqmotion"
 SPEC = {"kind": "train", "run": "hands-eqmotion", "steps": 14, "validate_every": 7, "checkpoint_every": 2}
 UNPUBLISHED = {**SPEC, "publish": False}
 HANDS = {"fps": 30, "model": "hands-eqmotion", "past": moving_hands(30, hands=2).tolist()}
 
 
 @pytest.fixture(scope="module")
-def running(data_folder):
+def running(hands_folder, tmp_path_factory):
+    shutil.copytree(BUNDLE, (bundles := tmp_path_factory.mktemp("bundles")) / BUNDLE.name)
     # one process for many jobs, where nobody kills it: torch is imported once
-    with stack(data_folder, BUNDLES, CHIRON_RESEND_S="2", CHIRON_JOBS_A_PROCESS="20") as running:
+    with stack(hands_folder, bundles, CHIRON_RESEND_S="2", CHIRON_JOBS_A_PROCESS="20") as running:
         running.api()
         yield running
 

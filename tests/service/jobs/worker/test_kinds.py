@@ -40,7 +40,7 @@ ME = "me"
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch, data_folder):
+def small(monkeypatch):
     """The shipped run with a tenth of its network and a third of its window, so that a job is a second's work."""
     for reason in GRACE_S:  # however busy the machine is, the heartbeat does not kill the process of the tests
         monkeypatch.setitem(GRACE_S, reason, math.inf)
@@ -55,8 +55,8 @@ def small(monkeypatch, data_folder):
 
 
 @pytest.fixture
-def settings(tmp_path, data_folder) -> Settings:
-    return Settings(state=tmp_path / "state", data=data_folder, lease_s=30)
+def settings(tmp_path, hands_folder) -> Settings:
+    return Settings(state=tmp_path / "state", data=hands_folder, lease_s=30)
 
 
 @pytest.fixture
@@ -88,11 +88,19 @@ def history(settings: Settings, job: Job) -> str:
     return made(settings, job, "history.jsonl").read_text()
 
 
+@pytest.fixture(scope="module")
+def curves() -> dict[str, str]:
+    """Keep the undisturbed curve for all tests of the module."""
+    return {}
+
+
 @pytest.fixture
-def undisturbed(table, settings) -> str:
-    job = finished(table, settings)
-    assert job.state == "succeeded", job.error
-    return history(settings, job)
+def undisturbed(table, settings, curves) -> str:
+    if not curves:
+        job = finished(table, settings)
+        assert job.state == "succeeded", job.error
+        curves["undisturbed"] = history(settings, job)
+    return curves["undisturbed"]
 
 
 # --- how jobs end ---
