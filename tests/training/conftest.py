@@ -1,4 +1,4 @@
-"""A data folder of made-up hands, and a run small enough to be trained in a test."""
+"""Fixtures of a data folder with synthetic hands, and of a run that is small enough to be trained in a test."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from training.tasks.hands.windows import Window
 
 @pytest.fixture(scope="session")
 def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with hands/splits.json and hands/<source>/<source>.npz."""
+    """Write a data folder with hands/splits.json and hands/<source>/<source>.npz."""
     return write_hands(tmp_path_factory.mktemp("data"), SHORT)
 
 
@@ -29,7 +29,7 @@ def tiny_task() -> HandForecast:
 
 @pytest.fixture(scope="session")
 def tiny() -> Run[HandForecast, HandData]:
-    """Twelve steps of a very small network."""
+    """Return a run of twelve steps of a very small network."""
     window = Window(past=TINY.past, future=TINY.future, fps=TINY.fps)
     return Run(
         name="tiny",

@@ -1,4 +1,4 @@
-"""The catalogue: every run by its name, from the package, from files and from installed packages."""
+"""Tests of the catalogue: runs from the package, from files and from installed packages, and the commands that train them."""
 
 import sys
 from dataclasses import replace
@@ -16,7 +16,7 @@ from training.engine.run import Data, Network, Run, Task
 from training.studies import STUDIES
 
 
-def test_the_runs_have_the_names_they_are_found_by_and_fingerprints_of_their_own():
+def test_the_runs_have_unique_names_and_fingerprints():
     runs = all_runs()
     names = {"hands-eqmotion", "hands-reference-10-10", "hands-eqmotion-30-30", "face-se3unet", "poses-lift"}
     assert names <= set(runs)
@@ -32,26 +32,26 @@ def test_the_runs_have_the_names_they_are_found_by_and_fingerprints_of_their_own
         elif isinstance(run.task, FaceLandmarks):
             assert run.data.task == run.task  # pyright: ignore
         else:
-            must_be_of_one_kind(run)
+            assert_data_fit_task(run)
 
 
-def must_be_of_one_kind(run: Run[Any, Any]) -> None:
-    """Require data that give what the task of bodies asks for."""
+def assert_data_fit_task(run: Run[Any, Any]) -> None:
+    """Check that the data have the shape, order and rate of the run's task."""
     task, data = run.task, run.data
     if isinstance(task, PoseLift):
         options = (task.receptive, task.order, task.seen_order, task.confidence)
         assert options == (data.receptive, data.order, data.seen_order, data.with_confidence)
-        assert data.fps in (None, task.fps)  # None: filmed at the rate of the task
+        assert data.fps in (None, task.fps)  # None: the recordings have the rate of the task
     elif isinstance(task, PoseForecast):
         options = (task.past, task.future, task.fps, task.box, task.order, task.confidence)
         assert options == (data.past, data.future, data.fps, data.box, data.order, data.with_confidence)
     else:
-        measured = data.test_frames or data.frames  # of a model that runs on more frames than it was trained on
+        measured = data.test_frames or data.frames  # a model may run on more frames than it was trained on
         assert (task.frames, task.tempo, task.turned) == (measured, data.tempo, data.turned)
         assert data.order in (None, task.order)
 
 
-def test_the_check_of_runs_on_bodies_finds_data_that_do_not_fit():
+def test_data_that_do_not_fit_the_task_are_detected():
     for name, changed in (
         ("poses-lift", {"receptive": 9}),
         ("poses-forecast", {"fps": 30.0}),
@@ -59,19 +59,19 @@ def test_the_check_of_runs_on_bodies_finds_data_that_do_not_fit():
     ):
         run = get_run(name)
         with pytest.raises(AssertionError):
-            must_be_of_one_kind(replace(run, data=replace(run.data, **changed)))
+            assert_data_fit_task(replace(run, data=replace(run.data, **changed)))
 
 
-def test_every_kind_of_task_that_has_a_run_has_a_study():
+def test_every_kind_of_task_with_a_run_has_a_study():
     assert set(STUDIES) == {run.task.kind for run in all_runs().values()}
 
 
-def test_an_unknown_name_is_refused_with_the_names_there_are():
+def test_the_error_for_an_unknown_name_lists_the_known_names():
     with pytest.raises(UnknownRun, match=r"no run 'nobody'; there are .*hands-eqmotion, "):
         get_run("nobody")
 
 
-# --- from outside ---
+# --- runs from outside the package ---
 
 OWN = """
 from dataclasses import replace
@@ -83,8 +83,8 @@ second = replace(first, name="{stem}-second", start=first)
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Writes a file with two stages and a last line, which is imported under a name of its own."""
+def run_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that writes a uniquely named file with two stages and a last line."""
     monkeypatch.setenv(VARIABLE, "")
     monkeypatch.setattr(sys, "path", [*sys.path])
     written: list[str] = []
@@ -100,50 +100,50 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         sys.modules.pop(stem, None)
 
 
-def test_a_run_in_a_file_is_found_by_its_path_and_afterwards_by_its_name(own):
-    path = own("RUN = second")
+def test_a_run_in_a_file_is_found_by_path_and_then_by_name(run_file):
+    path = run_file("RUN = second")
     run = find_run(str(path))
     assert run.name == f"{path.stem}-second"
     assert get_run(run.name) is run
 
 
-def test_a_stage_of_a_run_in_a_file_is_found_by_path_and_name(own):
-    path = own("RUN = second")
+def test_a_stage_of_a_run_in_a_file_is_found_by_path_and_name(run_file):
+    path = run_file("RUN = second")
     assert find_run(f"{path}:{path.stem}-first").name == f"{path.stem}-first"
     with pytest.raises(UnknownRun, match="no run 'third'; there are"):
         find_run(f"{path}:third")
 
 
-def test_a_file_of_several_runs_is_the_last_if_the_others_are_its_stages_and_else_needs_a_name(own):
-    assert find_run(str(own("RUNS = (first, second)"))).name.endswith("second")
-    path = own("RUNS = (first, replace(first, name='another'))")
+def test_a_file_with_several_runs_needs_a_name_unless_the_others_are_stages(run_file):
+    assert find_run(str(run_file("RUNS = (first, second)"))).name.endswith("second")
+    path = run_file("RUNS = (first, replace(first, name='another'))")
     with pytest.raises(
         UnknownRun, match=rf"has the runs {path.stem}-first, another; name one: .*{path.stem}\.py:another"
     ):
         find_run(str(path))
 
 
-def test_a_file_without_a_run_or_that_cannot_be_imported_is_refused(own, tmp_path: Path):
+def test_a_file_without_runs_or_with_import_errors_is_refused(run_file, tmp_path: Path):
     with pytest.raises(UnknownRun, match=r"expected a RUN or RUNS in .*, got neither"):
-        find_run(str(own("")))
+        find_run(str(run_file("")))
     with pytest.raises(BadExtension, match="cannot be imported: ZeroDivisionError"):
-        find_run(str(own("1 / 0")))
+        find_run(str(run_file("1 / 0")))
     with pytest.raises(BadExtension, match="expected a Python file"):
         find_run(str(tmp_path / "nothing.py"))
     with pytest.raises(BadExtension, match="cannot be imported as 'json'"):
-        find_run(str(own("RUN = first", stem="json")))
+        find_run(str(run_file("RUN = first", stem="json")))
 
 
-def test_a_path_is_never_taken_for_a_name(own):
-    """A request names runs with `get_run`: it must not load files."""
-    path = own("raise SystemExit('it ran')")
+def test_get_run_never_loads_a_file(run_file):
+    """Requests reach `get_run` with untrusted names."""
+    path = run_file("raise SystemExit('it ran')")
     with pytest.raises(UnknownRun):
         get_run(str(path))
 
 
 @pytest.mark.parametrize("value", ["", ":RUN", ":RUNS"])
-def test_an_installed_package_registers_runs_by_entry_point(own, monkeypatch: pytest.MonkeyPatch, value: str):
-    path = own("RUN = second\nRUNS = (first, second)")
+def test_an_installed_package_registers_runs_by_entry_point(run_file, monkeypatch: pytest.MonkeyPatch, value: str):
+    path = run_file("RUN = second\nRUNS = (first, second)")
     monkeypatch.syspath_prepend(str(path.parent))
     points = {"chiron.runs": [EntryPoint("mine", path.stem + value, "chiron.runs")]}
     monkeypatch.setattr(extensions, "entry_points", lambda group: points.get(group, []))
@@ -154,13 +154,13 @@ def test_an_installed_package_registers_runs_by_entry_point(own, monkeypatch: py
         extensions._installed.cache_clear()
 
 
-def test_two_runs_of_one_name_are_refused(own):
-    find_run(str(own("RUN = replace(first, name='hands-eqmotion', licence='MIT')")))
+def test_two_runs_with_the_same_name_are_refused(run_file):
+    find_run(str(run_file("RUN = replace(first, name='hands-eqmotion', licence='MIT')")))
     with pytest.raises(AmbiguousRun, match="two runs have the name 'hands-eqmotion'"):
         all_runs()
 
 
-# --- the command that makes a bundle ---
+# --- the command that reproduces a bundle ---
 
 
 def test_the_command_lists_every_stage_seed_and_step_count():
@@ -172,8 +172,8 @@ def test_the_command_lists_every_stage_seed_and_step_count():
     )
 
 
-def test_the_command_lists_changed_options_and_the_file_of_a_run(own):
-    path = own("RUN = second")
+def test_the_command_lists_changed_options_and_the_file_of_a_run(run_file):
+    path = run_file("RUN = second")
     changes = {"precision": "bf16-mixed", "validate_every": None}
     run = find_run(str(path)).with_options(5, **changes)
     first, second = command_of(run, str(path), 0, changes).split(" && ")

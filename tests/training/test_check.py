@@ -1,4 +1,4 @@
-"""A data folder is read whole, and what is wrong with it is said of the file in which it is."""
+"""Tests of the check of a data folder: it reads every file, and its error names the malformed file."""
 
 import io
 import json
@@ -29,7 +29,7 @@ from training.tasks.bodies.readers.penn_action import read_penn
 from training.tasks.faces.facescape import TOPOLOGIES, split_of
 from training.tasks.hands import check as hands_check
 
-RAN = Path(tempfile.gettempdir()) / f"chiron-ran-{os.getpid()}"  # what hostile pickles would make
+CREATED = Path(tempfile.gettempdir()) / f"chiron-ran-{os.getpid()}"  # a folder that a hostile pickle would create
 TZIONAS, JHMDB, ICT = (
     "hands/tzionas/tzionas.npz",
     "body/jhmdb/jhmdb_gt609.npz",
@@ -54,38 +54,38 @@ def test_all_recordings_of_the_real_folder_are_read(data_folder: Path):
     }  # fmt: skip
 
 
-def test_it_stops_when_told_to(data_folder: Path):
-    asked = []
+def test_the_check_can_be_stopped(data_folder: Path):
+    calls = []
 
     def stop() -> bool:
-        asked.append(time.monotonic())
-        return len(asked) == 3
+        calls.append(time.monotonic())
+        return len(calls) == 3
 
     assert check(data_folder, stop) == {}
-    assert len(asked) == 3
+    assert len(calls) == 3
 
 
-# --- which parts a run reads ---
+# --- the parts that a run reads ---
 
 
 @pytest.mark.parametrize("name", ["hands-eqmotion", "face-se3unet", "poses-lift", "poses-forecast", "actions-hdm05"])
-def test_a_run_reads_what_it_is_said_to(data_folder: Path, name: str):
+def test_a_run_reads_the_part_that_it_declares(data_folder: Path, name: str):
     (part,) = all_runs()[name].parts
     batches = all_runs()[name].data.load(data_folder)
     assert getattr(batches, "folder", data_folder / "faces") == data_folder / part
 
 
-def test_every_run_reads_parts_that_are_checked():
+def test_all_parts_that_runs_read_are_checked():
     read = {name: run.parts for name, run in all_runs().items()}
     assert set().union(*read.values()) == set(PARTS)
     assert read["face-se3unet-facescape"] == ("faces", "facescape")
     assert read["lift-human36m-chiral"] == read["actions-kinetics-plain"] == ("body",)
 
 
-# --- as published ---
+# --- published data sets ---
 
 
-def test_the_body_sets_that_runs_name_are_read_as_published(tmp_path: Path, data_folder: Path):
+def test_body_data_sets_are_read_in_their_published_form(tmp_path: Path, data_folder: Path):
     body = tmp_path / "all/body"
     (body / "human36m").mkdir(parents=True)
     write_three_subjects(body / "human36m", human36m_motion(data_folder))
@@ -97,19 +97,21 @@ def test_the_body_sets_that_runs_name_are_read_as_published(tmp_path: Path, data
     for clip in sequences[::150]:
         write_nw_ucla(body / "nw_ucla", clip)
     counts = check(tmp_path / "all")["body"]
-    assert counts["human36m gt"] == {"train": 12, "validation": 12, "test": 12}  # three clips by four cameras
+    assert counts["human36m gt"] == {"train": 12, "validation": 12, "test": 12}  # three clips for each of four cameras
     assert sum(counts["penn_action"].values()) == 4
     assert sum(counts["nw_ucla"].values()) == len(sequences[::150])
-    held = dict(np.load(body / "human36m/data_2d_h36m_gt.npz", allow_pickle=True))
-    held["positions_2d"].item()["S1"]["Walking"][0][5:9] = np.inf
-    np.savez(body / "human36m/data_2d_h36m_gt.npz", **held)
-    assert sum(check(tmp_path / "all")["body"]["human36m gt"].values()) == 36, "missing, which a detector may be"
+    arrays = dict(np.load(body / "human36m/data_2d_h36m_gt.npz", allow_pickle=True))
+    arrays["positions_2d"].item()["S1"]["Walking"][0][5:9] = np.inf
+    np.savez(body / "human36m/data_2d_h36m_gt.npz", **arrays)
+    assert sum(check(tmp_path / "all")["body"]["human36m gt"].values()) == 36, (
+        "expected infinite keypoints to be missing"
+    )
     (body / "human36m/data_2d_h36m_gt.npz").unlink()
     with pytest.raises(MalformedData, match=r"body/human36m/data_2d_h36m_cpn_ft_h36m_dbb\.npz"):
         check(tmp_path / "all")
 
 
-def test_kinetics_is_read_clip_by_clip_and_its_pickle_runs_nothing(tmp_path: Path):
+def test_kinetics_is_read_clip_by_clip_and_its_pickle_is_not_run(tmp_path: Path):
     folder = write_kinetics(tmp_path / "all/body/kinetics")
     assert check(tmp_path / "all")["body"]["kinetics"] == {"train": 3, "validation": 0, "test": 1}
     (folder / "kinetics_train/v2.json").write_text('{"data": [')
@@ -118,13 +120,13 @@ def test_kinetics_is_read_clip_by_clip_and_its_pickle_runs_nothing(tmp_path: Pat
     shutil.rmtree(folder)
     folder.mkdir()
     np.save(folder / "val_data.npy", np.zeros((1, 3, 300, 18, 2), np.float32))
-    (folder / "val_label.pkl").write_bytes(pickle.dumps(Ran(tmp_path / "ran")))
+    (folder / "val_label.pkl").write_bytes(pickle.dumps(CreatesFolder(tmp_path / "created")))
     with pytest.raises(MalformedData, match=r"^body/kinetics/val_label\.pkl asks for posix\.mkdir"):
         check(tmp_path / "all")
-    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "created").exists()
 
 
-class Ran:
+class CreatesFolder:
     def __init__(self, path: Path) -> None:
         self.path = str(path)
 
@@ -132,7 +134,7 @@ class Ran:
         return os.mkdir, (self.path,)
 
 
-def test_facescape_is_read_mesh_by_mesh(tmp_path: Path):
+def test_facescape_is_checked_mesh_by_mesh(tmp_path: Path):
     points, quads = face_of(next(iter(TOPOLOGIES)))
     meshes = []
     for split in SPLITS:
@@ -148,12 +150,12 @@ def test_facescape_is_read_mesh_by_mesh(tmp_path: Path):
         check(tmp_path)
 
 
-# --- malformed ---
+# --- malformed files ---
 
 
 @pytest.fixture
-def some(tmp_path: Path, data_folder: Path) -> Path:
-    """Real hands of one source, real bodies of one, and the face model."""
+def small_folder(tmp_path: Path, data_folder: Path) -> Path:
+    """Copy real hands of one source, real bodies of one source, and the face model."""
     folder = tmp_path / "some"
     for name in (TZIONAS, JHMDB, ICT, "faces/ict_facekit/expression_presets.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +166,7 @@ def some(tmp_path: Path, data_folder: Path) -> Path:
 
 
 def changed(path: Path, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    """One array of a .npz, as changed; the others stay as they are packed."""
+    """Change one array of a .npz and keep the others unchanged."""
     packed = path.read_bytes()
     with zipfile.ZipFile(io.BytesIO(packed)) as old, zipfile.ZipFile(path, "w") as new:
         for member in old.infolist():
@@ -176,12 +178,12 @@ def changed(path: Path, name: str, change: Callable[[np.ndarray], np.ndarray]) -
             new.writestr(member.filename, content)
 
 
-def nowhere(array: np.ndarray) -> np.ndarray:
+def all_nan(array: np.ndarray) -> np.ndarray:
     return np.full_like(array, np.nan)
 
 
 def objects(array: np.ndarray) -> np.ndarray:
-    return np.array([Ran(RAN)] * len(array), dtype=object)
+    return np.array([CreatesFolder(CREATED)] * len(array), dtype=object)
 
 
 def truncated(path: Path) -> None:
@@ -192,7 +194,7 @@ SPLITS_JSON = "hands/splits.json"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda f: truncated(f / TZIONAS), rf"^{TZIONAS}: BadZipFile"),
         (lambda f: truncated(f / JHMDB), rf"^{JHMDB} is no \.npz"),
@@ -200,12 +202,12 @@ SPLITS_JSON = "hands/splits.json"
         (lambda f: changed(f / TZIONAS, "label", objects), rf"^{TZIONAS}, array label\.npy asks for posix\.mkdir"),
         (lambda f: changed(f / JHMDB, "xy_norm", objects), rf"^{JHMDB}, array xy_norm\.npy asks for posix\.mkdir"),
         (lambda f: changed(f / ICT, "mean", objects), rf"^{ICT}, array mean\.npy asks for posix\.mkdir"),
-        (lambda f: changed(f / TZIONAS, "joints", nowhere), rf"^{TZIONAS}: ValueError: .* expected finite coordinates"),
+        (lambda f: changed(f / TZIONAS, "joints", all_nan), rf"^{TZIONAS}: ValueError: .* expected finite coordinates"),
         (lambda f: changed(f / TZIONAS, "valid", np.zeros_like), rf"^{TZIONAS}: ValueError: .* expected a hand"),
-        (lambda f: changed(f / TZIONAS, "timestamp", nowhere), rf"^{TZIONAS}: WrongClip: expected finite times"),
-        (lambda f: changed(f / JHMDB, "xy_norm", nowhere), rf"^{JHMDB}: ValueError: expected a visible joint in at least one of its 609"),
+        (lambda f: changed(f / TZIONAS, "timestamp", all_nan), rf"^{TZIONAS}: WrongClip: expected finite times"),
+        (lambda f: changed(f / JHMDB, "xy_norm", all_nan), rf"^{JHMDB}: ValueError: expected a visible joint in at least one of its 609"),
         (lambda f: changed(f / JHMDB, "action", lambda a: a + 99), rf"^{JHMDB}: IndexError"),
-        (lambda f: changed(f / ICT, "exp_basis", nowhere), rf"^{ICT}: ValueError: expected finite numbers in exp_basis"),
+        (lambda f: changed(f / ICT, "exp_basis", all_nan), rf"^{ICT}: ValueError: expected finite numbers in exp_basis"),
         (lambda f: changed(f / ICT, "scan_mask", np.zeros_like), rf"^{ICT}: "),
         (lambda f: changed(f / ICT, "triangles", lambda a: a + 9), rf"^{ICT}: ValueError: expected triangles below "),
         (lambda f: changed(f / ICT, "exp_names", lambda a: a[::-1].astype("<U3")), rf"^{ICT}: "),
@@ -225,17 +227,17 @@ SPLITS_JSON = "hands/splits.json"
         (lambda f: (f / "faces").rename(f / "scans"), None),
     ],
 )  # fmt: skip
-def test_what_is_malformed_is_refused_by_the_name_of_its_file(some: Path, change, said: str | None):
-    change(some)
-    if said is None:
-        assert list(check(some)) == ["hands", "body"], "files that no run reads are ignored"
+def test_the_error_for_malformed_data_names_the_file(small_folder: Path, change, message: str | None):
+    change(small_folder)
+    if message is None:
+        assert list(check(small_folder)) == ["hands", "body"], "expected files that no run reads to be ignored"
         return
-    with pytest.raises(MalformedData, match=said):
-        check(some)
-    assert not RAN.exists()
+    with pytest.raises(MalformedData, match=message):
+        check(small_folder)
+    assert not CREATED.exists()
 
 
-def test_a_folder_with_none_of_the_parts_says_what_came(tmp_path: Path):
+def test_the_error_for_a_folder_without_known_parts_lists_its_content(tmp_path: Path):
     with pytest.raises(
         MalformedData, match=r"^expected hands, faces, facescape or body in the data folder, got nothing$"
     ):
@@ -248,10 +250,10 @@ def test_a_folder_with_none_of_the_parts_says_what_came(tmp_path: Path):
         check(tmp_path / "none")
 
 
-def test_a_bomb_is_not_unpacked(some: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_bomb_is_not_unpacked(small_folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(reading, "MAX_BYTES", 100_000)
     with pytest.raises(MalformedData, match=rf"^{TZIONAS}: ValueError: expected at most 100,000 bytes, got"):
-        check(some)
+        check(small_folder)
 
 
 def test_a_bomb_of_a_mat_file_is_not_unpacked(tmp_path: Path):
@@ -270,13 +272,15 @@ def test_a_bomb_of_a_mat_file_is_not_unpacked(tmp_path: Path):
     assert check(tmp_path)["body"]["penn_action"] == {"train": 1, "validation": 0, "test": 0}
 
 
-def test_what_is_no_fault_of_the_data_is_not_called_so(some: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_error_unrelated_to_the_data_is_not_reported_as_malformed_data(
+    small_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     class OutOfTime(Exception):
-        """As a worker's time limit is."""
+        """An error like a worker's time limit."""
 
     def late(*_: object) -> None:
         raise OutOfTime
 
     monkeypatch.setattr(hands_check, "any_present", late)
     with pytest.raises(OutOfTime):
-        check(some)
+        check(small_folder)

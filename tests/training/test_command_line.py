@@ -1,4 +1,4 @@
-"""The command line: train, measure and export a very small run, and one line and status 2 for what a user can mend."""
+"""Tests of the command line: a small run is trained, evaluated and exported, and usage errors end with one line and status 2."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,8 +32,8 @@ def only_tiny(tiny: HandRun, monkeypatch: pytest.MonkeyPatch) -> HandRun:
 
 
 @pytest.fixture
-def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs a command that must end with status 2, and returns the one line that it prints."""
+def usage_error(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return a function that runs a failing command, checks that its status is 2, and returns its only line."""
 
     def run(*arguments: object) -> str:
         capsys.readouterr()
@@ -48,7 +48,7 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return run
 
 
-def test_the_list_has_every_run_with_its_title(capsys: pytest.CaptureFixture[str]):
+def test_list_prints_every_run_with_its_title(capsys: pytest.CaptureFixture[str]):
     main(["list"])
     listed = capsys.readouterr().out
     assert all(name in listed and run.title in listed for name, run in all_runs().items())
@@ -61,11 +61,11 @@ def test_every_table_has_a_name(capsys: pytest.CaptureFixture[str]):
     assert "'bodies', 'faces', 'hands'" in capsys.readouterr().err
 
 
-# --- what a user can mend ---
+# --- usage errors ---
 
 
-def test_an_unknown_run_is_refused_with_the_names_there_are(refusal):
-    line = refusal("run", "nobody")
+def test_the_error_for_an_unknown_run_lists_the_known_runs(usage_error):
+    line = usage_error("run", "nobody")
     assert line.startswith("python -m training: no run 'nobody'; there are ")
     assert "hands-eqmotion, " in line
 
@@ -81,51 +81,51 @@ def test_a_number_out_of_range_is_refused(option: str, value: str, capsys: pytes
 
 
 @pytest.mark.parametrize("command", ["evaluate", "export"])
-def test_a_run_that_is_not_trained_is_refused_with_the_command_that_trains_it(
-    only_tiny: HandRun, tmp_path: Path, made_data: Path, refusal, command: str
+def test_the_error_for_an_untrained_run_has_the_command_that_trains_it(
+    only_tiny: HandRun, tmp_path: Path, made_data: Path, usage_error, command: str
 ):
-    line = refusal("--data", made_data, "--out", tmp_path, command, "tiny", "--seed", 2)
+    line = usage_error("--data", made_data, "--out", tmp_path, command, "tiny", "--seed", 2)
     assert line == (
         "python -m training: tiny, seed 2, is not trained yet; run first: "
         "python -m training run tiny --seed 2 --steps 12"
     )
 
 
-def test_a_run_whose_first_stage_is_not_trained_is_refused_with_the_command_that_trains_it(
-    tiny: HandRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made_data: Path, refusal
+def test_the_error_for_an_untrained_first_stage_has_the_command_that_trains_it(
+    tiny: HandRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made_data: Path, usage_error
 ):
     second = replace(tiny, name="second", start=tiny)
     monkeypatch.setattr("training.catalogue.all_runs", lambda: {"tiny": tiny, "second": second})
-    line = refusal("--data", made_data, "--out", tmp_path, "run", "second", "--steps", "5,3", "--validate-every", 2)
+    line = usage_error("--data", made_data, "--out", tmp_path, "run", "second", "--steps", "5,3", "--validate-every", 2)
     assert line.endswith(
         "tiny, seed 0, is not trained yet; run first: python -m training run tiny --seed 0 --steps 5 --validate-every 2"
     )
 
 
-def test_a_data_folder_that_is_not_there_is_refused(only_tiny: HandRun, tmp_path: Path, refusal, capsys):
+def test_a_missing_data_folder_is_reported(only_tiny: HandRun, tmp_path: Path, usage_error, capsys):
     with pytest.raises(SystemExit):
         main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), "run", "tiny"])
     assert "python -m training: no file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["run", "evaluate", "export"])
-def test_a_device_that_is_not_there_is_refused(only_tiny: HandRun, tmp_path: Path, monkeypatch, refusal, command: str):
+def test_a_missing_device_is_reported(only_tiny: HandRun, tmp_path: Path, monkeypatch, usage_error, command: str):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    line = refusal("--out", tmp_path, command, "tiny", "--device", "cuda")
+    line = usage_error("--out", tmp_path, command, "tiny", "--device", "cuda")
     assert line.endswith("expected a CUDA device that torch can use, got none; --device cpu works without one")
 
 
-def test_a_fault_of_the_program_is_not_taken_for_a_mistake_of_the_user(only_tiny: HandRun, monkeypatch, tmp_path: Path):
+def test_a_programming_error_is_not_reported_as_a_usage_error(only_tiny: HandRun, monkeypatch, tmp_path: Path):
     monkeypatch.setattr("training.__main__.train", lambda *_: [].no_such_attribute)  # pyright: ignore
     with pytest.raises(AttributeError):
         main(["--out", str(tmp_path), "run", "tiny"])
 
 
-# --- a run from beginning to end ---
+# --- a run from training to export ---
 
 
-def test_a_run_is_trained_measured_and_exported(
-    only_tiny: HandRun, made_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal
+def test_a_run_is_trained_evaluated_and_exported(
+    only_tiny: HandRun, made_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], usage_error
 ):
     common = ["--data", str(made_data), "--out", str(tmp_path / "out")]
     folder = folder_of(tmp_path / "out", only_tiny, 0)
@@ -155,22 +155,24 @@ def test_a_run_is_trained_measured_and_exported(
     assert [m.value for m in bundle.meta.measurements] == pytest.approx(measured, abs=0.005)
     assert repeat_example(bundle, onnx_runner(bundle.model.read_bytes())) <= 1e-5
 
-    line = refusal(*common, "export", "tiny", "--bundle", target)
+    line = usage_error(*common, "export", "tiny", "--bundle", target)
     assert line.endswith(f"{target} exists; --replace replaces the bundle there, --bundle FOLDER writes another")
     (tmp_path / "precious").mkdir()
-    assert "has no bundle.json" in refusal(*common, "export", "tiny", "--bundle", tmp_path / "precious", "--replace")
+    assert "has no bundle.json" in usage_error(
+        *common, "export", "tiny", "--bundle", tmp_path / "precious", "--replace"
+    )
     assert (tmp_path / "precious").is_dir()
 
     main([*common, "export", "tiny", "--bundle", str(target), "--replace"])
     assert repeat_example(read_bundle(target), onnx_runner(bundle.model.read_bytes())) <= 1e-5
-    assert [path.name for path in target.parent.iterdir()] == ["tiny"], "nothing is left beside it"
+    assert [path.name for path in target.parent.iterdir()] == ["tiny"], "expected no temporary files"
 
 
 @pytest.mark.parametrize("command", ["evaluate", "export"])
-def test_a_network_is_measured_on_the_device_that_was_asked_for(
+def test_a_network_is_evaluated_on_the_requested_device(
     only_tiny: HandRun, made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ):
-    """The meta device stands in for a GPU: it has no values to bring back, which the error says."""
+    """The meta device stands in for a GPU: reading values from it raises an error."""
     common = ["--data", str(made_data), "--out", str(tmp_path)]
     main([*common, "run", "tiny", "--device", "cpu"])
     monkeypatch.setattr("training.__main__.device_of", lambda _: torch.device("meta"))
@@ -178,7 +180,7 @@ def test_a_network_is_measured_on_the_device_that_was_asked_for(
         main([*common, command, "tiny", "--device", "cuda"])
 
 
-def test_a_benchmark_prints_its_table_and_trains_nothing_twice(
+def test_a_benchmark_prints_its_table_and_does_not_train_again(
     only_tiny: HandRun,
     made_data: Path,
     tmp_path: Path,

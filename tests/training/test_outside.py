@@ -1,6 +1,6 @@
-"""A forecaster, a loss, a data set and a scan format in files of their own, from training to serving, with the package as it is.
+"""Tests of extensions outside the package: a forecaster, a loss, a data set and a scan format, from training to serving.
 
-The files are those of tests/training/outside, copied into a temporary folder.
+The extension files are in tests/training/outside; tests copy them into a temporary folder.
 """
 
 import ast
@@ -37,7 +37,7 @@ MOST_LINES = {"my_forecaster.py": 33, "my_data.py": 8, "my_format.py": 8}
 
 @pytest.fixture
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with the files, which are forgotten afterwards."""
+    """Copy the files into a folder; forget the imported modules afterwards."""
     for name in FILES:
         shutil.copy(OUTSIDE / name, tmp_path / name)
     monkeypatch.setenv(VARIABLE, "")
@@ -49,7 +49,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data folder with recordings of the laboratory."""
+    """Write a data folder with recordings of the data set `lab`."""
     folder = tmp_path / "data" / "hands" / "lab"
     folder.mkdir(parents=True)
     for seed, name in enumerate(("train-a", "train-b", "validation-a", "test-a", "test-b")):
@@ -57,16 +57,16 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def package() -> str:
-    """Return a hash of every file of the package."""
+def hash_of_package() -> str:
+    """Return a hash over all files of the package."""
     files = (path for folder in ("models", "training", "service") for path in sorted((CHECKOUT / folder).rglob("*.py")))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def test_they_go_from_training_to_serving_by_path_and_no_file_of_the_package_changes(
+def test_extensions_given_by_path_work_from_training_to_serving_without_changes_to_the_package(
     outside: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    before = package()
+    before = hash_of_package()
     monkeypatch.setenv(VARIABLE, str(outside / "my_data.py"))
     run, bundles = str(outside / "my_forecaster.py"), tmp_path / "bundles"
     common = ["--data", str(data), "--out", str(tmp_path / "out")]
@@ -84,18 +84,18 @@ def test_they_go_from_training_to_serving_by_path_and_no_file_of_the_package_cha
     assert answer.status_code == 200, answer.text
     assert answer.json()["model"]["name"] == "hands-mix"
     assert np.shape(answer.json()["future"]) == (6, 42, 3)
-    assert package() == before
+    assert hash_of_package() == before
 
 
-def test_several_processes_train_on_data_of_ones_own(outside: Path, data: Path, tmp_path: Path, monkeypatch):
-    """Every rank is a new Python, which finds the files through CHIRON_EXTENSIONS."""
+def test_several_processes_train_with_extensions(outside: Path, data: Path, tmp_path: Path, monkeypatch):
+    """Every rank is a new process that finds the files through CHIRON_EXTENSIONS."""
     monkeypatch.setenv(VARIABLE, str(outside / "my_data.py"))
     arguments = ["--data", str(data), "--out", str(tmp_path / "out"), "run", str(outside / "my_forecaster.py")]
     main([*arguments, "--device", "cpu", "--devices", "2"])
     assert len(list((tmp_path / "out" / "hands-mix").glob("*/best.ckpt"))) == 1
 
 
-def test_a_scan_format_is_read_by_path(outside: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_scan_format_can_be_given_by_path(outside: Path, monkeypatch: pytest.MonkeyPatch):
     assert ".lab" not in formats()
     monkeypatch.setenv(VARIABLE, str(outside / "my_format.py"))
     points = np.random.default_rng(0).normal(size=(30, 3))
@@ -104,8 +104,8 @@ def test_a_scan_format_is_read_by_path(outside: Path, monkeypatch: pytest.Monkey
         read_scan(points.tobytes()[:-1], ".lab")
 
 
-def test_an_installed_package_registers_all_of_them_by_entry_point(outside: Path, monkeypatch: pytest.MonkeyPatch):
-    """The folder is what pip leaves of a package: its modules, and a dist-info with its entry points."""
+def test_an_installed_package_registers_all_extensions_by_entry_point(outside: Path, monkeypatch: pytest.MonkeyPatch):
+    """The folder looks like an installed package: modules, and a dist-info with entry points."""
     info = outside / "my_package-0.1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 0.1\n")
@@ -121,7 +121,7 @@ def test_an_installed_package_registers_all_of_them_by_entry_point(outside: Path
         extensions._installed.cache_clear()
 
 
-def test_a_file_that_is_listed_is_known_to_every_process(outside: Path):
+def test_a_listed_file_is_loaded_by_every_process(outside: Path):
     environment = os.environ | {VARIABLE: str(outside / "my_forecaster.py"), "PYTHONPATH": str(CHECKOUT)}
     listed = subprocess.run(
         [sys.executable, "-m", "training", "list"], env=environment, capture_output=True, text=True, check=True
@@ -130,9 +130,9 @@ def test_a_file_that_is_listed_is_known_to_every_process(outside: Path):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_takes_few_lines(name: str):
+def test_an_extension_takes_few_lines(name: str):
     lines = lines_of_code((OUTSIDE / name).read_text())
-    assert lines <= MOST_LINES[name], f"{name} has {lines} lines of code"
+    assert lines <= MOST_LINES[name], f"expected at most {MOST_LINES[name]} lines of code in {name}, got {lines}"
 
 
 def lines_of_code(source: str) -> int:

@@ -44,7 +44,7 @@ def running(hands_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(running: Stack) -> list[dict[str, float]]:
+def uninterrupted(running: Stack) -> list[dict[str, float]]:
     """Return the curve of an undisturbed job, the first of the first worker."""
     running.worker()
     job = running.submit(**UNPUBLISHED)
@@ -95,7 +95,7 @@ def events_of(running: Stack, job: str, last: str = "0") -> list[tuple[int, str,
     return events
 
 
-def test_a_job_is_trained_followed_and_promoted_under_load_without_a_failed_request(running: Stack, undisturbed):
+def test_a_job_is_trained_followed_and_promoted_under_load_without_a_failed_request(running: Stack, uninterrupted):
     first = running.url
     running.api()
     second = running.url
@@ -141,7 +141,7 @@ def test_a_job_is_trained_followed_and_promoted_under_load_without_a_failed_requ
     running.url = first
 
 
-def test_a_job_resumes_after_its_worker_is_killed(running: Stack, undisturbed):
+def test_a_job_resumes_after_its_worker_is_killed(running: Stack, uninterrupted):
     job = running.submit(**UNPUBLISHED)
     running.reached(job, 4)
     for worker in running.processes[1:]:
@@ -154,12 +154,12 @@ def test_a_job_resumes_after_its_worker_is_killed(running: Stack, undisturbed):
     running.worker()
     ended = running.ended(job)
     assert (ended["state"], ended["attempt"]) == ("succeeded", 2)
-    assert running.history(job) == undisturbed
+    assert running.history(job) == uninterrupted
     began = [e for _, kind, e in events_of(running, job) if kind == "log" and "from step" in e["text"]]
     assert int(began[1]["text"].rpartition(" ")[2]) >= 2, "it resumed from a checkpoint, not from the beginning"
 
 
-def test_jobs_survive_a_kill_of_worker_api_and_broker_at_once(running: Stack, undisturbed):
+def test_jobs_survive_a_kill_of_worker_api_and_broker_at_once(running: Stack, uninterrupted):
     job, queued = running.submit(**UNPUBLISHED), running.submit(**UNPUBLISHED, seeds=[0])
     running.reached(job, 4)
     with running.redis() as redis:
@@ -173,11 +173,11 @@ def test_jobs_survive_a_kill_of_worker_api_and_broker_at_once(running: Stack, un
     for each, attempts in ((job, 2), (queued, 1)):
         ended = running.ended(each)
         assert (ended["state"], ended["attempt"]) == ("succeeded", attempts)
-        assert running.history(each) == undisturbed
+        assert running.history(each) == uninterrupted
 
 
 @pytest.mark.parametrize("away", ["a moment", "till the job is over"])
-def test_jobs_survive_a_kill_of_api_and_broker_and_an_emptied_broker(running: Stack, undisturbed, away):
+def test_jobs_survive_a_kill_of_api_and_broker_and_an_emptied_broker(running: Stack, uninterrupted, away):
     job, queued = running.submit(**UNPUBLISHED), running.submit(**UNPUBLISHED, seeds=[0])
     running.reached(job, 2)
     with running.redis() as redis:
@@ -194,10 +194,10 @@ def test_jobs_survive_a_kill_of_api_and_broker_and_an_emptied_broker(running: St
     for each in (job, queued):
         ended = running.ended(each)
         assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
-        assert running.history(each) == undisturbed
+        assert running.history(each) == uninterrupted
 
 
-def test_a_message_that_is_delivered_repeatedly_runs_once(running: Stack, undisturbed):
+def test_a_message_that_is_delivered_repeatedly_runs_once(running: Stack, uninterrupted):
     second = running.worker()
     job = running.submit(**UNPUBLISHED)
     sender = Sender(Settings(state=running.state))
@@ -207,24 +207,24 @@ def test_a_message_that_is_delivered_repeatedly_runs_once(running: Stack, undist
     sender.close()
     ended = running.ended(job)
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
-    assert running.history(job) == undisturbed
+    assert running.history(job) == uninterrupted
     second.stop()
 
 
 @pytest.mark.skipif(usable_cpus() < 2, reason="a worker has as many devices as it may use CPUs: here one")
-def test_a_training_on_two_devices_has_the_curve_of_one_device(running: Stack, undisturbed):
+def test_a_training_on_two_devices_has_the_curve_of_one_device(running: Stack, uninterrupted):
     job = running.submit(**UNPUBLISHED, devices=2)
     assert running.job(job)["queue"] == "cpu.2"
     ended = running.ended(job)
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1), ended["error"]
-    for two, one in zip(running.history(job), undisturbed, strict=True):
+    for two, one in zip(running.history(job), uninterrupted, strict=True):
         assert two == pytest.approx(one, rel=1e-3)
     several = running.submit(**UNPUBLISHED, devices=16, device="cuda")
     assert "no worker of queue gpu.16 is connected" in running.job(several)["detail"]
     running.post(f"/jobs/{several}/cancel")
 
 
-def test_poison_messages_and_failing_jobs_do_not_stop_the_worker(running: Stack, undisturbed):
+def test_poison_messages_and_failing_jobs_do_not_stop_the_worker(running: Stack, uninterrupted):
     app = celery_app(Settings(state=running.state))
     with app.connection_for_write() as connection:
         for poison in (["no-such-job"], [], ["too", "many", 1], [{"a": [None]}], ["../../etc"]):
@@ -259,7 +259,7 @@ def test_poison_messages_and_failing_jobs_do_not_stop_the_worker(running: Stack,
     assert running.ended(good)["state"] == "succeeded"
 
 
-def test_a_cancelled_job_keeps_its_checkpoint_and_resumes_when_it_is_retried(running: Stack, undisturbed):
+def test_a_cancelled_job_keeps_its_checkpoint_and_resumes_when_it_is_retried(running: Stack, uninterrupted):
     job = running.submit(**UNPUBLISHED)
     running.reached(job, 3)
     assert running.post(f"/jobs/{job}/cancel")["state"] in ("cancelling", "cancelled")
@@ -271,12 +271,12 @@ def test_a_cancelled_job_keeps_its_checkpoint_and_resumes_when_it_is_retried(run
     assert any(name.endswith("last.ckpt") for name in names)
     running.post(f"/jobs/{job}/retry")
     assert running.ended(job)["state"] == "succeeded"
-    assert running.history(job) == undisturbed
+    assert running.history(job) == uninterrupted
     began = [e for _, kind, e in events_of(running, job) if kind == "log" and "from step" in e["text"]]
     assert began[1]["text"].endswith((f"from step {at}", f"from step {at + 1}"))  # a step may end after the last report
 
 
-def test_a_worker_that_is_stopped_releases_its_job(running: Stack, undisturbed):
+def test_a_worker_that_is_stopped_releases_its_job(running: Stack, uninterrupted):
     job = running.submit(**UNPUBLISHED)
     running.reached(job, 3)
     for worker in running.processes[1:]:
@@ -287,4 +287,4 @@ def test_a_worker_that_is_stopped_releases_its_job(running: Stack, undisturbed):
     running.worker()
     ended = running.ended(job)
     assert (ended["state"], ended["attempt"]) == ("succeeded", 2)
-    assert running.history(job) == undisturbed
+    assert running.history(job) == uninterrupted

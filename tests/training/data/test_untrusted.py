@@ -1,4 +1,4 @@
-"""Pickles and array files from strangers: plain values come through, nothing is run, and little is allocated."""
+"""Tests of the readers of untrusted pickles and array files: they return plain values, run no code, and allocate little."""
 
 import io
 import os
@@ -19,7 +19,7 @@ PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
 
 class Runs:
-    """When unpickled by pickle.load, makes a file."""
+    """A value that creates a file when pickle.load reads it."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -54,7 +54,7 @@ def assert_same(a: object, b: object) -> None:
 
 
 def objects(*shape: int, order: Literal["C", "F"] = "C") -> np.ndarray:
-    """An object array of arrays, lists and numbers."""
+    """Return an object array of arrays, lists and numbers."""
     array = np.empty(shape, dtype=object, order=order)
     for number, place in enumerate(np.ndindex(*shape)):
         array[place] = [np.arange(number), [number, np.float32(number)], number][number % 3]
@@ -77,49 +77,49 @@ VALUES = {
     "no shape": np.array({"S1": {"Walk": np.ones((2, 3), np.float32)}}, dtype=object),
     "equal arrays": np.array([None, None], dtype=object),
 }
-VALUES["equal arrays"][:] = [np.ones((4, 3)), np.zeros((4, 3))]  # NumPy would make one array of these
+VALUES["equal arrays"][:] = [np.ones((4, 3)), np.zeros((4, 3))]  # NumPy would merge these into one array
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
-def test_plain_values_and_arrays_come_through_every_protocol(tmp_path, value, protocol):
+def test_plain_values_and_arrays_are_read_from_every_protocol(tmp_path, value, protocol):
     assert_same(load_pickle(pickled(tmp_path / "a.pkl", value, protocol)), value)
 
 
-def test_what_is_shared_stays_shared(tmp_path):
+def test_shared_values_stay_shared(tmp_path):
     array = np.arange(3.0)
     first, second = load_pickle(pickled(tmp_path / "a.pkl", [array, array]))
     assert first is second
-    first[0] = 7  # and can be written to
+    first[0] = 7  # the array is writable
     assert second[0] == 7
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("wrap", [lambda evil: evil, lambda evil: {"labels": [1, evil]}, lambda evil: np.array([evil])])
 def test_a_pickle_that_runs_a_command_is_refused_before_it_runs(tmp_path, wrap, protocol):
-    ran = tmp_path / "ran"
-    file = pickled(tmp_path / "a.pkl", wrap(Runs(ran)), protocol)
+    created = tmp_path / "created"
+    file = pickled(tmp_path / "a.pkl", wrap(Runs(created)), protocol)
     with pytest.raises(UntrustedFile, match=r"asks for (posix|nt|os)\.system"):
         load_pickle(file)
-    assert not ran.exists()
+    assert not created.exists()
     with file.open("rb") as stream:
-        pickle.load(stream)  # the same file, opened by one who trusts it
-    assert ran.exists()
+        pickle.load(stream)  # control: an unprotected reader runs the command
+    assert created.exists()
 
 
 @pytest.mark.parametrize(
-    "wanted", ["builtins eval", "numpy fromfile", "numpy.core.multiarray fromfile", "numpy load", "builtins getattr"]
+    "function", ["builtins eval", "numpy fromfile", "numpy.core.multiarray fromfile", "numpy load", "builtins getattr"]
 )
-def test_no_other_function_can_be_named(tmp_path, wanted):
+def test_other_functions_are_refused(tmp_path, function):
     file = tmp_path / "a.pkl"
-    file.write_bytes(b"c" + wanted.replace(" ", "\n").encode() + b"\n(U\x01xtR.")
-    pickletools.dis(file.read_bytes(), out=io.StringIO())  # a well-formed pickle that calls it with "x"
-    with pytest.raises(UntrustedFile, match="asks for " + wanted.replace(" ", r"\.")):
+    file.write_bytes(b"c" + function.replace(" ", "\n").encode() + b"\n(U\x01xtR.")
+    pickletools.dis(file.read_bytes(), out=io.StringIO())  # checks that the pickle is well formed
+    with pytest.raises(UntrustedFile, match="asks for " + function.replace(" ", r"\.")):
         load_pickle(file)
 
 
 def state_of(shape: str, dtype: bytes, raw: bytes) -> bytes:
-    """A pickle of an array whose state is written by hand."""
+    """Build a pickle of an array with this state."""
     return (
         b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntC\x01btR"
         b"(I1\n(" + shape.encode() + b"tcnumpy\ndtype\n(U" + bytes([len(dtype)]) + dtype + b"I0\nI1\ntR"
@@ -134,11 +134,11 @@ def state_of(shape: str, dtype: bytes, raw: bytes) -> bytes:
         state_of("I2\n", b"f8", b"12345678"),
         state_of("I1\n", b"O8", b"12345678"),  # bytes as pointers to objects
         state_of("I1\n", b"V8", b"12345678"),
-        b"cnumpy\nndarray\n(I1000000000000\ntR.",  # the constructor itself
-        b"\x80\x05\x8e\xff\xff\xff\xff\xff\xff\xff\x0fx.",  # bytes without end
+        b"cnumpy\nndarray\n(I1000000000000\ntR.",  # a direct call of the constructor
+        b"\x80\x05\x8e\xff\xff\xff\xff\xff\xff\xff\x0fx.",  # a length beyond the end
         b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x0fx.",
         b"](h\x00.",
-        b"]q\x00h\x00a.",  # a list that holds itself
+        b"]q\x00h\x00a.",  # a list that contains itself
         b"cnumpy\ndtype\n.",
         b"no pickle",
         b"",
@@ -152,8 +152,8 @@ def test_malformed_and_hostile_pickles_are_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("order", "<>")
-def test_numbers_that_are_no_characters_are_refused(tmp_path: Path, order: str):
-    """Python ends with a SystemError where it makes a str of them."""
+def test_invalid_code_points_are_refused(tmp_path: Path, order: str):
+    """Python raises SystemError when it converts them to str."""
     np.save(tmp_path / "a.npy", np.array(["walk", "\U0010ffff"], f"{order}U4"))
     assert np.asarray(load_numpy(tmp_path / "a.npy"))[1] == "\U0010ffff"
     np.save(tmp_path / "a.npy", np.array([0x110000, 1, 1, 1], f"{order}u4").view(f"{order}U4"))
@@ -165,7 +165,9 @@ def test_numbers_that_are_no_characters_are_refused(tmp_path: Path, order: str):
 
 # --- bounded by the size of the file ---
 
-NESTED = b"".join(b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60))  # a pair of the pair before
+NESTED = b"".join(
+    b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60)
+)  # each pair holds the previous one twice
 
 
 def array(raw: bytes, shape: bytes = b"K\x01\x85") -> bytes:
@@ -199,14 +201,14 @@ HOSTILE = {
 
 @pytest.fixture
 def allowance(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A 192nd of the real allowance, for files of a 192nd of the size."""
+    """Scale the memory limit by 1/192, like the size of the test files."""
     monkeypatch.setattr("training.data.unpickle.ALLOWANCE", 2**18)
     return 2**18
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_small_file_cannot_take_much_memory(tmp_path: Path, content: bytes, allowance: int):
-    """Several of these took gigabytes, or minutes, from NumPy's and Python's own readers."""
+def test_a_small_file_cannot_allocate_much_memory(tmp_path: Path, content: bytes, allowance: int):
+    """Some of these files take gigabytes or minutes in NumPy's and Python's readers."""
     file = tmp_path / "a.pkl"
     file.write_bytes(content)
     del content
@@ -221,8 +223,8 @@ def test_a_small_file_cannot_take_much_memory(tmp_path: Path, content: bytes, al
 
 
 @pytest.mark.parametrize("index", [b"r" + struct.pack("<I", 2_000_000_000), b"p2000000000\n"])
-def test_a_large_memo_index_takes_no_memory(tmp_path: Path, index: bytes):
-    """Python's own unpickler took 3.1 GB for one."""
+def test_a_large_memo_index_allocates_no_memory(tmp_path: Path, index: bytes):
+    """Python's unpickler allocates 3.1 GB for one of these."""
     (tmp_path / "a.pkl").write_bytes(b"\x80\x02]" + index + b".")
     tracemalloc.start()
     try:
@@ -243,19 +245,19 @@ def test_nested_tuples_that_share_their_parts_are_read_once(tmp_path: Path):
 
 @pytest.mark.usefixtures("allowance")
 def test_a_data_set_of_many_small_values_is_read(tmp_path: Path):
-    """A 192nd of the names and labels of Kinetics-skeleton, within a 192nd of the allowance."""
+    """The file has 1/192 of the names and labels of Kinetics-skeleton, within 1/192 of the memory limit."""
     labels = ([f"{i:011d}.skeleton" for i in range(1_250)], [i % 400 for i in range(1_250)])
     assert load_pickle(pickled(tmp_path / "a.pkl", labels, 2)) == labels
     assert load_pickle(pickled(tmp_path / "a.pkl", labels)) == labels
 
 
-def test_a_state_written_by_hand_that_fits_is_read(tmp_path):
+def test_a_consistent_state_is_read(tmp_path):
     file = tmp_path / "a.pkl"
     file.write_bytes(state_of("I1\n", b"f8", np.array([2.5]).tobytes()))
     np.testing.assert_array_equal(load_pickle(file), [2.5])
 
 
-def test_a_file_larger_than_allowed_is_not_opened(tmp_path):
+def test_a_file_over_the_size_limit_is_not_opened(tmp_path):
     file = pickled(tmp_path / "a.pkl", list(range(1000)))
     with pytest.raises(UntrustedFile, match="expected at most 100 bytes, got 2,760"):
         load_pickle(file, max_bytes=100)
@@ -276,14 +278,14 @@ def test_array_files_are_read_with_their_objects(tmp_path, value):
 
 
 def test_an_array_file_that_runs_a_command_is_refused_before_it_runs(tmp_path):
-    ran = tmp_path / "ran"
-    evil = np.array([Runs(ran)], dtype=object)
+    created = tmp_path / "created"
+    evil = np.array([Runs(created)], dtype=object)
     np.save(tmp_path / "a.npy", evil, allow_pickle=True)
     np.savez(tmp_path / "a.npz", allow_pickle=True, evil=evil)
     for name in ("a.npy", "a.npz"):
         with pytest.raises(UntrustedFile, match="system"):
             load_numpy(tmp_path / name)
-    assert not ran.exists()
+    assert not created.exists()
 
 
 def test_malformed_array_files_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""A benchmark trains and measures a run once, keeps the report whole or not at all, and formats figures in one way."""
+"""Tests of benchmarks: a run is trained and measured once, reports are written atomically, and figures have one format."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Tiny = Run[HandForecast, HandData]
 
 @dataclass(frozen=True)
 class Figure:
-    """A report of one figure; a negative one cannot be written to the end."""
+    """A report of one figure; writing a negative one fails halfway."""
 
     value: float
 
@@ -36,7 +36,7 @@ class Figure:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Return the runs and seeds that a benchmark trains, none of which is really trained."""
+    """Replace training by a stub; return the list of runs and seeds that it is called with."""
     calls: list[tuple[str, int]] = []
     monkeypatch.setattr("training.engine.loop.trained", lambda run, seed, *_: calls.append((run.name, seed)))
     return calls

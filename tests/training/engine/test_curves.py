@@ -1,4 +1,4 @@
-"""Learning curves: drawn for every run that has begun."""
+"""Tests of plots of learning curves."""
 
 import json
 from pathlib import Path
@@ -14,15 +14,15 @@ def ink(path: Path) -> float:
     return float((matplotlib.image.imread(path)[..., :3] < 0.9).any(axis=-1).mean())
 
 
-def test_every_run_that_has_begun_has_its_lines(tmp_path: Path):
+def test_every_started_run_is_drawn(tmp_path: Path):
     folders = {f"seed {seed}": tmp_path / str(seed) for seed in range(6)}
-    drawn, shown = tmp_path / "curves.png", []
+    drawn, amounts = tmp_path / "curves.png", []
     for begun in (0, 1, 5):
         for folder in list(folders.values())[:begun]:
             folder.mkdir(exist_ok=True)
             lines = [{"step": step, "loss": 9.0 - step, "score": 5.0 - step - int(folder.name)} for step in (1, 2, 3)]
             (folder / HISTORY).write_text("".join(json.dumps(line) + "\n" for line in lines))
         learning_curves(folders, "a run", drawn)
-        shown.append(ink(drawn))
-    nothing, one, five = shown
+        amounts.append(ink(drawn))
+    nothing, one, five = amounts
     assert nothing < one < five

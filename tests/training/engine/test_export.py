@@ -1,4 +1,4 @@
-"""Export: a bundle is written where graph, network and symmetries agree, and refused where any of them does not."""
+"""Tests of export: a bundle is written only if graph, network and claimed symmetries agree."""
 
 import io
 import os
@@ -32,7 +32,7 @@ from training.engine.export import (
     to_onnx,
 )
 
-# TorchScript is written for those who ask for it, though PyTorch has deprecated it.
+# TorchScript is optional; PyTorch has deprecated it.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 
 TASK = HandForecast(past=5, future=3, fps=30, modes=2)
@@ -48,7 +48,7 @@ CARD: dict[str, Any] = {
 
 
 class AxisByAxis(nn.Module):
-    """Claims rotation and bends every axis by itself."""
+    """A network that claims rotation but applies a ReLU to each axis."""
 
     symmetries = ("translation", "rotation")
 
@@ -62,7 +62,7 @@ class AxisByAxis(nn.Module):
 
 
 class Shells(nn.Module):
-    """Landmarks that are means of the points at a certain distance from the centroid: what the smallest landmark network can be."""
+    """A minimal landmark network, whose landmarks are means of the points near a radius from the centroid."""
 
     symmetries = ("translation", "rotation")
 
@@ -86,18 +86,18 @@ def network() -> LinearForecast:
 
 @pytest.fixture(scope="module")
 def graphs(network: LinearForecast) -> dict[str, bytes]:
-    """ONNX graphs: of the network, of another one and of one that breaks its claim."""
+    """Export the network, another one, and one that violates its claim."""
     others = {"network": network, "other": LinearForecast(TASK, hold(TASK)), "broken": AxisByAxis(TASK)}
     return {name: to_onnx(module.eval(), EXAMPLE) for name, module in others.items()}
 
 
 @pytest.fixture
 def exporting(monkeypatch: pytest.MonkeyPatch, graphs: dict[str, bytes]):
-    """Makes the exporter write the graph of that name, whatever it is given."""
+    """Return a function that makes the exporter write the named graph."""
     return lambda name: monkeypatch.setattr(training.engine.export, "to_onnx", lambda *_: graphs[name])
 
 
-def test_a_bundle_is_written_and_answers_its_example(network: LinearForecast, exporting, tmp_path: Path):
+def test_an_exported_bundle_repeats_its_example(network: LinearForecast, exporting, tmp_path: Path):
     exporting("network")
     written = export(network, tmp_path / "made-up", FACTS, **CARD)
     bundle = read_bundle(tmp_path / "made-up")
@@ -111,31 +111,31 @@ def test_a_bundle_is_written_and_answers_its_example(network: LinearForecast, ex
         export(network, tmp_path / "made-up", FACTS, **CARD)
 
 
-def test_a_graph_that_is_not_the_networks_is_refused_and_nothing_is_written(network, exporting, tmp_path: Path):
+def test_a_graph_that_differs_from_its_network_is_not_written(network, exporting, tmp_path: Path):
     exporting("other")
     with pytest.raises(NotTheNetwork, match=r"the ONNX graph of made-up differs from the network by .* in future"):
         export(network, tmp_path / "made-up", FACTS, **CARD)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_that_breaks_a_symmetry_it_claims_is_refused_and_nothing_is_written(exporting, tmp_path: Path):
+def test_a_network_that_violates_a_claimed_symmetry_is_not_written(exporting, tmp_path: Path):
     exporting("broken")
     with pytest.raises(BrokenSymmetry, match="the ONNX graph of made-up claims rotation and breaks it by"):
         export(AxisByAxis(TASK), tmp_path / "made-up", FACTS, **CARD)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_torchscript_twin_answers_as_the_network_does(network: LinearForecast, exporting, tmp_path: Path):
+def test_a_torchscript_copy_gives_the_answers_of_the_network(network: LinearForecast, exporting, tmp_path: Path):
     exporting("network")
     bundle = export(network, tmp_path / "made-up", FACTS, torchscript=True, **CARD)
     assert "model.ts" in bundle.meta.files
-    twin = torch.jit.load(io.BytesIO((bundle.folder / "model.ts").read_bytes()))
+    copy = torch.jit.load(io.BytesIO((bundle.folder / "model.ts").read_bytes()))
     for inputs in sizes(TASK, EXAMPLE):
         past = torch.from_numpy(inputs["past"])
-        assert (twin(past) - network(past)).abs().max() <= 1e-6
+        assert (copy(past) - network(past)).abs().max() <= 1e-6
 
 
-def test_a_torchscript_that_froze_a_size_is_refused(network: LinearForecast, exporting, monkeypatch, tmp_path: Path):
+def test_a_torchscript_with_a_fixed_size_is_refused(network: LinearForecast, exporting, monkeypatch, tmp_path: Path):
     class Frozen(nn.Module):
         def forward(self, past: Tensor) -> Tensor:
             return past[:1, -1:].unsqueeze(1).expand(1, 2, 3, -1, -1)
@@ -148,18 +148,18 @@ def test_a_torchscript_that_froze_a_size_is_refused(network: LinearForecast, exp
         export(network, tmp_path / "made-up", FACTS, torchscript=True, **CARD)
 
 
-def test_the_opset_is_in_the_file_and_the_axes_are_those_of_the_task(graphs: dict[str, bytes]):
+def test_a_graph_has_the_opset_and_the_axes_of_the_task(graphs: dict[str, bytes]):
     model = onnx.load_from_string(graphs["network"])
     assert {o.version for o in model.opset_import if o.domain in ("", "ai.onnx")} == {OPSET}
-    (given,) = model.graph.input
-    dims = given.type.tensor_type.shape.dim
+    (tensor,) = model.graph.input
+    dims = tensor.type.tensor_type.shape.dim
     assert [d.dim_param or d.dim_value for d in dims] == ["batch", 5, "nodes", 3]
     assert [o.name for o in model.graph.output] == ["future"]
 
 
 def test_a_file_of_another_opset_is_refused(network: LinearForecast, graphs: dict[str, bytes], monkeypatch):
     class Program:
-        """What the exporter hands back, of the opset that it liked better."""
+        """A result of the exporter with an unexpected opset."""
 
         def save(self, path: Path) -> None:
             path.write_bytes(graphs["network"])
@@ -170,7 +170,7 @@ def test_a_file_of_another_opset_is_refused(network: LinearForecast, graphs: dic
         to_onnx(network, EXAMPLE)
 
 
-def test_the_checks_run_at_every_legal_size_alone_and_in_company():
+def test_a_graph_is_checked_at_every_size_alone_and_in_a_batch():
     assert [x["past"].shape for x in sizes(TASK, EXAMPLE)] == [
         (1, 5, 21, 3),
         (3, 5, 21, 3),
@@ -181,16 +181,16 @@ def test_the_checks_run_at_every_legal_size_alone_and_in_company():
     assert {x["past"].shape[2] for x in sizes(TASK, one_hand)} == {21}
 
 
-def test_a_task_of_fixed_sizes_is_checked_as_it_is_and_its_indices_stay_indices():
+def test_a_graph_of_fixed_sizes_is_checked_with_valid_indices():
     example = inputs_of(SMALL, bumpy_cloud(200))
-    alone, company = sizes(SMALL, example)
+    alone, batch = sizes(SMALL, example)
     assert all(np.array_equal(alone[name], example[name]) for name in example)
-    assert company["points"].shape == (3, *example["points"].shape[1:])
-    assert company["neighbours"].dtype == np.int64
-    assert np.array_equal(company["neighbours"][2], example["neighbours"][0])
+    assert batch["points"].shape == (3, *example["points"].shape[1:])
+    assert batch["neighbours"].dtype == np.int64
+    assert np.array_equal(batch["neighbours"][2], example["neighbours"][0])
 
 
-def test_a_landmark_network_is_written_with_its_three_outputs(tmp_path: Path):
+def test_a_landmark_network_is_exported_with_three_outputs(tmp_path: Path):
     network = Shells(SMALL)
     facts = Facts(inputs_of(SMALL, bumpy_cloud(200)), SOURCES, ())
     bundle = export(network, tmp_path / "made-up", facts, **CARD)
@@ -198,63 +198,63 @@ def test_a_landmark_network_is_written_with_its_three_outputs(tmp_path: Path):
     assert set(bundle.example()[1]) == {"heatmaps", "landmarks", "confidence"}
     assert repeat_example(bundle, onnx_runner(bundle.model.read_bytes())) <= 1e-5
     assert "| source | people | licence |" in (bundle.folder / "README.md").read_text()
-    assert any(p.requires_grad for p in network.parameters())  # what is exported is a copy
+    assert any(p.requires_grad for p in network.parameters())  # export works on a copy
 
 
-@pytest.mark.parametrize("spoilt", ["heatmaps", "landmarks", "confidence"])
-def test_nan_in_any_output_is_a_difference(spoilt: str):
-    """Of several outputs, also in a later one; and NaN in both functions is a difference too."""
+@pytest.mark.parametrize("name", ["heatmaps", "landmarks", "confidence"])
+def test_nan_in_any_output_is_a_difference(name: str):
+    """NaN is a difference even if both functions return it."""
     network, inputs = NARROW.build(SMALL).eval(), inputs_of(SMALL, bumpy_cloud(200))
     run = runner(network, SMALL)
 
     def nan(inputs):
         answer = run(inputs)
-        return answer | {spoilt: np.full_like(answer[spoilt], np.nan)}
+        return answer | {name: np.full_like(answer[name], np.nan)}
 
     refuse_mismatch("it", run, run, inputs)
     for expected, actual in ((run, nan), (nan, run), (nan, nan)):
-        with pytest.raises(NotTheNetwork, match=f"by nan in {spoilt}"):
+        with pytest.raises(NotTheNetwork, match=f"by nan in {name}"):
             refuse_mismatch("it", expected, actual, inputs)
     with pytest.raises(BrokenSymmetry, match="by nan"):
         refuse_violation("it", nan, "rotation", inputs, SMALL)
 
 
-# --- in place of a bundle that is there ---
+# --- replacement of a bundle ---
 
 
 @pytest.fixture
-def there(network: LinearForecast, exporting, tmp_path: Path) -> Path:
-    """The folder of a bundle."""
+def existing(network: LinearForecast, exporting, tmp_path: Path) -> Path:
+    """Export a bundle; return its folder."""
     exporting("network")
     return export(network, tmp_path / "made-up", FACTS, **CARD).folder
 
 
-def test_a_bundle_is_replaced_by_the_new_one(network: LinearForecast, there: Path):
-    new = export(network, there, FACTS, replace=True, **{**CARD, "title": "Another"})
-    assert read_bundle(there).meta == new.meta
-    assert (new.folder, new.meta.title) == (there, "Another")
-    assert list(there.parent.iterdir()) == [there], "nothing is left beside it"
+def test_a_bundle_is_replaced_by_the_new_one(network: LinearForecast, existing: Path):
+    new = export(network, existing, FACTS, replace=True, **{**CARD, "title": "Another"})
+    assert read_bundle(existing).meta == new.meta
+    assert (new.folder, new.meta.title) == (existing, "Another")
+    assert list(existing.parent.iterdir()) == [existing], "expected no temporary files"
 
 
 @pytest.mark.parametrize("failing", ["to_onnx", "write_bundle", "repeat_example", "os.rename"])
 def test_a_bundle_stays_until_the_new_one_is_written_and_checked(
-    network: LinearForecast, there: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+    network: LinearForecast, existing: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ):
-    before = read_bundle(there).meta
+    before = read_bundle(existing).meta
     rename = os.rename
 
     def fail(*arguments: Any, **_: Any) -> None:
-        if failing == "os.rename" and arguments[1] != there:
+        if failing == "os.rename" and arguments[1] != existing:
             rename(*arguments)
             return
-        monkeypatch.undo()  # the way back may succeed
+        monkeypatch.undo()  # restoring the old bundle may succeed
         raise OSError("the disk is full")
 
     monkeypatch.setattr(f"training.engine.export.{failing}", fail)
     with pytest.raises(OSError, match="disk"):
-        export(network, there, FACTS, replace=True, **CARD)
-    assert read_bundle(there).meta == before
-    assert list(there.parent.iterdir()) == [there]
+        export(network, existing, FACTS, replace=True, **CARD)
+    assert read_bundle(existing).meta == before
+    assert list(existing.parent.iterdir()) == [existing]
 
 
 def test_the_commit_is_a_hash_or_unknown():

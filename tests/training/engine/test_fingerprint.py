@@ -1,4 +1,4 @@
-"""Fingerprints: they change with whatever decides the weights or the checkpoint that is kept, and older ones are recognised."""
+"""Tests of fingerprints: they depend on everything that decides the best checkpoint, and older schemes are recognised."""
 
 import logging
 import subprocess
@@ -23,7 +23,7 @@ from training.engine.run import Run
 from training.tasks.hands.data import HandData
 from training.tasks.hands.losses import mean_distance_mm
 
-from .test_loop import not_a_number, same_bits, trained
+from .test_loop import bitwise_equal, not_a_number, trained
 
 HandRun = Run[HandForecast, HandData]
 
@@ -32,11 +32,11 @@ def other_score(*tensors: torch.Tensor) -> torch.Tensor:
     return mean_distance_mm(*tensors)
 
 
-def of_another_module(*tensors: torch.Tensor) -> torch.Tensor:
+def loss_of_another_module(*tensors: torch.Tensor) -> torch.Tensor:
     return mean_distance_mm(*tensors)
 
 
-of_another_module.__qualname__ = mean_distance_mm.__qualname__
+loss_of_another_module.__qualname__ = mean_distance_mm.__qualname__
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ of_another_module.__qualname__ = mean_distance_mm.__qualname__
         lambda run: replace(run, data=replace(run.data, sources=("leap",))),
         lambda run: replace(run, data=replace(run.data, augmentation=replace(run.data.augmentation, one_hand=0.3))),
         lambda run: replace(run, loss=not_a_number),
-        lambda run: replace(run, loss=of_another_module),
+        lambda run: replace(run, loss=loss_of_another_module),
         lambda run: replace(run, score=other_score),
         lambda run: replace(run, start=run),
         lambda run: run.with_options(13),
@@ -56,11 +56,11 @@ of_another_module.__qualname__ = mean_distance_mm.__qualname__
     ],
     ids=["task", "network", "sources", "augmentation", "loss", "module", "score", "start", "steps", "precision", "validation"],
 )  # fmt: skip
-def test_a_fingerprint_changes_with_whatever_decides_the_weights_or_the_checkpoint_kept(tiny: HandRun, changed):
+def test_a_fingerprint_depends_on_everything_that_decides_the_best_checkpoint(tiny: HandRun, changed):
     assert changed(tiny).fingerprint != tiny.fingerprint
 
 
-def test_a_fingerprint_changes_with_nothing_else(tiny: HandRun):
+def test_a_fingerprint_depends_on_nothing_else(tiny: HandRun):
     same = replace(tiny, name="other", title="Other", licence="MIT")
     assert same.with_options(checkpoint_every=7).fingerprint == tiny.fingerprint
 
@@ -71,18 +71,18 @@ class Five:
     colour: str = field(default="red", metadata=INDIFFERENT)
 
 
-def test_a_field_at_its_default_counts_so_that_a_new_default_is_noticed(monkeypatch: pytest.MonkeyPatch):
+def test_a_fingerprint_depends_on_defaults(monkeypatch: pytest.MonkeyPatch):
     assert described(Five()) == (f"{__name__}.Five", (("size", 5),))
     assert described(Five(colour="blue")) == described(Five())
 
 
 @pytest.mark.parametrize("value", [lambda x: x, object(), {"loss": lambda x: x}, (1, [object()])])
-def test_a_value_without_a_lasting_description_is_refused(value: Any):
+def test_a_value_without_a_stable_description_is_refused(value: Any):
     with pytest.raises(TypeError, match="expected values, dataclasses and named functions"):
         described(value)
 
 
-def test_arrays_and_partials_count_by_their_content():
+def test_arrays_and_partials_are_described_by_their_content():
     assert digest(np.arange(3)) == digest(np.arange(3)) != digest(np.arange(4))
     assert digest(partial(other_score, 1)) != digest(partial(other_score, 2))  # pyright: ignore[reportArgumentType]
 
@@ -95,7 +95,7 @@ def test_a_fingerprint_is_the_same_in_another_process():
 
 # --- scheme 1 ---
 
-SCHEME_1 = {  # of the runs as they were trained while that scheme was used
+SCHEME_1 = {  # fingerprints of runs that were trained with that scheme
     "hands-eqmotion": "c00a6074e90b",
     "hands-reference-10-10": "2997771da50a",
     "hands-eqmotion-30-30": "99e348027e9b",
@@ -110,13 +110,13 @@ SCHEME_1 = {  # of the runs as they were trained while that scheme was used
 }
 
 
-def test_the_fingerprints_of_scheme_1_are_those_that_name_the_folders_of_its_time():
+def test_legacy_fingerprints_match_those_of_scheme_1():
     runs = all_runs()
     assert {name: runs[name].legacy_fingerprint for name in SCHEME_1} == SCHEME_1
 
 
 def as_scheme_1(training: Training) -> Path:
-    """Turn the folder of a training into one of scheme 1."""
+    """Rename and rewrite the folder of a training as scheme 1 did."""
     older = training.folder.with_name(f"{training.run.legacy_fingerprint}-seed{training.seed}")
     training.folder.rename(older)
     for name in (LAST, BEST):
@@ -126,13 +126,13 @@ def as_scheme_1(training: Training) -> Path:
     return older
 
 
-def test_results_of_scheme_1_are_found_again_named_as_older_and_trained_further(
+def test_results_of_scheme_1_are_found_with_a_warning_and_training_continues(
     tiny: HandRun, made_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     steps: list[int] = []
     folder = trained(tiny, made_data, tmp_path / "new")
     training = Training(tiny, 0, made_data, tmp_path / "old", "cpu")
-    trained(tiny, made_data, tmp_path / "old", progress=lambda said: steps.append(1), stop=lambda: len(steps) >= 6)
+    trained(tiny, made_data, tmp_path / "old", progress=lambda report: steps.append(1), stop=lambda: len(steps) >= 6)
     older = as_scheme_1(training)
     with caplog.at_level(logging.WARNING):
         assert training.folder == older
@@ -140,15 +140,15 @@ def test_results_of_scheme_1_are_found_again_named_as_older_and_trained_further(
     assert trained(tiny, made_data, tmp_path / "old") == older
     assert (older / HISTORY).read_text() == (folder / HISTORY).read_text()
     one, other = load_best(tiny, older / BEST), load_best(tiny, folder / BEST)
-    assert same_bits(dict(one.state_dict()), dict(other.state_dict()))
+    assert bitwise_equal(dict(one.state_dict()), dict(other.state_dict()))
     assert not (tmp_path / "old" / "tiny" / folder.name).exists()
 
 
-def test_a_folder_of_today_comes_before_one_of_scheme_1(tiny: HandRun, tmp_path: Path):
-    today = folder_of(tmp_path, tiny, 0)
-    older = today.with_name(f"{tiny.legacy_fingerprint}-seed0")
+def test_a_folder_of_the_current_scheme_takes_precedence(tiny: HandRun, tmp_path: Path):
+    current = folder_of(tmp_path, tiny, 0)
+    older = current.with_name(f"{tiny.legacy_fingerprint}-seed0")
     older.mkdir(parents=True)
     assert folder_of(tmp_path, tiny, 0) == older
-    today.mkdir()
-    assert folder_of(tmp_path, tiny, 0) == today
-    assert folder_of(tmp_path, tiny.with_options(precision="bf16-mixed"), 0).name not in (today.name, older.name)
+    current.mkdir()
+    assert folder_of(tmp_path, tiny, 0) == current
+    assert folder_of(tmp_path, tiny.with_options(precision="bf16-mixed"), 0).name not in (current.name, older.name)

@@ -1,4 +1,4 @@
-"""Training: an interrupted run resumes to the same curve, and stops when and as it should."""
+"""Tests of the training loop: resumption after interruptions, checkpoints, early stopping, and stages."""
 
 import json
 import os
@@ -40,7 +40,7 @@ HandRun = Run[HandForecast, HandData]
 
 
 def trained(run: HandRun, data: Path, out: Path, seed: int = 0, *, devices: int = 1, **watch: Any) -> Path:
-    """Train on the CPU without a progress bar, and return the folder of the checkpoints."""
+    """Train on the CPU without a progress bar; return the folder of the checkpoints."""
     training = Training(run, seed, data, out, "cpu", devices)
     assert train(training, Watch(bar=False, **watch)) == training.folder / BEST
     return training.folder
@@ -55,32 +55,32 @@ def checkpoint(folder: Path, name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tiny: HandRun, made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tiny run, trained without an interruption."""
-    return trained(tiny, made_data, tmp_path_factory.mktemp("undisturbed"))
+def uninterrupted(tiny: HandRun, made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the tiny run without an interruption; return its folder."""
+    return trained(tiny, made_data, tmp_path_factory.mktemp("uninterrupted"))
 
 
-def same_bits(one: object, other: object) -> bool:
+def bitwise_equal(one: object, other: object) -> bool:
     if isinstance(one, Tensor):
         return torch.equal(one, other)  # pyright: ignore[reportArgumentType]
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same_bits(v, other[k]) for k, v in one.items())  # pyright: ignore
+        return one.keys() == other.keys() and all(bitwise_equal(v, other[k]) for k, v in one.items())  # pyright: ignore
     if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same_bits, one, other))  # pyright: ignore
+        return len(one) == len(other) and all(map(bitwise_equal, one, other))  # pyright: ignore
     return one == other
 
 
-def must_be_the_same(folder: Path, undisturbed: Path) -> None:
-    assert (folder / HISTORY).read_text() == (undisturbed / HISTORY).read_text()
+def assert_same_results(folder: Path, uninterrupted: Path) -> None:
+    assert (folder / HISTORY).read_text() == (uninterrupted / HISTORY).read_text()
     for name in (LAST, BEST):
-        assert same_bits(checkpoint(folder, name), checkpoint(undisturbed, name)), name
+        assert bitwise_equal(checkpoint(folder, name), checkpoint(uninterrupted, name)), name
 
 
-# --- the same curve ---
+# --- resumption ---
 
 
-def test_a_run_reports_every_step_and_the_figures_of_every_validation(
-    tiny: HandRun, made_data: Path, tmp_path: Path, undisturbed: Path
+def test_a_run_reports_every_step_and_every_validation(
+    tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path
 ):
     reports: list[dict[str, float]] = []
     folder = trained(tiny, made_data, tmp_path, progress=reports.append)
@@ -93,35 +93,35 @@ def test_a_run_reports_every_step_and_the_figures_of_every_validation(
     assert all(report["loss"] > 0 and report["score"] > 0 for report in measured)
     assert checkpoint(folder, BEST)["score"] == min(report["score"] for report in measured)
     assert list(folder.glob("events.out.tfevents.*"))
-    must_be_the_same(folder, undisturbed)
+    assert_same_results(folder, uninterrupted)
 
 
-def test_another_seed_draws_another_curve(tiny: HandRun, made_data: Path, tmp_path: Path, undisturbed: Path):
-    assert history(trained(tiny, made_data, tmp_path, seed=1)) != history(undisturbed)
+def test_another_seed_gives_another_curve(tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path):
+    assert history(trained(tiny, made_data, tmp_path, seed=1)) != history(uninterrupted)
 
 
 def stop_after(steps: int) -> dict[str, Any]:
-    """Return the part of a watch that asks for a stop after so many steps."""
+    """Return options of a watch that stops the training after `steps` steps."""
     reached: list[dict[str, Any]] = []
     return {"progress": reached.append, "stop": lambda: len(reached) >= steps}
 
 
 @pytest.mark.parametrize("after", [1, 4, 7])
-def test_a_run_that_is_stopped_resumes_to_the_same_curve(
-    tiny: HandRun, made_data: Path, tmp_path: Path, undisturbed: Path, after: int
+def test_a_stopped_run_resumes_to_the_same_curve(
+    tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path, after: int
 ):
     folder = trained(tiny, made_data, tmp_path, **stop_after(after))
     assert checkpoint(folder, LAST)["step"] == after
-    torch.manual_seed(123)  # the state of the world outside may be any
+    torch.manual_seed(123)  # the global random state must not matter
     trained(tiny, made_data, tmp_path)
-    must_be_the_same(folder, undisturbed)
+    assert_same_results(folder, uninterrupted)
 
 
 @pytest.mark.parametrize("batch", [0, 1])
-def test_a_run_that_is_stopped_within_a_validation_stops_there_and_resumes_to_the_same_curve(
-    tiny: HandRun, made_data: Path, tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+def test_a_run_stopped_within_a_validation_resumes_to_the_same_curve(
+    tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ):
-    """Step 4 is validated on two batches; the stop comes before one of them."""
+    """The validation at step 4 has two batches; the stop comes before one of them."""
     drawn: list[int] = []
     batches_of = HandBatches.validation_batches
 
@@ -132,17 +132,17 @@ def test_a_run_that_is_stopped_within_a_validation_stops_there_and_resumes_to_th
 
     monkeypatch.setattr(HandBatches, "validation_batches", counted)
     folder = trained(tiny, made_data, tmp_path, stop=lambda: len(drawn) > batch)
-    assert len(drawn) == batch + 1, "no further batch is computed"
+    assert len(drawn) == batch + 1, "expected no further batch"
     assert checkpoint(folder, LAST)["step"] == 4
     assert not (folder / HISTORY).exists()
     assert not (folder / BEST).exists()
     trained(tiny, made_data, tmp_path)
-    must_be_the_same(folder, undisturbed)
+    assert_same_results(folder, uninterrupted)
 
 
 @pytest.mark.parametrize("at", [4, 8])
-def test_a_run_that_failed_resumes_from_its_last_checkpoint_to_the_same_curve(
-    tiny: HandRun, made_data: Path, tmp_path: Path, undisturbed: Path, at: int
+def test_a_failed_run_resumes_from_its_last_checkpoint_to_the_same_curve(
+    tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path, at: int
 ):
     def fail(report: dict[str, float]) -> None:
         if report["step"] == at:
@@ -153,11 +153,11 @@ def test_a_run_that_failed_resumes_from_its_last_checkpoint_to_the_same_curve(
         trained(tiny, made_data, tmp_path, progress=fail)
     assert checkpoint(folder, LAST)["step"] < at == history(folder)[-1]["step"]
     trained(tiny, made_data, tmp_path)
-    must_be_the_same(folder, undisturbed)
+    assert_same_results(folder, uninterrupted)
 
 
 class Noisy(nn.Module):
-    """A forecast of the last pose, plus a linear function of the past behind a dropout."""
+    """A network that adds a linear function of the past, after dropout, to the last pose."""
 
     def __init__(self, task: HandForecast) -> None:
         super().__init__()
@@ -174,16 +174,14 @@ class NoisyConfig:
         return Noisy(task)
 
 
-def test_a_run_that_is_stopped_resumes_with_the_noise_it_would_have_drawn(
-    tiny: HandRun, made_data: Path, tmp_path: Path
-):
+def test_a_stopped_run_resumes_with_the_same_random_numbers(tiny: HandRun, made_data: Path, tmp_path: Path):
     noisy = replace(tiny, network=NoisyConfig())
-    undisturbed = trained(noisy, made_data, tmp_path / "undisturbed")
+    uninterrupted = trained(noisy, made_data, tmp_path / "uninterrupted")
     folder = trained(noisy, made_data, tmp_path / "stopped", **stop_after(5))
     assert checkpoint(folder, LAST)["step"] == 5
     torch.manual_seed(123)
     trained(noisy, made_data, tmp_path / "stopped")
-    must_be_the_same(folder, undisturbed)
+    assert_same_results(folder, uninterrupted)
 
 
 KILLED = """
@@ -198,30 +196,28 @@ train(training, Watch(die, bar=False))
 """
 
 
-def test_a_run_whose_process_was_killed_resumes_to_the_same_curve(
-    tiny: HandRun, made_data: Path, tmp_path: Path, undisturbed: Path
-):
+def test_a_killed_run_resumes_to_the_same_curve(tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path):
     training = Training(tiny, 0, made_data, tmp_path, "cpu")
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", KILLED], input=pickle.dumps(training), env=environment, capture_output=True
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
     assert checkpoint(training.folder, LAST)["step"] == 6
     trained(tiny, made_data, tmp_path)
-    must_be_the_same(training.folder, undisturbed)
+    assert_same_results(training.folder, uninterrupted)
 
 
-def test_a_finished_run_is_not_trained_again(tiny: HandRun, made_data: Path, undisturbed: Path):
-    before = (undisturbed / HISTORY).read_text()
-    trained(tiny, made_data, undisturbed.parents[1], progress=lambda _: pytest.fail("trained again"))
-    assert (undisturbed / HISTORY).read_text() == before
+def test_a_finished_run_is_not_trained_again(tiny: HandRun, made_data: Path, uninterrupted: Path):
+    before = (uninterrupted / HISTORY).read_text()
+    trained(tiny, made_data, uninterrupted.parents[1], progress=lambda _: pytest.fail("trained again"))
+    assert (uninterrupted / HISTORY).read_text() == before
 
 
 # --- checkpoints ---
 
 
-def test_a_write_of_a_checkpoint_is_reported_while_it_lasts(
+def test_writing_a_checkpoint_is_reported_as_an_activity(
     tiny: HandRun, made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     activities: list[str | None] = []
@@ -239,7 +235,7 @@ def test_a_write_of_a_checkpoint_is_reported_while_it_lasts(
     assert set(activities[1::2]) == {None}
 
 
-def test_a_write_that_fails_leaves_the_checkpoint_before_it_and_is_no_longer_reported(
+def test_a_failed_write_keeps_the_previous_checkpoint_and_ends_the_activity(
     tiny: HandRun, made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = trained(tiny, made_data, tmp_path, **stop_after(6))
@@ -257,13 +253,13 @@ def test_a_write_that_fails_leaves_the_checkpoint_before_it_and_is_no_longer_rep
     assert activities[-1] is None
 
 
-def test_the_best_weights_are_the_averaged_ones(tiny: HandRun, undisturbed: Path):
-    network = load_best(tiny, undisturbed / BEST)
+def test_the_best_weights_are_averaged_weights(tiny: HandRun, uninterrupted: Path):
+    network = load_best(tiny, uninterrupted / BEST)
     assert not network.training
-    assert same_bits(dict(network.state_dict()), dict(checkpoint(undisturbed, BEST)["average"]))
+    assert bitwise_equal(dict(network.state_dict()), dict(checkpoint(uninterrupted, BEST)["average"]))
 
 
-# --- refusals and endings ---
+# --- errors and early stopping ---
 
 
 @pytest.mark.parametrize(
@@ -275,22 +271,22 @@ def test_the_best_weights_are_the_averaged_ones(tiny: HandRun, undisturbed: Path
     ids=["another rate", "another network"],
 )
 def test_a_checkpoint_of_another_run_is_refused(
-    tiny: HandRun, made_data: Path, tmp_path: Path, undisturbed: Path, changed: Callable[[HandRun], HandRun]
+    tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path, changed: Callable[[HandRun], HandRun]
 ):
     other = Training(changed(tiny), 0, made_data, tmp_path, "cpu")
     other.folder.mkdir(parents=True)
-    (other.folder / LAST).write_bytes((undisturbed / LAST).read_bytes())
-    refusal = f"expected run {other.run.fingerprint}, seed 0, got run {tiny.fingerprint}, seed 0"
-    with pytest.raises(NotThisRun, match=refusal):
+    (other.folder / LAST).write_bytes((uninterrupted / LAST).read_bytes())
+    message = f"expected run {other.run.fingerprint}, seed 0, got run {tiny.fingerprint}, seed 0"
+    with pytest.raises(NotThisRun, match=message):
         train(other)
     with pytest.raises(NotThisRun, match=f"expected run {other.run.fingerprint}, got run {tiny.fingerprint}, seed 0"):
-        load_best(other.run, undisturbed / BEST)
+        load_best(other.run, uninterrupted / BEST)
 
 
-def test_a_checkpoint_of_another_seed_is_refused(tiny: HandRun, made_data: Path, tmp_path: Path, undisturbed: Path):
+def test_a_checkpoint_of_another_seed_is_refused(tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path):
     other = Training(tiny, 3, made_data, tmp_path, "cpu")
     other.folder.mkdir(parents=True)
-    (other.folder / LAST).write_bytes((undisturbed / LAST).read_bytes())
+    (other.folder / LAST).write_bytes((uninterrupted / LAST).read_bytes())
     with pytest.raises(NotThisRun, match=r"expected run .*, seed 3, got run .*, seed 0"):
         train(other)
 
@@ -299,30 +295,32 @@ def not_a_number(futures: Tensor, true: Tensor, *_: Tensor) -> Tensor:
     return (futures - true.unsqueeze(1)).sum() * float("nan")
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_names_the_step(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_a_nan_loss_ends_the_run_and_its_error_names_the_step(tiny: HandRun, made_data: Path, tmp_path: Path):
     with pytest.raises(NotANumber, match="loss of tiny, seed 0, is nan at step 1"):
         trained(replace(tiny, loss=not_a_number), made_data, tmp_path)
     assert not list(tmp_path.rglob(BEST))
 
 
 def bad_when_averaged(futures: Tensor, true: Tensor, *_: Tensor) -> Tensor:
-    """Return a number in training and NaN in validation, as after a last step to infinity."""
+    """Return a finite loss in training and NaN in validation, as for infinite weights."""
     return (futures - true.unsqueeze(1)).square().mean() * (1 if torch.is_grad_enabled() else float("nan"))
 
 
-def test_a_score_that_is_no_number_ends_the_run_too(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_a_nan_score_ends_the_run(tiny: HandRun, made_data: Path, tmp_path: Path):
     with pytest.raises(NotANumber, match="score of tiny, seed 0, is nan at step 4"):
         trained(replace(tiny, score=bad_when_averaged), made_data, tmp_path)
 
 
-def test_a_run_that_no_longer_gets_better_stops_early(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_a_run_that_does_not_improve_stops_early(tiny: HandRun, made_data: Path, tmp_path: Path):
     lazy = Optimisation(steps=100, learning_rate=0.0, validate_every=2, patience=3, checkpoint_every=50)
     folder = trained(replace(tiny, optimisation=lazy), made_data, tmp_path)
-    assert [line["step"] for line in history(folder)] == [2, 4, 6, 8], "the best, then three that are not better"
+    assert [line["step"] for line in history(folder)] == [2, 4, 6, 8], (
+        "expected the best validation and three that are not better"
+    )
     assert checkpoint(folder, BEST)["step"] == 2
 
 
-def test_training_makes_forecasts_better(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_training_improves_the_score(tiny: HandRun, made_data: Path, tmp_path: Path):
     longer = Optimisation(steps=60, learning_rate=5e-3, warmup=5, validate_every=20, checkpoint_every=60)
     scores = [line["score"] for line in history(trained(replace(tiny, optimisation=longer), made_data, tmp_path))]
     assert scores[-1] < 0.9 * scores[0]
@@ -331,9 +329,7 @@ def test_training_makes_forecasts_better(tiny: HandRun, made_data: Path, tmp_pat
 # --- stages ---
 
 
-def test_a_run_that_begins_with_another_takes_its_best_weights_and_then_goes_its_own_way(
-    tiny: HandRun, made_data: Path, tmp_path: Path
-):
+def test_a_second_stage_starts_from_the_best_weights_of_the_first(tiny: HandRun, made_data: Path, tmp_path: Path):
     second = replace(
         tiny, name="second", start=tiny, optimisation=replace(tiny.optimisation, steps=4, learning_rate=0.0)
     )
@@ -342,13 +338,15 @@ def test_a_run_that_begins_with_another_takes_its_best_weights_and_then_goes_its
     first = load_best(tiny, trained(tiny, made_data, tmp_path) / BEST)
     again = load_best(second, trained(second, made_data, tmp_path) / BEST)
     pairs = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
-    assert all(torch.allclose(before, after, atol=1e-6) for before, after in pairs), "a rate of 0 moves nothing"
+    assert all(torch.allclose(before, after, atol=1e-6) for before, after in pairs), (
+        "expected unchanged weights with a learning rate of 0"
+    )
 
 
 # --- parts ---
 
 
-def test_the_learning_rate_climbs_a_line_and_descends_a_cosine_to_zero():
+def test_the_learning_rate_has_a_linear_warmup_and_a_cosine_decay():
     options = Optimisation(steps=100, warmup=10, learning_rate=1.0)
     assert [learning_rate(options, step) for step in (0, 4, 9, 10)] == [0.1, 0.5, 1.0, 1.0]
     assert learning_rate(options, 55) == pytest.approx(0.5)
@@ -356,14 +354,14 @@ def test_the_learning_rate_climbs_a_line_and_descends_a_cosine_to_zero():
     assert learning_rate(replace(options, warmup=0), 0) == 1.0
 
 
-def test_averaged_weights_move_by_their_share():
+def test_averaged_weights_move_by_one_minus_the_decay():
     average, network = nn.Linear(2, 1), nn.Linear(2, 1)
     expected = 0.9 * average.weight + 0.1 * network.weight
     move_average(average, network, 0.9)
     torch.testing.assert_close(average.weight, expected)
 
 
-def test_validation_gives_every_source_the_same_weight_whatever_its_number_of_windows(tiny: HandRun, made_data: Path):
+def test_validation_weights_all_sources_equally(tiny: HandRun, made_data: Path):
     class Scripted(HandBatches):
         def validation_batches(self, limit: int = 500):
             def batch(error_m: float, windows: int) -> Batch:
@@ -382,7 +380,7 @@ def test_validation_gives_every_source_the_same_weight_whatever_its_number_of_wi
     assert score == pytest.approx(((3 * 1 + 2) / 4 + 5) / 2, rel=1e-5)
 
 
-def test_history_forgets_steps_that_are_taken_again(tmp_path: Path):
+def test_history_drops_steps_after_the_checkpoint(tmp_path: Path):
     path = tmp_path / HISTORY
     forget_after(path, 5)
     assert not path.exists()

@@ -1,4 +1,4 @@
-"""Mixed precision: every network trains in it with its loss, and its statistics and weights stay float32 numbers."""
+"""Tests of mixed precision: every kind of run trains with finite float32 weights and statistics."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ BATCH = 2
 
 @dataclass(frozen=True)
 class Random:
-    """Random inputs and targets of a task."""
+    """Data with random inputs and targets of a task."""
 
     task: Any
 
@@ -54,8 +54,8 @@ class Random:
                 joints = int(task.outputs["poses"].shape[-2])
                 return inputs, rng.normal(size=(BATCH, 1, joints, 3)).astype(np.float32)
             case PoseForecast():
-                seen = np.ones((BATCH, task.future, shape[-2], 1))
-                target = np.concatenate([rng.normal(size=(*seen.shape[:-1], 2)), seen], axis=-1)
+                visible = np.ones((BATCH, task.future, shape[-2], 1))
+                target = np.concatenate([rng.normal(size=(*visible.shape[:-1], 2)), visible], axis=-1)
                 return inputs, target.astype(np.float32)
             case ActionRecognition():
                 return inputs, rng.integers(len(task.classes), size=BATCH)
@@ -66,12 +66,12 @@ class Random:
 
 
 def frames_of(task: Any) -> int:
-    """Return the size of the free axis of frames."""
+    """Return the number of frames for the free axis."""
     return task.receptive if isinstance(task, PoseLift) else 8
 
 
 def kind(run: Run[Any, Any]) -> tuple[Any, ...]:
-    """Return what two runs share if one of them stands for both: network, options but sizes, task and loss."""
+    """Return the properties by which runs are equivalent here: network, options except sizes, task, and loss."""
     network = run.network
     return (
         type(network).__name__,

@@ -1,4 +1,4 @@
-"""Training in several processes: they draw the curve of one, stop together, and end with the process that started them."""
+"""Tests of training in several processes: same curve as one process, common stop, and common end."""
 
 import json
 import os
@@ -21,51 +21,53 @@ from training.engine.folders import HISTORY
 from training.engine.loop import NotANumber, Training
 from training.engine.ranks import RankLost, share
 
-from .test_loop import CHECKOUT, HandRun, checkpoint, history, must_be_the_same, not_a_number, trained, undisturbed
+from .test_loop import CHECKOUT, HandRun, assert_same_results, checkpoint, history, not_a_number, trained, uninterrupted
 
 pytestmark = pytest.mark.long
 
-__all__ = ["undisturbed"]
+__all__ = ["uninterrupted"]
 
 
 @pytest.fixture(scope="module")
 def by_two(tiny: HandRun, made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tiny run, trained by two processes in one go."""
+    """Train the tiny run in two processes without an interruption; return its folder."""
     reports: list[dict] = []
     activities: list[str | None] = []
     out = tmp_path_factory.mktemp("by-two")
     folder = trained(tiny, made_data, out, devices=2, progress=reports.append, activity=activities.append)
-    assert [report["step"] for report in reports] == list(range(1, 13)), "one process reports, and nothing is lost"
+    assert [report["step"] for report in reports] == list(range(1, 13)), "expected each step to be reported once"
     measured = [report for report in reports if "score" in report]
     assert measured == [{"stage": "tiny", "seed": 0} | line for line in history(folder)]
     assert {"writing last.ckpt", "writing best.ckpt", None} == set(activities)
     return folder
 
 
-def test_two_processes_draw_the_curve_of_one(by_two: Path, undisturbed: Path):
-    for one, two in zip(history(undisturbed), history(by_two), strict=True):
+def test_two_processes_give_the_curve_of_one(by_two: Path, uninterrupted: Path):
+    for one, two in zip(history(uninterrupted), history(by_two), strict=True):
         assert two == pytest.approx(one, rel=1e-4)
-    one, two = (checkpoint(folder, BEST)["average"] for folder in (undisturbed, by_two))
+    one, two = (checkpoint(folder, BEST)["average"] for folder in (uninterrupted, by_two))
     for name, weights in one.items():
         torch.testing.assert_close(two[name], weights, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_the_mean_over_shares_is_that_of_the_batch_however_it_is_divided(size: int, processes: int):
-    whole = np.arange(1.0, size + 1) ** 2
+def test_the_mean_over_shares_is_the_mean_of_the_batch(size: int, processes: int):
+    batch = np.arange(1.0, size + 1) ** 2
     means = []
     for rank in range(processes):
         fabric = Mock(spec=Fabric, global_rank=rank, world_size=processes, device=torch.device("cpu"))
         fabric.all_reduce.return_value = torch.tensor(float(size))
-        (inputs, target), weight = share(fabric, lambda rank, ranks: ({"past": whole[rank::ranks]}, whole[rank::ranks]))
-        assert len(target) > 0, "a process without a share computes too, since the others wait for it"
+        (inputs, target), weight = share(fabric, lambda rank, ranks: ({"past": batch[rank::ranks]}, batch[rank::ranks]))
+        assert len(target) > 0, "expected an example for every process, since the others wait for it"
         assert inputs["past"] is not None
         means.append(weight * target.mean())
-    assert np.mean(means) == pytest.approx(whole.mean())
+    assert np.mean(means) == pytest.approx(batch.mean())
 
 
-def test_they_stop_together_and_resume_to_the_same_curve(tiny: HandRun, made_data: Path, tmp_path: Path, by_two: Path):
+def test_processes_stop_together_and_resume_to_the_same_curve(
+    tiny: HandRun, made_data: Path, tmp_path: Path, by_two: Path
+):
     steps = [0]
     folder = trained(
         tiny,
@@ -77,15 +79,15 @@ def test_they_stop_together_and_resume_to_the_same_curve(tiny: HandRun, made_dat
     )
     assert 2 <= checkpoint(folder, LAST)["step"] == steps[-1]
     trained(tiny, made_data, tmp_path, devices=2)
-    must_be_the_same(folder, by_two)
+    assert_same_results(folder, by_two)
 
 
-def test_an_error_in_one_of_them_is_raised_here(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_an_error_in_one_process_is_raised_in_the_parent(tiny: HandRun, made_data: Path, tmp_path: Path):
     with pytest.raises(NotANumber, match="loss of tiny, seed 0, is nan at step 1"):
         trained(replace(tiny, loss=not_a_number), made_data, tmp_path, devices=2)
 
 
-def test_the_death_of_one_ends_them_all(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_the_death_of_one_process_ends_all(tiny: HandRun, made_data: Path, tmp_path: Path):
     def kill_the_last(report: dict) -> None:
         if report["step"] == 2:
             os.kill(children(os.getpid())[-1], signal.SIGKILL)
@@ -97,7 +99,7 @@ def test_the_death_of_one_ends_them_all(tiny: HandRun, made_data: Path, tmp_path
 
 
 def children(process: int) -> list[int]:
-    """Return the children of all threads of a process, the oldest first."""
+    """Return the child processes of all threads of a process, the oldest first."""
     tasks = Path(f"/proc/{process}/task").glob("*/children")
     return sorted(int(child) for task in tasks for child in task.read_text().split())
 
@@ -113,7 +115,7 @@ if __name__ == "__main__":
 """
 
 
-def test_they_end_with_the_process_that_started_them(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_processes_end_with_their_parent(tiny: HandRun, made_data: Path, tmp_path: Path):
     long = replace(tiny, optimisation=replace(tiny.optimisation, steps=100_000, patience=100_000))
     training = Training(long, 0, made_data, tmp_path, "cpu", 2)
     pickled, program = tmp_path / "training", tmp_path / "long.py"
@@ -127,18 +129,18 @@ def test_they_end_with_the_process_that_started_them(tiny: HandRun, made_data: P
             assert process.poll() is None
             return True if (training.folder / HISTORY).exists() else None
 
-        until("the training validates", validated)
+        until("the first validation", validated)
         ranks = children(process.pid)
         assert len(ranks) == 2
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    until("its processes end with it", lambda: True if all(map(_is_over, ranks)) else None)
+    until("the end of its processes", lambda: True if all(map(_has_ended, ranks)) else None)
     steps = [json.loads(line)["step"] for line in (training.folder / HISTORY).read_text().splitlines()]
     assert steps == sorted(steps)
 
 
-def _is_over(process: int) -> bool:
+def _has_ended(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:

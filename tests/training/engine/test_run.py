@@ -1,4 +1,4 @@
-"""A run: its stages, and options that replace its own in every stage."""
+"""Tests of runs: stages, and options that apply to all stages."""
 
 from dataclasses import replace
 
@@ -16,17 +16,17 @@ def staged(tiny: HandRun) -> HandRun:
     return replace(tiny, name="second", start=replace(tiny, name="first"))
 
 
-def test_stages_are_in_the_order_they_are_trained(staged: HandRun):
+def test_stages_are_in_the_order_of_training(staged: HandRun):
     assert [stage.name for stage in staged.stages] == ["first", "second"]
     assert staged.start is not None
     assert staged.fingerprint != replace(staged, start=None).fingerprint
 
 
-def test_one_step_count_is_that_of_every_stage(staged: HandRun):
+def test_one_step_count_applies_to_every_stage(staged: HandRun):
     assert [stage.optimisation.steps for stage in staged.with_options(7).stages] == [7, 7]
 
 
-def test_several_step_counts_are_those_of_the_stages_in_order(staged: HandRun):
+def test_several_step_counts_apply_to_the_stages_in_order(staged: HandRun):
     assert [stage.optimisation.steps for stage in staged.with_options((14, 3)).stages] == [14, 3]
     with pytest.raises(
         ValueError, match=r"expected one step count, or one for each of the stages first, second; got 3"
@@ -34,7 +34,7 @@ def test_several_step_counts_are_those_of_the_stages_in_order(staged: HandRun):
         staged.with_options((1, 2, 3))
 
 
-def test_other_options_are_those_of_every_stage_and_none_changes_nothing(staged: HandRun):
+def test_other_options_apply_to_every_stage_unless_they_are_none(staged: HandRun):
     changed = staged.with_options(precision="bf16-mixed", validate_every=None)
     assert [stage.optimisation.precision for stage in changed.stages] == ["bf16-mixed"] * 2
     assert [stage.optimisation.validate_every for stage in changed.stages] == [4, 4]

@@ -1,4 +1,4 @@
-"""The bootstrap interval resamples whole recordings and agrees with a slow reference implementation."""
+"""Tests of the bootstrap interval over recordings, against a slow reference implementation."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from training.engine.statistics import bootstrap_interval
 
 
 def slow_bootstrap(errors: np.ndarray, recording_of: np.ndarray, draws: int) -> tuple[float, float]:
-    """Return the interval, drawing and averaging one resample at a time."""
+    """Compute the interval with a loop over resamples."""
     rng = np.random.default_rng(7)
     groups = [errors[recording_of == r] for r in np.unique(recording_of)]
     means = [
@@ -16,7 +16,7 @@ def slow_bootstrap(errors: np.ndarray, recording_of: np.ndarray, draws: int) -> 
     return tuple(np.percentile(means, (2.5, 97.5)))
 
 
-def test_the_interval_is_that_of_resampling_whole_recordings():
+def test_the_interval_resamples_whole_recordings():
     rng = np.random.default_rng(0)
     recording_of = np.repeat(np.arange(12) * 3, rng.integers(5, 40, size=12))  # numbers need not be consecutive
     errors = 20 + 5 * np.sin(recording_of) + rng.normal(size=len(recording_of))

@@ -1,4 +1,4 @@
-"""A data set of one's own: DATA/hands/lab/<split>-<recording>.npy, (frames, 2, 21, 3) in metres, 30 frames a second."""
+"""A data set outside the package: DATA/hands/lab/<split>-<recording>.npy, (frames, 2, 21, 3) in metres, 30 frames a second."""
 
 from pathlib import Path
 

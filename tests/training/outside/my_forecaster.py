@@ -1,4 +1,4 @@
-"""A forecaster of one's own: a linear mix of the past, learnt with a loss of one's own on data of one's own."""
+"""A forecaster outside the package: a learnt linear mix of the past, with its own loss and data."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from training.tasks.hands.windows import Window
 
 
 class Mix(nn.Module):
-    """y_t = x_T + sum_s A_ts (x_s - x_T), with A learnt."""
+    """The linear forecast y_t = x_T + sum_s A_ts (x_s - x_T), with learnt A."""
 
     symmetries = ("translation", "rotation", "mirror-swap")
 

@@ -1,4 +1,4 @@
-"""A scan format of one's own: .lab, triples of little-endian float64."""
+"""A scan format outside the package: .lab, triples of little-endian float64."""
 
 import numpy as np
 

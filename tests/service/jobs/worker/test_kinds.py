@@ -90,17 +90,17 @@ def history(settings: Settings, job: Job) -> str:
 
 @pytest.fixture(scope="module")
 def curves() -> dict[str, str]:
-    """Keep the undisturbed curve for all tests of the module."""
+    """Keep the uninterrupted curve for all tests of the module."""
     return {}
 
 
 @pytest.fixture
-def undisturbed(table, settings, curves) -> str:
+def uninterrupted(table, settings, curves) -> str:
     if not curves:
         job = finished(table, settings)
         assert job.state == "succeeded", job.error
-        curves["undisturbed"] = history(settings, job)
-    return curves["undisturbed"]
+        curves["uninterrupted"] = history(settings, job)
+    return curves["uninterrupted"]
 
 
 # --- how jobs end ---
@@ -234,7 +234,7 @@ def test_an_unknown_or_finished_job_is_not_run(table, settings):
 
 
 def test_a_full_disk_fails_the_job_and_a_retry_resumes_from_the_last_complete_checkpoint(
-    table, settings, undisturbed, monkeypatch
+    table, settings, uninterrupted, monkeypatch
 ):
     """The third checkpoint meets a device that is always full."""
     real, written = loop.save, []
@@ -257,7 +257,7 @@ def test_a_full_disk_fails_the_job_and_a_retry_resumes_from_the_last_complete_ch
     run_job(settings, job.id, ME)
     again = table.get(job.id)
     assert (again.state, again.attempt) == ("succeeded", 2)
-    assert history(settings, again) == undisturbed
+    assert history(settings, again) == uninterrupted
 
 
 def at_step(monkeypatch, step: int, act: Callable[[Heartbeat], None]) -> None:
@@ -285,7 +285,7 @@ def cancelled_at(step: int, job: Job, table: JobTable, settings: Settings, monke
     return table.get(job.id)
 
 
-def test_a_cancelled_job_stops_and_resumes_when_it_is_retried(table, settings, undisturbed, monkeypatch):
+def test_a_cancelled_job_stops_and_resumes_when_it_is_retried(table, settings, uninterrupted, monkeypatch):
     job, _ = table.submit(SPEC, "cpu")
 
     cancelled = cancelled_at(4, job, table, settings, monkeypatch)
@@ -294,10 +294,10 @@ def test_a_cancelled_job_stops_and_resumes_when_it_is_retried(table, settings, u
     assert torch.load(made(settings, cancelled, "last.ckpt"), weights_only=True)["step"] == 4
     table.retry(job.id)
     run_job(settings, job.id, ME)
-    assert history(settings, table.get(job.id)) == undisturbed
+    assert history(settings, table.get(job.id)) == uninterrupted
 
 
-def test_a_worker_that_shuts_down_releases_its_job(table, settings, undisturbed, monkeypatch):
+def test_a_worker_that_shuts_down_releases_its_job(table, settings, uninterrupted, monkeypatch):
     job, _ = table.submit(SPEC, "cpu")
     ending: list[bool] = []
 
@@ -309,11 +309,11 @@ def test_a_worker_that_shuts_down_releases_its_job(table, settings, undisturbed,
     attempt_job(settings, job.id, ME, worker.run_kind, lambda: bool(ending))
     assert (table.get(job.id).state, table.get(job.id).losses) == ("queued", 0)
     run_job(settings, job.id, "another")
-    assert history(settings, table.get(job.id)) == undisturbed
+    assert history(settings, table.get(job.id)) == uninterrupted
 
 
 @pytest.mark.parametrize("when", ["in the middle", "with its bundle ready"])
-def test_a_stale_attempt_writes_no_state_artifact_or_bundle(table, settings, undisturbed, monkeypatch, when):
+def test_a_stale_attempt_writes_no_state_artifact_or_bundle(table, settings, uninterrupted, monkeypatch, when):
     """Another worker takes the job over while the first goes on, and has it done before the first is."""
     job, _ = table.submit(SPEC.model_copy(update={"publish": True}), "cpu")
     other: list[Job] = []
@@ -348,4 +348,4 @@ def test_a_stale_attempt_writes_no_state_artifact_or_bundle(table, settings, und
     assert len(published) == 1
     folders = list((settings.versions / "bundle" / "versions").iterdir())
     assert [folder.name for folder in folders] == published, "one version, and nothing staged is left"
-    assert history(settings, other[0]) == undisturbed
+    assert history(settings, other[0]) == uninterrupted
