@@ -9,13 +9,14 @@ from models.scans.npy import coordinates
 from models.scans.polygons import triangles_of
 
 POINT_BYTES = 64  # a point with normal and colour in float64
-POINT_KEYS, TRIANGLE_KEYS = ("points", "vertices", "positions", "xyz", "cloud"), ("triangles", "faces")
+CLOUD_KEYS, VERTEX_KEYS = ("points", "positions", "xyz", "cloud", "pts"), ("vertices", "verts", "v")
+TRIANGLE_KEYS = ("triangles", "faces", "tris", "f")
 
 
 def read_npz(data: bytes, max_points: int) -> Scan:
-    """Read points under one of POINT_KEYS, or the only array, and triangles, if any, under one of TRIANGLE_KEYS.
+    """Read points under one of CLOUD_KEYS or VERTEX_KEYS, or the only array, and triangles, if any, under one of TRIANGLE_KEYS.
 
-    Other arrays are not inflated.
+    The triangles of an archive with vertices and further points are between the vertices. Other arrays are not inflated.
     """
     try:
         return _read(Npz(data), max_points)
@@ -28,13 +29,14 @@ def read_npz(data: bytes, max_points: int) -> Scan:
 def _read(archive: Npz, max_points: int) -> Scan:
     """Read the arrays of an open archive."""
     names = archive.names
-    key = next((key for key in POINT_KEYS if key in names), names[0] if len(names) == 1 else None)
+    faces = next((key for key in TRIANGLE_KEYS if key in names), None) if len(names) > 1 else None
+    keys = (*VERTEX_KEYS, *CLOUD_KEYS) if faces else (*CLOUD_KEYS, *VERTEX_KEYS)
+    key = next((key for key in keys if key in names), names[0] if len(names) == 1 else None)
     if key is None:
         raise Unreadable(
-            f"expected an array called {' or '.join(POINT_KEYS)}, or only one, in the .npz, got {', '.join(names)[:200] or 'none'}"
+            f"expected an array called {' or '.join(keys)}, or only one, in the .npz, got {', '.join(names)[:200] or 'none'}"
         )
     points = coordinates(_array(archive, key, max_points), f"the array {key[:40]!r}", max_points)
-    faces = next((face for face in TRIANGLE_KEYS if face in names and face != key), None)
     if faces is None:
         return Scan(points, None)
     corners = _array(archive, faces, max_points)

@@ -1,5 +1,6 @@
 """Point clouds of the Point Cloud Library, .pcd: text, binary and compressed."""
 
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ def read_pcd(data: bytes, max_points: int) -> Scan:
     header = {words[0]: words[1:] for words in lines if words and not words[0].startswith("#")}
     names, counts = header.get("FIELDS", []), header.get("COUNT", ["1"] * len(header.get("FIELDS", [])))
     sizes, kinds = header.get("SIZE", []), header.get("TYPE", [])
-    rows = (header.get("POINTS") or [""])[0]
+    sides = [*header.get("WIDTH", [""]), *header.get("HEIGHT", [""])]  # older files have these alone
+    whole = all(re.fullmatch("[0-9]{1,9}", side) for side in sides)
+    rows = (header.get("POINTS") or [str(math.prod(map(int, sides))) if whole else ""])[0]
     widths = [int(count) for count in counts if re.fullmatch("[0-9]{1,4}", count)]
     if not (len(names) == len(widths) == len(counts) == len(sizes) == len(kinds) <= MAX_COLUMNS):
         raise Unreadable(

@@ -1,7 +1,8 @@
 """Tables of points as text: .csv, .xyz, .txt, .asc and .pts.
 
-A row is a line. Columns are separated by commas, semicolons, tabs or other white space. A first line of names says which columns are x, y
-and z; without names they are the first three. With names, other columns may hold text. Every row must have as many columns as the first.
+A row is a line. Columns are separated by commas, semicolons, tabs or other white space. A line of names, which may be a comment, says which
+columns are x, y and z; without names they are the first three. With names, other columns may hold text. Every row must have as many columns
+as the first.
 """
 
 import csv
@@ -17,9 +18,11 @@ from models.scans.text import MAX_COLUMNS, lines_of, pieces, plain_text
 
 FIRST_LINE = 4096  # bytes within which the first line, with names or numbers, must end
 WHAT = "a table of points"
-_UNIT = re.compile(r"[ _]*[(\[][^)\]]*[)\]]$|[ _](mm|cm|m|in|ft)$")  # "x (mm)", "x [m]", "x_mm"
-_AXIS = re.compile(r"((?:points?|pos|position|coords?|coordinates?|vertex|location)[ _.:]*|p)?([xyz])")
-_NUMBERED = re.compile(r"(points?[ _:]*)([012])")  # as ParaView writes it
+_COMMENT = re.compile(rb"(?m)^[ \t]*(?:#|//)[^\n]*$")
+_UNIT = re.compile(r"[ _]*[(\[][^)\]]*[)\]]$|[ _/](mm|cm|m|in|ft)$")  # "x (mm)", "x [m]", "x_mm"
+_PLACE = r"(?:points?|pos|position|coords?|coordinates?|vertex|location)"
+_AXIS = re.compile(rf"({_PLACE}[ _.:-]*|p)?([xyz])([ _.:-]*{_PLACE})?")  # "Position.X", "x_coord"
+_NUMBERED = re.compile(r"(points?[ _:]*)([012])()")  # as ParaView writes it
 _NOT_NAMES = re.compile(rb"(?i)nan|inf(inity)?|\de[-+]?\d")
 
 
@@ -27,35 +30,77 @@ def read_table(data: bytes, max_points: int) -> Scan:
     """Read a table of points. Lines that begin with # or // are comments; a first line may be the number of rows."""
     if (lines := data.count(b"\n")) > 2 * max_points:
         raise TooBig(f"expected at most {max_points} points, got a table of {lines} lines")
-    body = re.sub(rb"(?m)^[ \t]*(#|//)[^\n]*$", b"", plain_text(data)).lstrip()
+    text = re.sub(rb"\Asep=.\r?\n", b"", plain_text(data))  # Excel's
+    body = _COMMENT.sub(b"", text).lstrip()
     first = body[:FIRST_LINE].split(b"\n")[0].strip()
     mark = next((mark for mark in (";", ",", "\t") if mark.encode() in first), None)
     if not re.search(rb"[A-Za-z_]", _NOT_NAMES.sub(b"", first)):
-        return Scan(_numbers(_without_count(body, first), max_points, None, (0, 1, 2)), None)
+        rows = _rows(_without_count(body, first), max_points)
+        return Scan(_columns(rows, _commented_names(text, rows.shape[1]) or _first_three(rows)), None)
     names = _fields(first.decode("latin-1"), mark)
     if not names[-1]:  # a separator at the end
         names.pop()
     picks = _coordinates(names)
     body = body[body.index(first) + len(first) :]
     try:
-        points = _numbers(body, max_points, len(names), picks)
+        if mark == "\t" and b"\t\t" in body:
+            raise Unreadable("expected a number in every column")
+        rows = _rows(body, max_points)
+        if len(rows) and rows.shape[1] != len(names):
+            raise Unreadable(f"expected {len(names)} columns, as many as names, in {WHAT}, got {rows.shape[1]}")
     except Unreadable:  # another column holds text, or nothing
-        rows = b"\n".join(_picked(body, mark, len(names), picks))
-        points = _numbers(rows, max_points, None, (0, 1, 2))
-    return Scan(points, None)
+        rows, picks = _rows(b"\n".join(_picked(body, mark, len(names), picks)), max_points), (0, 1, 2)
+    return Scan(_columns(rows, picks), None)
 
 
-def _numbers(body: bytes, max_points: int, columns: int | None, picks: Sequence[int]) -> Float[np.ndarray, "points 3"]:
-    """Return the picked columns of a table of numbers, which has so many `columns` if their number is known."""
-    rows = lines_of(_one_separator(body), max_points, WHAT).table("row")
+def _rows(body: bytes, max_points: int) -> Float[np.ndarray, "rows columns"]:
+    """Return a table of numbers. Raises Unreadable and TooBig."""
+    return lines_of(_one_separator(body), max_points, WHAT).table("row")
+
+
+def _columns(rows: Float[np.ndarray, "rows columns"], picks: Sequence[int]) -> Float[np.ndarray, "rows 3"]:
+    """Return the picked columns. Raises Unreadable if there are too few, or too many in all."""
     if len(rows) == 0:
         return np.empty((0, 3))
-    width = rows.shape[1]
-    if columns is not None and width != columns:
-        raise Unreadable(f"expected {columns} columns, as many as names, in every row of {WHAT}, got {width}")
-    if not max(picks) < width <= MAX_COLUMNS:
-        raise Unreadable(f"expected {max(picks) + 1} to {MAX_COLUMNS} numbers in a row, got {width}")
-    return np.ascontiguousarray(rows[:, picks])
+    if not max(picks) < rows.shape[1] <= MAX_COLUMNS:
+        raise Unreadable(f"expected {max(picks) + 1} to {MAX_COLUMNS} numbers in a row, got {rows.shape[1]}")
+    return np.ascontiguousarray(rows[:, list(picks)])
+
+
+def _commented_names(text: bytes, columns: int) -> tuple[int, ...] | None:
+    """Return which columns are x, y and z by the last comment before the rows; None if it names nothing.
+
+    A comment of more words than columns is prose. Raises Unreadable for one of fewer words that has x, y and z elsewhere than first.
+    """
+    comment = b""
+    for line in text[:FIRST_LINE].split(b"\n"):
+        if line.strip() and not _COMMENT.fullmatch(line):
+            break
+        comment = line or comment
+    words = comment.decode("latin-1").strip().lstrip("#/ \t")
+    for mark in (*(mark for mark in ",;\t" if mark in words), None):
+        try:
+            names = _fields(words, mark)
+            picks = _coordinates(names)
+        except Unreadable:
+            continue
+        if len(names) == columns:
+            return picks
+        if len(names) < columns and picks != (0, 1, 2):
+            raise Unreadable(
+                f"expected a name for each of the {columns} columns of {WHAT}, got {words[:80]!r}; name all of them"
+            )
+    return None
+
+
+def _first_three(rows: Float[np.ndarray, "rows columns"]) -> tuple[int, ...]:
+    """Return the first three columns. Raises Unreadable if the first of more counts the rows, which no coordinate does."""
+    if rows.shape[1] > 3 and len(rows) > 3 and (rows[:, 0] - rows[0, 0] == np.arange(len(rows))).all():
+        raise Unreadable(
+            f"expected x, y and z in the first columns of {WHAT}, got a first column that counts the rows from {rows[0, 0]:g}; "
+            "write a first line of names"
+        )
+    return 0, 1, 2
 
 
 def _without_count(body: bytes, first: bytes) -> bytes:
@@ -118,18 +163,18 @@ def _fields(line: str, mark: str | None) -> list[str]:
 
 def _coordinates(names: Sequence[str]) -> tuple[int, ...]:
     """Return which columns are x, y and z: names that differ in the axis alone. Raises Unreadable."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    found: dict[tuple[str | None, ...], dict[str, int]] = {}
     for column, name in enumerate(names):
         plain = name.strip().lower()
         unit = match.group() if (match := _UNIT.search(plain)) else ""
         plain = plain.removesuffix(unit).strip()
         if match := _AXIS.fullmatch(plain) or _NUMBERED.fullmatch(plain):
             axis = "xyz"["012".index(match[2])] if match[2] in "012" else match[2]
-            axes = found.setdefault((match[1] or "", unit), {})
+            axes = found.setdefault((match[1], unit, match[3]), {})
             if axis in axes:
                 raise Unreadable(f"expected one column {name[:40]!r} in {WHAT}, got two; rename one")
             axes[axis] = column
-    complete = sorted((key for key, axes in found.items() if len(axes) == 3), key=lambda key: key != ("", ""))
+    complete = sorted((key for key, axes in found.items() if len(axes) == 3), key=any)
     if not complete:
         raise Unreadable(
             f"expected x, y and z in the line of names of {WHAT}, got {', '.join(names)[:80]!r}; rename the columns"

@@ -4,6 +4,7 @@ NumPy's own number parser reads the text in large pieces. A row that is shorter 
 """
 
 import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from models.scans.cloud import TooBig, Unreadable
 MAX_COLUMNS = 64
 PIECE = 1 << 18  # bytes that are parsed at a time, which takes about 10 ms
 _NUMERALS = b"0123456789+-.eEnaifNAIFty \t\r\n"  # "ty" is for infinity
+_MICROSOFT_NAN = re.compile(rb"(?i)[+-]?(nan\([a-z]*\)|1\.#(qnan|snan|ind)[0-9]*)")  # as its C library prints it
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ def lines_of(text: bytes, max_lines: int, what: str) -> Lines:
     """Parse white-space separated numbers line by line; `what` names the text in messages. Raises Unreadable or TooBig."""
     if (lines := text.count(b"\n")) > max_lines:
         raise TooBig(f"expected at most {max_lines} lines in {what}, got {lines}")
+    if text.translate(None, _NUMERALS):
+        text = _MICROSOFT_NAN.sub(b"nan", text)
     if others := text.translate(None, _NUMERALS):
         at = text.index(others[:1])
         raise Unreadable(f"expected numbers in {what}, got {text[max(0, at - 20) : at + 20]!r}")
@@ -66,15 +70,16 @@ def lines_of(text: bytes, max_lines: int, what: str) -> Lines:
 
 
 def plain_text(data: bytes) -> bytes:
-    """Return a text without its byte order mark, as UTF-8 if it is UTF-16. Raises Unreadable."""
+    """Return a text without its byte order mark, as UTF-8 if it is UTF-16, with its lines ended by a line feed. Raises Unreadable."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         try:
-            return data.decode("utf-16").encode()
+            data = data.decode("utf-16").encode()
         except UnicodeError:
             raise Unreadable(
                 "expected text after a byte order mark of UTF-16, got other bytes; save it as UTF-8"
             ) from None
-    return data.removeprefix(codecs.BOM_UTF8)
+    data = data.removeprefix(codecs.BOM_UTF8)
+    return data if b"\n" in data else data.replace(b"\r", b"\n")
 
 
 def pieces(text: bytes) -> Iterator[bytes]:

@@ -2,13 +2,17 @@
 
 import pickle
 import struct
+from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given
 from refusals import assert_refused
+from variants import FEW, SEEDS, some_points
 
 from benchmarks.fuzz.scans import POINTS, npy
 from models.scans.cloud import BadCloud, Degenerate, Unreadable
+from models.scans.files import read_scan
 
 HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 3), }\n"
 HUGE = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(HEADER)) + HEADER.encode()
@@ -49,3 +53,14 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
     assert_refused(*BAD[name])
+
+
+@FEW
+@given(SEEDS)
+def test_an_npy_is_read_alike_however_it_is_written(seed: int):
+    rng = Random(seed)
+    points = some_points(rng)
+    dtype = np.dtype(rng.choice(("<f4", ">f4", "<f8", ">f8")))
+    table = np.hstack([points, np.full((len(points), rng.randint(0, 4)), 7.0)]).astype(dtype)
+    scan = read_scan(npy(rng.choice((np.ascontiguousarray, np.asfortranarray))(table)), ".npy")
+    np.testing.assert_array_equal(scan.points, points)

@@ -4,13 +4,18 @@ import io
 import pickle
 import struct
 import zipfile
+from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given
 from refusals import assert_refused
+from variants import FEW, SEEDS, some_points, some_polygons, sorted_triangles, triangles_in
 
 from benchmarks.fuzz.scans import POINTS, TRIANGLES, npy, npz
 from models.scans.cloud import BadCloud, Degenerate, TooBig, Unreadable
+from models.scans.files import read_scan
+from models.scans.npz import CLOUD_KEYS, TRIANGLE_KEYS, VERTEX_KEYS
 
 SIZES = struct.pack("<2I", len(npy(POINTS)), len(npy(POINTS)))  # in the archive's directory: deflated and inflated
 
@@ -33,7 +38,7 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
     "no point in an npz": (".npz", npz(points=POINTS[:0]), Degenerate, "got 0"),
     "pickle called npz": (".npz", pickle.dumps(Bomb()), Unreadable, "cannot be opened as one"),
     "npz of objects": (".npz", npz(points=np.array([[Bomb()] * 3] * 4, object)), Unreadable, "not of objects"),
-    "npz of other arrays": (".npz", npz(a=POINTS, b=POINTS), Unreadable, "called points or vertices .* got a, b"),
+    "npz of other arrays": (".npz", npz(a=POINTS, b=POINTS), Unreadable, "called points or .* got a, b"),
     "npz bomb": (".npz", npz(points=np.zeros((400_000, 3))), TooBig, "at most 1048576 bytes"),
     "npz bomb of faces": (
         ".npz",
@@ -79,3 +84,23 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
     assert_refused(*BAD[name])
+
+
+@FEW
+@given(SEEDS)
+def test_an_npz_is_read_alike_whatever_its_arrays_are_called(seed: int):
+    rng = Random(seed)
+    points = some_points(rng)
+    polygons = some_polygons(rng, len(points), 3) if rng.random() < 0.7 else []
+    if polygons:
+        corners = np.array(polygons, rng.choice(("<i8", "<u4", ">i4")))
+        arrays = {rng.choice(VERTEX_KEYS): points, rng.choice(TRIANGLE_KEYS): corners}
+        if rng.random() < 0.5:
+            arrays["points"] = points[::-1]  # drawn on the mesh: not what the triangles are between
+    else:
+        arrays = {rng.choice((*CLOUD_KEYS, *VERTEX_KEYS)): points.astype(rng.choice(("<f4", "<f8")))}
+    arrays |= {"colors": np.ones((9, 3)), "name": np.array("face")} if rng.random() < 0.5 else {}
+    names = rng.sample(sorted(arrays), len(arrays))
+    scan = read_scan(npz(rng.random() < 0.5, **{name: arrays[name] for name in names}), ".npz")
+    np.testing.assert_array_equal(scan.points, points)
+    assert sorted_triangles(scan.triangles) == triangles_in(polygons)

@@ -1,8 +1,23 @@
 """Tests of .obj meshes."""
 
+from random import Random
+
 import numpy as np
 import pytest
+from hypothesis import given
 from refusals import assert_refused, triangles_in
+from variants import (
+    FEW,
+    SEEDS,
+    Polygons,
+    some_points,
+    some_polygons,
+    some_text,
+    sometimes,
+    sorted_triangles,
+    written,
+)
+from variants import triangles_in as triangles_of
 
 from benchmarks.fuzz.scans import OBJ, POINTS, lines
 from models.scans.cloud import BadCloud, Degenerate, Unreadable
@@ -57,3 +72,43 @@ def test_an_obj_without_faces_is_a_cloud(extra: str):
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_byte_order_mark_does_not_swallow_the_first_vertex(encoding: str):
     np.testing.assert_array_equal(read_scan(OBJ.encode(encoding), ".obj").points, POINTS)
+
+
+def test_a_negative_corner_counts_back_from_its_line():
+    lines_ = OBJ.splitlines(keepends=True)
+    data = "".join([*lines_[:3], "f -3 -2 -1\n", *lines_[3:7], "f -4 -3 -1\n", *lines_[7:]])
+    assert triangles_in(data.encode(), ".obj") == [(0, 1, 2), (3, 4, 6)]
+
+
+def corner(rng: Random, at: int, seen: int) -> str:
+    """Write a corner of a face, with texture and normal or without, counted from the start or back from here."""
+    index = rng.choice((at + 1, at - seen))
+    return f"{index}{rng.choice(('', '/1', '//1', '/1/1', '/-1/-1'))}"
+
+
+def text_of(rng: Random, points: np.ndarray, polygons: Polygons) -> bytes:
+    """Write a mesh as .obj: each face anywhere after its vertices, other elements and comments between."""
+    todo, lines_ = list(polygons), ["# made by hand", *sometimes(rng, "mtllib face.mtl", "o v 1 2 3", "vn 0 0 1")]
+    for seen, point in enumerate(points.tolist(), 1):
+        extra = rng.choice(((), (), (1.0,), (0.5, 0.25, 1)))
+        blank, comment = rng.choice(" \t"), rng.choice(("", " # v 1 2 3"))
+        lines_.append(f"v{blank}{' '.join(written(rng, x) for x in (*point, *extra))}{comment}")
+        lines_ += sometimes(rng, "vt 0.5 0.5", "", "g f 1 2 3", "usemtl skin", "s off", "l 1 2", "p 1")
+        ready = [polygon for polygon in todo if max(polygon) < seen and (rng.random() < 0.5 or seen == len(points))]
+        for polygon in ready:
+            todo.remove(polygon)
+            corners = [corner(rng, at, seen) for at in polygon]
+            broken = rng.random() < 0.2
+            lines_ += [f"f {corners[0]} \\", f"  {' '.join(corners[1:])}"] if broken else [f"f {' '.join(corners)}"]
+    return some_text(rng, lines_)
+
+
+@FEW
+@given(SEEDS)
+def test_an_obj_is_read_alike_however_it_is_written(seed: int):
+    rng = Random(seed)
+    points = some_points(rng)
+    polygons = some_polygons(rng, len(points)) if rng.random() < 0.8 else []
+    scan = read_scan(text_of(rng, points, polygons), ".obj")
+    np.testing.assert_array_equal(scan.points, points)
+    assert sorted_triangles(scan.triangles) == triangles_of(polygons)

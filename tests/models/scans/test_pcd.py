@@ -1,12 +1,14 @@
 """Tests of .pcd clouds."""
 
 import struct
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from refusals import assert_refused
+from variants import FEW, SEEDS, some_points, sometimes, written
 
 from benchmarks.fuzz.scans import POINTS, lzf, pcd
 from models.scans.cloud import BadCloud, TooBig, Unreadable
@@ -87,3 +89,45 @@ def test_lzf_decoding_inverts_a_reference_encoder(parts: list[bytes | tuple[byte
 
 def test_a_back_reference_may_overlap_its_output():
     assert decompress(b"\x01ab\xe0\x00\x01", 11) == b"ab" + (b"ab" * 5)[:9]
+
+
+OTHERS = (
+    ("rgb", "U4", 1),
+    ("intensity", "F4", 1),
+    ("normal", "F4", 3),
+    ("_", "U1", 4),
+    ("label", "I2", 1),
+    ("ring", "F8", 2),
+)
+
+
+@FEW
+@given(SEEDS)
+def test_a_pcd_is_read_alike_however_it_is_written(seed: int):
+    rng = Random(seed)
+    points, form = some_points(rng), rng.choice(("ascii", "binary", "binary_compressed"))
+    xyz = [(axis, rng.choice(("F4", "F8")), 1) for axis in "xyz"]
+    fields = rng.sample([*xyz, *rng.sample(OTHERS, 2), ("_", "U1", 1)], 6)
+    columns = [
+        np.repeat(points[:, ["xyz".index(name)]] if name in "xyz" else np.full((len(points), 1), 7.0), count, axis=1)
+        for name, _, count in fields
+    ]
+    header = ["# .PCD v0.7 - Point Cloud Data file format", "VERSION 0.7"]
+    header.append(f"FIELDS {' '.join(name for name, _, _ in fields)}")
+    header.append(f"SIZE {' '.join(kind[1] for _, kind, _ in fields)}")
+    header.append(f"TYPE {' '.join(kind[0] for _, kind, _ in fields)}")
+    header.append(f"COUNT {' '.join(str(count) for _, _, count in fields)}")
+    header += [f"WIDTH {len(points)}", "HEIGHT 1", *sometimes(rng, "VIEWPOINT 0 0 0 1 0 0 0", f"POINTS {len(points)}")]
+    arrays = [column.astype("<" + kind.lower()) for column, (_, kind, _) in zip(columns, fields, strict=True)]
+    end = rng.choice(("\n", "\r\n"))
+    if form == "ascii":
+        table = np.hstack(columns).tolist()
+        body = "".join(" ".join(written(rng, x) for x in row) + end for row in table).encode()
+    elif form == "binary":
+        body = b"".join(array[i].tobytes() for i in range(len(points)) for array in arrays)
+    else:
+        content = b"".join(array.tobytes() for array in arrays)
+        body = struct.pack("<2I", len(lzf(content)), len(content)) + lzf(content)
+    scan = read_scan(end.join([*header, f"DATA {form}", ""]).encode() + body, ".pcd")
+    np.testing.assert_array_equal(scan.points, points)
+    assert scan.triangles is None

@@ -1,10 +1,15 @@
 """Tests of .ply clouds and meshes."""
 
 import struct
+from collections.abc import Sequence
+from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given
 from refusals import assert_refused, triangles_in
+from variants import FEW, SEEDS, Polygons, some_points, some_polygons, sometimes, sorted_triangles
+from variants import triangles_in as triangles_of
 
 from benchmarks.fuzz.scans import POINTS, TRIANGLES, npz, ply, ply_body
 from models.scans.cloud import BadCloud, NotFinite, TooBig, UnknownSuffix, Unreadable
@@ -112,3 +117,75 @@ def test_a_minus_one_begins_another_triangle_strip(form: str):
     strip = (0, 1, 2, 3, -1, 7, 8, 9)
     rows = [("3d", tuple(p)) for p in POINTS.tolist()] + [(f"i{len(strip)}i", (len(strip), *strip))]
     assert triangles_in(header.encode() + ply_body(form, rows), ".ply") == [(0, 1, 2), (2, 1, 3), (7, 8, 9)]
+
+
+COUNTS = ("uchar", "uint8", "char", "ushort", "int", "uint32")
+CORNERS = ("int", "int32", "uint", "short", "ushort", "uchar")
+CODES = {
+    "char": "b", "int8": "b", "uchar": "B", "uint8": "B", "short": "h", "ushort": "H", "int": "i", "int32": "i", "uint": "I",
+    "uint32": "I", "float": "f", "float32": "f", "double": "d", "float64": "d",
+}  # fmt: skip
+Row = tuple[str, tuple]
+
+
+def list_of(rng: Random, values: Sequence[float], count: str, kind: str) -> Row:
+    return f"{CODES[count]}{len(values)}{CODES[kind]}", (len(values), *values)
+
+
+def vertex_element(rng: Random, points: np.ndarray) -> tuple[list[str], list[Row]]:
+    """Write an element vertex whose x, y and z are anywhere among other properties."""
+    kinds = {axis: rng.choice(("float", "float32", "double", "float64")) for axis in "xyz"}
+    others = rng.sample(("uchar red", "float nx", "int label", "list uchar int views", "list ushort float weights"), 2)
+    names = rng.sample([*kinds, *others], 5)
+    header = [f"property {kinds[name]} {name}" if name in kinds else f"property {name}" for name in names]
+    rows = []
+    for point in points.tolist():
+        row: list[Row] = []
+        for name in names:
+            if name in kinds:
+                row.append((CODES[kinds[name]], (point["xyz".index(name)],)))
+            elif name.startswith("list"):
+                _, count, kind, _ = name.split()
+                row.append(list_of(rng, range(rng.randint(0, 3)), count, kind))
+            else:
+                row.append((CODES[name.split()[0]], (7,)))
+        rows.append(("".join(code for code, _ in row), tuple(value for _, values in row for value in values)))
+    return [f"element vertex {len(points)}", *header], rows
+
+
+def face_element(rng: Random, polygons: Polygons) -> tuple[list[str], list[Row]]:
+    """Write an element face, or tristrips of the same triangles."""
+    count, corner = rng.choice(COUNTS), rng.choice(CORNERS)
+    name = rng.choice(("vertex_indices", "vertex_index"))
+    if rng.random() < 0.3:
+        strips = [corner for triangle in triangles_of(polygons) for corner in (*triangle, -1)]
+        return ["element tristrips 1", f"property list int int {name}"], [list_of(rng, strips, "int", "int")]
+    texture = rng.random() < 0.5
+    header = [f"element face {len(polygons)}", f"property list {count} {corner} {name}"]
+    header[1:1] = ["property list uchar float texcoord", "property uchar flags"] if texture else []
+    rows = []
+    for polygon in polygons:
+        code, values = list_of(rng, polygon, count, corner)
+        rows.append((f"B{2 * texture}fB{code}", (2, 0.5, 0.5, 9, *values)) if texture else (code, values))
+    return header, rows
+
+
+@FEW
+@given(SEEDS)
+def test_a_ply_is_read_alike_however_it_is_written(seed: int):
+    rng = Random(seed)
+    points, form = some_points(rng), rng.choice(("ascii", "binary_little_endian", "binary_big_endian"))
+    polygons = some_polygons(rng, len(points)) if rng.random() < 0.8 else []
+    elements = [vertex_element(rng, points), (["element camera 2", "property float fov"], [("f", (1.0,))] * 2)]
+    elements += [face_element(rng, polygons)] if polygons else []
+    rng.shuffle(elements)
+    header = ["ply", *sometimes(rng, "comment VCGLIB generated"), f"format {form} 1.0"]
+    for lines, _ in elements:
+        header += [*sometimes(rng, "comment", "obj_info num_cols 512", "comment property float x"), *lines]
+    body = ply_body(form, [row for _, rows in elements for row in rows])
+    if form == "ascii":
+        body = body.replace(b"\n", rng.choice((b"\n", b"\r\n", b" \n")))
+        header[0] = rng.choice(("", "\N{ZERO WIDTH NO-BREAK SPACE}")) + header[0]
+    scan = read_scan(rng.choice(("\n", "\r\n")).join([*header, "end_header\n"]).encode() + body, ".ply")
+    np.testing.assert_array_equal(scan.points, points)
+    assert sorted_triangles(scan.triangles) == triangles_of(polygons)

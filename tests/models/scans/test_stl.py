@@ -1,8 +1,13 @@
 """Tests of .stl meshes."""
 
+import struct
+from random import Random
+
 import numpy as np
 import pytest
+from hypothesis import given
 from refusals import assert_refused
+from variants import FEW, SEEDS, some_points, some_text, sometimes, written
 
 from benchmarks.fuzz.scans import SOUP, ply, stl_binary, stl_text
 from models.scans.cloud import BadCloud, Degenerate, UnknownSuffix, Unreadable
@@ -41,3 +46,40 @@ def test_bytes_after_the_announced_triangles_are_ignored(head: bytes, tail: byte
 def test_a_count_of_0_is_replaced_by_the_count_from_the_length():
     data = stl_binary()
     np.testing.assert_array_equal(read_scan(data[:80] + bytes(4) + data[84:], ".stl").points, SOUP.points)
+
+
+NAMES = ("", "face", "facet normal 0 0 1", "endsolid", "Exported from Blender-4.2.0", "vertex 9 9 9")
+
+
+def text_of(rng: Random, corners: np.ndarray) -> bytes:
+    """Write triangles as text: any name, indents, case and line ends, in one solid or several."""
+    cut = rng.randint(1, len(corners))
+    lines: list[str] = []
+    for part in (corners[:cut], corners[cut:]):
+        if len(part):
+            lines.append(f"solid {rng.choice(NAMES)}")
+            for triangle in part.tolist():
+                vertices = [f"vertex {' '.join(written(rng, x) for x in point)}" for point in triangle]
+                lines += ["facet normal 0 0 1", "outer loop", *vertices, "endloop", "endfacet", *sometimes(rng, "")]
+            lines.append(rng.choice(("endsolid", "endsolid face", "endsolid vertex 9 9 9")))
+    indent = rng.choice(("", "  ", "\t"))
+    lines = [lines[0], *(indent + line for line in lines[1:])]
+    return some_text(rng, [line.upper() for line in lines] if rng.random() < 0.2 else lines)
+
+
+def binary_of(rng: Random, corners: np.ndarray) -> bytes:
+    """Write triangles as binary: any header and attributes, a count of 0, and bytes after them."""
+    head = rng.choice((rng.randbytes(80), b"solid face".ljust(80, b" "), b"COLOR=\xff\0\0\xff".ljust(80, b"\0")))
+    facets = [struct.pack("<12fH", 0, 0, 1, *triangle.ravel(), rng.randrange(1 << 16)) for triangle in corners]
+    count, tail = rng.choice(((len(corners), b""), (0, b""), (len(corners), b"made by a scanner")))
+    return head + struct.pack("<I", count) + b"".join(facets) + tail
+
+
+@FEW
+@given(SEEDS)
+def test_an_stl_is_read_alike_however_it_is_written(seed: int):
+    rng = Random(seed)
+    corners = some_points(rng, 3 * rng.randint(2, 5)).reshape(-1, 3, 3)
+    scan = read_scan(rng.choice((text_of, binary_of))(rng, corners), ".stl")
+    np.testing.assert_array_equal(scan.points, corners.reshape(-1, 3))
+    np.testing.assert_array_equal(scan.triangles, np.arange(3 * len(corners)).reshape(-1, 3))

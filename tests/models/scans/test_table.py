@@ -1,8 +1,12 @@
 """Tests of tables of points as text: .xyz, .txt and .csv."""
 
+from random import Random
+
 import numpy as np
 import pytest
+from hypothesis import given
 from refusals import assert_refused
+from variants import FEW, SEEDS, some_points, some_text, sometimes, written
 
 from benchmarks.fuzz.scans import POINTS, lines, ply
 from models.scans.cloud import BadCloud, Degenerate, NotFinite, UnknownSuffix, Unreadable
@@ -76,6 +80,7 @@ def test_columns_are_found_by_their_names(name: str, suffix: str):
     assert scan.triangles is None
 
 
+COUNTING = lines([[i, *p] for i, p in enumerate(POINTS.tolist(), 1)]).encode()
 AMBIGUOUS = {
     "more columns than names": (".csv", table("x,y,z", ",", after=",7"), Unreadable, "expected 3 columns"),
     "fewer columns than names": (".csv", table("id,x,y,z", ","), Unreadable, "expected 4 columns"),
@@ -93,6 +98,14 @@ AMBIGUOUS = {
         "expected a number for x, y and z",
     ),
     "text for a coordinate": (".csv", b"x,y,z\n1,2,three\n", Unreadable, "expected numbers"),
+    "a first column that counts": (".xyz", COUNTING, Unreadable, "counts the rows from 1"),
+    "names of some columns": (
+        ".xyz",
+        b"# id x y z\n" + table("", " ", before="7 ", after=" 0 0"),
+        Unreadable,
+        "each of the 6",
+    ),
+    "an empty column between tabs": (".txt", table("x\ty\tz", "\t", after="\t\t1"), Unreadable, "expected 3 columns"),
     "a count of other rows": (".pts", table("25", " "), Unreadable, "expected 25 rows, .* got 24"),
 }
 
@@ -100,3 +113,66 @@ AMBIGUOUS = {
 @pytest.mark.parametrize("name", AMBIGUOUS)
 def test_a_table_with_ambiguous_columns_is_refused(name: str):
     assert_refused(*AMBIGUOUS[name])
+
+
+NAMINGS = (
+    "{}", " {} ", '"{}"', "{} (mm)", "{}[m]", "{}_mm", "{} m", "Point {}", "Position.{}", "coord_{}", "{}_coord", "{} Coordinate (mm)",
+    "p{}",
+)  # fmt: skip
+PARAVIEW = ("Points:{}", "Points_{}", '"Points:{}"')
+
+
+def names_of(rng: Random, mark: str) -> list[str]:
+    """Return names of x, y and z, as programs write them in a table with this separator."""
+    paraview = rng.random() < 0.3
+    namings = [naming for naming in (PARAVIEW if paraview else NAMINGS) if mark != " " or " " not in naming]
+    naming, axes = rng.choice(namings), "012" if paraview else rng.choice(("xyz", "XYZ"))
+    return [naming.format(axis) for axis in axes]
+
+
+def table_of(rng: Random, points: np.ndarray) -> list[str]:
+    """Return the lines of a table: named columns in any order, or x, y and z first; comments, a count, text, trailing separators."""
+    mark, named = rng.choice((",", ";", "\t", " ", ", ")), rng.random() < 0.6
+    text = named and mark in ",;" and rng.random() < 0.5  # a column of text
+    axes = dict(zip(names_of(rng, mark.strip() or mark), points.T.tolist(), strict=True))
+    chosen = rng.sample(list(axes), 3) if named else list(axes)
+    cells = {name: [written(rng, x) for x in column] for name, column in axes.items()}
+    for i in range(rng.randint(0, 4)):
+        cells[f"other{i}"] = [rng.choice(("left eye", "", "a b") if text else ("0.5", "7", "1e-9")) for _ in points]
+        chosen.insert(rng.randint(0, len(chosen)) if named else len(chosen), f"other{i}")
+    tail = mark.strip() if mark in ",;" and rng.random() < 0.3 else ""
+    rows = [mark.join(row) + tail for row in zip(*(cells[name] for name in chosen), strict=True)]
+    start = sometimes(rng, "# a scan of 3 faces, made by hand in a room", "// of a face", "")
+    return [*start, *([mark.join(chosen)] if named else sometimes(rng, str(len(rows)))), *rows]
+
+
+@FEW
+@given(SEEDS)
+def test_a_table_is_read_alike_however_it_is_written(seed: int):
+    rng = Random(seed)
+    points = some_points(rng)
+    scan = read_scan(some_text(rng, table_of(rng, points)), rng.choice((".csv", ".xyz", ".txt", ".asc", ".pts")))
+    np.testing.assert_array_equal(scan.points, points)
+
+
+def test_the_names_of_a_table_may_be_a_comment():
+    for names in ("# id x y z", "// id,x,y,z", "#ID X Y Z"):
+        data = names.encode() + b"\n" + lines([[7, *p] for p in POINTS.tolist()]).encode()
+        np.testing.assert_array_equal(read_scan(data, ".xyz").points, POINTS)
+
+
+@pytest.mark.parametrize("comment", ["# a scan of x y z in m, made today by hand", "# x y z", "//X Y Z R G B"])
+def test_a_comment_that_does_not_name_every_column_leaves_the_first_three(comment: str):
+    data = (comment + "\n").encode() + lines([[*p, 1, 2, 3] for p in POINTS.tolist()]).encode()
+    np.testing.assert_array_equal(read_scan(data, ".txt").points, POINTS)
+
+
+def test_what_windows_writes_for_nan_is_a_missing_point():
+    data = lines(POINTS.tolist()).encode() + b"-nan(ind) 1.#QNAN -1.#IND\n"
+    scan = read_scan(data, ".xyz")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    assert scan.kept is not None
+
+
+def test_a_line_of_excel_before_the_names_is_passed_over():
+    np.testing.assert_array_equal(read_scan(b"sep=;\r\n" + TABLES["units in square brackets"], ".csv").points, POINTS)
