@@ -13,13 +13,16 @@ BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 def operation(
-    request: type[BaseModel], examples: dict[str, dict[str, Any]], options: tuple[str, ...]
+    request: type[BaseModel],
+    examples: dict[str, dict[str, Any]],
+    options: tuple[str, ...],
+    with_query: tuple[str, ...] = (negotiation.NPY,),
 ) -> dict[str, Any]:
-    """Describe a request as JSON, MessagePack or .npy; the `options` of .npy are parameters of the query."""
+    """Describe a request as JSON, MessagePack or .npy; with `with_query`, the `options` are parameters of the query."""
     schema = request.model_json_schema()
     parameters = [
         {"name": name, "in": "query", "required": False, "schema": schema["properties"][name],
-         "description": f"with {negotiation.NPY} only, in place of the field of the same name"}
+         "description": f"with {' or '.join(with_query)} only, in place of the field of the same name"}
         for name in options
     ]  # fmt: skip
     for parameter in parameters:

@@ -14,11 +14,12 @@ from models.skeletons.hand import HANDS as HAND_ORDERS
 from models.skeletons.skeleton import Hand
 from service.settings import InvalidSettings, Settings, read_settings
 from service.tasks.bodies.endpoint import ACTIONS, LIFT, POSES
+from service.tasks.bodies.schemas import Axes as BodyAxes
 from service.tasks.endpoint import Endpoint
 from service.tasks.faces.endpoint import FACE
 from service.tasks.faces.schemas import Heatmaps
 from service.tasks.faces.upload import CARRIES
-from service.tasks.fields import MAX_FPS, MIN_FPS, Unit
+from service.tasks.fields import MAX_FPS, MIN_FPS, Axes, Unit
 from service.tasks.files import (
     FILE_ERRORS,
     MAX_BYTES,
@@ -33,7 +34,7 @@ from service.tasks.files import (
 )
 from service.tasks.hands.endpoint import HANDS
 
-CLIPS = "Files, folders, or - for standard input: .json, .npz, .npy."
+CLIPS = "Files, folders, or - for standard input: .json, .npz, .npy; for bodies also what OpenPose and other detectors wrote."
 Output = Annotated[
     str | None,
     typer.Option("--output", "-o", help="A file; for several inputs a folder.", show_default="JSON, printed"),
@@ -129,6 +130,10 @@ def forecast(
         Unit | None, typer.Option(help="Of clip and answer; hands only.", show_default="the clip's, or m")
     ] = None,
     hand: Annotated[Hand | None, typer.Option(help="Which hand the one in `past` is; hands only.")] = None,
+    axes: Annotated[
+        Axes | None,
+        typer.Option(help="Handedness of the coordinates; hands only.", show_default="the clip's, or right-handed"),
+    ] = None,
     form: ClipForm = None,
     to: PoseForm = "json",
     model: Model = None,
@@ -136,9 +141,10 @@ def forecast(
 ) -> None:
     """Forecast the next moments of one hand or two, or of a person's 2D poses, from the last ones. Needs no server."""
     endpoint = POSES if (of or _forecast_of(model, bundles)) == "poses" else HANDS
-    if endpoint is POSES and (units or hand):
-        _fail(f"--{'units' if units else 'hand'} is an option of hands; leave it out for poses, which have any unit")
-    options = {"fps": fps, "units": units, "joints": joints, "hand": hand}
+    of_hands = {"units": units, "hand": hand, "axes": axes}
+    if endpoint is POSES and (given := next((name for name, value in of_hands.items() if value), None)):
+        _fail(f"--{given} is an option of hands; leave it out for poses, which have any unit")
+    options = {"fps": fps, "joints": joints, **of_hands}
     _run(endpoint, clips, options, output=output, plot=plot, form=form, to=to, model=model, bundles=bundles)
 
 
@@ -175,6 +181,12 @@ def recognize(
     units: Annotated[
         Unit | None, typer.Option(help="Of coordinates in three dimensions.", show_default="the clip's, or m")
     ] = None,
+    axes: Annotated[
+        BodyAxes | None,
+        typer.Option(
+            help="Of coordinates in three dimensions; camera: y down, z away.", show_default="the clip's, or y-up"
+        ),
+    ] = None,
     top: Annotated[int | None, typer.Option(min=1, max=1000, help="Number of classes.", show_default="5")] = None,
     form: ClipForm = None,
     to: Annotated[Literal["json", "csv"], typer.Option("--to", help="Format of the answers in a folder.")] = "json",
@@ -182,7 +194,7 @@ def recognize(
     bundles: Bundles = None,
 ) -> None:
     """Recognise what people do in clips of 2D or 3D keypoints. Needs no server."""
-    options = {"fps": fps, "joints": joints, "units": units, "top": top}
+    options = {"fps": fps, "joints": joints, "units": units, "axes": axes, "top": top}
     _run(ACTIONS, clips, options, output=output, plot=None, form=form, to=to, model=model, bundles=bundles)
 
 

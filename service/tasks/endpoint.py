@@ -113,6 +113,7 @@ class Endpoint(Generic[RequestT, PreparedT, ResultT]):
     draw: Callable[[ResultT, BundleMeta, Path, str], None] | None = None  # writes a picture with a title
     align: Callable[[ResultT, BundleMeta], bytes] | None = None  # the input in the frame of what was found, as .ply
     warnings: Callable[[ResultT], Sequence[str]] = lambda result: ()  # what to know before believing the answer
+    one_a_frame: str | None = None  # the end of the names of .json files of one frame: a folder of them is one input
 
     @property
     def name(self) -> str:

@@ -136,10 +136,12 @@ def plan(
     for source in sources:
         suffix = gzipped.suffix_of(source.name)
         stem = "stdin" if source == STDIN else source.name[: len(source.name) - len(suffix)]
+        if source.is_dir():  # of frames
+            stem = source.resolve().name
         targets = (
             _target(text, stem, end) for text, end in ((output, f".{to}"), (plot, ".png"), (aligned, ".aligned.ply"))
         )
-        own = ".json" if source == STDIN else _format_of(source)
+        own = ".json" if source == STDIN or source.is_dir() else _format_of(source)
         works.append(Work(source, f".{form}" if form else own, *targets))
     by_stem: dict[str, Path] = {}
     for work in works:
@@ -216,12 +218,17 @@ def sentence(error: BaseException, name: str = "") -> str:
 
 
 def _sources(endpoint: Endpoint, path: Path) -> list[Path]:
-    """Return the files that an input stands for: itself, or the files of a folder that the endpoint reads."""
+    """Return the files that an input stands for: itself, or the files of a folder that the endpoint reads.
+
+    A folder of files that have one frame each stands for itself.
+    """
     if not path.is_dir():
         return [path]
     files = sorted(file for file in path.iterdir() if file.is_file() and _format_of(file) in endpoint.reads())
     if not files:
         raise UsageError(f"expected files ending in {', '.join(endpoint.reads())} in {path}{os.sep}, got none")
+    if endpoint.one_a_frame and all(file.name.endswith(endpoint.one_a_frame) for file in files):
+        return [path]
     return files
 
 
@@ -251,18 +258,26 @@ def _check_target(target: Path, source: Path, *, in_folder: bool) -> None:
 
 
 def _read(source: Path) -> bytes:
-    """Return the contents of a file or of standard input, inflated if they begin like gzip.
+    """Return the contents of a file, of standard input, or of a folder of frames, inflated if they begin like gzip.
 
     Raises OSError, malformed-body if they are not gzip after all, and body-too-large beyond MAX_BYTES.
     """
+    files = [source]
     if source == STDIN:
         data = sys.stdin.buffer.read(MAX_BYTES + 1)
         size = len(data)
     else:
-        size = source.stat().st_size
-        data = source.read_bytes() if size <= MAX_BYTES else b""
+        files = sorted(source.glob("*.json"), key=_frame_key) if source.is_dir() else files
+        size = sum(file.stat().st_size for file in files)
+        parts = [file.read_bytes() for file in files] if size <= MAX_BYTES else [b""]
+        data = b"[" + b",".join(parts) + b"]" if source.is_dir() else parts[0]
     if size > MAX_BYTES:
         raise Problem("body-too-large", f"expected a file of at most {MAX_BYTES} bytes, got {size}")
     if not data.startswith(gzipped.MAGIC):
         return data
     return call(INFLATION, gzipped.inflate, data, MAX_BYTES)
+
+
+def _frame_key(file: Path) -> list[str | int]:
+    """Return a key that sorts names by the numbers in them, whether or not these have leading zeros."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", file.name)]

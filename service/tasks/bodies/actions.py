@@ -18,8 +18,16 @@ from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
 from models.skeletons.units import to_metres
 from service.http.problems import Problem
-from service.tasks.bodies.clips import ComputedClips, PreparedClips, encode_clips
-from service.tasks.bodies.keypoints import Keypoints, check_reach, in_order, keypoints_of, order_of, plausible
+from service.tasks.bodies.clips import ComputedClips, PreparedClips, answered, encode_clips
+from service.tasks.bodies.keypoints import (
+    Keypoints,
+    check_reach,
+    in_order,
+    keypoints_of,
+    order_of,
+    plausible,
+    seen_or_not,
+)
 from service.tasks.bodies.schemas import ActionsOptions
 from service.tasks.bodies.wire import Clip, DecodedClips
 from service.tasks.endpoint import Encoded, Limits
@@ -39,6 +47,7 @@ class ActionClip:
     persons: list[int]  # those that the model is shown
     clipped: int
     tensors: list[Tensors]
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(request: DecodedClips[ActionsOptions], model: BundleMeta, limits: Limits) -> PreparedClips[ActionClip]:
@@ -49,10 +58,12 @@ def prepare(request: DecodedClips[ActionsOptions], model: BundleMeta, limits: Li
     task = model.task
     assert isinstance(task, ActionRecognition), f"{model.name} recognises no actions"
     order, target = order_of(request), get_body_order(task.order)
-    groups = [request.clips] if request.array == "persons" else [[clip] for clip in request.clips]
-    return PreparedClips(
-        request, task, [_prepared(group, request.options, order, target, task, model.name) for group in groups]
-    )
+    people, lost = answered(request, lambda clip: _checked(clip, order, target, task, request.options))
+    together = request.array == "persons"
+    places = [index for index in range(len(request.clips)) if index not in lost]
+    groups = [(people, places)] if together else [([one], [0]) for one in people]
+    clips = [_prepared(group, at, request.options, target, task, model.name) for group, at in groups]
+    return PreparedClips(request, task, clips, lost, together)
 
 
 def answer(clip: ActionClip, outputs: list[Tensors], task: ActionRecognition) -> dict[str, Any]:
@@ -90,19 +101,23 @@ def encode(computed: ComputedClips[ActionClip], model: BundleMeta, media: str) -
 
 
 def _prepared(
-    clips: list[Clip], options: ActionsOptions, order: Skeleton, target: Skeleton, task: ActionRecognition, model: str
+    people: list[Keypoints],
+    places: list[int],
+    options: ActionsOptions,
+    target: Skeleton,
+    task: ActionRecognition,
+    model: str,
 ) -> ActionClip:
-    if len(lengths := {len(clip.values) for clip in clips}) > 1:
-        detail = f"expected every person with as many frames, got {', '.join(map(str, sorted(lengths)))}"
-        raise Problem.at("wrong-shape", "/persons", detail)
-    people, frames = [_checked(clip, order, target, task, options) for clip in clips], lengths.pop()
+    """Return the model's input for people, `places` in the request, who are recognised together. Raises gap-too-long."""
+    frames = len(people[0].points)
     if len(people) > task.persons:
         scores = [person.confidence.mean() for person in people]
         chosen = sorted(np.argsort(-np.array(scores), kind="stable")[: task.persons].tolist())
     else:
         chosen = list(range(len(people)))
     points = np.stack([people[i].points for i in chosen])
-    confidence = np.stack([people[i].confidence for i in chosen])
+    shown_as = (seen_or_not(people[i]) if task.dims == 3 else people[i] for i in chosen)  # detectors' scores are in 2D
+    confidence = np.stack([person.confidence for person in shown_as])
     flat = points.reshape(-1, *points.shape[2:])
     if task.dims == 2:
         flat = boxed(flat, box_of(flat))
@@ -116,7 +131,8 @@ def _prepared(
         numbers = cropped(numbers, max(0, frames - task.frames) // 2, task.frames)
     tensor = np.zeros((task.persons, *numbers.shape[1:]), np.float32)
     tensor[: len(numbers)] = numbers
-    return ActionClip(options, frames, chosen, sum(person.clipped for person in people), [{"clips": tensor}])
+    clipped = sum(person.clipped for person in people)
+    return ActionClip(options, frames, [places[i] for i in chosen], clipped, [{"clips": tensor}])
 
 
 def _checked(

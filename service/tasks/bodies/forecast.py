@@ -18,7 +18,7 @@ from models.skeletons.body import convert_body, convert_confidence, undefined_jo
 from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
 from service.http.problems import Problem
-from service.tasks.bodies.clips import PreparedClips, encode_clips
+from service.tasks.bodies.clips import PreparedClips, encode_clips, prepare_each
 from service.tasks.bodies.keypoints import (
     Keypoints,
     at_rate,
@@ -32,6 +32,7 @@ from service.tasks.bodies.keypoints import (
     plausible,
     reverse,
     rounded,
+    seen_or_not,
 )
 from service.tasks.bodies.schemas import PosesOptions
 from service.tasks.bodies.wire import Clip, DecodedClips
@@ -52,6 +53,7 @@ class ForecastClip:
     seen: Bool[np.ndarray, " joints"]  # in some frame
     last: Float[np.ndarray, "joints 2"]  # the last pose in the model's order and box, NaN where missing
     tensors: list[Tensors]
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limits) -> PreparedClips[ForecastClip]:
@@ -67,11 +69,15 @@ def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limi
         with plausible(clip.pointer):
             check_extent(sent.points)
         check_reach(sent, sent.points, FAR, f"expected at most {FAR:g} from 0")
-        past = _past(bridged(in_order(sent, order, target), options.fps, limits.gap_s), options.fps, task, model.name)
+        whole = seen_or_not(bridged(in_order(sent, order, target), options.fps, limits.gap_s))
+        past = _past(whole, options.fps, task, model.name)
         if not past.present.any():
             raise Problem.at(
                 "gap-too-long", clip.pointer, f"expected joints that {model.name} knows in its past, got none"
             )
+        if request.array == "persons" and not past.present[-1].any():
+            frame = int(np.flatnonzero(sent.present.any(axis=1))[-1])
+            raise Problem.at("gap-too-long", clip.pointer, f"last seen in frame {frame} of {len(sent.points)}")
         if not task.confidence:
             check_gaps(past, target, model.name, limits.gap_s)
         box = box_of(past.points)
@@ -82,7 +88,7 @@ def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limi
             options, order, past.filled, sent.clipped, box, seen, last, [{"past": np.ascontiguousarray(tensor)}]
         )
 
-    return PreparedClips(request, task, [prepared(clip) for clip in request.clips])
+    return prepare_each(request, task, prepared)
 
 
 def answer(clip: ForecastClip, outputs: list[Tensors], task: PoseForecast) -> dict[str, Any]:

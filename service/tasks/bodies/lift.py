@@ -16,7 +16,7 @@ from models.motion.plausible_bodies import check_in_image
 from models.skeletons.body import undefined_joints
 from models.skeletons.body_orders import get_body_order
 from service.http.problems import Problem
-from service.tasks.bodies.clips import PreparedClips, encode_clips
+from service.tasks.bodies.clips import PreparedClips, encode_clips, prepare_each
 from service.tasks.bodies.keypoints import (
     Keypoints,
     at_rate,
@@ -29,6 +29,7 @@ from service.tasks.bodies.keypoints import (
     order_of,
     plausible,
     rounded,
+    seen_or_not,
 )
 from service.tasks.bodies.schemas import LiftOptions
 from service.tasks.bodies.wire import Clip, DecodedClips
@@ -48,6 +49,7 @@ class LiftClip:
     unseen: list[int]
     clipped: int
     tensors: list[Tensors]
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limits) -> PreparedClips[LiftClip]:
@@ -66,13 +68,13 @@ def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limit
         check_reach(seen, points, FAR, f"expected at most {FAR / 2:g} image widths from the middle; check `image`")
         unseen = np.flatnonzero(~seen.present.any(axis=1)).tolist()
         normal = Keypoints(seen.pointer, points, seen.confidence)
-        ready = bridged(in_order(normal, order, target), options.fps, limits.gap_s)
+        ready = seen_or_not(bridged(in_order(normal, order, target), options.fps, limits.gap_s))
         if not task.confidence:
             check_gaps(ready, target, model.name, limits.gap_s)
         tensors = _stretches(_at_models_rate(ready, options.fps, task.fps), task)
         return LiftClip(options, len(clip.values), ready.filled, unseen, seen.clipped, tensors)
 
-    return PreparedClips(request, task, [prepared(clip) for clip in request.clips])
+    return prepare_each(request, task, prepared)
 
 
 def poses_of(clip: LiftClip, outputs: list[Tensors], task: PoseLift) -> Float[np.ndarray, "frames joints 3"]:

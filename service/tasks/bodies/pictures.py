@@ -18,7 +18,7 @@ def draw_lift(computed: ComputedClips[LiftClip], model: BundleMeta, path: Path, 
     """Write a picture of the first clip: moments of its keypoints, and of its poses from the front and from the side."""
     prepared, clip = computed.prepared, computed.prepared.clips[0]
     order = order_of(prepared.request)
-    keypoints = keypoints_of(prepared.request.clips[0], order, 2).points
+    keypoints = keypoints_of(prepared.request.clips[prepared.first], order, 2).points
     poses, skeleton = poses_of(clip, computed.outputs[0], prepared.task), get_body_order(prepared.task.order)
     at = moments(len(poses))
     views = [View("seen", {"keypoints": (order, keypoints[at])})]
@@ -31,7 +31,7 @@ def draw_lift(computed: ComputedClips[LiftClip], model: BundleMeta, path: Path, 
 def draw_forecast(computed: ComputedClips[ForecastClip], model: BundleMeta, path: Path, title: str) -> None:
     """Write a picture of the first clip: moments of its past, then of its forecast."""
     prepared, clip = computed.prepared, computed.prepared.clips[0]
-    past = keypoints_of(prepared.request.clips[0], clip.order, 2).points
+    past = keypoints_of(prepared.request.clips[prepared.first], clip.order, 2).points
     answer = forecast_answer(clip, computed.outputs[0], prepared.task)
     future, times = answer["future"], answer["times"]
     before, after = _evenly(len(past), MOMENTS // 2), _evenly(len(future), MOMENTS)

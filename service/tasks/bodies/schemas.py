@@ -31,6 +31,8 @@ Frames2 = list[list[Annotated[list[float], Meta(min_length=2, max_length=3)] | N
 Frames23 = list[list[Annotated[list[float], Meta(min_length=2, max_length=4)] | None] | None]
 Clips2 = Annotated[list[Frames2], Meta(max_length=MAX_CLIPS)]
 Clips23 = Annotated[list[Frames23], Meta(max_length=MAX_CLIPS)]
+Persons2 = Annotated[list[Frames2 | None], Meta(max_length=MAX_CLIPS)]
+Persons23 = Annotated[list[Frames23 | None], Meta(max_length=MAX_CLIPS)]
 
 
 class BodyOptions(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -51,6 +53,7 @@ class LiftJson(LiftOptions):
     """A lift as JSON."""
 
     keypoints: Frames2 | None = None
+    persons: Persons2 | None = None
     clips: Clips2 | None = None
 
 
@@ -58,6 +61,7 @@ class LiftMsgpack(LiftOptions):
     """A lift as MessagePack: the fields of JSON, or the array as raw little-endian floats of a `shape` and `dtype`."""
 
     keypoints: Frames2 | bytes | None = None
+    persons: Persons2 | bytes | None = None
     clips: Clips2 | bytes | None = None
     shape: RawShape | None = None
     dtype: Dtype = "<f4"
@@ -73,6 +77,7 @@ class PosesJson(PosesOptions):
     """A forecast as JSON."""
 
     past: Frames2 | None = None
+    persons: Persons2 | None = None
     clips: Clips2 | None = None
 
 
@@ -80,6 +85,7 @@ class PosesMsgpack(PosesOptions):
     """A forecast as MessagePack, like LiftMsgpack."""
 
     past: Frames2 | bytes | None = None
+    persons: Persons2 | bytes | None = None
     clips: Clips2 | bytes | None = None
     shape: RawShape | None = None
     dtype: Dtype = "<f4"
@@ -98,7 +104,7 @@ class ActionsJson(ActionsOptions):
     """A recognition as JSON."""
 
     clip: Frames23 | None = None
-    persons: Clips23 | None = None
+    persons: Persons23 | None = None
     clips: Clips23 | None = None
 
 
@@ -106,7 +112,7 @@ class ActionsMsgpack(ActionsOptions):
     """A recognition as MessagePack, like LiftMsgpack."""
 
     clip: Frames23 | bytes | None = None
-    persons: Clips23 | bytes | None = None
+    persons: Persons23 | bytes | None = None
     clips: Clips23 | bytes | None = None
     shape: RawShape | None = None
     dtype: Dtype = "<f4"
@@ -117,6 +123,11 @@ Keypoints23 = list[list[Annotated[list[float], Field(min_length=2, max_length=4)
 Side = Annotated[float, Field(ge=1, le=MAX_SIDE)]
 A_CLIP = "[frames][joints] of [x, y] or [x, y, confidence]; null for a keypoint or a frame that was not seen"
 MORE_CLIPS = "several clips instead, of any lengths; the answer has as many `clips`"
+PERSONS = (
+    "a clip of each person instead, all with the same number of frames, null for one who was not seen; the answer has as "
+    "many `persons`"
+)
+WRITTEN = "or, as JSON, what OpenPose, AlphaPose, MMPose, Ultralytics or MediaPipe wrote: one document, or a list with one of each frame"
 
 
 class BodyRequest(BaseModel):
@@ -135,7 +146,10 @@ class LiftRequest(BodyRequest):
 
     fps: float = Field(ge=MIN_FPS, le=MAX_FPS, description="frames a second")
     image: tuple[Side, Side] = Field(description="width and height of the image, in pixels")
-    keypoints: Keypoints2 | None = Field(default=None, description=f"{A_CLIP}; in pixels, x right and y down")
+    keypoints: Keypoints2 | None = Field(
+        default=None, description=f"{A_CLIP}; in pixels, x right and y down; {WRITTEN}"
+    )
+    persons: list[Keypoints2 | None] | None = Field(default=None, max_length=MAX_CLIPS, description=PERSONS)
     clips: list[Keypoints2] | None = Field(default=None, max_length=MAX_CLIPS, description=MORE_CLIPS)
 
 
@@ -143,7 +157,8 @@ class PosesRequest(BodyRequest):
     """2D keypoints of a person over the last moments, newest frame last: `past`, or `clips` of them."""
 
     fps: float = Field(ge=MIN_FPS, le=MAX_FPS, description="frames a second of the request and of the answer")
-    past: Keypoints2 | None = Field(default=None, description=f"{A_CLIP}; in any unit, x right and y down")
+    past: Keypoints2 | None = Field(default=None, description=f"{A_CLIP}; in any unit, x right and y down; {WRITTEN}")
+    persons: list[Keypoints2 | None] | None = Field(default=None, max_length=MAX_CLIPS, description=PERSONS)
     clips: list[Keypoints2] | None = Field(default=None, max_length=MAX_CLIPS, description=MORE_CLIPS)
 
 
@@ -164,12 +179,13 @@ class ActionsRequest(BodyRequest):
     clip: Keypoints23 | None = Field(
         default=None,
         description="[frames][joints] of [x, y] with x right and y down or, for models in three dimensions, [x, y, z] with y up; either"
-        " with a confidence after it; null for a keypoint or a frame that was not seen",
+        f" with a confidence after it; null for a keypoint or a frame that was not seen; {WRITTEN}",
     )
-    persons: list[Keypoints23] | None = Field(
+    persons: list[Keypoints23 | None] | None = Field(
         default=None,
         max_length=MAX_CLIPS,
-        description="a clip of each person instead, all with the same number of frames",
+        description="a clip of each person instead, all with the same number of frames, null for one who was not seen;"
+        " they are recognised together",
     )
     clips: list[Keypoints23] | None = Field(default=None, max_length=MAX_CLIPS, description=MORE_CLIPS)
 
@@ -183,9 +199,18 @@ class BodyAnswer(BaseModel):
     expected_error: list[Measurement] = Field(description="the model's errors on its test recordings")
 
 
+class LostPerson(BaseModel):
+    """A person of the request who is null in the answer, or was not shown to the model, and why."""
+
+    person: int = Field(description="index in the request's `persons`")
+    kind: str = Field(description="a name of GET /problems/...")
+    detail: str
+
+
 class Lifted(BaseModel):
     """The poses of one clip."""
 
+    warnings: list[str] | None = Field(default=None, description="what is doubtful in the request, and how it was read")
     times: list[float] | None = Field(default=None, description="seconds from the first frame")
     poses: list[list[Point]] | None = Field(
         default=None, description="[frames][joints][3] from the pelvis, in the camera's axes: x right, y down, z away"
@@ -206,6 +231,8 @@ class LiftAnswer(BodyAnswer, Lifted):
         description="x right, y down, z away; POST /actions/recognize takes them as axes=camera"
     )
     names: list[str] = Field(description="the joints of the poses, in order; left and right are the person's own")
+    persons: list[Lifted | None] | None = Field(default=None, description="one item for each person, null for the lost")
+    lost: list[LostPerson] | None = Field(default=None, description="the persons that have no poses")
     clips: list[Lifted] | None = Field(default=None, description="one item for each clip of the request")
 
 
@@ -215,6 +242,7 @@ FlatPoint = tuple[float, float]
 class Forecast(BaseModel):
     """The future of one clip."""
 
+    warnings: list[str] | None = Field(default=None, description="what is doubtful in the request, and how it was read")
     times: list[float] | None = Field(default=None, description="seconds after the last past frame")
     future: list[list[FlatPoint | None]] | None = Field(
         default=None, description="[frames][joints][2]; null for a joint in `unforecast_joints`"
@@ -230,6 +258,10 @@ class PosesAnswer(BodyAnswer, Forecast):
     """The next poses after `past`, or after each of `clips`, in the unit, order and rate of the request."""
 
     fps: float
+    persons: list[Forecast | None] | None = Field(
+        default=None, description="one item for each person, null for the lost"
+    )
+    lost: list[LostPerson] | None = Field(default=None, description="the persons that have no forecast")
     clips: list[Forecast] | None = Field(default=None, description="one item for each clip of the request")
 
 
@@ -246,11 +278,13 @@ class ActionClass(BaseModel):
 class Recognised(BaseModel):
     """The classes of one clip."""
 
+    warnings: list[str] | None = Field(default=None, description="what is doubtful in the request, and how it was read")
     classes: list[ActionClass] | None = Field(default=None, description="the `top` classes, the most probable first")
     persons: list[int] | None = Field(
         default=None,
-        description="indices of the persons that the model was shown; the others exceed its number of persons",
+        description="indices of the persons that the model was shown; the others exceed its number of persons or are lost",
     )
+    lost: list[LostPerson] | None = Field(default=None, description="the persons of whom nothing was seen")
     frames: int | None = Field(default=None, description="number of frames in the clip")
     clipped_confidences: int | None = Field(default=None, description="confidences above 1, which were taken for 1")
 

@@ -4,7 +4,7 @@ A decoded clip has its keypoints as they were sent, NaN where there is none, wit
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -27,6 +27,8 @@ from service.tasks.arrays import (
     read_npy,
     shaped,
 )
+from service.tasks.bodies.detections import Detections, Seen, is_document, lifted_fields, order_to_send, read, scale_of
+from service.tasks.bodies.people import tracks
 from service.tasks.bodies.schemas import (
     ActionsJson,
     ActionsMsgpack,
@@ -64,6 +66,7 @@ class DecodedClips(Generic[Options]):
     clips: list[Clip]
     dtype: str  # of arrays in a binary answer: that of the request, float64 for text
     prefix: str = "/"  # of pointers to options: ? where options are in the query
+    warnings: tuple[str, ...] = ()  # how a document of a detector was read
 
     @property
     def model(self) -> str | None:
@@ -97,8 +100,8 @@ def _form(options: Any, as_json: Any, as_msgpack: Any, arrays: tuple[str, ...], 
     return ClipForm(options, Decoders(*decoders, arrays, options.__struct_fields__), most_numbers)
 
 
-LIFT: ClipForm[LiftOptions] = _form(LiftOptions, LiftJson, LiftMsgpack, ("keypoints", "clips"), 3)
-POSES: ClipForm[PosesOptions] = _form(PosesOptions, PosesJson, PosesMsgpack, ("past", "clips"), 3)
+LIFT: ClipForm[LiftOptions] = _form(LiftOptions, LiftJson, LiftMsgpack, ("keypoints", "persons", "clips"), 3)
+POSES: ClipForm[PosesOptions] = _form(PosesOptions, PosesJson, PosesMsgpack, ("past", "persons", "clips"), 3)
 ACTIONS: ClipForm[ActionsOptions] = _form(
     ActionsOptions, ActionsJson, ActionsMsgpack, ("clip", "persons", "clips"), MOST_NUMBERS
 )
@@ -120,16 +123,19 @@ def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:
     """
     if media == JSON:
         return Encoded(json_bytes(_with_nulls(document)), {})
-    clips = document.get("clips", [document])
+    field = _several(document)
+    clips = document[field] if field else [document]
     if media == MSGPACK:
         packed = _with_shape(document)
-        if "clips" in document:
-            packed["clips"] = [_with_shape(clip) for clip in clips]
+        if field:
+            packed[field] = [clip and _with_shape(clip) for clip in clips]
         return Encoded(msgpack_bytes({**packed, "dtype": dtype}, dtype), {})
-    arrays = [_array(clip) for clip in clips]
-    if len({array.shape for array in arrays}) > 1:
+    known = [clip for clip in clips if clip is not None]
+    if len({_array(clip).shape for clip in known}) > 1:
         raise Problem("not-acceptable", "expected clips of one length for one array, got several; ask for JSON")
-    array = np.stack(arrays) if "clips" in document else arrays[0]
+    absent = np.full_like(_array(known[0]), np.nan)
+    arrays = [absent if clip is None else _array(clip) for clip in clips]
+    array, clips = np.stack(arrays) if field else arrays[0], known
     if media == NPZ:
         return Encoded(npz_bytes(_npz_arrays(document, clips, array.astype(dtype))), {})
     return Encoded(npy_bytes(array, dtype), {
@@ -150,7 +156,16 @@ def _decode_npy(form: ClipForm[Options], body: Body) -> DecodedClips[Options]:
 
 
 def _decode_fields(form: ClipForm[Options], body: Body) -> DecodedClips[Options]:
-    struct = decode_fields(body, form.decoders)
+    body = replace(body, options=_typed(form, body.options))
+    try:
+        return _decode_struct(form, decode_fields(body, form.decoders))
+    except Problem as problem:
+        if problem.kind != "invalid-request" or body.media == NPZ:
+            raise
+        return _decode_document(form, body, problem)
+
+
+def _decode_struct(form: ClipForm[Options], struct: Any) -> DecodedClips[Options]:
     options = options_of(struct, form.options)
     names = [name for name in form.arrays if getattr(struct, name) is not None]
     if len(names) != 1:
@@ -166,8 +181,85 @@ def _decode_fields(form: ClipForm[Options], body: Body) -> DecodedClips[Options]
         return DecodedClips(options, array, _from_array(pointer, values), struct.dtype)
     if several and not value:
         raise Problem.at("wrong-shape", pointer, "expected at least one clip, got none")
-    clips = [(f"{pointer}/{i}", clip) for i, clip in enumerate(value)] if several else [(pointer, value)]
-    return DecodedClips(options, array, [_from_lists(*clip) for clip in clips], "<f8")
+    if array == "persons":
+        clips = _persons(
+            [None if clip is None else _from_lists(f"{pointer}/{i}", clip) for i, clip in enumerate(value)]
+        )
+    else:
+        lists = [(f"{pointer}/{i}", clip) for i, clip in enumerate(value)] if several else [(pointer, value)]
+        clips = [_from_lists(*clip) for clip in lists]
+    return DecodedClips(options, array, clips, "<f8")
+
+
+def _typed(form: ClipForm[Options], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options beside a body with the types of the form: those of a query are text. Raises invalid-request."""
+    types = {field.name: field.type for field in msgspec.structs.fields(form.options)}
+    values: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, str) and name in types:
+            plain = value.split(",") if name == "image" else value
+            try:
+                value = msgspec.convert(plain, types[name], strict=False)
+            except msgspec.ValidationError as error:
+                raise Problem.at("invalid-request", f"?{name}", str(error)) from None
+        values[name] = value
+    return values
+
+
+def _decode_document(form: ClipForm[Options], body: Body, problem: Problem) -> DecodedClips[Options]:
+    """Return the request in a body that is a detector's document or has one in its first array; else raise `problem`."""
+    try:
+        value = (msgspec.json.decode if body.media == JSON else msgspec.msgpack.decode)(body.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise problem from None
+    if form.most_numbers == MOST_NUMBERS and (fields := lifted_fields(value)):
+        return _decode_struct(form, typed(msgspec.convert, {**fields, **body.options}, type=form.decoders.json.type))
+    name = form.arrays[0]
+    fields = dict(value) if isinstance(value, dict) and name in value and not is_document(value) else {name: value}
+    document = fields.pop(name)
+    if not is_document(document) or any(other in fields for other in form.arrays):
+        raise problem
+    found, fields = read(document, form.most_numbers == MOST_NUMBERS, f"/{name}"), {**fields, **body.options}
+    if not found.joints:
+        raise Problem.at("gap-too-long", f"/{name}", "expected a person, got no keypoint in any frame")
+    stated, order = "joints" in fields, fields.setdefault("joints", found.order)
+    if order is None:
+        raise Problem.at("invalid-request", "/joints", order_to_send(found))
+    if found.coordinates == "metres":
+        fields.setdefault("axes", "camera")
+    options = typed(msgspec.convert, fields, type=form.options)
+    people = tracks(found, f"/{name}")
+    scale = scale_of(found, getattr(options, "image", None), f"/{name}")
+    clips = [_from_people(f"/{name}", seen, found, scale) for seen in people]
+    array = name if len(clips) == 1 else "persons"
+    warnings = () if stated or not found.guessed else (f"the joints were read in the order {order}, by their number",)
+    return DecodedClips(options, array, clips, "<f8", warnings=warnings)
+
+
+def _from_people(pointer: str, seen: Mapping[int, Seen], found: Detections, scale: Float[np.ndarray, " dims"]) -> Clip:
+    """Return the clip of one person, NaN in frames without them."""
+    shape = len(found.frames), found.joints
+    values, count = np.full((*shape, MOST_NUMBERS), np.nan), np.zeros(shape, int)
+    for frame, one in seen.items():
+        numbers = one.numbers
+        values[frame, :, : numbers.shape[1]] = numbers
+        count[frame] = numbers.shape[1]
+    values[..., : len(scale)] *= scale
+    return Clip(pointer, values, count, raw=False)
+
+
+def _persons(clips: list[Clip | None]) -> list[Clip]:
+    """Return the clips of people, those who were never seen with as many empty frames as the others. Raises wrong-shape."""
+    known = [clip for clip in clips if clip is not None]
+    if not known:
+        raise Problem.at("gap-too-long", "/persons", "expected a person, got no keypoint of anybody")
+    frames, joints = len(known[0].values), max(clip.values.shape[1] for clip in known)
+    absent = np.full((frames, joints, MOST_NUMBERS), np.nan), np.zeros((frames, joints), int)
+    filled = [Clip(f"/persons/{i}", *absent, raw=False) if clip is None else clip for i, clip in enumerate(clips)]
+    if len(lengths := {len(clip.values) for clip in filled}) > 1:
+        detail = f"expected every person with as many frames, got {', '.join(map(str, sorted(lengths)))}"
+        raise Problem.at("wrong-shape", "/persons", detail)
+    return filled
 
 
 def _from_array(pointer: str, values: Float[np.ndarray, "..."]) -> list[Clip]:
@@ -200,6 +292,15 @@ def _from_lists(pointer: str, frames: list[list[list[float] | None] | None]) -> 
     values[seen] = numbers.reshape(len(present), joints, MOST_NUMBERS)
     count[seen] = lengths.reshape(len(present), joints)
     return Clip(pointer, values, count, raw=False)
+
+
+def _several(document: Mapping[str, Any]) -> str | None:
+    """Return the field of an answer that has several clips, if it has several."""
+    return next((name for name in ("clips", "persons") if isinstance(_first(document.get(name)), dict)), None)
+
+
+def _first(items: Any) -> Any:
+    return next((item for item in items if item is not None), None) if isinstance(items, list) else None
 
 
 def _array(clip: Mapping[str, Any]) -> Float[np.ndarray, "frames joints numbers"]:

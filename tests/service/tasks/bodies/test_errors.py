@@ -61,7 +61,7 @@ ERRORS: dict[str, tuple[str, object, str, str]] = {  # path, body, kind of probl
     "image of three": (LIFT, lift(image=[10, 100, 3]), "invalid-request", "/image"),
     "misspelt field": (LIFT, lift(unit="mm"), "invalid-request", "`unit`"),
     "hands": (FORECAST, past(left=FLAT), "invalid-request", "`left`"),
-    "no clip": (LIFT, without(lift(), "keypoints"), "invalid-request", "expected one of keypoints, clips, got none"),
+    "no clip": (LIFT, without(lift(), "keypoints"), "invalid-request", "expected one of keypoints, persons, clips, got none"),
     "two clips": (LIFT, lift(clips=[FLAT]), "invalid-request", "got keypoints, clips"),
     "no clips": (LIFT, {**without(lift(), "keypoints"), "clips": []}, "wrong-shape", "/clips: expected at least one"),
     "many clips": (LIFT, {**without(lift(), "keypoints"), "clips": [[None]] * 257}, "invalid-request", "/clips"),

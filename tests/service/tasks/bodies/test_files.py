@@ -115,3 +115,35 @@ def test_clips_of_different_lengths_cannot_be_written_as_an_array(folder: Path):
 def test_the_error_for_a_missing_field_names_its_option(folder: Path, arguments, code, message):
     np.save("clip.npy", moving_body(12, 2))
     assert message in complaint(*arguments, code=code)
+
+
+def test_a_folder_of_frames_as_openpose_writes_them_is_one_clip(client, folder: Path):
+    clip = moving_body(12, 2, 25)
+    documents = [
+        {"version": 1.3, "people": [{"pose_keypoints_2d": np.insert(f, 2, 0.9, axis=1).ravel().tolist()}]} for f in clip
+    ]
+    Path("dance").mkdir()
+    for number, document in enumerate(documents):
+        Path(f"dance/take_{number}_keypoints.json").write_text(json.dumps(document))
+    Path("all.json").write_text(json.dumps(documents))
+    fields = {"fps": 30, "image": [1000, 800], "model": "lift-means"}
+    answer = client.post("/poses/lift", json={**fields, "keypoints": documents}).json()
+    options = ["--fps", 30, "--image", "1000x800", "--model", "lift-means"]
+    for source in ("dance", "all.json"):
+        assert json.loads(run("lift", source, *options).stdout) == answer
+    run("lift", "dance", "all.json", *options, "-o", "out/")
+    assert {path.name for path in Path("out").iterdir()} == {"dance.json", "all.json"}
+    assert "give --fps" in complaint("lift", "dance", code=1)
+
+
+def test_poses_that_were_lifted_are_recognised_from_their_file(client, folder: Path):
+    Path("clip.json").write_text(json.dumps(LIFT))
+    run("lift", "clip.json", "--model", "lift-means", "-o", "poses.json")
+    poses = json.loads(Path("poses.json").read_text())
+    poses["poses"] = (moving_body(12, 3) / 1000 * [1, -1, -1]).tolist()  # the bundle of means lifts no person
+    Path("poses.json").write_text(json.dumps(poses))
+    answer = json.loads(run("recognize", "poses.json", "--model", "actions-3d").stdout)
+    clip = {"joints": "h36m-17", "model": "actions-3d", "clip": (moving_body(12, 3) / 1000).tolist()}
+    assert answer["classes"] == client.post("/actions/recognize", json=clip).json()["classes"]
+    Path("clip.json").write_text(json.dumps({**clip, "clip": poses["poses"]}))
+    assert json.loads(run("recognize", "clip.json", "--axes", "camera").stdout)["classes"] == answer["classes"]

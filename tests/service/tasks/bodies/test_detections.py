@@ -1,0 +1,282 @@
+"""Keypoints in the JSON that detectors write: read as arrays of the same numbers are, or refused with what is wrong."""
+
+import io
+import json
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from models.skeletons.body_orders import BODIES
+from service.tasks.bodies.detections import read
+from service.tasks.bodies.people import tracks
+
+from ...conftest import moving_body
+from ...exchange import problem_of
+from ..hands.test_endpoint import MSGPACK
+from .test_endpoint import ACTIONS, FORECAST, HEIGHT, LIFT, PAST, WIDTH, ask
+
+SENT = {"fps": 30, "image": [WIDTH, HEIGHT], "model": "lift-means"}
+FRAMES = 12
+Clip = np.ndarray  # frames, joints and x, y, confidence
+
+
+def clip_of(order: str, seed: int = 0) -> Clip:
+    """Return a clip in an order, in which one keypoint was not found."""
+    points = moving_body(FRAMES, 2, len(BODIES[order].joints), seed)
+    clip = np.concatenate([points, np.full((*points.shape[:2], 1), 0.9)], axis=-1)
+    clip[3, BODIES[order].joints.index("left_knee")] = 0
+    return clip
+
+
+def openpose(clip: Clip) -> list:
+    person = {"person_id": [-1], "face_keypoints_2d": [], "hand_left_keypoints_2d": [], "pose_keypoints_3d": []}
+    return [{"version": 1.3, "people": [{**person, "pose_keypoints_2d": frame.ravel().tolist()}]} for frame in clip]
+
+
+def alphapose(clip: Clip, name: str = "{}.jpg", **more: Any) -> list:
+    return [
+        {"image_id": name.format(i), "category_id": 1, "keypoints": frame.ravel().tolist(), "score": 2.9, "box": [0] * 4, **more}
+        for i, frame in enumerate(clip)
+    ]  # fmt: skip
+
+
+def mmpose(clip: Clip) -> list:
+    return [
+        {
+            "frame_id": i + 1,
+            "instances": [{"keypoints": f[:, :2].tolist(), "keypoint_scores": f[:, 2].tolist(), "bbox": [[0] * 4]}],
+        }
+        for i, f in enumerate(clip)
+    ]
+
+
+def ultralytics(clip: Clip) -> list:
+    columns = (dict(zip(("x", "y", "visible"), frame.T.tolist(), strict=True)) for frame in clip)
+    return [[{"name": "person", "class": 0, "confidence": 0.8, "keypoints": columns_}] for columns_ in columns]
+
+
+def mediapipe(clip: Clip) -> list:
+    return [
+        [{"x": x / WIDTH, "y": y / HEIGHT, "z": -0.1, "visibility": sure} for x, y, sure in frame]
+        for frame in clip.tolist()
+    ]
+
+
+WRITTEN = {  # the order of the clip, and how it is written
+    "OpenPose, 25 joints": ("openpose-25", openpose),
+    "OpenPose, 18 joints": ("openpose-18", openpose),
+    "AlphaPose": ("coco-17", alphapose),
+    "AlphaPose, 26 joints": ("halpe-26", alphapose),
+    "AlphaPose, 136 joints": ("halpe-136", alphapose),
+    "AlphaPose with its tracker": ("coco-17", lambda clip: alphapose(clip, idx=7)),
+    "AlphaPose as it wrote for OpenPose": (
+        "openpose-18", lambda clip: [{"bodies": [{"joints": frame.ravel().tolist()}]} for frame in clip],
+    ),
+    "COCO results": ("coco-17", lambda clip: [{**one, "image_id": i} for i, one in enumerate(alphapose(clip))]),
+    "every fifth frame": ("coco-17", lambda clip: [{**one, "image_id": 5 * i} for i, one in enumerate(alphapose(clip))]),
+    "frames by longer names": ("coco-17", lambda clip: alphapose(clip, "take-2/frame_{:06d}.png")),
+    "MMPose": ("coco-17", mmpose),
+    "MMPose with meta_info": (
+        "crowdpose-14", lambda clip: {"meta_info": {"dataset_name": "crowdpose"}, "instance_info": mmpose(clip)},
+    ),
+    "MMPose, whole body": ("coco-wholebody-133", mmpose),
+    "Ultralytics": ("coco-17", ultralytics),
+    "MediaPipe": ("mediapipe-33", mediapipe),
+    "MediaPipe for JavaScript": (
+        "mediapipe-33", lambda clip: [{"landmarks": [one], "worldLandmarks": [one]} for one in mediapipe(clip)],
+    ),
+    "MediaPipe for Python": ("mediapipe-33", lambda clip: [{"pose_landmarks": [one]} for one in mediapipe(clip)]),
+    "MediaPipe as before": ("mediapipe-33", lambda clip: [{"pose_landmarks": {"landmark": one}} for one in mediapipe(clip)]),
+}  # fmt: skip
+
+
+def lifted(client, document: Any, **fields: Any) -> dict:
+    return ask(client, LIFT, {**SENT, **fields}, keypoints=document)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_a_detector_writes_is_read_as_the_same_arrays_are(client, name):
+    order, write = WRITTEN[name]
+    clip = clip_of(order)
+    expected = lifted(client, clip.tolist(), joints=order)
+    document = json.loads(json.dumps(write(clip)))
+    stated = {"joints": order} if name == "AlphaPose as it wrote for OpenPose" else {}
+    answer = lifted(client, document, **stated)
+    np.testing.assert_allclose(answer["poses"], expected["poses"], atol=1e-6)
+    assert answer["filled_keypoints"] == expected["filled_keypoints"] > 0
+    assert bool(answer["warnings"]) == (not stated and not name.startswith(("OpenPose", "MediaPipe", "MMPose with")))
+    query = {**{**SENT, **stated}, "image": f"{WIDTH},{HEIGHT}"}
+    as_it_is = client.post(LIFT, params=query, json=document)
+    assert as_it_is.json() == answer
+    body = msgspec.msgpack.encode({**SENT, **stated, "keypoints": document})
+    packed = client.post(LIFT, content=body, headers={"content-type": MSGPACK})
+    assert packed.json() == answer
+
+
+def test_a_frame_that_is_left_out_has_nobody_in_it(client):
+    document = alphapose(clip_of("coco-17"))
+    assert lifted(client, document[:4] + document[6:])["unseen_frames"] == [4, 5]
+    assert len(lifted(client, document[::-1])["poses"]) == FRAMES, "the order of the file does not matter"
+
+
+def test_frames_of_a_list_that_are_null_have_nobody_in_them(client):
+    document = openpose(clip_of("openpose-25"))
+    assert lifted(client, [*document[:4], None, {"people": []}, *document[6:]])["unseen_frames"] == [4, 5]
+
+
+def test_people_keep_their_place_however_the_detector_lists_them(client):
+    clips = [clip_of("openpose-25", seed) for seed in (0, 1)]
+    clips[1][..., 0] += 900 * (clips[1][..., 2] > 0)
+    frames = [a["people"] + b["people"] for a, b in zip(*map(openpose, clips), strict=True)]
+    frames = [people[::-1] if i % 3 == 1 else people for i, people in enumerate(frames)]
+    frames[5] = frames[5][:1]  # the second is hidden
+    frames[6] = [*frames[6], {"pose_keypoints_2d": [0] * 75}]  # padding, which is nobody
+    answer = lifted(client, [{"people": people} for people in frames])
+    for clip, person in zip(clips, answer["persons"], strict=True):
+        hidden = clip.tolist() if clip is clips[0] else [*clip[:5].tolist(), None, *clip[6:].tolist()]
+        alone = lifted(client, hidden, joints="openpose-25")
+        assert person == {name: alone[name] for name in person}
+    assert answer["lost"] == []
+
+
+def test_people_are_who_the_detectors_tracker_says(client):
+    one, other = (alphapose(clip_of("coco-17", seed)) for seed in (0, 1))
+    labelled = [
+        {**person, "idx": label}
+        for pair in zip(one, other, strict=True)
+        for label, person in zip("ab", pair, strict=True)
+    ]
+    persons = lifted(client, labelled)["persons"]
+    assert persons == [{name: lifted(client, document)[name] for name in persons[0]} for document in (one, other)]
+
+
+def test_mediapipes_landmarks_in_metres_are_for_recognition_and_those_of_the_image_for_lifting(client):
+    flat = mediapipe(clip_of("mediapipe-33"))
+    points = moving_body(FRAMES, 3, 33) / 1000
+    points -= points[:, 23:25].mean(axis=1, keepdims=True)
+    points[:, :11, 1] = -1.0  # the head is above the hips, and y points down
+    world = [[{"x": x, "y": y, "z": z, "visibility": 0.9} for x, y, z in frame] for frame in points.tolist()]
+    document = [{"pose_landmarks": [one], "pose_world_landmarks": [two]} for one, two in zip(flat, world, strict=True)]
+    base = {"model": "actions-3d"}
+    expected = ask(client, ACTIONS, {**base, "joints": "mediapipe-33", "axes": "camera"}, clip=points)
+    for clip in (document, world):
+        assert ask(client, ACTIONS, base, clip=clip)["classes"] == expected["classes"]
+    wrong = client.post(ACTIONS, json={**base, "clip": flat})
+    assert "pose_world_landmarks, in metres" in problem_of(wrong, "wrong-shape")["detail"]
+    wrong = client.post(LIFT, json={**SENT, "keypoints": world})
+    assert "pose_landmarks, in fractions" in problem_of(wrong, "wrong-shape")["detail"]
+    wrong = client.post(FORECAST, json={**PAST, "joints": "mediapipe-33", "past": flat})
+    assert "x times its width" in problem_of(wrong, "wrong-shape")["detail"]
+
+
+def test_the_answer_of_a_lift_is_recognised_as_it_came(client):
+    body = client.get("/models/actions-3d/example").json()
+    clip = np.array(body["clip"])[..., :3] * [1, -1, -1]
+    lift = {**lifted(client, clip_of("coco-17").tolist(), joints="coco-17"), "poses": clip.tolist()}
+    answer = client.post(ACTIONS, params={"model": "actions-3d"}, json=lift)
+    assert answer.status_code == 200, answer.text
+    expected = ask(client, ACTIONS, {"joints": "h36m-17", "axes": "camera", "model": "actions-3d"}, clip=clip)
+    assert answer.json()["classes"] == expected["classes"]
+
+
+COCO = alphapose(clip_of("coco-17"))
+BROKEN: dict[str, tuple[Any, str, str]] = {  # document, kind of problem, what its text must say
+    "nobody": ([{"people": []}] * 3, "gap-too-long", "expected a person"),
+    "two numbers a joint": ([{"people": [{"pose_keypoints_2d": [1, 2]}]}], "wrong-shape", "expected 3 numbers for each joint"),
+    "no keypoints": ([{"people": [{"face": []}]}], "wrong-shape", "expected people with keypoints, got face"),
+    "text": ([{"people": [{"pose_keypoints_2d": ["a", 1, 2]}]}], "wrong-shape", "lists of numbers"),
+    "ragged": ([{"instances": [{"keypoints": [[1, 2], [3]]}]}], "wrong-shape", "lists of numbers"),
+    "nested people": ([{"people": {"a": 1}}], "wrong-shape", "expected a list of people"),
+    "scores of another length": ([{"instances": [{"keypoints": [[1, 2]], "keypoint_scores": [1, 1]}]}], "wrong-shape", "1 scores, got 2"),
+    "two numbers of joints": (COCO[:3] + alphapose(clip_of("halpe-26"))[3:], "wrong-shape", "17 and 26"),
+    "an order that nobody names": (alphapose(clip_of("cmu-24")), "invalid-request", "24 joints; cmu-24 or smpl-24 fits"),
+    "an order of others": ([{"people": [{"pose_keypoints_2d": [1, 2, 0.5] * 15}]}], "invalid-request", "humaneva-15 or jhmdb-15"),
+    "names without numbers": ([{**COCO[0], "image_id": "a.jpg"}], "wrong-shape", "names of images that end in one"),
+    "images that are no video": ([{**COCO[0], "image_id": 3}, {**COCO[1], "image_id": 900_001}, {**COCO[2], "image_id": 4}],
+                                 "too-many-frames", "no frames of one video"),
+    "a crowd": ([{"people": [{"pose_keypoints_2d": [1, 2, 0.5] * 25}] * 65}], "wrong-shape", "at most 64 people in a frame, got 65"),
+    "landmarks without y": ([[{"x": 0.5}] * 33], "wrong-shape", "landmarks with x, y"),
+    "a huge number": ([{"people": [{"pose_keypoints_2d": [10**400, 1, 1]}]}], "wrong-shape", "lists of numbers"),
+    "score of a per cent": ([{"people": [{"pose_keypoints_2d": [1, 2, 90] * 25}]}], "out-of-range", "confidence from 0 to 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_document_that_cannot_be_read_says_what_is_wrong(client, case):
+    document, kind, text = BROKEN[case]
+    body = json.dumps({**SENT, "keypoints": document}).encode()
+    response = client.post(LIFT, content=body, headers={"content-type": "application/json"})
+    assert text in problem_of(response, kind)["detail"]
+
+
+def test_options_are_needed_beside_a_document_and_the_wrong_ones_are_named(client):
+    document = openpose(clip_of("openpose-25"))
+    assert "`fps`" in problem_of(client.post(LIFT, json=document), "invalid-request")["detail"]
+    query = {"fps": "thirty", "image": f"{WIDTH},{HEIGHT}"}
+    assert "?fps" in problem_of(client.post(LIFT, params=query, json=document), "invalid-request")["detail"]
+    query = {"fps": 30, "image": f"{WIDTH},{HEIGHT}", "frames": 3}
+    assert "`frames`" in problem_of(client.post(LIFT, params=query, json=document), "invalid-request")["detail"]
+
+
+def test_people_who_flicker_at_random_are_refused_before_they_take_memory():
+    person = {"pose_keypoints_2d": [1, 2, 0.5] * 25}
+    rng = np.random.default_rng(0)
+    places = rng.uniform(0, 1e6, (40, 60, 1, 3)) * [1, 1, 0]
+    frames = [
+        {"people": [{"pose_keypoints_2d": (np.array([1, 2, 0.5]) * np.ones((25, 1)) + place).ravel().tolist()} for place in people]}
+        for people in places
+    ]  # fmt: skip
+    found = read(frames, deep=False, pointer="/keypoints")
+    with pytest.raises(Exception, match="expected at most 256 people"):
+        tracks(found, "/keypoints")
+    assert len(tracks(read([{"people": [person]}] * 3, deep=False, pointer=""), "")) == 1
+
+
+@pytest.mark.parametrize("path", [LIFT, FORECAST])
+def test_a_person_of_several_who_is_lost_is_null_with_the_reason(client, path):
+    field, base = ("keypoints", {**SENT, "joints": "h36m-17"}) if path == LIFT else ("past", PAST)
+    seen, other = moving_body(FRAMES, 2).tolist(), moving_body(FRAMES, 2, seed=1).tolist()
+    gone = [*other[:6], *[None] * 6]
+    persons = [None, seen, [None] * FRAMES, other, *([gone] if path == FORECAST else [])]
+    answer = ask(client, path, base, persons=persons)
+    places = [place for place, person in enumerate(answer["persons"]) if person is None]
+    assert places == [lost["person"] for lost in answer["lost"]] == ([0, 2, 4] if path == FORECAST else [0, 2])
+    assert {lost["kind"] for lost in answer["lost"]} == {"gap-too-long"}
+    for place, clip in ((1, seen), (3, other)):
+        alone = ask(client, path, base, **{field: clip})
+        assert answer["persons"][place] == {name: alone[name] for name in answer["persons"][place]}
+    problem_of(client.post(path, json={**base, "persons": [None, [None] * FRAMES]}), "gap-too-long")
+    if path == FORECAST:
+        assert "last seen in frame 5 of 12" in answer["lost"][2]["detail"]
+
+
+def test_a_person_of_several_who_is_lost_is_not_shown_to_a_recogniser(client):
+    base = {"joints": "coco-17", "model": "actions-pairs"}
+    people = [moving_body(16, 2, seed=seed).tolist() for seed in range(2)]
+    answer = ask(client, ACTIONS, base, persons=[people[0], None, people[1]])
+    assert answer["persons"] == [0, 2]
+    assert [lost["person"] for lost in answer["lost"]] == [1]
+    assert answer["classes"] == ask(client, ACTIONS, base, persons=people)["classes"]
+
+
+def test_people_in_an_array_keep_their_place_and_are_nan_where_lost(client):
+    people = np.stack([moving_body(FRAMES, 2), np.full((FRAMES, 17, 2), np.nan)]).astype("<f4")
+    body = {**SENT, "joints": "h36m-17", "persons": people.tobytes(), "shape": people.shape}
+    headers = {"content-type": MSGPACK, "accept": "application/x-npy"}
+    response = client.post(LIFT, content=msgspec.msgpack.encode(body), headers=headers)
+    assert response.status_code == 200, response.text
+    poses = np.load(io.BytesIO(response.content), allow_pickle=False)
+    assert poses.shape == (2, FRAMES, 17, 3)
+    assert np.isfinite(poses[0]).all()
+    assert np.isnan(poses[1]).all()
+
+
+def test_how_sure_a_detector_is_does_not_move_a_pose(client):
+    """Models that learnt from motion capture have seen no confidence but 1."""
+    frames = moving_body(FRAMES, 2)
+    sure, unsure = (np.concatenate([frames, np.full((FRAMES, 17, 1), share)], axis=-1).tolist() for share in (1.0, 0.3))
+    base = {**SENT, "joints": "h36m-17"}
+    assert ask(client, LIFT, base, keypoints=sure) == ask(client, LIFT, base, keypoints=unsure)
+    assert ask(client, FORECAST, PAST, past=sure) == ask(client, FORECAST, PAST, past=unsure)
