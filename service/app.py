@@ -63,10 +63,11 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
         gc.freeze()  # modules stay, and need no further look; models are loaded later, because each must be freed once replaced
         await served.load()
         await asyncio.to_thread(job_service.start)
-        following = asyncio.create_task(served.follow())
+        tasks = [asyncio.create_task(served.follow()), asyncio.create_task(metrics.watch_event_loop())]
         yield
         shutdown.begin()
-        following.cancel()
+        for task in tasks:
+            task.cancel()
         await served.close()
         await asyncio.to_thread(job_service.close)
         pipeline.close()

@@ -77,7 +77,12 @@ class Settings(BaseSettings):
     )
     body_pause_s: float = Field(default=10.0, gt=0, description="longest pause between two parts of a body")
     body_s: float = Field(default=120.0, gt=0, description="longest time that a whole body may take to arrive")
-    decoders: int = Field(default=2, ge=1, le=64, description="processes that decode large bodies, started when needed")
+    decoders: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="processes that read large bodies and scans; default: the CPUs that may be used; 0: threads instead",
+    )
     max_client_connections: int = Field(
         default=256, ge=1, description="connections of one client address; trusted proxies have no limit"
     )

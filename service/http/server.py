@@ -9,6 +9,7 @@ from types import FrameType
 import uvicorn
 
 log = logging.getLogger("chiron")
+ACCEPTED_TOGETHER = 16  # connections in one turn of the event loop
 
 
 class PortUnavailable(OSError):
@@ -39,6 +40,7 @@ class Server(uvicorn.Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve on `sockets` until a signal ends it."""
+        sockets = [copy for one in sockets or () for copy in copies(one)]
         signal.signal(
             signal.SIGHUP, lambda *_: log.info("SIGHUP is ignored; promoted versions are served without a reload")
         )
@@ -58,6 +60,15 @@ class Server(uvicorn.Server):
     def _stop(self) -> None:
         """Close the port and finish open requests. The base class would raise SIGTERM again at the end."""
         self.should_exit = True
+
+
+def copies(listener: socket.socket, count: int = ACCEPTED_TOGETHER) -> list[socket.socket]:
+    """Return a listening socket and copies of it: `count` in all, which accept the same connections.
+
+    libuv, and with it uvloop, accepts one connection of a socket in a turn of the event loop (libuv/libuv#3696). Under load a
+    turn takes milliseconds, and new connections would wait for seconds.
+    """
+    return [listener, *(listener.dup() for _ in range(count - 1))]
 
 
 def bind(host: str, port: int) -> socket.socket:

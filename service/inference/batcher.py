@@ -1,14 +1,15 @@
 """Micro-batching in front of one predictor, without a time window: what queues while it is busy forms the next batch.
 
 A time window would only add latency. Items of one shape share a bucket, so that nothing is padded. The queue is bounded
-by the time it would take, and an item that waited past its deadline is not computed.
+by the time it would take, and an item that waited past its deadline is not computed. Further items of a request that has
+begun take turns with those of new requests: they neither wait behind all of these nor keep them out.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -16,8 +17,9 @@ from typing import Protocol
 import numpy as np
 
 from models.contract.symmetry import Tensors
-from service.http.limits import SMOOTHING
 from service.http.problems import QueueFull
+from service.http.work_queue import SMOOTHING
+from service.inference.slots import Slots
 
 Run = Callable[[Tensors], Tensors]
 Answer = dict[str, np.ndarray] | Exception
@@ -45,25 +47,25 @@ class Batcher:
         self,
         run: Run,
         *,
-        slots: int,
+        slots: Slots,
         max_batch: int,
         max_queue: int,
         deadline_s: float,
         item_s: float,
         observer: Observer,
     ) -> None:
-        """Make at most `slots` concurrent calls of `run`, of at most `max_batch` items each.
+        """Call `run` while there is a free slot, with at most `max_batch` items each time.
 
         `item_s` is the first estimate of an item's seconds.
         """
-        self.slots, self.max_batch, self.max_queue, self.deadline_s = slots, max_batch, max_queue, deadline_s
-        self._run, self._observer = run, observer
+        self.max_batch, self.max_queue, self.deadline_s = max_batch, max_queue, deadline_s
+        self._run, self._slots, self._observer = run, slots, observer
         self._item_s = item_s
-        self._free = slots
-        self._buckets: dict[tuple, deque[_Waiting]] = {}
+        self._running = 0
+        self._buckets: dict[tuple, deque[_Waiting]] = {}  # by whether the request has begun, and by shape
+        self._begun = False  # whether the last batch was of requests that had begun
         self._idle = asyncio.Event()
         self._idle.set()
-        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="predict")
 
     @property
     def queued(self) -> int:
@@ -71,42 +73,65 @@ class Batcher:
         return sum(map(len, self._buckets.values()))
 
     @property
-    def expected_wait_s(self) -> float:
-        """Estimate the seconds until a new item would be computed."""
-        return self.queued * self._item_s / self.slots
+    def oldest(self) -> float:
+        """Return when the item came that waits longest, a time of time.monotonic()."""
+        return min(bucket[0].since for bucket in self._buckets.values())
 
-    async def submit(self, item: Tensors, deadline: float | None = None) -> dict[str, np.ndarray]:
-        """Return the answer to one item; raise QueueFull, or what `run` raised on this item.
+    @property
+    def backlog_s(self) -> float:
+        """Estimate the seconds that the waiting items will take, one run at a time."""
+        return self.queued * self._item_s
 
-        An item that is not begun before `deadline`, a time of time.monotonic(), is refused; default: in `deadline_s`.
-        """
-        wait, now = self.expected_wait_s, time.monotonic()
-        deadline = now + self.deadline_s if deadline is None else deadline
-        if now + wait > deadline or self.queued >= self.max_queue:
+    def admit(self, deadline: float | None = None) -> None:
+        """Raise QueueFull if an item that came now would not be begun before `deadline`; default: in `deadline_s`."""
+        wait, now = self._slots.expected_wait_s, time.monotonic()
+        if now + wait > (now + self.deadline_s if deadline is None else deadline) or self.queued >= self.max_queue:
             self._observer.rejected()
             raise QueueFull(f"{self.queued} requests are waiting, for about {wait:.1f} s", wait)
-        bucket = tuple((name, tensor.shape) for name, tensor in item.items())
+
+    async def submit(
+        self, item: Tensors, deadline: float | None = None, *, begun: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Return the answer to one item; raise QueueFull, or what `run` raised on this item.
+
+        An item that is not begun before `deadline`, a time of time.monotonic(), is refused; default: in `deadline_s`. If its request
+        has `begun` with an item before, it is never refused.
+        """
+        if begun:
+            deadline = math.inf
+        else:
+            self.admit(deadline)
+            deadline = time.monotonic() + self.deadline_s if deadline is None else deadline
+        bucket = (begun, *((name, tensor.shape) for name, tensor in item.items()))
         future = asyncio.get_running_loop().create_future()
         self._buckets.setdefault(bucket, deque()).append(_Waiting(item, future, deadline))
-        self._pump()
+        self._slots.enter(self)
+        self._note_idle()
         return await future
 
     async def close(self) -> None:
-        """Wait until nothing is queued or running, then stop the threads."""
+        """Wait until nothing is queued or running."""
         await self._idle.wait()
-        self._pool.shutdown()
 
-    def _pump(self) -> None:
-        while self._free and self._buckets:
-            bucket = min(self._buckets, key=lambda key: self._buckets[key][0].since)
+    def start(self) -> None:
+        """Start the next run, unless no item is left that anybody waits for."""
+        batch: list[_Waiting] = []
+        while self._buckets and not batch:
+            fair = [key for key in self._buckets if key[0] is not self._begun] or self._buckets
+            bucket = min(fair, key=lambda key: self._buckets[key][0].since)
             batch = self._take(bucket)
-            if not batch:
-                continue
-            self._free -= 1
-            start = time.monotonic()
-            running = asyncio.get_running_loop().run_in_executor(self._pool, self._compute, [w.item for w in batch])
-            running.add_done_callback(partial(self._finish, batch, [start - waiting.since for waiting in batch]))
-        if self._buckets or self._free < self.slots:
+            self._begun = bucket[0]
+        if not self._buckets:
+            self._slots.leave(self)
+        if batch:
+            self._running += 1
+            now = time.monotonic()
+            running = asyncio.wrap_future(self._slots.run(self._compute, [waiting.item for waiting in batch]))
+            running.add_done_callback(partial(self._finish, batch, [now - waiting.since for waiting in batch]))
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        if self._buckets or self._running:
             self._idle.clear()
         else:
             self._idle.set()
@@ -120,7 +145,9 @@ class Batcher:
                 continue
             if now > head.deadline:
                 self._observer.rejected()
-                head.future.set_exception(QueueFull(f"not computed within {self.deadline_s:g} s", self.expected_wait_s))
+                head.future.set_exception(
+                    QueueFull(f"not computed within {self.deadline_s:g} s", self._slots.expected_wait_s)
+                )
                 continue
             batch.append(head)
         if not waiting:
@@ -144,7 +171,7 @@ class Batcher:
         return [{name: tensor[index] for name, tensor in outputs.items()} for index in range(len(items))]
 
     def _finish(self, batch: list[_Waiting], queue_s: list[float], done: asyncio.Future) -> None:
-        self._free += 1
+        self._running -= 1
         answers, seconds = done.result()
         self._item_s += SMOOTHING * (seconds / len(batch) - self._item_s)
         self._observer.batch(len(batch), queue_s, seconds)
@@ -155,4 +182,5 @@ class Batcher:
                 waiting.future.set_exception(answer)
             else:
                 waiting.future.set_result(answer)
-        self._pump()
+        self._slots.release()
+        self._note_idle()

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from models.contract.bundle import BadBundle, Bundle, BundleMeta, read_bundle, repeat_example
-from models.contract.cpus import usable_cpus
 from models.contract.task import ActionRecognition, PoseForecast, Task
 from models.skeletons.body_orders import get_body_order
 from service.inference.batcher import Batcher
 from service.inference.predictor import CPU, Calibration, Predictor, calibrate, seconds_of
+from service.inference.slots import Slots
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
@@ -50,8 +50,11 @@ def expected_error(meta: BundleMeta) -> list[dict[str, Any]]:
     return [measurement.model_dump(mode="json") for measurement in meta.measurements if measurement.split == "test"]
 
 
-def load_model(folder: Path, name: str, settings: Settings, metrics: Metrics) -> Model:
-    """Verify the bundle at `folder`, repeat its example, warm it up and time it; raise BadBundle or ProviderUnavailable."""
+def load_model(folder: Path, name: str, settings: Settings, metrics: Metrics, cpu: Slots) -> Model:
+    """Verify the bundle at `folder`, repeat its example, warm it up and time it; raise BadBundle or ProviderUnavailable.
+
+    A model on the CPU shares the slots `cpu` with others; one on a GPU has its own.
+    """
     bundle = read_bundle(folder)
     if bundle.meta.name != name:
         raise BadBundle(f"expected a bundle named {name}, got {bundle.meta.name}; rename the folder to match")
@@ -61,7 +64,7 @@ def load_model(folder: Path, name: str, settings: Settings, metrics: Metrics) ->
     calibration = _calibrate(predictor, settings)
     batcher = Batcher(
         predictor.run,
-        slots=settings.slots or (usable_cpus() if predictor.provider == CPU else GPU_SLOTS),
+        slots=cpu if predictor.provider == CPU else Slots(settings.slots or GPU_SLOTS),
         max_batch=calibration.max_batch,
         max_queue=settings.max_queue,
         deadline_s=settings.deadline_s,

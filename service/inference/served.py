@@ -15,8 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from models.contract.bundle import META, BadBundle
+from models.contract.cpus import usable_cpus
 from service.http.problems import Problem
 from service.inference.model import Model, load_model
+from service.inference.slots import Slots
 from service.registry.catalogue import Catalogue
 from service.registry.local import StoreAway
 from service.registry.versions import Current, UnknownVersion
@@ -61,6 +63,7 @@ class ServedModels:
         """Raise ValueError or ImportError for a registry that cannot be opened; read nothing yet."""
         self._settings, self._metrics = settings, metrics
         self.catalogue = Catalogue(settings)
+        self._cpu = Slots(settings.slots or usable_cpus())
         self.snapshot = Snapshot()
         self._seen: dict[str, Hashable] = {}  # by model, the choice of a version that was acted on
         self._changing = asyncio.Lock()
@@ -118,6 +121,7 @@ class ServedModels:
         """Finish what is queued, then stop."""
         for model in self.snapshot.models.values():
             await model.batcher.close()
+        self._cpu.close()
 
     # --- questions of a request ---
 
@@ -173,7 +177,9 @@ class ServedModels:
                 folder = await asyncio.to_thread(self.catalogue.folder_to_serve, name, name in choices)
                 serving = self.snapshot.models.get(name)
                 if folder is not None and (serving is None or serving.bundle.folder != folder):
-                    self._install(await asyncio.to_thread(load_model, folder, name, self._settings, self._metrics))
+                    self._install(
+                        await asyncio.to_thread(load_model, folder, name, self._settings, self._metrics, self._cpu)
+                    )
                 else:  # it is served already, or none of its versions was promoted
                     self._forget_failure(name)
             except Exception as error:  # whatever is wrong with one bundle, the others serve
@@ -188,7 +194,7 @@ class ServedModels:
             serving = self.snapshot.models.get(name)
             if serving is not None and serving.bundle.folder == folder:
                 return serving
-            return await asyncio.to_thread(load_model, folder, name, self._settings, self._metrics)
+            return await asyncio.to_thread(load_model, folder, name, self._settings, self._metrics, self._cpu)
         except (UnknownVersion, StoreAway):
             raise
         except Exception as error:  # whatever is wrong with it, the serving version stays

@@ -10,7 +10,6 @@ An `Endpoint` is what a task accepts and offers, and four functions that know no
 `service.tasks.pipeline` answers HTTP requests with an endpoint; `run` does the same for a file, without a server.
 """
 
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from service.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
-DECODE_ON_LOOP = 100_000  # bytes of JSON that take a quarter of a millisecond; a larger body goes to a thread
+DECODE_ON_LOOP = 100_000  # bytes of JSON that take a quarter of a millisecond; a larger body goes to a process
 
 
 @dataclass(frozen=True)
@@ -142,29 +141,6 @@ def call(raised: Mapping[type[Exception], str], function: Callable[P, T], *args:
     except tuple(raised) as error:
         kind = next(kind for type_, kind in raised.items() if isinstance(error, type_))
         raise Problem(kind, str(error)) from error
-
-
-class Intake(NamedTuple):
-    """A request that was decoded and, if its model is known, prepared."""
-
-    name: str | None  # of the model; None if there is no model of the kind
-    pointer: str  # to the name in the request
-    prepared: Any
-    seconds: dict[str, float]  # by stage
-
-
-def intake(
-    endpoint: Endpoint, body: Body, models: Mapping[str, BundleMeta], default: str | None, limits: Limits
-) -> Intake:
-    """Decode a body and prepare it for the model that it names, or for the default. Raises Problem."""
-    start = time.perf_counter()
-    request = call(endpoint.raised, endpoint.decode, body)
-    decoded = time.perf_counter()
-    name, pointer, seconds = request.model or default, request.pointer("model"), {"decode": decoded - start}
-    if name is None or name not in models:
-        return Intake(name, pointer, None, seconds)
-    prepared = call(endpoint.raised, endpoint.prepare, request, models[name], limits)
-    return Intake(name, pointer, prepared, {**seconds, "prepare": time.perf_counter() - decoded})
 
 
 def run(

@@ -1,8 +1,7 @@
 """Prometheus metrics of one application."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,6 +14,7 @@ from prometheus_client import (
 )
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+LAG_INTERVAL_S = 0.1
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -39,6 +39,12 @@ class Metrics:
             "chiron_stage_seconds",
             "Parts of a request outside the model",
             ["route", "stage"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._lag = Histogram(
+            "chiron_event_loop_lag_seconds",
+            "Time by which the event loop was late for a timer: the least that any answer waits",
             buckets=SECONDS,
             registry=self.registry,
         )
@@ -70,21 +76,22 @@ class Metrics:
             "chiron_batch_cost_seconds", "As timed at start", [*per_model, "part"], registry=self.registry
         )
 
-    @contextmanager
-    def stage(self, route: str, name: str) -> Iterator[None]:
-        """Time a part of a request: decode, prepare, step or encode."""
-        start = time.perf_counter()
-        yield
-        self.observe_stage(route, name, time.perf_counter() - start)
-
     def observe_stage(self, route: str, name: str, seconds: float) -> None:
-        """Count a part of a request that took so many seconds elsewhere, such as in another process."""
+        """Time a part of a request: decode, prepare, step or encode."""
         self._stage.labels(route, name).observe(seconds)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and time an answered request."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+
+    async def watch_event_loop(self) -> None:
+        """Measure how late the event loop is, ten times a second; never return."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_INTERVAL_S
+            await asyncio.sleep(LAG_INTERVAL_S)
+            self._lag.observe(max(0.0, loop.time() - due))
 
     def observer(self, name: str, version: str) -> "ModelMetrics":
         """Return the observer of a model's batcher."""

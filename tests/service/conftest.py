@@ -33,6 +33,7 @@ for limit in (
     "BODY_S",
 ):  # a busy machine misses the default deadlines; tests of deadlines set their own
     os.environ.setdefault(f"CHIRON_{limit}", str(PATIENCE_S))
+os.environ.setdefault("CHIRON_DECODERS", "0")  # tests change what threads compute; those of processes start some
 os.environ.setdefault("CHIRON_HOSTS", "*")  # the test client's host is "testserver"
 
 OPSET = 17

@@ -1,15 +1,17 @@
 """Tests of the server process: its port, and its reaction to signals."""
 
 import asyncio
+import contextlib
 import signal
 import socket
 
 import pytest
 import uvicorn
+import uvloop
 from typer.testing import CliRunner
 
 from service import cli
-from service.http.server import PortUnavailable, Server, Shutdown, bind
+from service.http.server import PortUnavailable, Server, Shutdown, bind, copies
 
 
 @pytest.fixture
@@ -37,6 +39,31 @@ def test_an_occupied_port_is_reported_before_models_are_loaded(occupied, monkeyp
 def test_a_bound_port_refuses_connections_until_the_server_listens():
     with bind("127.0.0.1", 0) as bound, pytest.raises(ConnectionRefusedError):
         socket.create_connection(bound.getsockname())
+
+
+def test_connections_that_wait_are_accepted_together():
+    accepted = 0
+
+    class Counted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            nonlocal accepted
+            accepted += 1
+
+    async def turns() -> int:
+        with contextlib.ExitStack() as stack:
+            loop, listeners = asyncio.get_running_loop(), copies(bind("127.0.0.1", 0), 8)
+            for listener in listeners:
+                stack.callback((await loop.create_server(Counted, sock=listener)).close)
+            for _ in range(32):
+                stack.enter_context(socket.create_connection(listeners[0].getsockname()))
+            number = 0
+            while accepted < 32:
+                await asyncio.sleep(0)
+                number += 1
+        return number
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(turns()) < 16, "one connection in each turn of the event loop takes 32"
 
 
 def stops_after(server: Server, *signals: int) -> list[bool]:

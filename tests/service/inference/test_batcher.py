@@ -14,6 +14,7 @@ from models.contract.symmetry import Tensors
 from service.http.problems import QueueFull
 from service.inference.batcher import Batcher
 from service.inference.predictor import Predictor
+from service.inference.slots import Slots
 
 
 class Recorder:
@@ -34,7 +35,10 @@ class Recorder:
 
 def batcher(run, recorder: Recorder | None = None, **options) -> Batcher:
     defaults = {"slots": 1, "max_batch": 4, "max_queue": 100, "deadline_s": PATIENCE_S, "item_s": 0.0}
-    return Batcher(run, observer=recorder or Recorder(), **(defaults | options))
+    options = defaults | options
+    slots = options.pop("slots")
+    shared = slots if isinstance(slots, Slots) else Slots(slots)
+    return Batcher(run, slots=shared, observer=recorder or Recorder(), **options)
 
 
 def doubled(tensors: Tensors) -> dict[str, np.ndarray]:
@@ -182,6 +186,58 @@ def test_an_item_is_not_computed_after_its_caller_is_cancelled():
 
     asyncio.run(run())
     assert computed == [0, 1, 3]
+
+
+def test_items_of_requests_that_have_begun_take_turns_with_new_ones_and_are_never_refused():
+    computed, gate = [], threading.Event()
+
+    def gated(tensors: Tensors) -> dict[str, np.ndarray]:
+        gate.wait(PATIENCE_S)
+        computed.append(int(tensors["x"][0, 0]))
+        return doubled(tensors)
+
+    async def run() -> None:
+        front = batcher(gated, max_batch=1, max_queue=4)
+        new = [asyncio.create_task(front.submit(item(i))) for i in range(5)]
+        await asyncio.sleep(0)
+        further = [asyncio.create_task(front.submit(item(i), begun=True)) for i in (10, 11)]
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(*new, *further)
+
+    asyncio.run(run())
+    assert computed == [0, 10, 1, 11, 2, 3, 4]
+
+
+def test_models_that_share_slots_compute_in_turns_by_who_waits_longest():
+    running, most, computed, gate = 0, 0, [], threading.Event()
+
+    def counted(tensors: Tensors) -> dict[str, np.ndarray]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        gate.wait(PATIENCE_S)
+        computed.append(int(tensors["x"][0, 0]))
+        running -= 1
+        return doubled(tensors)
+
+    async def run() -> None:
+        slots = Slots(1)
+        one, other = (batcher(counted, slots=slots, max_batch=1, item_s=2.0) for _ in range(2))
+        tasks = []
+        for number, front in enumerate((one, one, other, one, other)):
+            tasks.append(asyncio.create_task(front.submit(item(number))))
+            await asyncio.sleep(0.001)
+        assert slots.expected_wait_s == 4 * 2.0
+        with pytest.raises(QueueFull, match="2 requests are waiting, for about 8"):
+            other.admit(time.monotonic() + 7)
+        gate.set()
+        await asyncio.gather(*tasks)
+        assert slots.expected_wait_s == 0
+
+    asyncio.run(run())
+    assert most == 1
+    assert computed == [0, 1, 2, 3, 4]
 
 
 def test_closing_finishes_the_queued_items():

@@ -148,7 +148,7 @@ def test_the_description_of_a_model_contains_its_metadata(client):
 
 
 def test_the_answer_of_a_full_service_has_retry_after(client, monkeypatch):
-    async def refuse(*_: object) -> None:
+    async def refuse(*_: object, **__: object) -> None:
         raise QueueFull("9 requests are waiting, for about 12.0 s", 12.0)
 
     monkeypatch.setattr(Batcher, "submit", refuse)

@@ -3,25 +3,29 @@
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from fastapi.testclient import TestClient
 from hand_motion import moving_hands
 from waiting import PATIENCE_S
 
 from service.app import create_app
+from service.http.problems import QueueFull
+from service.inference.batcher import Batcher
 from service.settings import Settings
-from service.tasks import pipeline
+from service.tasks import walk
 from service.tasks.arrays import memory_of_arrays
+from service.tasks.endpoint import DECODE_ON_LOOP
 
+from ..exchange import CLOUD, FACE_URL, NPY, npy, problem_of
 from ..exchange import HANDS_URL as URL
-from ..exchange import problem_of
 
 BODY = json.dumps({"fps": 30, "past": moving_hands(40, hands=2).tolist(), "model": "hands-thirty"}).encode()
-LARGE = BODY + b" " * pipeline.IN_THREADS
+LARGE = BODY + b" " * DECODE_ON_LOOP
 COST = memory_of_arrays("application/json")
 Post = Callable[..., Coroutine[Any, Any, tuple[int, dict[str, str], Any]]]
 
@@ -100,6 +104,19 @@ def test_a_request_larger_than_all_memory_is_too_large(bundles):
     serve(bundles, act, max_memory_bytes=COST * (len(BODY) - 1))
 
 
+def test_a_request_is_refused_before_its_body_is_read_while_every_model_is_full(bundles, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise QueueFull("9 requests are waiting, for about 12.0 s", 12.0)
+
+    async def act(post: Post) -> None:
+        monkeypatch.setattr(Batcher, "admit", refuse)
+        status, headers, problem = await post(chunks(asyncio.Event()))  # it never comes
+        assert (status, problem["type"]) == (503, "/problems/overloaded")
+        assert int(headers["retry-after"]) >= 1
+
+    serve(bundles, act)
+
+
 def test_a_stalled_body_is_answered_with_408_and_its_memory_is_released(bundles):
     async def act(post: Post) -> None:
         status, headers, problem = await post(chunks(BODY[:-10], asyncio.Event()))
@@ -123,13 +140,52 @@ def test_an_endless_body_is_answered_with_408(bundles):
     serve(bundles, act, body_pause_s=PATIENCE_S, body_s=0.2)
 
 
-def test_decoding_a_large_body_in_another_process_gives_the_same_answer(client, monkeypatch):
+@pytest.fixture(scope="module")
+def processes(bundles) -> Iterator[TestClient]:
+    """Return a client of an application that handles large bodies in a process, and small ones as `client` does."""
+    with TestClient(create_app(Settings(bundles=bundles, decoders=1)), raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_a_large_body_gets_the_same_answer_from_another_process(processes, monkeypatch):
     headers = {"content-type": "application/json"}
-    answer = client.post(URL, content=BODY, headers=headers).json()
-    monkeypatch.delattr(pipeline, "intake")
-    response = client.post(URL, content=LARGE, headers=headers)
+    answer = processes.post(URL, content=BODY, headers=headers).json()
+    scan, form = npy(CLOUD), {"content-type": NPY}
+    monkeypatch.setattr(walk.Walk, "begin", None)  # in this process
+    response = processes.post(URL, content=LARGE, headers=headers)
     assert response.status_code == 200, response.text
     assert response.json() == answer
+    assert processes.post(FACE_URL, content=scan, headers=form).status_code == 200
+
+
+def test_a_large_body_gets_the_same_answer_from_a_thread(client):
+    headers = {"content-type": "application/json"}
+    answers = [client.post(URL, content=content, headers=headers) for content in (BODY, LARGE)]
+    assert answers[0].json() == answers[1].json()
+
+
+def test_an_abandoned_request_is_forgotten_by_its_process(bundles, monkeypatch):
+    kept = len(walk._walks)
+
+    async def act(post: Post) -> None:
+        begun = asyncio.Event()
+
+        async def never(*_: object, **__: object) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(Batcher, "submit", never)
+        request = asyncio.create_task(post(chunks(LARGE)))
+        await begun.wait()
+        assert len(walk._walks) == kept + 1
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        monkeypatch.undo()
+        assert (await post(chunks(LARGE)))[0] == 200  # in the same thread, after the abandoned one
+
+    serve(bundles, act, decoders=0, slots=1)
+    assert len(walk._walks) == kept
 
 
 @pytest.mark.parametrize(
@@ -140,10 +196,10 @@ def test_decoding_a_large_body_in_another_process_gives_the_same_answer(client, 
         (LARGE.replace(b'"fps": 30', b'"fps": 90'), "too-few-frames"),
     ],
 )
-def test_a_large_and_a_small_body_get_the_same_problem(client, changed, kind):
+def test_a_large_and_a_small_body_get_the_same_problem(processes, changed, kind):
     headers = {"content-type": "application/json"}
-    large = problem_of(client.post(URL, content=changed, headers=headers), kind)
-    small = problem_of(client.post(URL, content=changed.rstrip(), headers=headers), kind)
+    large = problem_of(processes.post(URL, content=changed, headers=headers), kind)
+    small = problem_of(processes.post(URL, content=changed.rstrip(), headers=headers), kind)
     assert large["detail"] == small["detail"]
     assert large["errors"] == small["errors"]
 

@@ -3,6 +3,7 @@
 import pytest
 from hand_motion import moving_hands
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import until
 
 from ..exchange import CLOUD, FACE_URL, HANDS_URL, NPY, npy
 
@@ -87,3 +88,9 @@ def test_every_model_has_its_version_and_provider(client, bundles):
     infos = [dict(key[1:]) for key in samples(client) if key[0] == "chiron_model_info"]
     assert {info["model"] for info in infos} == {path.name for path in bundles.iterdir()}
     assert all(info["version"] and info["provider"] for info in infos)
+
+
+def test_the_delay_of_the_event_loop_is_measured_all_the_time(client):
+    name = ("chiron_event_loop_lag_seconds_count",)
+    before = samples(client)[name]
+    until("it is measured again", lambda: True if samples(client)[name] > before else None)

@@ -1,0 +1,75 @@
+"""The runs of models that may take place at a time on one device: more threads than CPUs would only delay the event loop."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+NICENESS = 5  # of a thread that computes: the event loop gets the CPU first
+
+
+class Queue(Protocol):
+    """The queue of one model."""
+
+    @property
+    def oldest(self) -> float:
+        """Return when the item came that waits longest, a time of time.monotonic()."""
+        ...
+
+    @property
+    def backlog_s(self) -> float:
+        """Estimate the seconds that the waiting items will take, one run at a time."""
+        ...
+
+    def start(self) -> None:
+        """Start the next run, unless no item is left."""
+        ...
+
+
+class Slots:
+    """A number of runs at a time, shared by the queues of several models; the item that waits longest comes first."""
+
+    def __init__(self, count: int) -> None:
+        self.count = self.free = count
+        self._queues: dict[Queue, None] = {}  # those in which items wait
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="predict", initializer=_yield_the_cpu)
+
+    @property
+    def expected_wait_s(self) -> float:
+        """Estimate the seconds until an item would be computed that came now."""
+        return sum(queue.backlog_s for queue in self._queues) / self.count
+
+    def enter(self, queue: Queue) -> None:
+        """Start runs of the queues, among which this one has a new item."""
+        self._queues[queue] = None
+        self._start()
+
+    def leave(self, queue: Queue) -> None:
+        """Pass a queue over from now on: it has no item left."""
+        self._queues.pop(queue, None)
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Take a slot, and call a function in a thread; `release` must follow."""
+        self.free -= 1
+        return self._threads.submit(function, *args)
+
+    def release(self) -> None:
+        """Give a slot back, and start the next run."""
+        self.free += 1
+        self._start()
+
+    def close(self) -> None:
+        """Wait for the running calls, then stop the threads."""
+        self._threads.shutdown()
+
+    def _start(self) -> None:
+        while self.free and self._queues:
+            min(self._queues, key=lambda queue: queue.oldest).start()
+
+
+def _yield_the_cpu() -> None:
+    """Lower the priority of this thread. Only Linux has priorities of threads."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
