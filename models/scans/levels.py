@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from models.contract.symmetry import Tensors
 from models.contract.task import FaceLandmarks
-from models.scans.cloud import centre, nearest, neighbours
+from models.scans.cloud import Degenerate, centre, nearest, neighbours
 from models.scans.sampling import farthest_points
 from models.skeletons.face import FACE_REGIONS
 
@@ -33,6 +33,10 @@ class Levels:
 
 def levels(points: Float[np.ndarray, "all 3"], task: FaceLandmarks) -> Levels:
     """Return the tensors of a scan in metres. Raises Degenerate for a scan of fewer than task.levels[0] points."""
+    if len(points) < task.levels[0]:
+        raise Degenerate(
+            f"expected a cloud of {task.levels[0]} points or more, got {len(points)}; send a denser cloud, or the scan as a mesh"
+        )
     about, centroid = centre(points)
     sampled = farthest_points(about, task.levels[0])
     chosen = about[sampled]

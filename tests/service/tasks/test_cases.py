@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from clouds import bumpy_cloud
 from fastapi.testclient import TestClient
 
+from models.contract.bundle import read_bundle
 from service.app import create_app
 from service.settings import Settings
 
@@ -80,3 +83,82 @@ def test_a_score_above_one_is_clipped_and_counted(client):
 
 def test_integral_floats_are_accepted_as_image_sizes(client):
     assert post(client, "/poses/lift", "13").status_code == 200
+
+
+# scans
+
+FACE = "/landmarks/face"
+READ = "half of the scan is within"  # of a scan that was read, and on which no face is
+
+
+def face_points() -> np.ndarray:
+    """Return the points of a real face, in metres."""
+    return read_bundle(CHECKOUT / "bundles" / "face-se3unet").example()[0]["points"][0].astype(float)
+
+
+def table(points: np.ndarray, separator: str = " ", head: str = "") -> bytes:
+    lines = (separator.join(f"{number:.6f}" for number in row) for row in points)
+    return "\n".join([*([head] if head else []), *lines, ""]).encode()
+
+
+def ply(points: np.ndarray) -> bytes:
+    head = "".join(f"property double {axis}\n" for axis in "xyz")
+    return table(points, head=f"ply\nformat ascii 1.0\nelement vertex {len(points)}\n{head}end_header")
+
+
+def numbered(points: np.ndarray) -> bytes:
+    ids = np.arange(len(points))[:, None]
+    return table(np.concatenate([ids, points, ids], axis=1), ",", "Point ID,X,Y,Z,Intensity")
+
+
+def pcd(points: np.ndarray) -> bytes:
+    count, rgb = len(points) + 2, np.full((len(points) + 2, 1), 4.2e6)
+    points = np.concatenate([points, np.full((2, 3), np.nan)])
+    head = "VERSION 0.7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F F\nCOUNT 1 1 1 1\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0"
+    return table(np.concatenate([points, rgb], axis=1), head=f"{head}\nWIDTH {count}\nPOINTS {count}\nDATA ascii")
+
+
+def stl(points: np.ndarray) -> bytes:
+    corners = points[: 3 * (len(points) // 3)].reshape(-1, 3, 3)
+    facets = (
+        "facet normal 0 0 1\nouter loop\n" + "".join(f"vertex {x:e} {y:e} {z:e}\n" for x, y, z in triangle) + "endloop\nendfacet"
+        for triangle in corners
+    )  # fmt: skip
+    return "\n".join(["solid face facet scan", *facets, "endsolid face facet scan", ""]).encode()
+
+
+CLOUD = bumpy_cloud(2000)
+SCANS = {  # name of the file, unit, content, kind of problem or nothing, what its text must say
+    "02": ("a.ply", "mm", lambda: ply(face_points()), "implausible", "units=m would fit"),
+    "04": ("a.xyz", "auto", lambda: table(face_points() / 0.0254), "unclear-units", "say units=in if that is the scan's unit"),
+    "04, in said": ("a.xyz", "in", lambda: table(face_points() / 0.0254), None, ""),
+    "06": ("a.ply", "m", "06.ply", "degenerate-scan", "expected a cloud of 1024 points or more, got 42"),
+    "07": ("a.csv", "auto", lambda: numbered(face_points()), None, ""),
+    "08a": ("a.ply", "m", "08a.ply", "no-face", READ),
+    "14a": ("a.pcd", "m", lambda: pcd(CLOUD), "no-face", READ),
+    "15a": ("a.glb", "m", "15a.glb", "no-face", READ),
+    "16a": ("a.obj", "m", "16a.obj", "no-face", READ),
+    "17a": ("a.stl", "m", lambda: stl(CLOUD), "no-face", READ),
+    "18a": ("a.ply", "m", "18a.ply", "no-face", READ),
+    "18e": ("a.obj", "m", "18e.obj", "degenerate-scan", "send a denser cloud, or the scan as a mesh"),
+    "19a": ("a.txt", "m", lambda: table(CLOUD, head="2000"), "no-face", READ),
+    "19b": ("a.csv", "m", lambda: table(CLOUD, ",", "X (mm),Y (mm),Z (mm)"), "no-face", READ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SCANS)
+def test_a_scan_is_read_as_it_was_meant_or_refused_with_the_reason(client, case):
+    name, units, content, kind, text = SCANS[case]
+    body = (CASES / content).read_bytes() if isinstance(content, str) else content()
+    query = {"filename": name, "units": units}
+    answer = client.post(FACE, params=query, content=body, headers={"content-type": "application/octet-stream"})
+    if kind is not None:
+        assert text in problem_of(answer, kind)["detail"]
+        return
+    assert answer.status_code == 200, answer.text
+    plain = client.post(
+        FACE, params={"units": "m"}, content=ply(face_points()), headers={"content-type": "model/vnd.ply"}
+    )
+    scale = {"in": 0.0254}.get(answer.json()["units"], 1.0)
+    places = [np.array([mark["position"] for mark in one.json()["landmarks"]]) for one in (answer, plain)]
+    np.testing.assert_allclose(places[0] * scale, places[1], atol=1e-4)
