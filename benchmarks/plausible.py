@@ -103,7 +103,7 @@ def faces(folder: Path, simulated: int) -> None:
         """Raise the service's error for a scan in the stated unit, or in "auto"."""
         unit = unit_of(points) if units == "auto" else units
         metres = points * UNITS[unit]
-        scan = PreparedScan(FaceOptions(units=units), task, metres, None, unit, len(points), 0, 0, None)  # pyright: ignore - units are strings
+        scan = PreparedScan(FaceOptions(units=units), task, metres, None, None, unit, len(points), 0, 0, None)  # pyright: ignore - units are strings
         require_face(scan, find(metres, task, network))
 
     def check(points: np.ndarray, units: str) -> Callable[[], None]:

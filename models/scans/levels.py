@@ -67,7 +67,7 @@ Search = Generator[dict[str, np.ndarray], Tensors, Face]
 def search(points: Float[np.ndarray, "all 3"], task: FaceLandmarks) -> Search:
     """Find a face on a scan in metres: yield inputs of the network, receive its outputs, and return the Face.
 
-    The first look samples the whole scan. If much of that is elsewhere (shoulders, the back of the head, a room), a second look samples the
+    The first look samples the whole scan. If much of that is elsewhere (shoulders, the back of the head), a second look samples the
     surroundings of the nose, so that the sampled points are on the face. Raises Degenerate for a scan of too few points.
     """
     look = levels(points, task)

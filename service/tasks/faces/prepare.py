@@ -25,6 +25,7 @@ from models.scans.plausible_faces import (
     units_of_eyes,
 )
 from models.scans.sampling import sample_with_normals, thinned
+from models.skeletons.face import FACE68
 from models.skeletons.units import METRIC, describe_size, to_metres
 from service.tasks.endpoint import Limits, Steps
 from service.tasks.faces.schemas import FaceOptions
@@ -32,8 +33,8 @@ from service.tasks.faces.upload import Upload
 from service.tasks.fields import Unit
 
 MOST_POINTS = 50_000  # of a cloud that are used: their farthest points and neighbours take 30 ms of a core
-NO_FACE = 0.1  # mean confidence below which there is no face: simulated faces have 0.4 and more, balls and boxes 0.01
-SURE = 0.35  # the same where the unit was inferred: 0.6 and more on 49 faces, at most 0.33 on faces of two or three times their size
+NO_FACE = 0.1  # mean confidence below which there is no face, whatever else is wrong: balls and boxes have 0.01
+SURE = 0.35  # the same for a face of a right size: 0.57 and more on 90 faces; at most 0.33 on faces that are too large, 0.22 on bodies
 MOST_FULL = 300_000  # points at which heatmaps are interpolated: 68 float32 each, 82 MB
 MOST_ALIGNED = 1_000_000  # points of an aligned copy in an answer, which has 38 MB with twice as many triangles
 MIRRORED = (
@@ -164,7 +165,9 @@ def unit_of(points: Float[np.ndarray, "points 3"]) -> Unit:
             return unit
     low, high = (100 * metres for metres in TYPICAL_M)
     detail = f"expected half of the scan within {low:g} to {high:g} cm of its middle, as in a face"
-    raise UnclearUnits(f"{detail}, got {sizes_in_all_units(points)}; say its units")
+    raise UnclearUnits(
+        f"{detail}, got {sizes_in_all_units(points)}; say its units, and crop it to the head and shoulders"
+    )
 
 
 def require_face(scan: PreparedScan, face: Face) -> None:
@@ -177,14 +180,23 @@ def require_face(scan: PreparedScan, face: Face) -> None:
         raise NoFace("the network has no finite answer for these points")
     confidence = float(face.confidence.mean())
     if confidence < NO_FACE:
-        centimetres = 100 * typical_radius(scan.points)
-        raise NoFace(
-            f"expected a mean confidence of at least {NO_FACE:g} over the {len(face.landmarks)} landmarks, got {confidence:.3g}; "
-            f"in {scan.unit}, half of the scan is within {centimetres:.3g} cm of its middle"
-        )
+        raise _no_face(scan, NO_FACE, confidence)
     check_face(face.landmarks, scan.points[face.sampled], scan.unit)
     if scan.options.units == "auto":
         require_inferred(scan.unit, face)
+    elif confidence < SURE:
+        raise _no_face(scan, SURE, confidence)
+
+
+def _no_face(scan: PreparedScan, least: float, confidence: float) -> NoFace:
+    """Return the error for a network that is not confident, with the size of the scan and what to do about it."""
+    radius = typical_radius(scan.points)
+    detail = f"expected a mean confidence of at least {least:g} over the {len(FACE68.joints)} landmarks, got {confidence:.3g}"
+    size = f"in {scan.unit}, half of the scan is within {100 * radius:.3g} cm of its middle"
+    advice = (
+        "crop it to the head and shoulders" if radius > TYPICAL_M[1] else "the face may be missing, or the unit wrong"
+    )
+    return NoFace(f"{detail}; {size}; {advice}")
 
 
 def require_inferred(unit: Unit, face: Face) -> None:

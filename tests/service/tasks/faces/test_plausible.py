@@ -59,3 +59,22 @@ def test_feet_are_not_mistaken_for_metres(find):
     with pytest.raises(Problem, match=r"28.5 cm if in m, .* 8.7 cm if in ft; say its units") as caught:
         find(SCAN / UNITS["ft"], "auto")
     assert caught.value.kind == "unclear-units"
+
+
+def capsule(start: tuple[float, ...], end: tuple[float, ...], radius: float, points: int) -> np.ndarray:
+    """Return points on a cylinder."""
+    rng = np.random.default_rng(points)
+    along, outward = np.subtract(end, start), rng.normal(size=(points, 3))
+    outward -= (outward @ along)[:, None] * along / (along @ along)
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    return start + rng.random((points, 1)) * along + radius * outward
+
+
+@pytest.mark.parametrize(("units", "kind"), [("m", "no-face"), ("auto", "unclear-units")])
+def test_a_scan_of_a_whole_person_is_refused_with_advice(find, units, kind):
+    """Check what docs/landmarks.md says of scans that show far more than a head."""
+    trunk = capsule((0, -0.25, -0.08), (0, -0.8, -0.08), 0.16, 9000)
+    legs = [capsule((side, -0.8, -0.08), (side, -1.6, -0.08), 0.07, 6000) for side in (-0.1, 0.1)]
+    with pytest.raises(Problem, match="crop it to the head and shoulders") as caught:
+        find(np.concatenate([SCAN - SCAN.mean(axis=0), trunk, *legs]), units)
+    assert caught.value.kind == kind

@@ -144,7 +144,9 @@ def test_an_inferred_unit_needs_a_confident_network(find_face, monkeypatch):
     ) as caught:
         find_face(CLOUD)
     assert caught.value.kind == "unclear-units"
-    assert find_face(CLOUD, units="m").scan.unit == "m"
+    with pytest.raises(Problem, match="mean confidence of at least") as caught:
+        find_face(CLOUD, units="m")
+    assert caught.value.kind == "no-face"
 
 
 def test_json_rounds_values_to_their_precision(find_face, bundle):
