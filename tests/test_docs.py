@@ -23,7 +23,9 @@ import pytest
 from waiting import until
 
 from models.contract.bundle import read_bundle
-from tests.service.processes import Stack, stack
+from tests.service.processes import stack
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
@@ -177,13 +179,6 @@ def interpreter(folder: Path) -> Iterator[str]:
         process.wait()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Stack]:
-    with stack(ROOT / "no-data", ROOT / "bundles") as running:
-        running.api()
-        yield running
-
-
 def environment_of(programs: Path, folder: Path) -> dict[str, str]:
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
     python_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -214,16 +209,16 @@ def bring(page: Path, folder: Path) -> None:
             (folder / f"yolo/{number:06d}.json").write_text(json.dumps(found))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_printed_command_runs(page: Path, server: Stack, programs: Path, tmp_path: Path):
-    bring(page, tmp_path)
-    run(script(page, server.url, jobs=False), tmp_path, environment_of(programs, tmp_path))
-
-
-def test_printed_commands_that_send_jobs_run(data_folder: Path, programs: Path, tmp_path: Path):
+def test_every_printed_command_runs(data_folder: Path, programs: Path, tmp_path: Path):
+    """Run all pages against one server: first what needs no worker, then what sends jobs."""
     bring_recordings(data_folder, tmp_path)
-    with stack(data_folder, ROOT / "bundles", CHIRON_DATA_ROOT=str(tmp_path)) as running:
+    with stack(data_folder, ROOT / "bundles", CHIRON_DATA_ROOT=str(tmp_path), CHIRON_JOBS_A_PROCESS="20") as running:
         running.api()
+        for page in PAGES:
+            folder = tmp_path / page.stem
+            folder.mkdir()
+            bring(page, folder)
+            run(script(page, running.url, jobs=False), folder, environment_of(programs, folder))
         running.worker()
         for page in PAGES:
             run(script(page, running.url, jobs=True), tmp_path, environment_of(programs, tmp_path))

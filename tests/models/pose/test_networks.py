@@ -108,12 +108,6 @@ def test_a_graph_gives_the_answers_of_its_network_and_keeps_its_symmetry(name: s
         assert violation(graph, "chirality", x, moves=moves(task)) <= SINGLE * size_of(answers)
 
 
-def test_the_graph_of_a_plain_network_breaks_the_symmetry():
-    network = network_of(BODY_LAWS["lifter, plain"])
-    graph = onnx_runner(to_onnx(frozen(network), random_inputs(network, 1)))
-    assert violation(graph, "chirality", random_inputs(network), moves=moves(LIFT)) > VISIBLE
-
-
 # --- parameter counts ---
 
 
