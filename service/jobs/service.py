@@ -1,11 +1,14 @@
-"""Jobs in an API process: the tables, and a thread that reconciles them with the broker."""
+"""Jobs in an API process: the tables, the threads that ask them, and one that reconciles them with the broker."""
 
+import asyncio
 import logging
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, ParamSpec, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -27,15 +30,20 @@ from service.registry.local import StoreAway
 from service.registry.versions import Versions
 from service.settings import Settings
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 log = logging.getLogger("chiron.jobs")
 SWEEP_INTERVAL_S = 600.0
 CLOSE_TIMEOUT_S = 5.0
+THREADS = 8  # of calls that ask the tables
 
 
 class JobService:
-    """The job tables of a running API. `table`, `workers`, `datasets` and `offers` raise StoreUnavailable until the database is open.
+    """The job tables of a running API. `table`, `workers`, `datasets` and `offers` raise StoreUnavailable while the database is away.
 
-    `problem` is the reason why jobs do not work, or None.
+    `problem` is the reason why jobs do not work, or None. The thread finds it out, so that no request waits for a database that is
+    known not to answer.
     """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry, broker: EmbeddedBroker | None = None) -> None:
@@ -49,31 +57,24 @@ class JobService:
         self.problem: str | None = "the job table is being opened"
         self._outage = Outage(log, "the job table")
         self._closing = threading.Event()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="jobs")
         self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
 
     @property
     def table(self) -> JobTable:
-        if self._table is None:
-            raise StoreUnavailable(self.problem)
-        return self._table
+        return self._usable(self._table)
 
     @property
     def workers(self) -> WorkerTable:
-        if self._workers is None:
-            raise StoreUnavailable(self.problem)
-        return self._workers
+        return self._usable(self._workers)
 
     @property
     def datasets(self) -> DatasetTable:
-        if self._datasets is None:
-            raise StoreUnavailable(self.problem)
-        return self._datasets
+        return self._usable(self._datasets)
 
     @property
     def offers(self) -> OfferTable:
-        if self._offers is None:
-            raise StoreUnavailable(self.problem)
-        return self._offers
+        return self._usable(self._offers)
 
     def start(self) -> None:
         """Try to open the database, and start the thread, which tries again if this fails."""
@@ -83,11 +84,19 @@ class JobService:
     def close(self) -> None:
         """Stop the thread, and the broker if this process owns it. A database that does not answer is not waited for."""
         self._closing.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._thread.join(CLOSE_TIMEOUT_S)
         if self._sender is not None:
             self._sender.close()
         if self._broker is not None:
             self._broker.stop()
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the result of a function that uses the tables, called in one of this service's threads.
+
+        Models are loaded in the threads of asyncio, which would all be taken by requests about jobs while the database is away.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
 
     def send(self, job: Job) -> None:
         """Send a new job to its queue. The reconciler sends it later if this fails."""
@@ -129,6 +138,13 @@ class JobService:
         except StoreUnavailable as error:
             self._outage.report(error)
 
+    def _usable(self, table: T | None) -> T:
+        """Return a table. Raises StoreUnavailable."""
+        problem = self.problem
+        if table is None or problem is not None:
+            raise StoreUnavailable(problem)
+        return table
+
     def _open(self) -> None:
         try:
             engine = open_database(self._settings.database)
@@ -137,12 +153,12 @@ class JobService:
             self._outage.report(error)
             return
         self._outage.end()
-        self.problem = None
         released = partial(artifacts.was_released, self._settings.jobs)
         self._table = JobTable(engine, lease_s=self._settings.lease_s, released=released)
         self._workers = WorkerTable(engine, lease_s=self._settings.lease_s)
         self._datasets = DatasetTable(engine, self._table)
         self._offers = OfferTable(engine)
+        self.problem = None
         try:
             self._sender = Sender(self._settings)
         except NoBroker as error:
@@ -161,6 +177,6 @@ class JobService:
                 resend_s = self._settings.resend_s
                 reconciler = Reconciler(self._table, self._sender, resend_s=resend_s, broker=self._broker)
             if reconciler is not None:
-                reconciler.run_once()
+                self.problem = reconciler.run_once()
             if self._closing.wait(self._settings.reconcile_s):
                 return

@@ -4,7 +4,6 @@ import asyncio
 import re
 import shutil
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -64,14 +63,10 @@ def router(service: JobService, settings: Settings) -> APIRouter:
     """Return the routes over the data sets of `service`."""
     routes = APIRouter(tags=["datasets"])
 
-    async def in_thread(function: Callable[[], T]) -> T:
-        """Call a function that uses the job table or a disk, which must not block the event loop."""
-        return await asyncio.to_thread(function)
-
     @routes.get("/datasets", response_model=DatasetList, responses=documented("jobs-unavailable"))
     async def datasets() -> DatasetList:
         """List all data sets with their numbers of recordings."""
-        datasets = await in_thread(lambda: service.datasets.datasets())
+        datasets = await service.call(lambda: service.datasets.datasets())
         return DatasetList(datasets=[_info(dataset) for dataset in datasets])
 
     @routes.get(
@@ -79,7 +74,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
     )
     async def dataset(name: str) -> DatasetInfo:
         """Describe one data set; for a refused one, give the reason."""
-        return _info(await in_thread(lambda: service.datasets.get(name)))
+        return _info(await service.call(lambda: service.datasets.get(name)))
 
     @routes.post(
         "/datasets",
@@ -99,13 +94,13 @@ def router(service: JobService, settings: Settings) -> APIRouter:
         if media == JSON:
             folder = _folder_request(bytes(await read_body(request, MAX_REQUEST_BYTES)))
             name = _name(folder.name, "/name")
-            job = await in_thread(lambda: service.register(name, under_root(folder.folder), "folder"))
+            job = await service.call(lambda: service.register(name, under_root(folder.folder), "folder"))
         else:
             name = _name(request.query_params.get("name", ""), "?name")
             job = await uploaded(request, name)
         response.headers["location"] = f"{request.scope.get('root_path', '')}/datasets/{name}"
         assert job.kind == "check"
-        return _info(await in_thread(lambda: service.datasets.get(name)))
+        return _info(await service.call(lambda: service.datasets.get(name)))
 
     @routes.delete(
         "/datasets/{name}",
@@ -118,7 +113,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
 
         This is refused while a queued or running job uses it. Finished jobs keep their records, and the name is free again.
         """
-        await in_thread(lambda: service.remove(name))
+        await service.call(lambda: service.remove(name))
 
     def under_root(folder: str) -> Path:
         return folder_under(settings.data_root, folder, settings.datasets)
@@ -138,14 +133,14 @@ def router(service: JobService, settings: Settings) -> APIRouter:
                 shutil.rmtree(target, ignore_errors=True)
                 raise
 
-        await in_thread(lambda: check_space(settings))
-        await in_thread(
+        await service.call(lambda: check_space(settings))
+        await service.call(
             lambda: check_name_free(name)
         )  # before the body is received; also finds out whether the table works
         archive = settings.datasets.absolute() / f".{uuid.uuid4().hex}.zip"
         try:
             await _receive(request, archive, settings.max_dataset_bytes)
-            return await in_thread(lambda: store(archive))
+            return await service.call(lambda: store(archive))
         except OSError as error:
             raise Problem("disk-full", f"the archive could not be stored: {error.strerror}") from error
         finally:

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -33,9 +33,6 @@ from service.routes.job_schemas import (
 )
 from service.settings import Settings
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 MAX_SPEC_BYTES = 64 << 10
 KEY = re.compile(r"[\x21-\x7e]{1,250}")
 POLL_S = 0.3  # between looks of a stream for new events
@@ -53,10 +50,6 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
     """Return the routes over the jobs of `service`."""
     routes = APIRouter(tags=["jobs"])
     streams = Concurrency(MAX_STREAMS, "streams of events")
-
-    async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function that uses the job table: its disk or network must not block the event loop."""
-        return await asyncio.to_thread(function, *args, **kwargs)
 
     def info_of(job_id: str) -> JobInfo:
         return job_info(service.table.get(job_id), service.workers.workers())
@@ -93,7 +86,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
                 service.send(job)
             return info_of(job.id)
 
-        info = await in_thread(insert)
+        info = await service.call(insert)
         response.headers["location"] = f"{request.scope.get('root_path', '')}/jobs/{info.id}"
         return info
 
@@ -116,12 +109,12 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
             following = rows[-1].id if len(rows) == limit else None
             return JobPage(jobs=[job_info(job, workers) for job in rows], next=following)
 
-        return await in_thread(page)
+        return await service.call(page)
 
     @routes.get("/jobs/{id}", response_model=JobInfo, responses=documented("unknown-job", "jobs-unavailable"))
     async def job(id: str) -> JobInfo:
         """Describe one job: state, progress with ETA, last metrics, worker, and the error of a failed one."""
-        return await in_thread(info_of, id)
+        return await service.call(info_of, id)
 
     @routes.delete(
         "/jobs/{id}",
@@ -131,7 +124,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
     )
     async def remove(id: str) -> None:
         """Remove a finished job with its events and artifacts. Versions that it has published stay."""
-        await in_thread(service.remove_job, id)
+        await service.call(service.remove_job, id)
 
     @routes.post(
         "/jobs/{id}/cancel",
@@ -140,8 +133,8 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
     )
     async def cancel(id: str) -> JobInfo:
         """Cancel a job. A running one stops within seconds and keeps its last checkpoint."""
-        await in_thread(service.table.cancel, id)
-        return await in_thread(info_of, id)
+        await service.call(service.table.cancel, id)
+        return await service.call(info_of, id)
 
     @routes.post(
         "/jobs/{id}/retry",
@@ -155,7 +148,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
             service.send(service.table.retry(id))
             return info_of(id)
 
-        return await in_thread(requeue)
+        return await service.call(requeue)
 
     @routes.get(
         "/jobs/{id}/events",
@@ -173,7 +166,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         last = request.headers.get("last-event-id", "0")
         if not last.isascii() or not last.isdigit() or len(last) > 12:
             raise Problem("invalid-request", f"Last-Event-ID: expected the number of an event, got {last[:20]!r}")
-        await in_thread(service.table.get, id)
+        await service.call(service.table.get, id)
 
         async def events_or_shutdown() -> AsyncIterator[str]:
             try:
@@ -189,8 +182,8 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         silent_s = 0.0
         while not shutdown.begun:
             # the state is read before the events: if it is final, the last event is among them
-            finished = (await in_thread(service.table.get, id)).state in FINISHED
-            new = await in_thread(service.table.events, id, last)
+            finished = (await service.call(service.table.get, id)).state in FINISHED
+            new = await service.call(service.table.events, id, last)
             for event in new:
                 yield _server_sent(event)
                 last = event.number
@@ -221,7 +214,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
                 ],
             )
 
-        return await in_thread(listed)
+        return await service.call(listed)
 
     @routes.get(
         "/jobs/{id}/artifacts/{name:path}",
@@ -235,8 +228,8 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
     )
     async def artifact(id: str, name: str) -> FileDownload:
         """Download one file of a job."""
-        job = await in_thread(service.table.get, id)
-        files = await in_thread(artifacts.files, settings.jobs, job.id, job.attempt)
+        job = await service.call(service.table.get, id)
+        files = await service.call(artifacts.files, settings.jobs, job.id, job.attempt)
         if name not in files:
             raise Problem("unknown-artifact", f"job {id} has no {name[:200]!r}; there are {', '.join(files) or 'none'}")
         return FileDownload(files[name], media_type="application/octet-stream", filename=files[name].name)
@@ -244,7 +237,9 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
     @routes.get("/workers", response_model=WorkerList, responses=documented("jobs-unavailable"))
     async def workers() -> WorkerList:
         """List the connected workers with their queues, device and current job."""
-        return WorkerList(workers=[WorkerInfo(**vars(worker)) for worker in await in_thread(service.workers.workers)])
+        return WorkerList(
+            workers=[WorkerInfo(**vars(worker)) for worker in await service.call(service.workers.workers)]
+        )
 
     return routes
 

@@ -1,6 +1,5 @@
 """GET /healthz, /readyz, /metrics and /problems: what a load balancer, a monitor and the author of a client ask."""
 
-import asyncio
 from typing import Any, Literal
 
 from fastapi import APIRouter, Response
@@ -60,7 +59,7 @@ def router(models: ServedModels, jobs: JobService, metrics: Metrics, shutdown: S
     @routes.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:
         """Return Prometheus metrics: requests, stages, queueing and computing seconds, batch sizes, jobs and workers."""
-        await asyncio.to_thread(jobs.measure)
+        await jobs.call(jobs.measure)
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @routes.get("/problems/{kind}", responses=documented("not-found"))

@@ -5,6 +5,7 @@ A duplicate, late or lost message does no harm: see service/jobs/table.py and se
 
 import json
 import logging
+import time
 import uuid
 
 from billiard.util import get_logger as get_billiard_logger
@@ -23,6 +24,8 @@ log = logging.getLogger("chiron.queues")
 TASK = "chiron.job"
 VISIBILITY_S = 7 * 24 * 3600  # above every time limit, so that the broker never redelivers the message of a running job
 PAGE = 1000  # messages read at a time
+SEND_TIMEOUT_S = 3.0  # of a sender, which requests wait for
+PAUSE_FACTOR = 3.0  # a sender waits so many times as long as a failed attempt took before it tries again
 HARD_LIMIT_DELAY_S = 300.0  # after the soft limit the child process is killed
 
 
@@ -77,16 +80,30 @@ class Sender:
     def __init__(self, settings: Settings) -> None:
         """Open the application without connecting. Raises NoBroker."""
         self._app = celery_app(settings)
-        self._app.conf.broker_transport_options |= {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+        timeouts = {"socket_connect_timeout": SEND_TIMEOUT_S, "socket_timeout": SEND_TIMEOUT_S}
+        self._app.conf.broker_transport_options |= {
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0,
+            **timeouts,
+        }
+        self._again_at = 0.0
 
     def send(self, job: Job) -> bool:
-        """Send a job to its queue and return whether the broker has accepted it."""
+        """Send a job to its queue and return whether the broker has accepted it.
+
+        After a broker did not answer, nothing is sent for some seconds: most requests do not wait for it then.
+        """
+        began = time.monotonic()
+        if began < self._again_at:
+            return False
         try:
             self._app.send_task(
                 TASK, args=[job.id], queue=job.queue, task_id=f"{job.id}.{uuid.uuid4().hex}", retry=False
             )
         except (KombuError, OperationalError, RedisError, OSError) as error:
             log.warning("job %s could not be sent: %s", job.id, error)
+            self._again_at = (failed_at := time.monotonic()) + PAUSE_FACTOR * (failed_at - began)
             return False
         return True
 

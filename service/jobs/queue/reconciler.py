@@ -24,8 +24,8 @@ class Reconciler:
         self._table, self._sender, self._resend_s, self._broker = table, sender, resend_s, broker
         self._outage = Outage(log, "the reconciliation of jobs")
 
-    def run_once(self) -> None:
-        """Run one round. Errors are logged, and the next round tries again."""
+    def run_once(self) -> str | None:
+        """Run one round. Errors are logged, and the next round tries again. Return why the job table cannot be used, or None."""
         try:
             if self._broker is not None:
                 self._broker.ensure_running()
@@ -33,10 +33,14 @@ class Reconciler:
                 log.warning("job %s lost its worker", job)
             self._resend()
             self._outage.end()
-        except (StoreUnavailable, NoBroker) as error:
+        except StoreUnavailable as error:
+            self._outage.report(error)
+            return str(error)
+        except NoBroker as error:
             self._outage.report(error)
         except Exception as error:  # an unexpected error must not end the thread
             log.error("a round of the reconciler failed", exc_info=error)
+        return None
 
     def _resend(self) -> None:
         """Resend unsent jobs. A queue of the broker is read once for all of them, and again for the same jobs after `resend_s`."""

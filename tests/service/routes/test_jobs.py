@@ -4,11 +4,12 @@ import json
 
 import pytest
 from fastapi.testclient import TestClient
+from waiting import until
 
 from models.contract.spec import TrainSpec
 from service.app import create_app
 from service.jobs import artifacts
-from service.jobs.database import open_database, writing
+from service.jobs.database import StoreUnavailable, open_database, writing
 from service.jobs.offers import OfferTable
 from service.jobs.table import JobTable
 from service.jobs.workers import WorkerTable
@@ -203,6 +204,25 @@ def test_models_are_served_while_the_job_table_is_damaged(tmp_path, bundles):
         assert client.get("/readyz").status_code == 200
         for answer in (client.get("/jobs"), client.post("/jobs", json=SPEC), client.get("/workers")):
             assert "not a database" in problem_of(answer, "jobs-unavailable")["detail"]
+
+
+def test_no_request_asks_a_database_that_is_known_not_to_answer(settings, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise StoreUnavailable("the job table cannot be used: no answer")
+
+    def jobs_are(problem: str) -> bool | None:
+        return True if client.get("/readyz").json()["jobs"] == problem else None
+
+    eager = settings.model_copy(update={"reconcile_s": 0.05})
+    with TestClient(create_app(eager), raise_server_exceptions=False) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(JobTable, "expire", fail)
+            until("the outage is noticed", lambda: jobs_are("the job table cannot be used: no answer"))
+            patched.setattr(JobTable, "jobs", lambda *_, **__: pytest.fail("the database was asked"))
+            assert "no answer" in problem_of(client.get("/jobs"), "jobs-unavailable")["detail"]
+            assert client.get("/readyz").json()["status"] == "degraded"
+        until("its end is noticed", lambda: jobs_are("ready"))
+        assert client.get("/jobs").status_code == 200
 
 
 def test_a_run_or_table_that_no_worker_offers_is_refused_with_the_offered_names(client, table):

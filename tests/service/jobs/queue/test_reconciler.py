@@ -1,5 +1,7 @@
 """The reconciler: resends what the broker does not have, and survives failing rounds."""
 
+import time
+
 from kombu.exceptions import OperationalError
 from redis import Redis
 from sqlalchemy import update
@@ -16,6 +18,7 @@ SPEC = TrainSpec(run="r")
 
 def test_a_job_submitted_while_the_broker_is_down_is_sent_once_it_is_up(settings, broker, table, sender, monkeypatch):
     monkeypatch.setattr("service.jobs.table.SUBMIT_GRACE_S", -1)
+    monkeypatch.setattr(celery_app, "PAUSE_FACTOR", 0)
     job, _ = table.submit(SPEC, "cpu")
     assert not sender.send(job)
     assert sender.queued("cpu") is None
@@ -56,6 +59,21 @@ def test_a_failing_round_does_not_raise(table, sender, monkeypatch):
     Reconciler(table, sender, resend_s=0).run_once()
     monkeypatch.setattr(table, "expire", fail)
     Reconciler(table, sender, resend_s=0).run_once()
+
+
+def test_a_broker_that_took_long_to_fail_is_not_asked_again_at_once(table, sender, monkeypatch):
+    attempts: list[int] = []
+
+    def fail_slowly(*_: object, **__: object) -> None:
+        attempts.append(1)
+        time.sleep(0.01)
+        raise OperationalError("no answer")
+
+    monkeypatch.setattr(celery_app, "PAUSE_FACTOR", 1e6)
+    monkeypatch.setattr(sender._app, "send_task", fail_slowly)
+    job, _ = table.submit(SPEC, "cpu")
+    assert [sender.send(job) for _ in range(3)] == [False] * 3
+    assert attempts == [1]
 
 
 def test_the_queue_is_not_read_again_for_jobs_that_were_found_in_it(broker, table, sender, monkeypatch):

@@ -1,0 +1,21 @@
+"""Time limits of PostgreSQL connections, without a server; tests/service/jobs/test_faults.py freezes a real one."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy.engine import make_url
+
+from service.jobs import postgres
+
+
+def test_a_pooled_connection_is_checked_with_a_shorter_timeout_so_that_a_new_one_can_still_be_made_in_time():
+    engine = postgres.create_postgres_engine(make_url("postgresql+psycopg://chiron@127.0.0.1:1/none"))
+    timeouts: list[float] = []
+    connection: Any = SimpleNamespace(autocommit=True, closed=False, timeout_s=postgres.ANSWER_TIMEOUT_S)
+    connection.cursor = lambda: SimpleNamespace(
+        execute=lambda _: timeouts.append(connection.timeout_s), close=lambda: None
+    )
+    assert engine.dialect.do_ping(connection)
+    assert timeouts == [postgres.PING_TIMEOUT_S]
+    assert connection.timeout_s == postgres.ANSWER_TIMEOUT_S
+    assert postgres.PING_TIMEOUT_S + postgres.CONNECT_TIMEOUT_S <= postgres.ANSWER_TIMEOUT_S
