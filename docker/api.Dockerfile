@@ -9,10 +9,10 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_
 WORKDIR /srv/chiron
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin chiron && install -d -o chiron -g chiron /state
 
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE NOTICE constraints.txt ./
 COPY models models
 COPY service service
-RUN python -m pip install --quiet ".[${EXTRA},postgres,s3]" && rm -rf build models service ./*.egg-info
+RUN python -m pip install --quiet --constraint constraints.txt ".[${EXTRA},postgres,s3]" && rm -rf build models service ./*.egg-info
 COPY bundles bundles
 
 ENV CHIRON_STATE=/state CHIRON_HOST=0.0.0.0 CHIRON_PORT=8000

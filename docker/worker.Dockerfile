@@ -10,12 +10,13 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_
 WORKDIR /srv/chiron
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin chiron && install -d -o chiron -g chiron /state
 
-RUN python -m pip install --quiet ${TORCH_OPTIONS} torch==2.13.0
-COPY pyproject.toml README.md ./
+COPY constraints.txt ./
+RUN python -m pip install --quiet --constraint constraints.txt ${TORCH_OPTIONS} torch==2.13.0
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY models models
 COPY service service
 COPY training training
-RUN python -m pip install --quiet ".[service,training,postgres,s3]" && rm -rf build models service training ./*.egg-info
+RUN python -m pip install --quiet --constraint constraints.txt ".[service,training,postgres,s3]" && rm -rf build models service training ./*.egg-info
 
 ENV CHIRON_STATE=/state CHIRON_DATA=/data CHIRON_GIT_COMMIT=${GIT_COMMIT}
 USER chiron
