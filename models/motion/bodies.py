@@ -17,10 +17,16 @@ def resampled(
     """Resample a motion from `fps` to `to` frames per second, from its first frame on, by linear interpolation."""
     if fps == to:
         return points
-    times = np.round(np.arange(int((len(points) - 1) * to / fps + 1e-6) + 1) * fps / to, 6)
-    before = np.minimum(times.astype(int), len(points) - 1)
+    return at_places(points, np.round(np.arange(int((len(points) - 1) * to / fps + 1e-6) + 1) * fps / to, 6))
+
+
+def at_places(
+    points: Float[np.ndarray, "frames joints dims"], places: Float[np.ndarray, " new"]
+) -> Float[np.ndarray, "new joints dims"]:
+    """Interpolate a motion linearly at fractions of frame numbers; beyond the last frame it stands still."""
+    before = np.minimum(places.astype(int), len(points) - 1)
     after = np.minimum(before + 1, len(points) - 1)
-    share = (times - before)[:, None, None]
+    share = (places - before)[:, None, None]
     exact = share == 0  # a frame that coincides with an old one does not depend on the next, which may be missing
     return np.where(exact, points[before], points[before] * (1 - share) + points[after] * share).astype(points.dtype)
 

@@ -19,7 +19,7 @@ from service.http.problems import Problem
 from service.tasks.endpoint import Body
 
 INFLATED_BYTES = 8 << 20  # of an array in a .npz, beyond the size of the file
-MAX_LIST = 8  # numbers of an option in a .npz that is a list, such as the size of an image
+MAX_LIST = 10_000  # numbers of an option in a .npz that is a list, such as the size of an image, or times
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 _encode_msgpack = msgspec.msgpack.Encoder().encode

@@ -13,6 +13,7 @@ from models.contract.symmetry import Tensors
 from models.contract.task import ActionRecognition
 from models.motion.bodies import box_of, boxed, cropped, evenly, facing, shown
 from models.motion.plausible_bodies import check_extent, check_person
+from models.motion.timing import even_timing
 from models.skeletons.body import undefined_joints
 from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
@@ -22,11 +23,13 @@ from service.tasks.bodies.clips import ComputedClips, PreparedClips, answered, e
 from service.tasks.bodies.keypoints import (
     Keypoints,
     check_reach,
+    even,
     in_order,
     keypoints_of,
     order_of,
     plausible,
     seen_or_not,
+    timing_of_request,
 )
 from service.tasks.bodies.schemas import ActionsOptions
 from service.tasks.bodies.wire import Clip, DecodedClips
@@ -58,11 +61,15 @@ def prepare(request: DecodedClips[ActionsOptions], model: BundleMeta, limits: Li
     task = model.task
     assert isinstance(task, ActionRecognition), f"{model.name} recognises no actions"
     order, target = order_of(request), get_body_order(task.order)
-    people, lost = answered(request, lambda clip: _checked(clip, order, target, task, request.options))
+    stamped = request.options.timestamps is not None
+    timing = timing_of_request(request, limits.gap_s) if stamped else even_timing(1, 1.0)
+    warnings = timing.warnings
+    people, lost = answered(request, lambda clip: even(_checked(clip, order, target, task, request.options), timing))
     together = request.array == "persons"
     places = [index for index in range(len(request.clips)) if index not in lost]
     groups = [(people, places)] if together else [([one], [0]) for one in people]
     clips = [_prepared(group, at, request.options, target, task, model.name) for group, at in groups]
+    clips = [replace(clip, warnings=warnings) for clip in clips]
     return PreparedClips(request, task, clips, lost, together)
 
 

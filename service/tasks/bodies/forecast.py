@@ -26,6 +26,7 @@ from service.tasks.bodies.keypoints import (
     check_gaps,
     check_joints,
     check_reach,
+    even,
     in_order,
     keypoints_of,
     order_of,
@@ -33,6 +34,7 @@ from service.tasks.bodies.keypoints import (
     reverse,
     rounded,
     seen_or_not,
+    timing_of_request,
 )
 from service.tasks.bodies.schemas import PosesOptions
 from service.tasks.bodies.wire import Clip, DecodedClips
@@ -45,7 +47,7 @@ FAR = 1e9  # float64 keeps a ten-millionth of a unit there
 class ForecastClip:
     """A clip, checked: `tensors` are the model's input without a batch axis, float32, in units of the box."""
 
-    options: PosesOptions
+    fps: float
     order: Skeleton
     filled: int
     clipped: int
@@ -58,19 +60,20 @@ class ForecastClip:
 
 def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limits) -> PreparedClips[ForecastClip]:
     """Check the request against the model's task and bring it to the model's order, unit and rate. Raises problems."""
-    task, options = model.task, request.options
+    task = model.task
     assert isinstance(task, PoseForecast), f"{model.name} forecasts no poses"
     order, target = order_of(request), get_body_order(task.order)
     if not task.confidence:
         check_joints(order, target, request.pointer("joints"), model.name)
+    timing = timing_of_request(request, limits.gap_s)
 
     def prepared(clip: Clip) -> ForecastClip:
         sent = keypoints_of(clip, order, 2)
         with plausible(clip.pointer):
             check_extent(sent.points)
         check_reach(sent, sent.points, FAR, f"expected at most {FAR:g} from 0")
-        whole = seen_or_not(bridged(in_order(sent, order, target), options.fps, limits.gap_s))
-        past = _past(whole, options.fps, task, model.name)
+        steady = even(in_order(sent, order, target), timing, from_end=True)
+        past = _past(seen_or_not(bridged(steady, timing.fps, limits.gap_s)), timing.fps, task, model.name)
         if not past.present.any():
             raise Problem.at(
                 "gap-too-long", clip.pointer, f"expected joints that {model.name} knows in its past, got none"
@@ -85,7 +88,15 @@ def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limi
         tensor = shown(points, past.confidence)[..., : 3 if task.confidence else 2]
         seen, last = np.asarray(past.present.any(axis=0)), points[-1].astype(np.float64)
         return ForecastClip(
-            options, order, past.filled, sent.clipped, box, seen, last, [{"past": np.ascontiguousarray(tensor)}]
+            timing.fps,
+            order,
+            past.filled,
+            sent.clipped,
+            box,
+            seen,
+            last,
+            [{"past": np.ascontiguousarray(tensor)}],
+            timing.warnings,
         )
 
     return prepare_each(request, task, prepared)
@@ -101,7 +112,7 @@ def answer(clip: ForecastClip, outputs: list[Tensors], task: PoseForecast) -> di
         raise Problem("not-finite", "the model has no finite forecast for these keypoints")
     last = np.where(np.isnan(clip.last), future[0], clip.last)
     assert task.fps is not None, "a model without a rate is not served"
-    poses, times = future_to_fps(last, future, task.fps, clip.options.fps)
+    poses, times = future_to_fps(last, future, task.fps, clip.fps)
     middle, half = clip.box
     poses = convert_body(poses * half + middle, models_order, clip.order, partial=True)
     known = convert_confidence(clip.seen.astype(np.float64), models_order, clip.order) > 0
@@ -118,7 +129,8 @@ def answer(clip: ForecastClip, outputs: list[Tensors], task: PoseForecast) -> di
 def describe(request: DecodedClips[PosesOptions], task: PoseForecast) -> dict[str, Any]:
     """Return what an answer says of all its clips."""
     lacking = undefined_joints(order_of(request), get_body_order(task.order))
-    return {"fps": request.options.fps, "joints": order_of(request).name, "missing_joints": list(lacking)}
+    fps = request.options.fps or timing_of_request(request, np.inf).fps
+    return {"fps": fps, "joints": order_of(request).name, "missing_joints": list(lacking)}
 
 
 encode = partial(encode_clips, answer, describe)

@@ -7,19 +7,22 @@ image of the input.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from models.motion.bodies import resampled
+from models.motion.bodies import at_places, resampled
 from models.motion.hands import SNAP_S
 from models.motion.missing import unseen_keypoints
+from models.motion.timing import Timing
 from models.skeletons.body import convert_body, convert_confidence, orders_with, undefined_joints
 from models.skeletons.body_orders import BODIES, get_body_order
 from models.skeletons.skeleton import Skeleton, UnknownOrder
 from models.skeletons.units import Implausible
 from service.http.problems import Problem
 from service.tasks.bodies.wire import Clip, DecodedClips
+from service.tasks.fields import timing
 
 MOST_CONFIDENT = 10.0  # a score above 1 is clipped up to here; a larger number is no score
 
@@ -46,6 +49,39 @@ def order_of(request: DecodedClips) -> Skeleton:
         return get_body_order(request.options.joints)
     except UnknownOrder as error:
         raise Problem.at("unknown-joints", request.pointer("joints"), str(error)) from None
+
+
+def timing_of_request(request: DecodedClips[Any], gap_s: float) -> Timing:
+    """Return the times of a request's frames, which all its clips share where they are stated.
+
+    Raises invalid-request, and gap-too-long for frames that are too far apart to interpolate between.
+    """
+    options, lengths = request.options, sorted({len(clip.values) for clip in request.clips})
+    pointer = request.pointer("timestamps")
+    if options.timestamps is not None and len(lengths) > 1:
+        raise Problem.at("invalid-request", pointer, "expected clips of one length beside timestamps, got several")
+    result = timing(options.fps, options.timestamps, lengths[0], pointer)
+    frame, seconds = result.longest_step
+    if not result.even and seconds > gap_s + SNAP_S:
+        detail = (
+            f"expected frames at most {gap_s:g} s apart, got {seconds:.3f} s from frame {frame} to the next; "
+            "send the clip in two pieces"
+        )
+        raise Problem.at("gap-too-long", pointer, detail)
+    return result
+
+
+def even(keypoints: Keypoints, timing: Timing, *, from_end: bool = False) -> Keypoints:
+    """Return the keypoints at even times, between the frames around by linear interpolation.
+
+    A keypoint is missing where a frame that it depends on lacks it.
+    """
+    if timing.even:
+        return keypoints
+    places = timing.grid(from_end=from_end)
+    points = at_places(keypoints.points, places)
+    confidence = at_places(keypoints.confidence[..., None], places)[..., 0]
+    return replace(keypoints, points=points, confidence=np.where(np.isfinite(points).all(axis=-1), confidence, 0.0))
 
 
 def keypoints_of(clip: Clip, order: Skeleton, dims: int) -> Keypoints:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from models.contract.bundle import BundleMeta
 from models.contract.symmetry import Tensors
 from models.contract.task import PoseLift
-from models.motion.bodies import edge_padded, normalise, resampled, shown
+from models.motion.bodies import at_places, edge_padded, normalise, shown
 from models.motion.plausible_bodies import check_in_image
 from models.skeletons.body import undefined_joints
 from models.skeletons.body_orders import get_body_order
@@ -24,12 +24,14 @@ from service.tasks.bodies.keypoints import (
     check_gaps,
     check_joints,
     check_reach,
+    even,
     in_order,
     keypoints_of,
     order_of,
     plausible,
     rounded,
     seen_or_not,
+    timing_of_request,
 )
 from service.tasks.bodies.schemas import LiftOptions
 from service.tasks.bodies.wire import Clip, DecodedClips
@@ -43,8 +45,8 @@ FAR = 20.0  # half widths of the image from its middle: no camera has a keypoint
 class LiftClip:
     """A clip, checked: `tensors` are the inputs for consecutive stretches, without a batch axis, float32."""
 
-    options: LiftOptions
-    frames: int
+    times: Float[np.ndarray, " frames"]  # of the frames of the request, in seconds from the first
+    fps: float
     filled: int
     unseen: list[int]
     clipped: int
@@ -59,6 +61,7 @@ def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limit
     order, target = order_of(request), get_body_order(task.seen_order)
     if not task.confidence:
         check_joints(order, target, request.pointer("joints"), model.name)
+    timing = timing_of_request(request, limits.gap_s)
 
     def prepared(clip: Clip) -> LiftClip:
         seen = keypoints_of(clip, order, 2)
@@ -68,11 +71,13 @@ def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limit
         check_reach(seen, points, FAR, f"expected at most {FAR / 2:g} image widths from the middle; check `image`")
         unseen = np.flatnonzero(~seen.present.any(axis=1)).tolist()
         normal = Keypoints(seen.pointer, points, seen.confidence)
-        ready = seen_or_not(bridged(in_order(normal, order, target), options.fps, limits.gap_s))
+        ready = seen_or_not(bridged(even(in_order(normal, order, target), timing), timing.fps, limits.gap_s))
         if not task.confidence:
             check_gaps(ready, target, model.name, limits.gap_s)
-        tensors = _stretches(_at_models_rate(ready, options.fps, task.fps), task)
-        return LiftClip(options, len(clip.values), ready.filled, unseen, seen.clipped, tensors)
+        tensors = _stretches(_at_models_rate(ready, timing.fps, task.fps), task)
+        times = timing.times if options.timestamps else np.arange(len(clip.values)) / timing.fps
+        warnings = timing.warnings
+        return LiftClip(times, timing.fps, ready.filled, unseen, seen.clipped, tensors, warnings)
 
     return prepare_each(request, task, prepared)
 
@@ -82,13 +87,13 @@ def poses_of(clip: LiftClip, outputs: list[Tensors], task: PoseLift) -> Float[np
     poses = np.concatenate([output["poses"] for output in outputs]).astype(np.float64)
     if not np.isfinite(poses).all():
         raise Problem("not-finite", "the model has no finite poses for these keypoints")
-    return rounded(resampled(poses, task.fps, clip.options.fps)[: clip.frames], 1.0)
+    return rounded(at_places(poses, np.round(clip.times * task.fps, 6)), 1.0)
 
 
 def answer(clip: LiftClip, outputs: list[Tensors], task: PoseLift) -> dict[str, Any]:
     """Return the answer for one clip. Raises not-finite."""
     return {
-        "times": np.round(np.arange(clip.frames) / clip.options.fps, 6),
+        "times": np.round(clip.times, 6),
         "poses": poses_of(clip, outputs, task),
         "filled_keypoints": clip.filled,
         "unseen_frames": clip.unseen,
@@ -99,7 +104,7 @@ def answer(clip: LiftClip, outputs: list[Tensors], task: PoseLift) -> dict[str, 
 def describe(request: DecodedClips[LiftOptions], task: PoseLift) -> dict[str, Any]:
     """Return what an answer says of all its clips."""
     return {
-        "fps": request.options.fps,
+        "fps": request.options.fps or timing_of_request(request, np.inf).fps,
         "units": "m",
         "axes": "camera",
         "joints": task.order,

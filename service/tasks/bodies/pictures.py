@@ -25,7 +25,7 @@ def draw_lift(computed: ComputedClips[LiftClip], model: BundleMeta, path: Path, 
     views += [
         View(name, {"network": (skeleton, poses[at][..., axes])}) for name, axes in (("front", FRONT), ("side", SIDE))
     ]
-    draw_bodies(views, [f"{t / clip.options.fps:.2f} s" for t in at], path, title)
+    draw_bodies(views, [f"{t / clip.fps:.2f} s" for t in at], path, title)
 
 
 def draw_forecast(computed: ComputedClips[ForecastClip], model: BundleMeta, path: Path, title: str) -> None:
@@ -38,7 +38,7 @@ def draw_forecast(computed: ComputedClips[ForecastClip], model: BundleMeta, path
     absent = np.full((len(before) + len(after), *past.shape[1:]), np.nan)
     layers = {"past": absent.copy(), "network": absent.copy()}
     layers["past"][: len(before)], layers["network"][len(before) :] = past[before], future[after]
-    captions = [f"{(t - len(past) + 1) / clip.options.fps:.2f} s" for t in before]
+    captions = [f"{(t - len(past) + 1) / clip.fps:.2f} s" for t in before]
     captions += [f"{times[t]:+.2f} s" for t in after]
     draw_bodies([View("seen", {name: (clip.order, points) for name, points in layers.items()})], captions, path, title)
 

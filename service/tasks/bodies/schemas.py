@@ -10,12 +10,15 @@ from msgspec import Meta, Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract.bundle import Measurement
+from models.contract.task import MAX_FRAMES
 from service.tasks.fields import (
     MAX_FPS,
     MAX_NAME,
     MIN_FPS,
+    STAMPS,
     ModelVersion,
     Point,
+    Stamps,
     Unit,
 )
 
@@ -45,8 +48,9 @@ class BodyOptions(Struct, forbid_unknown_fields=True, kw_only=True):
 class LiftOptions(BodyOptions):
     """The options of a lift."""
 
-    fps: Rate
     image: tuple[Pixels, Pixels]
+    fps: Rate | None = None
+    timestamps: Stamps | None = None
 
 
 class LiftJson(LiftOptions):
@@ -70,7 +74,8 @@ class LiftMsgpack(LiftOptions):
 class PosesOptions(BodyOptions):
     """The options of a forecast."""
 
-    fps: Rate
+    fps: Rate | None = None
+    timestamps: Stamps | None = None
 
 
 class PosesJson(PosesOptions):
@@ -95,6 +100,7 @@ class ActionsOptions(BodyOptions):
     """The options of a recognition."""
 
     fps: Rate | None = None
+    timestamps: Stamps | None = None
     units: Unit = "m"
     axes: Axes = "y-up"
     top: Top = 5
@@ -144,7 +150,8 @@ class BodyRequest(BaseModel):
 class LiftRequest(BodyRequest):
     """2D keypoints of a person in a video: `keypoints`, or `clips` of them."""
 
-    fps: float = Field(ge=MIN_FPS, le=MAX_FPS, description="frames a second")
+    fps: float | None = Field(default=None, ge=MIN_FPS, le=MAX_FPS, description="frames a second")
+    timestamps: list[float] | None = Field(default=None, max_length=MAX_FRAMES, description=STAMPS)
     image: tuple[Side, Side] = Field(description="width and height of the image, in pixels")
     keypoints: Keypoints2 | None = Field(
         default=None, description=f"{A_CLIP}; in pixels, x right and y down; {WRITTEN}"
@@ -156,7 +163,10 @@ class LiftRequest(BodyRequest):
 class PosesRequest(BodyRequest):
     """2D keypoints of a person over the last moments, newest frame last: `past`, or `clips` of them."""
 
-    fps: float = Field(ge=MIN_FPS, le=MAX_FPS, description="frames a second of the request and of the answer")
+    fps: float | None = Field(
+        default=None, ge=MIN_FPS, le=MAX_FPS, description="frames a second of the request and of the answer"
+    )
+    timestamps: list[float] | None = Field(default=None, max_length=MAX_FRAMES, description=STAMPS)
     past: Keypoints2 | None = Field(default=None, description=f"{A_CLIP}; in any unit, x right and y down; {WRITTEN}")
     persons: list[Keypoints2 | None] | None = Field(default=None, max_length=MAX_CLIPS, description=PERSONS)
     clips: list[Keypoints2] | None = Field(default=None, max_length=MAX_CLIPS, description=MORE_CLIPS)
@@ -167,6 +177,9 @@ class ActionsRequest(BodyRequest):
 
     fps: float | None = Field(
         default=None, ge=MIN_FPS, le=MAX_FPS, description="not needed: the answer does not depend on it"
+    )
+    timestamps: list[float] | None = Field(
+        default=None, max_length=MAX_FRAMES, description=f"not needed for even frames: {STAMPS}"
     )
     units: Unit = Field(
         default="m", description="of coordinates in three dimensions; in two dimensions any unit will do"

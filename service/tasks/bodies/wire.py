@@ -44,6 +44,7 @@ from service.tasks.bodies.schemas import (
 from service.tasks.endpoint import Body, Encoded
 
 Options = TypeVar("Options", bound=BodyOptions)
+LISTS = ("image", "timestamps")  # options that are 1920,1080 in a query
 MOST_NUMBERS = 4  # x, y, z and a confidence
 
 
@@ -147,9 +148,7 @@ def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:
 
 
 def _decode_npy(form: ClipForm[Options], body: Body) -> DecodedClips[Options]:
-    image = body.options.get("image")
-    fields = {**body.options, "image": image.split(",")} if isinstance(image, str) else dict(body.options)
-    options = typed(msgspec.convert, fields, type=form.options, strict=False, mark="?")
+    options = typed(msgspec.convert, _typed(form, body.options), type=form.options, mark="?")
     values, dtype = read_npy(body.data, form.shape((3, 4)))
     array = form.arrays[0] if values.ndim == 3 else "clips"
     return DecodedClips(options, array, _from_array("", values), dtype, "?")
@@ -197,7 +196,7 @@ def _typed(form: ClipForm[Options], options: Mapping[str, Any]) -> dict[str, Any
     values: dict[str, Any] = {}
     for name, value in options.items():
         if isinstance(value, str) and name in types:
-            plain = value.split(",") if name == "image" else value
+            plain = value.split(",") if name in LISTS else value
             try:
                 value = msgspec.convert(plain, types[name], strict=False)
             except msgspec.ValidationError as error:

@@ -77,4 +77,5 @@ HANDS: Endpoint[DecodedHands, PreparedHands, HandsForecast] = Endpoint(
     reads=lambda: FILES,
     writes=FILES,
     draw=draw,
+    warnings=lambda forecast: forecast.prepared.warnings,
 )

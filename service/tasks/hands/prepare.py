@@ -21,7 +21,7 @@ from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UnknownOrder
 from models.skeletons.units import Implausible, to_metres
 from service.http.problems import Problem
 from service.tasks.endpoint import Limits, Steps
-from service.tasks.fields import REACH_M
+from service.tasks.fields import REACH_M, timing
 from service.tasks.hands.schemas import HandsOptions
 from service.tasks.hands.wire import DecodedHands, Points
 
@@ -38,9 +38,11 @@ class PreparedHands:
     task: HandForecast
     order: Skeleton
     sides: tuple[str, ...]  # the arrays of the answer: future, or those of left and right that the request has
+    fps: float
     past: Past
     reference: Float[np.ndarray, "hands order_joints 3"]  # the last pose of the hands in `past`, in the caller's order
     centre: Float[np.ndarray, "3"]
+    warnings: tuple[str, ...]
 
     @property
     def tensors(self) -> dict[str, np.ndarray]:
@@ -69,15 +71,17 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     except UnknownOrder as error:
         raise Problem.at("unknown-joints", request.pointer("joints"), str(error)) from None
     hands, sides = _hands(request, order)
+    times = timing(options.fps, options.timestamps, len(hands[0].values), request.pointer("timestamps"))
     values = np.stack([hand.values for hand in hands], axis=1) * _to_metres(options)
     seen = np.stack([_seen(hand) for hand in hands], axis=1)
     _check_numbers(request, values, seen)
     seen &= ~np.stack([unseen_hands(values[:, i]) for i in range(len(hands))], axis=1)
     _check_plausible(request, values, seen, order)
-    _check_length(len(values), task, options.fps, model.name)
+    if options.timestamps is None:
+        _check_length(len(values), task, times.fps, model.name)
     centre = values[-1][seen[-1]].reshape(-1, 3).mean(axis=0) if seen[-1].any() else np.zeros(3)
     values = values - centre
-    clip = HandClip(_to_assembly101(request, values, seen, order, sides), seen, np.arange(len(values)) / options.fps)
+    clip = HandClip(_to_assembly101(request, values, seen, order, sides), seen, times.times)
     if "past" not in request.arrays and not seen.any():
         past = Past(np.empty((task.past, 0, *clip.joints.shape[2:])), 0, ())  # both hands of the answer are null
     else:
@@ -85,7 +89,9 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     if "past" in request.arrays and len(past.hands) < clip.hands:
         sides = LEFT_RIGHT  # one array cannot say that one of its two hands is missing
     without_arrays = replace(request, arrays={})  # the past is prepared: only the options are needed from here on
-    return PreparedHands(without_arrays, task, order, sides, past, values[-1, list(past.hands)], centre)
+    return PreparedHands(
+        without_arrays, task, order, sides, times.fps, past, values[-1, list(past.hands)], centre, times.warnings
+    )
 
 
 def steps(prepared: PreparedHands) -> Steps[HandsForecast]:
@@ -109,10 +115,10 @@ def document(forecast: HandsForecast) -> dict[str, Any]:
     options, last = prepared.request.options, prepared.past.joints[-1]
     modes, times = [], np.empty(0)
     for mode in forecast.modes:
-        poses, times = future_to_fps(last, mode, prepared.task.fps, options.fps)
+        poses, times = future_to_fps(last, mode, prepared.task.fps, prepared.fps)
         modes.append(_by_side(prepared, _to_order(prepared, poses)))
     return {
-        "fps": options.fps,
+        "fps": prepared.fps,
         "units": options.units,
         "axes": options.axes,
         "joints": prepared.order.name,
@@ -120,6 +126,7 @@ def document(forecast: HandsForecast) -> dict[str, Any]:
         **modes[0],
         "alternatives": modes[1:],
         "filled_frames": prepared.past.filled,
+        "warnings": list(prepared.warnings),
         "carried_joints": list(carried_joints(prepared.order)),
     }
 

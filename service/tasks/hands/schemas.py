@@ -10,8 +10,9 @@ from msgspec import Meta, Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract.bundle import Measurement
+from models.contract.task import MAX_FRAMES
 from models.skeletons.skeleton import Hand
-from service.tasks.fields import MAX_FPS, MAX_NAME, MIN_FPS, Axes, ModelVersion, Point, Unit
+from service.tasks.fields import MAX_FPS, MAX_NAME, MIN_FPS, STAMPS, Axes, ModelVersion, Point, Stamps, Unit
 
 Frames = list[list[Point] | None]  # null: the hand was not seen in this frame
 Future = list[list[Point]]
@@ -20,7 +21,8 @@ Future = list[list[Point]]
 class HandsOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     """The fields of a hand forecast that are not arrays: query parameters where the body is .npy."""
 
-    fps: Annotated[float, Meta(ge=MIN_FPS, le=MAX_FPS)]
+    fps: Annotated[float, Meta(ge=MIN_FPS, le=MAX_FPS)] | None = None
+    timestamps: Stamps | None = None
     units: Unit = "m"
     joints: Annotated[str, Meta(max_length=MAX_NAME)] = "assembly101"
     model: Annotated[str, Meta(max_length=MAX_NAME)] | None = None
@@ -51,7 +53,10 @@ class HandsRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    fps: float = Field(ge=MIN_FPS, le=MAX_FPS, description="frames a second of the request and of the answer")
+    fps: float | None = Field(
+        default=None, ge=MIN_FPS, le=MAX_FPS, description="frames a second of the request and of the answer"
+    )
+    timestamps: list[float] | None = Field(default=None, max_length=MAX_FRAMES, description=STAMPS)
     units: Unit = Field(default="m", description="of the request and of the answer")
     joints: str = Field(default="assembly101", max_length=MAX_NAME, description="joint order; GET /joints lists them")
     model: str | None = Field(
@@ -96,6 +101,7 @@ class HandsAnswer(HandsFuture):
     alternatives: list[HandsFuture] = Field(description="the model's further modes, where it has any")
     expected_error: list[Measurement] = Field(description="the model's errors on its test recordings")
     filled_frames: int = Field(description="missing poses of the past that were interpolated")
+    warnings: list[str] = Field(description="what is doubtful in the request, and how it was read")
     carried_joints: list[str] = Field(
         description="joints that the model does not forecast: they move rigidly with the palm"
     )

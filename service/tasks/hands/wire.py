@@ -61,7 +61,9 @@ class DecodedHands:
 def decode(body: Body) -> DecodedHands:
     """Return the request in a body. Raises malformed-body, invalid-request and wrong-shape."""
     if body.media == NPY:
-        options = typed(msgspec.convert, dict(body.options), type=HandsOptions, strict=False, mark="?")
+        stamps = body.options.get("timestamps")
+        fields = {**body.options, "timestamps": stamps.split(",")} if isinstance(stamps, str) else dict(body.options)
+        options = typed(msgspec.convert, fields, type=HandsOptions, strict=False, mark="?")
         values, dtype = read_npy(body.data, HANDS_SHAPE)
         return DecodedHands(options, {"past": Points(values, None)}, dtype, "?")
     struct = decode_fields(body, DECODERS)

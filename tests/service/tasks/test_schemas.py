@@ -55,6 +55,8 @@ def normalised(schema: Any, definitions: dict[str, Any]) -> Any:
         normal.pop("items", None)  # redundant: msgspec repeats that there are no further items
     if "enum" in normal:
         normal.pop("type", None)  # redundant: pydantic repeats that the choices are strings
+    if not normal.get("required", True):
+        del normal["required"]  # msgspec writes an empty list for a struct without required fields
     for choices in ("anyOf", "enum", "required"):
         if choices in normal:
             normal[choices] = sorted(normal[choices], key=lambda choice: json.dumps(choice, sort_keys=True))

@@ -213,7 +213,9 @@ def test_a_document_that_cannot_be_read_says_what_is_wrong(client, case):
 
 def test_options_are_needed_beside_a_document_and_the_wrong_ones_are_named(client):
     document = openpose(clip_of("openpose-25"))
-    assert "`fps`" in problem_of(client.post(LIFT, json=document), "invalid-request")["detail"]
+    assert "`image`" in problem_of(client.post(LIFT, json=document), "invalid-request")["detail"]
+    query = {"image": f"{WIDTH},{HEIGHT}"}
+    assert "`fps`" in problem_of(client.post(LIFT, params=query, json=document), "invalid-request")["detail"]
     query = {"fps": "thirty", "image": f"{WIDTH},{HEIGHT}"}
     assert "?fps" in problem_of(client.post(LIFT, params=query, json=document), "invalid-request")["detail"]
     query = {"fps": 30, "image": f"{WIDTH},{HEIGHT}", "frames": 3}

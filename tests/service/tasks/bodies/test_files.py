@@ -133,7 +133,7 @@ def test_a_folder_of_frames_as_openpose_writes_them_is_one_clip(client, folder: 
         assert json.loads(run("lift", source, *options).stdout) == answer
     run("lift", "dance", "all.json", *options, "-o", "out/")
     assert {path.name for path in Path("out").iterdir()} == {"dance.json", "all.json"}
-    assert "give --fps" in complaint("lift", "dance", code=1)
+    assert "give --fps" in complaint("lift", "dance", "--image", "1000x800", code=1)
 
 
 def test_poses_that_were_lifted_are_recognised_from_their_file(client, folder: Path):
