@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -59,6 +60,7 @@ def serve_jobs(settings: Settings, device: str, gpus: Sequence[int] = ()) -> Non
     Wait for a database that does not answer. Raises StoreUnusable for one that is damaged or newer than this program, NoBroker, and
     LookupError if the device is cuda and there is none.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until Celery handles it
     logging.captureWarnings(True)  # warnings are lines of JSON, too
     celery.apps.worker.safe_say = lambda message, *_: log.info("%s", message)  # Celery prints its shutdown as text
     os.environ |= {"CHIRON_STATE": str(settings.state.absolute()), "CHIRON_DATA": str(settings.data.absolute())}

@@ -92,6 +92,7 @@ def test_a_worker_without_its_database_waits_and_says_so_once(tmp_path):
     with pytest.raises(subprocess.TimeoutExpired):
         worker.process.wait(3)  # three more attempts
     worker.stop()
+    assert worker.process.returncode == 0
     text = worker.log.read_text()
     assert text.count("waiting for the database") == 1
     assert "Traceback" not in text
