@@ -27,8 +27,8 @@ for command in (commands.landmarks, commands.forecast, commands.lift, commands.r
     app.command()(command)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"chiron {version('chiron')}")
         raise typer.Exit
 
@@ -161,11 +161,11 @@ def _complain(text: str) -> None:
     typer.echo(f"chiron: {text}", err=True)
 
 
-def _settings(**given: object) -> Settings:
+def _settings(**options: object) -> Settings:
     """Read the environment's settings and override them with those of the command line."""
     for message in unknown_variables(os.environ):
         _complain(message)
     try:
-        return read_settings(**given)
+        return read_settings(**options)
     except InvalidSettings as error:
         raise typer.BadParameter(str(error)) from None

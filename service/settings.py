@@ -144,27 +144,27 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """The URL of the job table."""
+        """Return the URL of the job table."""
         return self.database_url or f"sqlite:///{self.state.absolute() / 'jobs.db'}"
 
     @property
     def jobs(self) -> Path:
-        """The folder of the jobs' artefacts: <id>/<attempt>/."""
+        """Return the folder of the jobs' artefacts: <id>/<attempt>/."""
         return self.state / "jobs"
 
     @property
     def datasets(self) -> Path:
-        """The folder of uploaded data sets."""
+        """Return the folder of uploaded data sets."""
         return self.state / "datasets"
 
     @property
     def versions(self) -> Path:
-        """The folder of trained versions, unless `registry` names another place."""
+        """Return the folder of trained versions, unless `registry` names another place."""
         return self.state / "models"
 
     @property
     def versions_cache(self) -> Path:
-        """The folder of local copies of versions in a remote registry."""
+        """Return the folder of local copies of versions in a remote registry."""
         return self.state / "cache"
 
     @field_validator("api_keys", "hosts", "cors_origins", "trusted_proxies", mode="before")

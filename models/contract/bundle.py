@@ -2,7 +2,7 @@
 
     bundle.json    the metadata: task, symmetries, training data and licences, measured errors, a checksum of every other file
     model.onnx     the graph, from the task's inputs to its outputs
-    example.npz    one input and the network's answer to it, so that whoever loads the graph can check it
+    example.npz    one input and the network's answer to it, to check a loaded graph against
     README.md      the model card, made from bundle.json
 
 Nothing else crosses from training to serving. A bundle is never changed after it is written; its version is a hash of its files' hashes.
@@ -100,7 +100,7 @@ class BundleMeta(_Value):
 
     @property
     def version(self) -> str:
-        """The version: twelve hex digits that change with any file of the bundle."""
+        """Return the version: twelve hex digits that change with any file of the bundle."""
         text = "".join(f"{name}:{entry.sha256}\n" for name, entry in sorted(self.files.items()))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -114,7 +114,7 @@ class Bundle:
 
     @property
     def model(self) -> Path:
-        """The path of the ONNX graph."""
+        """Return the path of the ONNX graph."""
         return self.folder / MODEL
 
     def example(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

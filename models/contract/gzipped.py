@@ -1,4 +1,4 @@
-"""Gzip (RFC 1952) from bytes that nobody vouches for, inflated in small pieces, so that a limit holds before memory is taken."""
+"""Gzip (RFC 1952) from untrusted bytes, inflated in small pieces, so that the limit is checked before memory is allocated."""
 
 import zlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ class BadGzip(ValueError):
 
 
 class InflatedTooLarge(BadGzip):
-    """More bytes than the limit, once inflated."""
+    """A gzip file that inflates to more bytes than the limit."""
 
 
 class Inflater:

@@ -1,4 +1,4 @@
-"""NumPy's .npy and .npz formats, read from bytes that nobody vouches for: nothing is unpickled, and no header is believed.
+"""NumPy's .npy and .npz formats, read from untrusted bytes: nothing is unpickled, and every header is checked.
 
 A header is parsed as a literal of bounded length, and its shape and type must account for every byte of the array. Members of an archive
 are inflated one at a time, on request, within a limit on their size and on their compression ratio.
@@ -108,7 +108,7 @@ class Npz:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the arrays, without .npy."""
+        """Return the names of the arrays, without .npy."""
         return tuple(self._members)
 
     def compressed_bytes(self, name: str) -> int:

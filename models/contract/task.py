@@ -22,7 +22,7 @@ MAX_FRAMES = 10_000  # of one clip: over two minutes at 60 Hz
 
 
 class Counted(NamedTuple):
-    """The words for what a task's data are counted in: the samples of a measurement, and the recordings they come from."""
+    """The words for the samples of a measurement and for the recordings that they come from."""
 
     samples: str
     recordings: str
@@ -37,7 +37,7 @@ class _Task(BaseModel):
 
     @property
     def axes(self) -> Mapping[str, Sequence[int]]:
-        """The sizes that a named axis may have; an axis that is not listed is free."""
+        """Return the sizes that a named axis may have; an axis that is not listed is free."""
         return {}
 
 
@@ -60,22 +60,22 @@ class HandForecast(_Task):
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
-        """The observed poses."""
+        """Return the observed poses."""
         return {"past": TensorSpec(shape=("batch", self.past, "nodes", 3), unit="m")}
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
-        """The forecast poses, a mode after another."""
+        """Return the forecast poses of each mode."""
         return {"future": TensorSpec(shape=("batch", self.modes, self.future, "nodes", 3), unit="m")}
 
     @property
     def axes(self) -> Mapping[str, Sequence[int]]:
-        """One hand or two."""
+        """Return the numbers of nodes of one hand and of two."""
         return {"nodes": (len(HANDS[self.order].joints), len(HAND_PAIR.joints))}
 
     @property
     def horizon_s(self) -> float:
-        """The seconds from the last past frame to the last future one."""
+        """Return the seconds from the last past frame to the last future one."""
         return self.future / self.fps
 
 
@@ -114,7 +114,7 @@ class FaceLandmarks(_Task):
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
-        """The sampled points, and who is near whom."""
+        """Return the sampled points and the indices of their neighbours."""
         neighbours = ("batch", sum(self.levels), self.neighbours)
         parents = ("batch", sum(self.levels[:-1]), self.parents)
         return {
@@ -125,7 +125,7 @@ class FaceLandmarks(_Task):
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
-        """Heatmaps, landmarks and confidences."""
+        """Return heatmaps, landmarks and confidences."""
         landmarks = len(FACE68.joints)
         return {
             "heatmaps": TensorSpec(shape=("batch", landmarks, self.levels[0]), unit="", moves="invariant"),
@@ -182,19 +182,19 @@ class PoseLift(_BodyTask):
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
-        """The keypoints of a clip."""
+        """Return the keypoints of a clip."""
         shape = ("batch", "frames", len(get_body_order(self.seen_order).joints), 3 if self.confidence else 2)
         return {"keypoints": TensorSpec(shape=shape, unit="half widths", moves=mirror_of(self.seen_order))}
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
-        """The poses of the clip's inner frames."""
+        """Return the poses of the clip's inner frames."""
         shape = ("batch", "poses", len(get_body_order(self.order).joints), 3)
         return {"poses": TensorSpec(shape=shape, unit="m", moves=mirror_of(self.order))}
 
     @property
     def axes(self) -> Mapping[str, Sequence[int]]:
-        """The number of frames that a clip may have."""
+        """Return the number of frames that a clip may have."""
         return {"frames": range(self.receptive, MAX_FRAMES + self.receptive)}
 
 
@@ -217,13 +217,13 @@ class PoseForecast(_BodyTask):
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
-        """The observed poses."""
+        """Return the observed poses."""
         shape = ("batch", self.past, len(get_body_order(self.order).joints), 3 if self.confidence else 2)
         return {"past": TensorSpec(shape=shape, unit="half boxes", moves=mirror_of(self.order))}
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
-        """The forecast poses."""
+        """Return the forecast poses."""
         shape = ("batch", self.future, len(get_body_order(self.order).joints), 2)
         return {"future": TensorSpec(shape=shape, unit="half boxes", moves=mirror_of(self.order))}
 
@@ -261,12 +261,12 @@ class ActionRecognition(_BodyTask):
 
     @property
     def class_mirror(self) -> tuple[int, ...]:
-        """The class of a mirrored clip, for each class: `mirrored`, or each class itself."""
+        """Return the class of a mirrored clip, for each class: `mirrored`, or each class itself."""
         return self.mirrored or tuple(range(len(self.classes)))
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
-        """The clips."""
+        """Return the clips."""
         joints = len(get_body_order(self.order).joints)
         shape = ("batch", self.persons, self.frames, joints, self.dims + 1)
         unit = "half boxes" if self.dims == 2 else "m"
@@ -274,7 +274,7 @@ class ActionRecognition(_BodyTask):
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
-        """A logit for each class."""
+        """Return a logit for each class."""
         moves = Mirror(mirror=self.class_mirror, negated=False)
         return {"logits": TensorSpec(shape=("batch", len(self.classes)), unit="", moves=moves)}
 

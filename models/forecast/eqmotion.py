@@ -58,7 +58,7 @@ REFERENCE = EqMotionConfig(tokens="none", dct=True, residual_output=False, relat
 
 
 class EqMotion(nn.Module):
-    """From past to future poses, equivariant to rotation, translation and, unless tokens belong to nodes, mirroring with swapped hands."""
+    """A forecaster of poses, equivariant to rotation, translation and, unless tokens belong to nodes, mirroring with swapped hands."""
 
     dct: Tensor
     idct: Tensor

@@ -32,7 +32,7 @@ class PointNet2Config:
 
 
 class PointNet2(VotingNetwork):
-    """From a cloud to 68 heatmaps and 68 landmarks. Raises ValueError unless `channels` has an entry for each level."""
+    """A network from a cloud to 68 heatmaps and 68 landmarks. Raises ValueError unless `channels` has an entry for each level."""
 
     symmetries = ("translation",)
 
@@ -68,8 +68,8 @@ class PointNet2(VotingNetwork):
         for level, (abstraction, above) in enumerate(zip(self.down, (levels[0], *levels), strict=False)):
             f = abstraction(f, above, self.task.levels[level])
             skips.append(f)
-        whole = f.unflatten(0, (batch, -1)).amax(1, keepdim=True).expand(-1, self.task.levels[-1], -1)
-        f = torch.cat([f, whole.flatten(0, 1)], dim=1)
+        pooled = f.unflatten(0, (batch, -1)).amax(1, keepdim=True).expand(-1, self.task.levels[-1], -1)
+        f = torch.cat([f, pooled.flatten(0, 1)], dim=1)
         for level in reversed(range(len(self.up))):
             f = self.up[level](torch.cat([skips[level], self.upsample(f, *between[level])], dim=1))
         hidden = self.hidden(f)

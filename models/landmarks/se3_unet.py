@@ -70,7 +70,7 @@ class SE3UNetConfig:
 
 
 class SE3UNet(VotingNetwork):
-    """From a cloud to 68 invariant heatmaps and 68 equivariant landmarks.
+    """A network from a cloud to 68 invariant heatmaps and 68 equivariant landmarks.
 
     Raises ValueError unless `channels` has an entry for each level.
     """

@@ -45,8 +45,8 @@ class Pooling3D(nn.Module):
         longest = [scalars.unflatten(0, (pooled, k)).amax(1)]
         for part in others:
             winner = norms(part).unflatten(0, (pooled, k)).argmax(1)  # (pooled, channel)
-            wanted = winner[:, None, None].expand(-1, 1, part.shape[1], -1)
-            longest.append(part.unflatten(0, (pooled, k)).gather(1, wanted)[:, 0])
+            indices = winner[:, None, None].expand(-1, 1, part.shape[1], -1)
+            longest.append(part.unflatten(0, (pooled, k)).gather(1, indices)[:, 0])
         return pack(longest)
 
 

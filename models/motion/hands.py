@@ -62,17 +62,17 @@ class HandClip:
             )
 
     def __len__(self) -> int:
-        """The number of frames."""
+        """Return the number of frames."""
         return len(self.times)
 
     @property
     def hands(self) -> int:
-        """The number of hands."""
+        """Return the number of hands."""
         return self.joints.shape[1]
 
     @property
     def fps(self) -> float:
-        """The frames per second, from the median time step, which pauses do not affect. Raises TooFewFrames for a single frame."""
+        """Return the frames per second, from the median time step, which pauses do not affect. Raises TooFewFrames for a single frame."""
         if len(self) < 2:
             raise TooFewFrames("expected at least 2 frames to measure a frame rate, got 1")
         return float(1 / np.median(np.diff(self.times)))

@@ -14,7 +14,7 @@ SHARES = {  # of the stature that a limb has, between joint centres (Drillis and
     ("elbow", "wrist"): 0.146,
 }
 SMALLEST_PX = 8.0  # of a person's extent in an image; below it there is nothing to lift
-DROP = 0.18  # of the stature: a head so far below the hips is upside down; at most 0.10 on recordings, of somebody who bends to the floor
+DROP = 0.18  # of the stature: a head so far below the hips is upside down; at most 0.10 on recordings, for a person bending to the floor
 
 Points = Float[np.ndarray, "frames joints dims"]
 

@@ -43,7 +43,7 @@ class Frame:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """The number of rows and columns."""
+        """Return the number of rows and columns."""
         width, height = (max(round((b - a) / self.pixel), 1) for a, b in zip(self.low, self.high, strict=True))
         return height, width
 

@@ -26,7 +26,7 @@ MARGIN_MM = np.array(
 LEAST_MM = np.array([80.0, 95.0, 60.0])  # half the smallest size to show, however close together the landmarks are
 LEAST_POINTS = 100  # in that box; with fewer, the landmarks are far from the scan, and all of it is drawn
 WIDEST = 1.6  # the largest ratio of width to height of a view
-FINE = 10  # the largest radius of a point in pixels: more would only cost time
+FINE = 10  # the largest radius of a point in pixels: more would only take longer
 
 Landmarks = Float[np.ndarray, "landmarks 3"]
 

@@ -42,7 +42,7 @@ PAPER = ForecasterConfig(
 
 
 class Forecaster(nn.Module):
-    """From past poses (batch, past, joints, 2 or 3) to future ones (batch, future, joints, 2), in half boxes."""
+    """A network from past poses (batch, past, joints, 2 or 3) to future ones (batch, future, joints, 2), in half boxes."""
 
     def __init__(self, task: PoseForecast, config: ForecasterConfig) -> None:
         super().__init__()

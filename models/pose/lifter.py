@@ -50,7 +50,7 @@ PAPER = LifterConfig(Spec.of_joints(pairs=6, centre=5, numbers=60, negated=20), 
 
 
 class Lifter(nn.Module):
-    """From keypoints (batch, frames, seen joints, 2 or 3) to poses (batch, frames - receptive + 1, joints, 3), in metres from the pelvis.
+    """A network from keypoints (batch, frames, seen joints, 2 or 3) to poses (batch, frames - receptive + 1, joints, 3), in metres.
 
     Raises UnsuitableWindow unless the receptive field is a power of 3.
     """

@@ -43,7 +43,7 @@ class RecogniserConfig:
 
 
 class Recogniser(nn.Module):
-    """From clips (batch, persons, frames, joints, dims + 1) to logits (batch, classes), linear in the mean over persons and frames."""
+    """A network from clips (batch, persons, frames, joints, dims + 1) to logits, linear in the mean over persons and frames."""
 
     def __init__(self, task: ActionRecognition, config: RecogniserConfig) -> None:
         super().__init__()

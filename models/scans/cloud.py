@@ -35,7 +35,7 @@ class Unreadable(BadCloud):
 
 
 class TooBig(BadCloud):
-    """More bytes or points than the limit: as sent, as announced in a header, or after decompression."""
+    """A scan with more bytes or points than the limit: as sent, as announced in a header, or after decompression."""
 
 
 class NotFinite(BadCloud):
@@ -43,7 +43,7 @@ class NotFinite(BadCloud):
 
 
 class Degenerate(BadCloud):
-    """Too few points, points that are all equal, or a mesh without any area."""
+    """A scan with too few points, with points that are all equal, or with a mesh without area."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def decode(
     program = _PROGRAM.format(memory=MEMORY, name=name, most=max_points, too_many=TOO_MANY)
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads reserve address space
     try:
-        done = subprocess.run(
+        decoder = subprocess.run(
             [sys.executable, "-P", "-c", program],
             input=data,
             capture_output=True,
@@ -64,12 +64,12 @@ def decode(
         )
     except subprocess.TimeoutExpired:
         raise Unreadable(f"expected a Draco mesh that is decoded within {SECONDS} s, got one that is not") from None
-    if done.returncode == TOO_MANY:
+    if decoder.returncode == TOO_MANY:
         raise TooBig(f"expected at most {max_points} points and twice as many triangles in a Draco mesh, got more")
-    if done.returncode or len(done.stdout) < 8:
-        reason = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:80] or "the decoder died"
+    if decoder.returncode or len(decoder.stdout) < 8:
+        reason = decoder.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:80] or "the decoder died"
         raise Unreadable(f"expected a Draco mesh, got one that cannot be decoded: {reason}")
-    return _parts(done.stdout)
+    return _parts(decoder.stdout)
 
 
 def _parts(output: bytes) -> tuple[Float[np.ndarray, "points 3"], Int[np.ndarray, "triangles 3"]]:

@@ -95,12 +95,12 @@ def distances(landmarks: Landmarks, confidence: Float[np.ndarray, " landmarks"],
     independent.
     """
     sigma = standard_deviations(confidence, within)
-    found = {}
+    measured = {}
     for name, ends in DISTANCES.items():
         first, second = (landmarks[list(end)].mean(axis=0) for end in ends)
         variance = sum(float(np.square(sigma[list(end)]).mean()) for end in ends)
-        found[name] = Distance(float(np.linalg.norm(second - first)), float(np.sqrt(variance)))
-    return found
+        measured[name] = Distance(float(np.linalg.norm(second - first)), float(np.sqrt(variance)))
+    return measured
 
 
 def standard_deviations(confidence: Float[np.ndarray, " landmarks"], within: float) -> Float[np.ndarray, " landmarks"]:

@@ -89,8 +89,8 @@ def find(points: Float[np.ndarray, "all 3"], task: FaceLandmarks, run: Callable[
     while True:
         try:
             tensors = steps.send(run(tensors))
-        except StopIteration as done:
-            return done.value
+        except StopIteration as stop:
+            return stop.value
 
 
 def nose(answer: Tensors, look: Levels) -> int:

@@ -36,13 +36,13 @@ class Element:
 
     @property
     def lists(self) -> list[str]:
-        """The names of the lists."""
+        """Return the names of the lists."""
         return [each.name for each in self.properties if each.length is not None]
 
 
 @dataclass(frozen=True)
 class Column:
-    """The values of one property, row after row; `counts` says how many numbers each row has."""
+    """The values of one property in all rows; `counts` says how many numbers each row has."""
 
     numbers: np.ndarray
     counts: Int[np.ndarray, " rows"]

@@ -71,40 +71,40 @@ def farthest_points(points: Float[np.ndarray, "points 3"], count: int) -> Int[np
     workspace = np.empty(CANDIDATES * COLUMNS)
     picked = np.empty(count, dtype=np.int64)
     picked[0] = np.rint(columns[3]).argmax()
-    done = 1
+    selected = 1
     reach = np.full(len(points), np.inf)  # squared distance to the picked, in tie units; -1 for the picked themselves
     _lower(reach, columns, rows[picked[:1]], workspace)
     reach[picked[0]] = -1
-    while done < count:
+    while selected < count:
         top = reach.max()
         if top <= 0:  # the remaining points coincide with picked ones
-            picked[done:] = np.flatnonzero(reach == 0)[: count - done]
+            picked[selected:] = np.flatnonzero(reach == 0)[: count - selected]
             break
-        floor, first, share = 0.0, done, 0.9
+        floor, first, share = 0.0, selected, 0.9
         awake = np.flatnonzero(reach > floor)
         active, active_columns = reach[awake], columns.take(awake, axis=1)
-        while done < count and len(awake):
+        while selected < count and len(awake):
             candidates, rest = _candidates(active, max(floor, share * active.max()))
             share = 1 - (1 - share) * min(
                 max(CANDIDATES / len(candidates), 0.5), 2
             )  # any share gives the exact result; this one is fast
             between = rows[awake[candidates]] @ active_columns.take(candidates, axis=1)
-            chosen = candidates[_picks(active[candidates], between, rest, count - done)]
-            picked[done : done + len(chosen)] = awake[chosen]
-            done += len(chosen)
+            chosen = candidates[_picks(active[candidates], between, rest, count - selected)]
+            picked[selected : selected + len(chosen)] = awake[chosen]
+            selected += len(chosen)
             _lower(active, active_columns, rows[awake[chosen]], workspace)
             active[chosen] = -1
-            if done >= SURE * count:  # on a surface the squared distance falls as 1 / picks
-                floor = max(floor, MARGIN * active.max() * done / count)
+            if selected >= SURE * count:  # on a surface the squared distance falls as 1 / picks
+                floor = max(floor, MARGIN * active.max() * selected / count)
             kept = np.flatnonzero(active > floor)
             if len(kept) < 0.8 * len(awake):
                 reach[awake] = active
                 awake, active, active_columns = awake[kept], active[kept], active_columns.take(kept, axis=1)
         reach[awake] = active
-        if done < count:
+        if selected < count:
             aside = np.flatnonzero((reach >= 0) & (reach <= floor))
             active = reach[aside]
-            _lower(active, columns.take(aside, axis=1), rows[picked[first:done]], workspace)
+            _lower(active, columns.take(aside, axis=1), rows[picked[first:selected]], workspace)
             reach[aside] = active
     return picked
 

@@ -24,8 +24,8 @@ def to_metres(unit: str) -> float:
 
 def fitting_units(metres: float, unit: str, low_m: float, high_m: float) -> tuple[str, ...]:
     """Return the units in which a length would lie between `low_m` and `high_m` that is `metres` long if it is in `unit`."""
-    given = metres / to_metres(unit)
-    return tuple(name for name, factor in UNITS.items() if low_m <= given * factor <= high_m)
+    assumed_m = metres / to_metres(unit)
+    return tuple(name for name, factor in UNITS.items() if low_m <= assumed_m * factor <= high_m)
 
 
 def describe_size(metres: float) -> str:

@@ -12,17 +12,17 @@ class HeadAsGet:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             return await self.app(scope, receive, send)
-        done = False
+        finished = False
 
         async def receive_until_done() -> Message:
-            return {"type": "http.disconnect"} if done else await receive()  # ends a stream that would never end
+            return {"type": "http.disconnect"} if finished else await receive()  # ends a stream that would never end
 
         async def send_head(message: Message) -> None:
-            nonlocal done
+            nonlocal finished
             if message["type"] == "http.response.start":
                 await send(message)
-            elif not done:
-                done = True
+            elif not finished:
+                finished = True
                 await send({"type": "http.response.body", "body": b""})
 
         scope["method"] = "GET"

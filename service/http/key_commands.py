@@ -59,10 +59,10 @@ def revoke(name: Annotated[str, typer.Argument(help="A name that `chiron keys li
 
 def _scopes(text: str) -> tuple[Scope, ...]:
     """Return the scopes of a comma-separated list, in the order of SCOPES. Raises BadParameter."""
-    given = {part.strip() for part in text.split(",")}
-    if not given or not given <= set(SCOPES):
+    scopes = {part.strip() for part in text.split(",")}
+    if not scopes or not scopes <= set(SCOPES):
         raise typer.BadParameter(f"expected scopes among {', '.join(SCOPES)}, got {text!r}", param_hint="--scopes")
-    return tuple(scope for scope in SCOPES if scope in given)
+    return tuple(scope for scope in SCOPES if scope in scopes)
 
 
 def _duration(text: str | None) -> timedelta | None:

@@ -55,7 +55,7 @@ class Concurrency:
     """A limit on how many of something are open at a time."""
 
     def __init__(self, capacity: int, name: str) -> None:
-        """`name` is the plural that error messages use."""
+        """Create a limit; `name` is the plural that error messages use."""
         self.capacity, self.name, self.open = capacity, name, 0
 
     @contextmanager

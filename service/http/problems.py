@@ -1,4 +1,4 @@
-"""RFC 9457 problem+json, the form of every error that the service answers with. No other module knows HTTP statuses.
+"""RFC 9457 problem+json, the form of every error response. No other module knows HTTP statuses.
 
 Other modules raise `Problem` with the name of a kind. Packages that know no requests raise errors of their own, which a
 table given to `install` maps to kinds. A problem's `type` is the path /problems/<kind>, which explains it. `errors` are
@@ -195,9 +195,9 @@ class FileDownload(FileResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def raise_or_send(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] in (400, 416):
-                given = Headers(scope=scope).get("range", "")[:80]
+                received = Headers(scope=scope).get("range", "")[:80]
                 detail = (
-                    f"Range: expected bytes=FIRST-LAST within {self.headers['content-length']} bytes, got {given!r}"
+                    f"Range: expected bytes=FIRST-LAST within {self.headers['content-length']} bytes, got {received!r}"
                 )
                 if message["status"] == 400:
                     raise Problem("invalid-request", detail)

@@ -20,7 +20,7 @@ from service.http.problems import Problem, respond
 from service.http.security import caller_of, is_open
 
 log = logging.getLogger("chiron.limits")
-RETRY_STORE_S = 5.0  # after a failure of Redis, the time before it is asked again
+RETRY_STORE_S = 5.0  # after a failure of Redis, the time until the next attempt
 TIMEOUT_S = 0.25  # longest wait for Redis in a request
 
 

@@ -13,7 +13,7 @@ from service.http.prefix import route_path
 from service.http.problems import Problem, respond
 from service.settings import HASHED_KEY, Settings
 
-OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})  # pages, schema and what a balancer asks
+OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})  # pages, schema and health checks
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # The scope that a request needs, by the first part of its path: with an unsafe method, and with a safe one.
 CHANGES: tuple[tuple[tuple[str, ...], keys.Scope], ...] = (
@@ -55,17 +55,17 @@ def check_bind(settings: Settings, ring: KeyRing) -> None:
 
 def key_ring(settings: Settings) -> KeyRing:
     """Return the keys that the settings name: those of the key file, and those of CHIRON_API_KEYS with every scope."""
-    made = datetime.fromtimestamp(0, UTC)
+    created = datetime.fromtimestamp(0, UTC)
     fixed = [
-        Key(name=f"api-keys-{number}", digest=_digest_of(given), scopes=SCOPES, created=made)
-        for number, given in enumerate(settings.api_keys, 1)
+        Key(name=f"api-keys-{number}", digest=_digest_of(key), scopes=SCOPES, created=created)
+        for number, key in enumerate(settings.api_keys, 1)
     ]
     return KeyRing(settings.keys, tuple(fixed))
 
 
-def _digest_of(given: str) -> str:
+def _digest_of(key: str) -> str:
     """Return the SHA-256 in hex of a key, or the one that `sha256:<hex>` states."""
-    return given.removeprefix(HASHED_KEY).lower() if given.startswith(HASHED_KEY) else keys.digest(given)
+    return key.removeprefix(HASHED_KEY).lower() if key.startswith(HASHED_KEY) else keys.digest(key)
 
 
 def scope_of(method: str, path: str) -> keys.Scope | None:

@@ -41,7 +41,7 @@ class Model:
 
     @cached_property
     def expected_error(self) -> list[dict[str, Any]]:
-        """The model's errors on its test recordings, as an answer states them."""
+        """Return the model's errors on its test recordings, as an answer states them."""
         return expected_error(self.bundle.meta)
 
 

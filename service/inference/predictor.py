@@ -75,12 +75,12 @@ class Predictor:
         rng = np.random.default_rng(0)
 
         def tensors(**sizes: int) -> dict[str, np.ndarray]:
-            made = {}
+            inputs = {}
             for name, spec in self.task.inputs.items():
                 shape = [axis if isinstance(axis, int) else sizes.get(axis, batch) for axis in spec.shape]
                 numbers = np.zeros(shape) if spec.dtype == "int64" else rng.normal(scale=0.1, size=shape)
-                made[name] = numbers.astype(spec.dtype)
-            return made
+                inputs[name] = numbers.astype(spec.dtype)
+            return inputs
 
         axes = tried_sizes(self.task)
         return [tensors(**dict(zip(axes, sizes, strict=True))) for sizes in itertools.product(*axes.values())]
@@ -132,7 +132,7 @@ class Calibration:
 
     @property
     def seconds_an_item(self) -> float:
-        """The seconds of an item in a full batch."""
+        """Return the seconds of an item in a full batch."""
         return self.fixed_s / self.max_batch + self.item_s
 
 

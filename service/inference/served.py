@@ -85,7 +85,7 @@ class ServedModels:
             await asyncio.sleep(self._settings.reconcile_s)
             try:
                 await self._follow_once()
-            except Exception:  # whatever it is, the next round may succeed, and nobody else follows
+            except Exception:  # the next round may succeed, and no other task follows promotions
                 log.exception("the current versions could not be followed; trying again")
 
     async def _follow_once(self) -> None:
@@ -182,7 +182,7 @@ class ServedModels:
                     )
                 else:  # it is served already, or none of its versions was promoted
                     self._forget_failure(name)
-            except Exception as error:  # whatever is wrong with one bundle, the others serve
+            except Exception as error:  # one faulty bundle must not stop the others
                 self._refuse(name, error, folder)
             self._seen[name] = choices.get(name)
 
@@ -197,7 +197,7 @@ class ServedModels:
             return await asyncio.to_thread(load_model, folder, name, self._settings, self._metrics, self._cpu)
         except (UnknownVersion, StoreAway):
             raise
-        except Exception as error:  # whatever is wrong with it, the serving version stays
+        except Exception as error:  # on any error, the serving version stays
             raise Problem("bundle-refused", f"{name} {version}: {_reason(error, folder)}") from error
 
     def _serve(self, model: Model, current: Current) -> None:

@@ -37,7 +37,7 @@ class StoreUnavailable(Exception):
 
 
 class StoreUnusable(StoreUnavailable):
-    """A database that this program cannot use until somebody intervenes: damaged, or of a newer version."""
+    """A database that this program cannot use without intervention: damaged, or of a newer version."""
 
 
 class now(FunctionElement[float]):
@@ -124,7 +124,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _migrate(connection: Connection) -> None:
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # two lines at each start say nothing
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # its two lines at each start carry no information
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection

@@ -7,7 +7,7 @@ class Outage:
     """An outage of one service, which is looked at again and again."""
 
     def __init__(self, log: logging.Logger, name: str) -> None:
-        """`name` is the subject of the line that reports the end."""
+        """Watch an outage; `name` is the subject of the line that reports its end."""
         self._log, self._name = log, name
         self._reason: str | None = None
 

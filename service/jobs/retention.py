@@ -20,14 +20,14 @@ from service.settings import Settings
 
 DAY_S = 24 * 3600.0
 ABANDONED_AFTER_S = (
-    3600.0  # a folder of artifacts without a job is a leftover of a removal if nobody has touched it for so long
+    3600.0  # a folder of artifacts without a job is a leftover of a removal if it has not been modified for this long
 )
 JOB_FOLDER = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class Removal:
-    """Something that the settings no longer keep."""
+    """An item that the settings no longer keep."""
 
     kind: Literal["job", "version", "copy", "leftover"]
     name: str
@@ -46,7 +46,7 @@ class Retention:
         return [*self._jobs(), *self._leftovers(), *self._published(), *self._copies()]
 
     def remove(self, removal: Removal) -> bool:
-        """Remove one thing; return False if it is in use by now, or gone."""
+        """Remove one item; return False if it is in use by now, or gone."""
         if removal.kind == "leftover":
             shutil.rmtree(self._settings.jobs / removal.name, ignore_errors=True)
             return True

@@ -47,7 +47,7 @@ class JobService:
     """
 
     def __init__(self, settings: Settings, registry: CollectorRegistry, broker: EmbeddedBroker | None = None) -> None:
-        """`registry` gets the metrics of jobs."""
+        """Create the service of jobs; `registry` gets its metrics."""
         self._settings, self._metrics, self._broker = settings, JobMetrics(registry), broker
         self._table: JobTable | None = None
         self._workers: WorkerTable | None = None

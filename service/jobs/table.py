@@ -48,7 +48,7 @@ class JobTable:
     def __init__(
         self, engine: Engine, *, lease_s: float, released: Callable[[str, int], bool] = lambda job, attempt: False
     ) -> None:
-        """`released(job, attempt)` tells whether an attempt ended in an orderly way that it could not record here."""
+        """Open the table; `released(job, attempt)` tells whether an attempt ended in an orderly way that it could not record here."""
         self._engine, self._lease_s, self._released = engine, lease_s, released
 
     # --- for callers of the API ---

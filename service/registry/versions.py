@@ -165,10 +165,10 @@ class Versions:
             except (OSError, BadBundle, ValidationError):
                 return None
 
-        found = Version(name, version, read(META, BundleMeta), read(LINEAGE, Lineage))
-        if found.meta is not None and found.lineage is not None:
-            self._read[name, version] = found
-        return found
+        entry = Version(name, version, read(META, BundleMeta), read(LINEAGE, Lineage))
+        if entry.meta is not None and entry.lineage is not None:
+            self._read[name, version] = entry
+        return entry
 
     def copies(self) -> list[tuple[str, str, Path]]:
         """List model, version and folder of every local copy of a version that is stored elsewhere."""

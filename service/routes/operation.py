@@ -1,4 +1,4 @@
-"""GET /healthz, /readyz, /metrics and /problems: what a load balancer, a monitor and the author of a client ask."""
+"""GET /healthz, /readyz, /metrics and /problems, for load balancers, monitors and authors of clients."""
 
 from typing import Any, Literal
 

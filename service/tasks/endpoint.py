@@ -1,6 +1,6 @@
 """A task as one value, and the walk of a request through it: decode, prepare, submit, answer, encode.
 
-An `Endpoint` is what a task accepts and offers, and four functions that know nothing of HTTP.
+An `Endpoint` has the formats that a task accepts and offers, and four functions that do not depend on HTTP.
 
     decode(body)                      turns bytes into the request's values
     prepare(request, model, limits)   checks the values and brings them to the model's order, unit and rate
@@ -110,13 +110,13 @@ class Endpoint(Generic[RequestT, PreparedT, ResultT]):
     reads: Callable[[], Mapping[str, str]]  # media types of files, by suffix; packages may add some
     writes: Mapping[str, str]  # media types of answers in files, by suffix
     draw: Callable[[ResultT, BundleMeta, Path, str], None] | None = None  # writes a picture with a title
-    align: Callable[[ResultT, BundleMeta], bytes] | None = None  # the input in the frame of what was found, as .ply
-    warnings: Callable[[ResultT], Sequence[str]] = lambda result: ()  # what to know before believing the answer
-    one_a_frame: str | None = None  # the end of the names of .json files of one frame: a folder of them is one input
+    align: Callable[[ResultT, BundleMeta], bytes] | None = None  # the input in the frame of the found face, as .ply
+    warnings: Callable[[ResultT], Sequence[str]] = lambda result: ()  # warnings about the answer
+    one_a_frame: str | None = None  # suffix of .json files of single frames: a folder of these is one input
 
     @property
     def name(self) -> str:
-        """The name of the operation: the path with underscores."""
+        """Return the name of the operation: the path with underscores."""
         return self.path[1:].replace("/", "_")
 
 

@@ -69,7 +69,7 @@ class LocalModels:
 
     @cached_property
     def _folder(self) -> tuple[dict[str, Bundle], dict[str, BadBundle]]:
-        """The bundles of the kind, and the broken ones of any kind, by name."""
+        """Return the bundles of the kind, and the broken ones of any kind, by name."""
         folder = self._settings.bundles
         if not folder.is_dir():
             raise UsageError(f"expected a folder of bundles, got no folder {folder}; give --bundles or CHIRON_BUNDLES")
@@ -167,7 +167,7 @@ def plan(
 def process(
     endpoint: Endpoint, work: Work, models: LocalModels, options: Mapping[str, Any], limits: Limits
 ) -> tuple[bytes, Sequence[str]]:
-    """Do one file's work; return the answer in the format of its output, which is written if it has one, and the warnings about it.
+    """Process one file; return the answer in the format of its output, which is written if it has one, and the warnings about it.
 
     Raises an error of FILE_ERRORS.
     """
@@ -233,7 +233,7 @@ def _sources(endpoint: Endpoint, path: Path) -> list[Path]:
 
 
 def _format_of(path: Path) -> str:
-    """Return the suffix that tells a file's format: without .gz."""
+    """Return the suffix that determines a file's format, without .gz."""
     return gzipped.suffix_of(path.name).removesuffix(gzipped.SUFFIX)
 
 

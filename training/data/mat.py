@@ -37,7 +37,7 @@ def read_mat(data: bytes, names: Collection[str], limit: int) -> dict[str, np.nd
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
         raise UntrustedFile("expected a .mat file of version 5, which has IM or MI at byte 126")
-    found: dict[str, np.ndarray | str] = {}
+    arrays: dict[str, np.ndarray | str] = {}
     try:
         for kind, content in _elements(data[HEADER:], order):
             if kind == COMPRESSED:
@@ -47,10 +47,10 @@ def read_mat(data: bytes, names: Collection[str], limit: int) -> dict[str, np.nd
                     raise UntrustedFile("expected fewer bytes in a .mat file once it is unpacked")
                 kind, content = next(_elements(unpacked, order), (0, b""))
             if kind == MATRIX:
-                found |= _matrix(content, order, names)
+                arrays |= _matrix(content, order, names)
     except (struct.error, zlib.error, ValueError, StopIteration, OverflowError) as error:
         raise UntrustedFile(f"expected a whole .mat file, got a damaged one: {error}") from error
-    return found
+    return arrays
 
 
 def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:

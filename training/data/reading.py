@@ -1,4 +1,4 @@
-"""Reading of data folders by people one does not know: size limits, and errors that name the file at fault.
+"""Reading of untrusted data folders: size limits, and errors that name the malformed file.
 
 The checks of every task share these; `training.check` runs them.
 """
@@ -19,7 +19,7 @@ MAT_COMPRESSED = 15  # miCOMPRESSED, "MAT-File Format", MathWorks
 
 Found = Iterator[tuple[str, str, int]]  # source, split, number of recordings
 
-# What reading a malformed file raises. Not every Exception: a worker's time limit is not the file's fault.
+# Errors of reading a malformed file. Not every Exception: a worker's time limit has another cause.
 READING = (
     ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, EOFError, MemoryError, RuntimeError,
     zipfile.BadZipFile, zlib.error, struct.error,

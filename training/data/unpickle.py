@@ -66,7 +66,7 @@ class _Bounded:
 
 
 class _Dtype:
-    """Stands in for numpy.dtype: a code such as "f8", and a byte order from the state."""
+    """A stand-in for numpy.dtype: a code such as "f8", and a byte order from the state."""
 
     def __init__(self, code: Any, *_: object) -> None:
         if not (isinstance(code, str) and len(code) <= CODE):
@@ -77,7 +77,7 @@ class _Dtype:
 
 
 class _Empty:
-    """Stands in for a new numpy.ndarray until its state comes; `places` are where the memo has it."""
+    """A stand-in for a new numpy.ndarray until its state arrives; `places` are its indices in the memo."""
 
     def __init__(self, *_: object) -> None:
         self.places: list[int] = []
@@ -123,8 +123,10 @@ class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIss
     def find_class(self, module: str, name: str) -> Any:
         """Return the stand-in of a name. Raises UntrustedFile for any other name."""
         if (module, name) not in self.known:
-            asked = f"{module}.{name}"[:80]
-            raise UntrustedFile(f"{self.name} asks for {asked}; only arrays and plain values are read from a pickle")
+            requested = f"{module}.{name}"[:80]
+            raise UntrustedFile(
+                f"{self.name} asks for {requested}; only arrays and plain values are read from a pickle"
+            )
         return self.known[module, name]
 
     def array(self, raw: Any, dtype: _Dtype, shape: Any, order: str) -> np.ndarray:
@@ -146,7 +148,7 @@ class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIss
             flat[place] = item
         return flat.reshape(shape)  # objects are listed in C order, whatever the order of the array
 
-    def check(self, value: Any, around: set[int], done: set[int]) -> None:
+    def check(self, value: Any, around: set[int], checked: set[int]) -> None:
         """Raise UntrustedFile for a stand-in, for a type that is no data, and for a container that holds itself."""
         if isinstance(value, str | bytes | int | float | complex | np.generic | None):
             return
@@ -158,16 +160,16 @@ class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIss
             raise UntrustedFile(f"{self.name}: expected plain values and arrays, got a {type(value).__name__}")
         if id(value) in around:
             raise UntrustedFile(f"{self.name}: a {type(value).__name__} contains itself")
-        if id(value) not in done:
+        if id(value) not in checked:
             self.spend(2 * ENTRY)
             around.add(id(value))
             for item in items:
-                self.check(item, around, done)
+                self.check(item, around, checked)
             around.remove(id(value))
-            done.add(id(value))
+            checked.add(id(value))
 
 
-Handler = Callable[[Any], None]  # what an opcode does to an unpickler
+Handler = Callable[[Any], None]  # the effect of an opcode on an unpickler
 
 
 def _pushing(handler: Handler) -> Handler:

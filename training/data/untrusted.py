@@ -17,7 +17,7 @@ from training.data.unpickle import CODE, UntrustedFile, require_characters, unpi
 __all__ = ["UntrustedFile", "load_arrays", "load_numpy", "load_pickle"]
 
 HEAD = 2048  # bytes that hold the longest header
-MALFORMED = (  # what reading a damaged archive or array raises
+MALFORMED = (  # errors of reading a damaged archive or array
     zipfile.BadZipFile, zlib.error, struct.error, lzma.LZMAError, RuntimeError, EOFError, OSError, LookupError, ValueError, OverflowError,
 )  # fmt: skip
 MAX_BYTES = 4 * 2**30  # 669 faces of 8192 points, normals and 68 heatmaps, the largest expected, are 1.6 GB in float32

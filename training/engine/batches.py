@@ -1,4 +1,4 @@
-"""Batches: what a data set gives the training loop."""
+"""Batches, the interface between data sets and the training loop."""
 
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable

@@ -258,9 +258,9 @@ def git_commit() -> str:
     if commit := os.environ.get("CHIRON_GIT_COMMIT"):
         return commit
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
         )
     except FileNotFoundError:  # no git here
         return "unknown"
-    return done.stdout.strip() or "unknown"
+    return process.stdout.strip() or "unknown"

@@ -1,4 +1,4 @@
-"""The training loop: reads top to bottom, resumes to the same curve, knows no task.
+"""The training loop, which resumes to the same curve and is independent of the task.
 
 A training keeps in its folder: `last.ckpt`, `best.ckpt` (EMA weights), `history.jsonl` (a line for each validation) and TensorBoard events.
 """
@@ -193,8 +193,8 @@ def learning_rate(options: Optimisation, step: int) -> float:
     """Return the learning rate of a step: a line up over `warmup` steps, then a cosine down to zero at the last."""
     if step < options.warmup:
         return options.learning_rate * (step + 1) / options.warmup
-    done = (step - options.warmup) / max(1, options.steps - options.warmup)
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    share = (step - options.warmup) / max(1, options.steps - options.warmup)
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
@@ -210,7 +210,7 @@ def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
 
 
 def save(fabric: Fabric, path: Path, content: dict[str, Any], watch: Watch) -> None:
-    """Write a checkpoint beside `path` and rename it, so that `path` is whole at any time; `watch` is told of the write."""
+    """Write a checkpoint beside `path` and rename it, so that `path` is complete at any time; report the write to `watch`."""
     written = path.with_suffix(".part")
     with watch.doing(f"writing {path.name}"):
         fabric.save(written, content)
@@ -228,8 +228,8 @@ def tensors(fabric: Fabric, batch: Batch) -> tuple[tuple[torch.Tensor, ...], tor
 def forget_after(history: Path, step: int) -> None:
     """Remove the lines of steps after `step`, which are taken again, and a half-written last line."""
     if history.is_file():
-        whole = [line for line in history.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        history.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
+        lines = [line for line in history.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        history.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
 
 
 def keep_freed_memory() -> None:

@@ -159,6 +159,6 @@ def share(fabric: Fabric, draw: Callable[[int, int], Any]) -> tuple[Any, float]:
     inputs, target = draw(fabric.global_rank, fabric.world_size)
     if fabric.world_size == 1:
         return (inputs, target), 1.0
-    whole = float(reduced(fabric, torch.tensor(float(len(target))), "sum"))
+    total = float(reduced(fabric, torch.tensor(float(len(target))), "sum"))
     batch = (inputs, target) if len(target) else draw(0, fabric.world_size)
-    return batch, len(target) * fabric.world_size / whole
+    return batch, len(target) * fabric.world_size / total

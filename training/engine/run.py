@@ -17,7 +17,7 @@ Loss = Callable[..., Tensor]  # takes the network's answer, the target and each 
 
 @runtime_checkable
 class Task(Protocol):
-    """What a model is asked: its kind, and the tensors that go in and out."""
+    """The task of a model: its kind, and its input and output tensors."""
 
     @property
     def kind(self) -> str:

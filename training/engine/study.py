@@ -1,4 +1,4 @@
-"""A study: what is measured of a trained network, for the terminal and for its bundle; each kind of task has one."""
+"""Studies: the measurements of a trained network for the terminal and for its bundle; each kind of task has one."""
 
 from collections.abc import Callable
 from pathlib import Path

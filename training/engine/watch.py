@@ -1,4 +1,4 @@
-"""The watcher of a long computation: it is told of progress and activities, and may ask for a stop."""
+"""The watcher of a long computation: it receives progress and activities, and may request a stop."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 class Stopped(Exception):
-    """A computation that was asked to stop before its end; what it has finished is kept."""
+    """A computation that was stopped before its end; finished results are kept."""
 
 
 def _nothing(_: Any) -> None: ...
@@ -21,9 +21,9 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Watch:
-    """What a computation reports to, and asks whether to stop.
+    """The receiver of a computation's progress, which also decides whether it stops.
 
-    `progress` is called after every step of a training. `stop` is asked before each step and between batches of a validation. `activity`
+    `progress` is called after every step of a training. `stop` is called before each step and between batches of a validation. `activity`
     is called with a sentence when something begins that does not stop half-way, such as the write of a checkpoint, and with None when it
     has ended. `bar` draws a progress bar in the terminal.
     """
@@ -34,7 +34,7 @@ class Watch:
     activity: Callable[[str | None], None] = _nothing
 
     def check(self) -> None:
-        """Raise Stopped if a stop is asked for."""
+        """Raise Stopped if a stop is requested."""
         if self.stop():
             raise Stopped
 

@@ -16,7 +16,7 @@ log = logging.getLogger("chiron.reconciler")
 
 
 class Reconciler:
-    """Repairs table and broker, one round at a time. Every API process runs one; they do not disturb each other."""
+    """A thread that repairs job table and broker in rounds. Every API process runs one; they do not disturb each other."""
 
     def __init__(
         self, table: JobTable, sender: Sender, *, resend_s: float, broker: EmbeddedBroker | None = None

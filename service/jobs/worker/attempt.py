@@ -42,7 +42,7 @@ class Attempt:
 
     @property
     def runs(self) -> Path:
-        """The folder of the runs' checkpoints."""
+        """Return the folder of the runs' checkpoints."""
         return self.folder / "runs"
 
     def data(self, dataset: str | None, job: Job | None = None) -> Path:

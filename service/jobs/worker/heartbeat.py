@@ -44,7 +44,7 @@ class Heartbeat:
         on_kill: Callable[[StopReason], None] = lambda reason: None,
         on_outage: Callable[[bool], None] = lambda begins: None,
     ) -> None:
-        """`shutting_down` tells whether the worker ends.
+        """Create the heartbeat of an attempt; `shutting_down` tells whether the worker ends.
 
         `on_kill` records the end of a job whose process is about to be killed. `on_outage` is called when the job table stops answering
         and when it answers again.

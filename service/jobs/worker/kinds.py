@@ -92,13 +92,13 @@ def _staged(attempt: Attempt, bundle: Bundle, lineage: Lineage, result: dict[str
     versions, version = Versions.of(attempt.settings), bundle.meta.version
     attempt.log(f"{bundle.meta.name} {version} is ready")
     staging = versions.stage(bundle, lineage)
-    done = False
+    finished = False
 
     def publish() -> None:
-        nonlocal done
-        if not done:
+        nonlocal finished
+        if not finished:
             versions.publish(staging, version)
-        done = True
+        finished = True
 
     published = {"model": bundle.meta.name, "version": version}
     return Outcome(result | published, publish, lambda: shutil.rmtree(staging, ignore_errors=True))

@@ -154,15 +154,15 @@ def _open_database(settings: Settings) -> Engine:
 
 def _publish_offers(engine: Engine) -> None:
     """Publish the names of the runs and tables that this installation can make."""
-    done = subprocess.run(
+    listing = subprocess.run(
         [sys.executable, "-c", OFFERS_CODE], check=False, capture_output=True, text=True, preexec_fn=lambda: os.nice(10)
     )
-    if done.returncode != 0:
-        last = (done.stderr.splitlines() or ["no output"])[-1]
+    if listing.returncode != 0:
+        last = (listing.stderr.splitlines() or ["no output"])[-1]
         log.error("the names of the runs could not be listed, so submitted jobs are not checked for them: %s", last)
         return
     offers, outage = OfferTable(engine), Outage(log, "the job table")
-    for kind, names in json.loads(done.stdout).items():
+    for kind, names in json.loads(listing.stdout).items():
         while True:
             try:
                 offers.publish(kind, names)

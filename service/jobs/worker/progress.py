@@ -8,7 +8,7 @@ from service.jobs.worker.heartbeat import Heartbeat
 
 
 class ProgressReporter:
-    """Reports the steps of all trainings of a job; `plan` lists (stage, seed, steps) of each training in order."""
+    """A reporter of the steps of all trainings of a job; `plan` lists (stage, seed, steps) of each training in order."""
 
     def __init__(self, heartbeat: Heartbeat, plan: Sequence[tuple[str, int, int]] = ()) -> None:
         self._heartbeat, self._plan = heartbeat, list(plan)

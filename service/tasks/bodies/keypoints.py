@@ -39,7 +39,7 @@ class Keypoints:
 
     @property
     def present(self) -> Bool[np.ndarray, "frames joints"]:
-        """The mask of keypoints that are not missing."""
+        """Return the mask of keypoints that are not missing."""
         return self.confidence > 0
 
 
@@ -89,7 +89,7 @@ def keypoints_of(clip: Clip, order: Skeleton, dims: int) -> Keypoints:
 
     A keypoint of confidence 0 is missing, like null, and so is one of zeros or -1. Confidences above 1 are clipped.
 
-    Raises wrong-shape, too-few-frames, not-finite, out-of-range, and gap-too-long where nobody is seen.
+    Raises wrong-shape, too-few-frames, not-finite, out-of-range, and gap-too-long if no person is visible.
     """
     values, count, joints = clip.values, clip.count, len(order.joints)
     if not len(values):

@@ -25,27 +25,27 @@ ROUND_M, ROUND_HEAT, ROUND_AXES = 1e-9, 6, 9  # a nanometre, and decimals of a h
 CHUNK = 8192  # points at which heatmaps are interpolated at a time
 
 
-def encode(found: FoundFace, model: BundleMeta, media: str) -> Encoded:
+def encode(result: FoundFace, model: BundleMeta, media: str) -> Encoded:
     """Return the answer in the form of a media type; headers carry the model and the unit where the body has no fields."""
     if media == JSON:
-        return Encoded(json_bytes(document(found, model)), {})
-    name, write = ("aligned.ply", aligned) if found.scan.options.aligned else WRITERS[media]
+        return Encoded(json_bytes(document(result, model)), {})
+    name, write = ("aligned.ply", aligned) if result.scan.options.aligned else WRITERS[media]
     headers = {
         "x-chiron-model": model.name,
         "x-chiron-model-version": model.version,
-        "x-chiron-units": found.scan.unit,
+        "x-chiron-units": result.scan.unit,
         "content-disposition": f'attachment; filename="{name}"',
     }
-    if warnings := found.warnings:
+    if warnings := result.warnings:
         headers["x-chiron-warnings"] = "; ".join(warnings)
-    return Encoded(write(found, model), headers)
+    return Encoded(write(result, model), headers)
 
 
-def document(found: FoundFace, model: BundleMeta) -> dict[str, Any]:
+def document(result: FoundFace, model: BundleMeta) -> dict[str, Any]:
     """Return the answer as FaceAnswer has it; its arrays are numpy's. Heatmaps at every point are for `npz` only."""
-    scan, face = found.scan, found.face
-    within, decimals = found.within, round(-np.log10(ROUND_M / to_metres(scan.unit)))
-    landmarks = zip(FACE68.joints, np.round(found.landmarks, decimals), face.confidence, strict=True)
+    scan, face = result.scan, result.face
+    within, decimals = result.within, round(-np.log10(ROUND_M / to_metres(scan.unit)))
+    landmarks = zip(FACE68.joints, np.round(result.landmarks, decimals), face.confidence, strict=True)
     answer: dict[str, Any] = {
         "units": scan.unit,
         "units_inferred": scan.options.units == "auto",
@@ -59,75 +59,75 @@ def document(found: FoundFace, model: BundleMeta) -> dict[str, Any]:
             for index, (name, position, confidence) in enumerate(landmarks)
         ],
         "regions": {region: list(indices) for region, indices in FACE_REGIONS.items()},
-        "confidence": {"within": round(within, decimals), "meaning": found.meaning},
-        "pose": _rounded_pose(found, decimals),
+        "confidence": {"within": round(within, decimals), "meaning": result.meaning},
+        "pose": _rounded_pose(result, decimals),
         "distances": {
             name: {"value": round(distance.value, decimals), "uncertainty": round(distance.uncertainty, decimals)}
-            for name, distance in distances(found.landmarks, face.confidence, within).items()
+            for name, distance in distances(result.landmarks, face.confidence, within).items()
         },
-        "warnings": found.warnings,
+        "warnings": result.warnings,
     }
     if scan.options.heatmaps != "none":
         answer["heatmaps"] = {
-            "points": np.round(found.samples, decimals),
+            "points": np.round(result.samples, decimals),
             "indices": None if scan.indices is None else scan.indices[face.sampled],
             "values": np.round(face.heatmaps, ROUND_HEAT),
         }
     return with_model(answer, model)
 
 
-def npz(found: FoundFace, model: BundleMeta) -> bytes:
+def npz(result: FoundFace, model: BundleMeta) -> bytes:
     """Return the answer as arrays, none of them rounded.
 
     They are landmarks (68, 3) float64, confidence, names, pose (4, 4), distances, their names and uncertainties, warnings, model,
     version and units. With heatmaps they are also sampled_points (n, 3), heatmaps (68, n), and sampled_indices (n) unless the points
     were drawn on a mesh; with heatmaps at every point also full_heatmaps (68, points).
     """
-    scan, face = found.scan, found.face
-    measured = distances(found.landmarks, face.confidence, found.within)
+    scan, face = result.scan, result.face
+    measured = distances(result.landmarks, face.confidence, result.within)
     arrays: dict[str, Any] = {
-        "landmarks": found.landmarks,
+        "landmarks": result.landmarks,
         "confidence": face.confidence,
         "names": FACE68.joints,
-        "pose": found.pose,
+        "pose": result.pose,
         "distances": np.array([distance.value for distance in measured.values()]),
         "distance_uncertainties": np.array([distance.uncertainty for distance in measured.values()]),
         "distance_names": list(measured),
-        "warnings": np.array(found.warnings, dtype=np.str_),
+        "warnings": np.array(result.warnings, dtype=np.str_),
         "model": model.name,
         "version": model.version,
         "units": scan.unit,
     }
     if scan.options.heatmaps != "none":
-        arrays |= {"sampled_points": found.samples, "heatmaps": face.heatmaps}
+        arrays |= {"sampled_points": result.samples, "heatmaps": face.heatmaps}
         if scan.indices is not None:
             arrays["sampled_indices"] = scan.indices[face.sampled]
     if scan.options.heatmaps == "full":
-        arrays["full_heatmaps"] = heatmaps_everywhere(found)
+        arrays["full_heatmaps"] = heatmaps_everywhere(result)
     return npz_bytes(arrays)
 
 
-def heatmaps_everywhere(found: FoundFace) -> Float[np.ndarray, "landmarks vertices"]:
+def heatmaps_everywhere(result: FoundFace) -> Float[np.ndarray, "landmarks vertices"]:
     """Return the heatmaps at every point of the file, from the three nearest sampled points; NaN at one that was dropped."""
-    assert found.scan.whole is not None, "the whole scan is kept where heatmaps at every point are wanted"
-    vertices = found.scan.whole.points
-    known, values = found.scan.points[found.face.sampled], found.face.heatmaps.T
+    assert result.scan.whole is not None, "the whole scan is kept where heatmaps at every point are wanted"
+    vertices = result.scan.whole.points
+    known, values = result.scan.points[result.face.sampled], result.face.heatmaps.T
     full = np.empty((values.shape[1], len(vertices)), np.float32)
     for start in range(0, len(vertices), CHUNK):
         chunk = vertices[start : start + CHUNK]
         full[:, start : start + CHUNK] = interpolate(values, *interpolation(known, chunk)).T
-    if (kept := found.scan.whole.kept) is None:
+    if (kept := result.scan.whole.kept) is None:
         return full
     everywhere = np.full((len(full), len(kept)), np.nan, np.float32)
     everywhere[:, kept] = full
     return everywhere
 
 
-def table(found: FoundFace, model: BundleMeta) -> bytes:
+def table(result: FoundFace, model: BundleMeta) -> bytes:
     """Return the landmarks as .csv, one line each, in the scan's frame and unit."""
     writer = csv.writer(text := io.StringIO(), lineterminator="\n")
     writer.writerow(("index", "name", "x", "y", "z", "confidence"))
-    rows = zip(FACE68.joints, found.landmarks.tolist(), found.face.confidence.tolist(), strict=True)
+    rows = zip(FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), strict=True)
     for index, (name, position, confidence) in enumerate(rows):
         writer.writerow((index, name, *position, f"{confidence:.6g}"))
     return text.getvalue().encode()
@@ -148,8 +148,8 @@ WRITERS = {
 }
 
 
-def _rounded_pose(found: FoundFace, decimals: int) -> Float[np.ndarray, "4 4"]:
+def _rounded_pose(result: FoundFace, decimals: int) -> Float[np.ndarray, "4 4"]:
     """Return the head's pose with its origin rounded as landmarks are."""
-    pose = found.pose
+    pose = result.pose
     pose[:3, :3], pose[:3, 3] = np.round(pose[:3, :3], ROUND_AXES), np.round(pose[:3, 3], decimals)
     return pose

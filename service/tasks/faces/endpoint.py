@@ -55,9 +55,9 @@ def memory(media: str) -> int:
     return 8
 
 
-def draw(found: FoundFace, model: BundleMeta, path: Path, title: str) -> None:
+def draw(result: FoundFace, model: BundleMeta, path: Path, title: str) -> None:
     """Write a picture: the scan from three sides with the landmarks, and the heatmaps of six of them."""
-    scan, face = found.scan, found.face
+    scan, face = result.scan, result.face
     assert scan.whole is not None, "the whole scan is kept where a picture is wanted"
     draw_face(
         scan.whole.points,
@@ -110,5 +110,5 @@ FACE: Endpoint[Upload, PreparedScan, FoundFace] = Endpoint(
     writes={".json": JSON, ".csv": CSV, ".npz": NPZ, ".ply": PLY, ".obj": OBJ, ".mrk.json": MRK, ".fcsv": FCSV},
     draw=draw,
     align=aligned,
-    warnings=lambda found: found.warnings,
+    warnings=lambda result: result.warnings,
 )

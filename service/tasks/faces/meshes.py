@@ -22,10 +22,10 @@ COLOURS = {
 }
 
 
-def ply(found: FoundFace, model: BundleMeta) -> bytes:
+def ply(result: FoundFace, model: BundleMeta) -> bytes:
     """Return the landmarks as a text .ply for viewers such as MeshLab: coloured by region, with edges along the regions."""
     colours = {index: COLOURS[region] for region, indices in FACE_REGIONS.items() for index in indices}
-    landmarks = zip(found.landmarks.tolist(), found.face.confidence.tolist(), strict=True)
+    landmarks = zip(result.landmarks.tolist(), result.face.confidence.tolist(), strict=True)
     rows = [
         f"{x!r} {y!r} {z!r} {' '.join(map(str, colours[index]))} {index} {confidence:.6g} {confidence:.6g}"
         for index, ((x, y, z), confidence) in enumerate(landmarks)
@@ -34,8 +34,8 @@ def ply(found: FoundFace, model: BundleMeta) -> bytes:
         "ply",
         "format ascii 1.0",
         f"comment {model.name} {model.version}",
-        f"comment lengths in {found.scan.unit}",
-        f"comment confidence: {found.meaning}",
+        f"comment lengths in {result.scan.unit}",
+        f"comment confidence: {result.meaning}",
         *(f"comment {index} {name}" for index, name in enumerate(FACE68.joints)),
         f"element vertex {len(rows)}",
         *(f"property double {axis}" for axis in "xyz"),
@@ -51,13 +51,13 @@ def ply(found: FoundFace, model: BundleMeta) -> bytes:
     return "\n".join([*header, *rows, *(f"{a} {b}" for a, b in FACE68.bones), ""]).encode()
 
 
-def obj(found: FoundFace, model: BundleMeta) -> bytes:
+def obj(result: FoundFace, model: BundleMeta) -> bytes:
     """Return the landmarks as an .obj for Blender and others: vertices in order, and edges in a group for each region."""
-    landmarks = zip(FACE68.joints, found.landmarks.tolist(), found.face.confidence.tolist(), strict=True)
+    landmarks = zip(FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), strict=True)
     lines = [
         f"# {model.name} {model.version}",
-        f"# lengths in {found.scan.unit}",
-        f"# confidence: {found.meaning}",
+        f"# lengths in {result.scan.unit}",
+        f"# confidence: {result.meaning}",
         "o landmarks",
     ]
     for index, (name, (x, y, z), confidence) in enumerate(landmarks):
@@ -67,14 +67,14 @@ def obj(found: FoundFace, model: BundleMeta) -> bytes:
     return "\n".join([*lines, ""]).encode()
 
 
-def aligned(found: FoundFace, model: BundleMeta) -> bytes:
+def aligned(result: FoundFace, model: BundleMeta) -> bytes:
     """Return the scan in the head's frame and its own unit as a binary .ply of float32: points in their order, and triangles."""
-    whole = found.scan.whole
+    whole = result.scan.whole
     assert whole is not None, "the whole scan is kept where an aligned copy is wanted"
-    points = in_head_frame(whole.points / to_metres(found.scan.unit), found.pose)
+    points = in_head_frame(whole.points / to_metres(result.scan.unit), result.pose)
     return mesh_ply(points, whole.triangles, [
         f"{model.name} {model.version}",
-        f"lengths in {found.scan.unit}, x to the person's left, y up, z forward, origin between the eyes",
+        f"lengths in {result.scan.unit}, x to the person's left, y up, z forward, origin between the eyes",
     ])  # fmt: skip
 
 

@@ -76,17 +76,17 @@ class FoundFace:
 
     @property
     def landmarks(self) -> Float[np.ndarray, "landmarks 3"]:
-        """The landmarks in the scan's frame and unit, float64."""
+        """Return the landmarks in the scan's frame and unit, float64."""
         return self.face.landmarks / to_metres(self.scan.unit)
 
     @property
     def pose(self) -> Float[np.ndarray, "4 4"]:
-        """The rigid transform from the head's frame to the scan's, in the scan's unit."""
+        """Return the rigid transform from the head's frame to the scan's, in the scan's unit."""
         return head_pose(self.landmarks)
 
     @property
     def warnings(self) -> list[str]:
-        """What the caller should know before believing the answer."""
+        """Return warnings about the answer for the caller."""
         scan = self.scan
         if scan.normals is not None and seen_from_behind(self.face.landmarks, scan.points, scan.normals):
             return [MIRRORED]
@@ -94,12 +94,12 @@ class FoundFace:
 
     @property
     def samples(self) -> Float[np.ndarray, "sampled 3"]:
-        """The points that the heatmaps are over, in the scan's frame and unit."""
+        """Return the points that the heatmaps are over, in the scan's frame and unit."""
         return self.scan.points[self.face.sampled] / to_metres(self.scan.unit)
 
     @property
     def within(self) -> float:
-        """The distance that the confidences are about, in the scan's unit."""
+        """Return the distance that the confidences are about, in the scan's unit."""
         return self.scan.task.confident_m / to_metres(self.scan.unit)
 
     @property

@@ -16,9 +16,9 @@ SCHEMA = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadabl
 COLUMNS = ("id", "x", "y", "z", "ow", "ox", "oy", "oz", "vis", "sel", "lock", "label", "desc", "associatedNodeID")
 
 
-def markups(found: FoundFace, model: BundleMeta) -> bytes:
+def markups(result: FoundFace, model: BundleMeta) -> bytes:
     """Return the landmarks as markups JSON, schema 1.0.0: one Fiducial list with names as labels and confidences as descriptions."""
-    landmarks = zip(FACE68.joints, found.landmarks.tolist(), found.face.confidence.tolist(), strict=True)
+    landmarks = zip(FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), strict=True)
     points = [
         {
             "id": str(index + 1),
@@ -37,12 +37,12 @@ def markups(found: FoundFace, model: BundleMeta) -> bytes:
     )
 
 
-def fcsv(found: FoundFace, model: BundleMeta) -> bytes:
+def fcsv(result: FoundFace, model: BundleMeta) -> bytes:
     """Return the landmarks as .fcsv of Slicer 4.11 and later, whose header names the LPS system."""
     writer = csv.writer(text := io.StringIO(), lineterminator="\n")
     text.write("# Markups fiducial file version = 4.11\n# CoordinateSystem = LPS\n")
     text.write(f"# columns = {','.join(COLUMNS)}\n")
-    landmarks = zip(FACE68.joints, found.landmarks.tolist(), found.face.confidence.tolist(), strict=True)
+    landmarks = zip(FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), strict=True)
     for index, (name, position, confidence) in enumerate(landmarks):
         writer.writerow((index + 1, *position, 0, 0, 0, 1, 1, 1, 1, name, _description(confidence), ""))
     return text.getvalue().encode()

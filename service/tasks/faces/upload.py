@@ -29,7 +29,13 @@ GZIPS = ("application/gzip", "application/x-gzip")
 OBJ = "model/obj"
 MRK, FCSV = "application/vnd.slicer.mrk+json", "text/x-fcsv"  # point lists of 3D Slicer, which has registered no types
 SUFFIXES = {media: format.suffixes[0] for format in FORMATS for media in format.media_types}
-TYPES = (OCTETS, TEXT, *GZIPS, *SUFFIXES, FORM)  # the first do not tell the format: a name does, or TEXT is a table
+TYPES = (
+    OCTETS,
+    TEXT,
+    *GZIPS,
+    *SUFFIXES,
+    FORM,
+)  # the first do not determine the format: a name does, or TEXT is a table
 CARRIES: dict[Heatmaps, tuple[str, ...]] = {
     "none": (JSON, NPZ, PLY, OBJ, CSV, MRK, FCSV),
     "points": (JSON, NPZ),
@@ -41,7 +47,7 @@ OPTIONS = FaceOptions.__struct_fields__
 
 @dataclass(frozen=True)
 class Upload:
-    """A scan as its file has it, and what is wanted of it."""
+    """A scan file and the options of its request."""
 
     data: bytes
     suffix: str
@@ -87,9 +93,9 @@ def _of_form(body: Body) -> Upload:
     if repeated := sorted(set(fields) & set(body.options)):
         raise Problem.at("invalid-request", f"/{repeated[0]}", "expected a form field or a query parameter, got both")
     query = _options(body.options, "?")
-    given = fields if "filename" in body.options else {"filename": form.filename, **fields}
-    own = _options(given, "/")
-    options = msgspec.structs.replace(query, **{name: getattr(own, name) for name in given})
+    values = fields if "filename" in body.options else {"filename": form.filename, **fields}
+    own = _options(values, "/")
+    options = msgspec.structs.replace(query, **{name: getattr(own, name) for name in values})
     if form.file is None:
         names = ", ".join(name[:40] for name, _ in form.fields) or "nothing"
         raise Problem.at("invalid-request", "/file", f"expected one part with a filename, the scan, got {names}")
@@ -97,13 +103,13 @@ def _of_form(body: Body) -> Upload:
     return Upload(bytes(form.file), _suffix(options, media, "/"), options, frozenset(fields))
 
 
-def _options(given: Mapping[str, Any], prefix: str) -> FaceOptions:
+def _options(values: Mapping[str, Any], prefix: str) -> FaceOptions:
     """Return the options in their types. Raises invalid-request, with pointers that begin with `prefix`."""
-    return typed(msgspec.convert, dict(given), type=FaceOptions, strict=False, mark=prefix)
+    return typed(msgspec.convert, dict(values), type=FaceOptions, strict=False, mark=prefix)
 
 
 def _suffix(options: FaceOptions, media: str, prefix: str) -> str:
-    """Return the scan's format, by its name or by the media type. Raises invalid-request if these disagree or tell nothing."""
+    """Return the scan's format, by its name or by the media type. Raises invalid-request if these disagree or do not determine it."""
     by_name, by_media = _named(options), SUFFIXES.get(media, "")
     if by_name and by_media and formats().get(by_name) is not formats()[by_media]:
         pointer = f"{prefix}{'format' if options.format else 'filename'}"
@@ -118,8 +124,8 @@ def _suffix(options: FaceOptions, media: str, prefix: str) -> str:
 
 def _named(options: FaceOptions) -> str:
     """Return the suffix by `format` or, without it, by `filename`, without .gz; empty if neither has one."""
-    given = f".{options.format.lower().lstrip('.')}" if options.format else gzipped.suffix_of(options.filename)
-    return given.removesuffix(gzipped.SUFFIX)
+    values = f".{options.format.lower().lstrip('.')}" if options.format else gzipped.suffix_of(options.filename)
+    return values.removesuffix(gzipped.SUFFIX)
 
 
 class _Form:

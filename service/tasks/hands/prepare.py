@@ -46,7 +46,7 @@ class PreparedHands:
 
     @property
     def tensors(self) -> dict[str, np.ndarray]:
-        """The model's input without a batch axis: (frames, nodes, 3), float32."""
+        """Return the model's input without a batch axis: (frames, nodes, 3), float32."""
         joints = self.past.joints
         return {"past": np.ascontiguousarray(joints.reshape(len(joints), -1, 3), dtype=np.float32)}
 
@@ -87,7 +87,7 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     else:
         past = past_window(clip, task.past, task.fps, limits.gap_s)
     if "past" in request.arrays and len(past.hands) < clip.hands:
-        sides = LEFT_RIGHT  # one array cannot say that one of its two hands is missing
+        sides = LEFT_RIGHT  # one array cannot express that one of its two hands is missing
     without_arrays = replace(request, arrays={})  # the past is prepared: only the options are needed from here on
     return PreparedHands(
         without_arrays, task, order, sides, times.fps, past, values[-1, list(past.hands)], centre, times.warnings

@@ -1,4 +1,4 @@
-"""Batches for recognition: clips of people, and the class of each clip (`batches` says what all body batches share)."""
+"""Batches for recognition: clips of people, and the class of each clip (`batches` has their common parts)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What batches of the three body tasks share: augmentation, the order of samples, and which recordings a split has.
+"""Common parts of the batches of the three body tasks: augmentation, the order of samples, and the recordings of a split.
 
 The training batch of a step is a function of the seed and the step alone. In a batch the mirror plane is x = 0; a missing keypoint is 0
 after centring, and so is its confidence. The data lie in <data folder>/body.

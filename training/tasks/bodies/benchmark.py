@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Suite:
-    """One table; `floor` measures what needs no network, and `paper` quotes the published figures."""
+    """One table; `floor` measures the baseline without a network, and `paper` quotes the published figures."""
 
     title: str
     lines: tuple[Line, ...]

@@ -1,4 +1,4 @@
-"""Batches for forecasting 2D poses: past poses, and the poses that follow (`batches` says what all body batches share)."""
+"""Batches for forecasting 2D poses: past poses, and the poses that follow (`batches` has their common parts)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class PoseForecastBatches:
 
     @cached_property
     def recordings(self) -> list[BodyClip]:
-        """All clips in the data's joint order and at its rate, in their own units."""
+        """Return all clips in the data's joint order and at its rate, in their own units."""
         return [c for s in self.data.sources for c in flat_clips(self.folder, s, self.skeleton, self.data.fps)]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Batches for lifting: windows of 2D keypoints, and the 3D poses in their middle (`batches` says what all body batches share)."""
+"""Batches for lifting: windows of 2D keypoints, and the 3D poses in their middle (`batches` has their common parts)."""
 
 import zlib
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ class LiftBatches:
 
     @cached_property
     def recordings(self) -> list[LiftClip]:
-        """All clips of all cameras. Measure a network on whole clips, padded with `models.motion.bodies.edge_padded`."""
+        """Return all clips of all cameras. Measure a network on whole clips, padded with `models.motion.bodies.edge_padded`."""
         data = self.data
         return [
             clip

@@ -54,7 +54,7 @@ def pck(poses: Flat, true: Flat, seen: Seen, limit: float = PCK_LIMIT) -> Float[
 
 
 def pck_legacy_pairing(poses: Flat, true: Flat, seen: Seen, limit: float = PCK_LIMIT) -> Float[np.ndarray, " steps"]:
-    """Return what TP-RNN's evaluation calls PCK, to compare with numbers published so; it is not PCK and 2 to 9 points higher.
+    """Return the figure that TP-RNN's evaluation calls PCK, for comparison; it is 2 to 9 points higher than PCK.
 
     That code lays poses out as x0 ... x12, y0 ... y12 and reads them as x0, y0, x1, ... Its k-th "distance" is that of entries 2k and
     2k + 1, which are (x0, x1), (x2, x3), ... (y11, y12), and it counts if joint k is visible.

@@ -52,7 +52,7 @@ class Report:
 
     @classmethod
     def read(cls, path: Path) -> "Report":
-        """Read what `write` wrote."""
+        """Read a report that `write` has written."""
         rows = json.loads(path.read_text())["rows"]
         return cls(tuple(Row(**{**row, "interval": row["interval"] and tuple(row["interval"])}) for row in rows))
 
@@ -103,7 +103,7 @@ def lifted(network: nn.Module, batches: LiftBatches, clip: LiftClip) -> Float[np
 def forecasting(forecast: Callable[[np.ndarray], np.ndarray], batches: PoseForecastBatches, split: Split) -> Report:
     """Measure PCK@0.05 in per cent at each step, its mean over steps, and the mean distance in hundredths of half a box.
 
-    There is a row a source. Penn Action's row also has what TP-RNN's evaluation calls PCK, as "legacy pairing".
+    There is one row per source. Penn Action's row also has the figure that TP-RNN's evaluation calls PCK, as "legacy pairing".
     """
     rows = []
     for source in batches.data.sources:

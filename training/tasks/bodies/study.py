@@ -42,7 +42,7 @@ NAMES = {"distance": "mean distance", "PCK@0.05": "PCK@0.05, mean over the horiz
 
 
 def floors(batches: Any, split: Split) -> Report:
-    """Measure what needs no network, on batches of any task."""
+    """Measure the baseline without a network, on batches of any task."""
     if isinstance(batches, LiftBatches):
         return Report(tuple(lifting_floor(batches, split, source) for source in batches.data.sources))
     if isinstance(batches, PoseForecastBatches):
@@ -51,7 +51,7 @@ def floors(batches: Any, split: Split) -> Report:
 
 
 def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: Split) -> str:
-    """Return a table of the network beside what needs none; write reports, and a picture of the first clip of each source, to `folder`."""
+    """Return a table of the network beside the baseline; write reports, and a picture of the first clip of each source, to `folder`."""
     batches = run.data.load(data_folder)
     reports = {"without": floors(batches, split), "network": measure(network, batches, split)}
     for name, report in reports.items():
@@ -68,7 +68,7 @@ def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path
 
 
 def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
-    """Measure the test split, take an example from it, and return these facts with a table of the network beside what needs none."""
+    """Measure the test split, take an example from it, and return these facts with a table of the network beside the baseline."""
     batches = run.data.load(data_folder)
     floor, report = floors(batches, "test"), measure(network, batches, "test")
     measurements = tuple(

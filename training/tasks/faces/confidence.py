@@ -21,7 +21,7 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
     task: FaceLandmarks = network.task  # pyright: ignore[reportAssignmentType]
     confidence: Confidence = network.confidence  # pyright: ignore[reportAssignmentType]
     seen: list[Tensor] = []
-    hook = confidence.register_forward_hook(lambda _, given, __: seen.append(evidence(*given)))
+    hook = confidence.register_forward_hook(lambda _, inputs, __: seen.append(evidence(*inputs)))
     right = []
     try:
         with torch.no_grad():

@@ -103,12 +103,12 @@ def _array(content: dict[str, Any], key: str, path: Path) -> np.ndarray:
     """Return an entry as one array, even if it is a list of arrays."""
     value = content[key]
     try:
-        whole = value if isinstance(value, np.ndarray) and value.dtype != object else np.array(list(value))
+        array = value if isinstance(value, np.ndarray) and value.dtype != object else np.array(list(value))
     except (TypeError, ValueError) as error:
         raise MalformedReference(f"{path}: expected {key} as a list of arrays of equal shapes: {error}") from error
-    if whole.ndim == 0:
-        raise MalformedReference(f"{path}: expected {key} for each face, got {whole!r}")
-    return whole
+    if array.ndim == 0:
+        raise MalformedReference(f"{path}: expected {key} for each face, got {array!r}")
+    return array
 
 
 def _numbers(array: np.ndarray, key: str, path: Path) -> Float[np.ndarray, "..."]:

@@ -98,7 +98,7 @@ class Report:
 
 
 def subjects(folder: Path, split: MeasuredSplit, task: FaceLandmarks) -> list[Subject]:
-    """Return simulated scans of the split, clean and varied; the test split has the real scans too, since nobody trains on them.
+    """Return simulated scans of the split, clean and varied; the test split has the real scans too, since no network is trained on them.
 
     `folder` has ict_facekit, facefuns_composites and raw_scans.
     """
@@ -136,7 +136,7 @@ def evaluate(
         shift = rng.uniform(-SHIFT_M, SHIFT_M, 3)
         points, true = subject.points + shift, subject.true + shift
         faces.setdefault(subject.source, []).append(FoundFace(subject.name, points, true, find(points, task, run)))
-    return Report([row(source, found, task) for source, found in faces.items()]), faces
+    return Report([row(source, results, task) for source, results in faces.items()]), faces
 
 
 def row(source: str, faces: list[FoundFace], task: FaceLandmarks) -> Row:

@@ -1,6 +1,6 @@
 """A simulated scanner for a face model: crops, one-sided views, holes, noise, hair, shoulders and stray points.
 
-A network trained on whole and clean faces only fails on other scans. The scanner therefore draws at random whatever differs between real
+A network trained on whole and clean faces only fails on other scans. The scanner therefore draws at random all that differs between real
 scans, so that the face is all that scans have in common ("domain randomisation", Tobin et al. 2017, arXiv:1703.06907). Lengths are in
 metres; the face looks along +z and is upright along +y.
 """

@@ -26,28 +26,28 @@ def fit_shape(network: nn.Module, scans: list[Scan] | tuple[Scan, ...], batch: i
     shape.reference.copy_(torch.from_numpy(about @ widest.T))
     shape.weight.zero_()
     shape.bias.zero_()
-    found, true = [], []
+    predicted, true = [], []
     with torch.no_grad():
         for begin in range(0, len(scans), batch):
             inputs, target = batch_of(scans[begin : begin + batch], task)
             _, landmarks, _ = network(*(torch.from_numpy(x) for x in inputs.values()))
             own, frame, centre = shape.own(landmarks.double())
-            found.append(own.numpy())
+            predicted.append(own.numpy())
             true.append(((torch.from_numpy(target) - centre) @ frame).numpy())
-    weight, bias = correction(np.concatenate(found), np.concatenate(true))
+    weight, bias = correction(np.concatenate(predicted), np.concatenate(true))
     shape.weight.copy_(torch.from_numpy(weight))
     shape.bias.copy_(torch.from_numpy(bias))
 
 
 def correction(
-    found: Float[np.ndarray, "scans landmarks 3"], true: Float[np.ndarray, "scans landmarks 3"]
+    predicted: Float[np.ndarray, "scans landmarks 3"], true: Float[np.ndarray, "scans landmarks 3"]
 ) -> tuple[Float[np.ndarray, "numbers numbers"], Float[np.ndarray, " numbers"]]:
     """Return W and b that minimise the sum of distances |x + W x + b - true| in metres, with a ridge on W.
 
     The method is iteratively reweighted least squares. It minimises the mean distance, which is what reports measure; with squares, one
     scan on which the network fails would outweigh many.
     """
-    x, y = found.reshape(len(found), -1), true.reshape(len(true), -1)
+    x, y = predicted.reshape(len(predicted), -1), true.reshape(len(true), -1)
     weights = np.ones(len(x))
     w, b = np.zeros((x.shape[1], x.shape[1])), np.zeros(x.shape[1])
     for _ in range(ROUNDS):

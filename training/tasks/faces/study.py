@@ -28,7 +28,7 @@ FACESCAPE_SCANS = 200  # measured of the run's own meshes
 
 
 def fit_rest(network: nn.Module, batches: FaceBatches | FaceScapeBatches) -> None:
-    """Fit what training leaves open: the shape prior to training scans, then the confidence to validation scans.
+    """Fit the parts that training leaves out: the shape prior to training scans, then the confidence to validation scans.
 
     Takes about five minutes of one CPU core.
     """
@@ -43,7 +43,7 @@ def measure(
     data_folder: Path,
     split: MeasuredSplit,
 ) -> tuple[Report, dict[str, list[FoundFace]]]:
-    """Fit what training leaves open, then find the landmarks of every subject of a split. Returns the report and the faces, by source."""
+    """Fit the shape prior and the confidence, then find the landmarks of a split. Returns the report and the faces, by source."""
     fit_rest(network, batches)
     return evaluate(network, run.task, subjects_of(run, batches, data_folder, split))
 
