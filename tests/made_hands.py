@@ -1,4 +1,4 @@
-"""A data folder of made-up hands in the layout of the real one."""
+"""A data folder of synthetic hands in the layout of the real one."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from laws import hand_motion
 
 FPS = 30
-# (source, split, recording, label, frames, hands seen); a recording may have several stretches.
+# (source, split, recording, label, frames, visible hands); a recording may have several stretches.
 SHORT = (
     ("leap", "train", "walk", "walking", 60, 2),
     ("leap", "train", "wave", "waving", 40, 1),
@@ -26,7 +26,7 @@ LONG = tuple(
 
 
 def write_hands(root: Path, stretches: tuple[tuple[str, str, str, str, int, int], ...]) -> Path:
-    """Write hands/splits.json and hands/<source>/<source>.npz below `root`, and return `root`."""
+    """Write hands/splits.json and hands/<source>/<source>.npz below `root`; return `root`."""
     splits: dict[str, dict[str, list[str]]] = {}
     for source in ("leap", "tzionas"):
         own = [stretch for stretch in stretches if stretch[0] == source]

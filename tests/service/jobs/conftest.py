@@ -1,4 +1,4 @@
-"""The job table in a database of its own (SQLite, or PostgreSQL if CHIRON_TEST_DATABASE_URL names one), and made-up hands for the jobs."""
+"""Fixtures of an empty job table (SQLite, or PostgreSQL if CHIRON_TEST_DATABASE_URL names one) and of synthetic training data."""
 
 import os
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from service.jobs.table import JobTable
 
 @pytest.fixture(scope="session")
 def hands_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder of made-up hands, on which the run `hands-eqmotion` trains in seconds."""
+    """Write a data folder of synthetic hands, on which the run `hands-eqmotion` trains in seconds."""
     return write_hands(tmp_path_factory.mktemp("hands"), LONG)
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """Return the URL of an empty database. The schema of CHIRON_TEST_DATABASE_URL is emptied."""
+    """Return the URL of an empty database; empty the schema of CHIRON_TEST_DATABASE_URL."""
     if (postgres := os.environ.get("CHIRON_TEST_DATABASE_URL")) is None:
         return f"sqlite:///{tmp_path / 'deep' / 'jobs.db'}"
     engine = create_engine(postgres)

@@ -1,4 +1,4 @@
-"""Untrusted .zip files: false sizes, and directories that cost more than the archive is worth."""
+"""Tests of untrusted .zip files: false sizes, large directories, and damage."""
 
 import io
 import struct
@@ -22,8 +22,8 @@ def zipped(content: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def only_a_directory(entries: int, stated: int) -> bytes:
-    """Return an archive of so many entries without files, whose end record states another number."""
+def directory_alone(entries: int, stated: int) -> bytes:
+    """Return an archive of `entries` entries without files, whose end record states another number."""
     end = END.pack(b"PK\x05\x06", 0, 0, min(stated, 0xFFFF), min(stated, 0xFFFF), entries * len(EMPTY_ENTRY), 0, 0)
     return EMPTY_ENTRY * entries + end
 
@@ -48,17 +48,19 @@ def test_a_file_larger_than_its_entry_states_is_refused(tmp_path):
     ids=["too many are stated", "fewer are stated", "far fewer are stated"],
 )
 def test_a_directory_of_too_many_entries_is_refused_before_it_is_read(tmp_path, entries, stated, message):
-    (tmp_path / "a.zip").write_bytes(only_a_directory(entries, stated))
+    (tmp_path / "a.zip").write_bytes(directory_alone(entries, stated))
     tracemalloc.start()
     try:
         with pytest.raises(ArchiveRefused, match=message):
             unpack(tmp_path / "a.zip", tmp_path / "out", 1 << 30)
-        assert tracemalloc.get_traced_memory()[1] < 3e6, "an object for each entry takes 4 MB and more"
+        assert tracemalloc.get_traced_memory()[1] < 3e6, (
+            "expected no object for each entry, which would take more than 4 MB"
+        )
     finally:
         tracemalloc.stop()
 
 
-def test_the_record_of_a_large_archive_is_read_too(tmp_path):
+def test_the_zip64_record_of_a_large_archive_is_read(tmp_path):
     end = END64.pack(b"PK\x06\x06", END64.size - 12, 45, 45, 0, 0, 10**6, 10**6, 47 * 10**6, 0)
     locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
     last = END.pack(b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
@@ -67,7 +69,7 @@ def test_the_record_of_a_large_archive_is_read_too(tmp_path):
         unpack(tmp_path / "a.zip", tmp_path / "out", 1 << 30)
 
 
-def test_an_archive_at_the_limits_is_unpacked(tmp_path: Path, monkeypatch):
+def test_an_archive_at_its_limits_is_unpacked(tmp_path: Path, monkeypatch):
     content = {f"{'n' * 190}{number:04}.txt": b"" for number in range(1000)}
     monkeypatch.setattr(archives, "MAX_FILES", 1000)
     (tmp_path / "a.zip").write_bytes(zipped(content))
@@ -91,7 +93,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_damaged_archive_is_refused_whole(tmp_path: Path, name: str):
+def test_a_damaged_archive_is_refused_completely(tmp_path: Path, name: str):
     (tmp_path / "a.zip").write_bytes(DAMAGED[name])
     with pytest.raises(ArchiveRefused):
         unpack(tmp_path / "a.zip", tmp_path / "out", 1 << 20)

@@ -1,4 +1,4 @@
-"""The files of jobs: each attempt has a folder of its own, and starts from the previous one's checkpoints."""
+"""Tests of the files of jobs: each attempt has its own folder and starts from the previous one's checkpoints."""
 
 from pathlib import Path
 
@@ -13,11 +13,13 @@ def test_an_attempt_starts_from_complete_checkpoints_of_the_previous_one(tmp_pat
         "events.out.tfevents.1": "t",
     }.items():  # fmt: skip
         (first / name).write_text(content)
-    (tmp_path / "j" / "2.part" / "runs").mkdir(parents=True)  # one that was killed while it began
+    (tmp_path / "j" / "2.part" / "runs").mkdir(parents=True)  # an attempt that was killed during its start
     third = artifacts.begin(tmp_path, "j", 3)
     copies = {path.relative_to(third / "runs" / "r" / "f").as_posix(): path for path in third.rglob("*.*")}
     assert set(copies) == {"last.ckpt", "best.ckpt", "history.jsonl"}
-    assert copies["history.jsonl"].read_text() == '{"step": 1}\n', "an incomplete line would stop the next attempt"
+    assert copies["history.jsonl"].read_text() == '{"step": 1}\n', (
+        "expected no incomplete line, which would stop the next attempt"
+    )
     (first / "last.ckpt").write_text("written by an attempt that was thought dead")
     assert copies["last.ckpt"].read_text() == "l"
     artifacts.remove_before(tmp_path, "j", 3)

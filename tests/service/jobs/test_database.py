@@ -1,4 +1,4 @@
-"""Opening the database: migrations, concurrent opening, its clock, and databases that cannot be used."""
+"""Tests of opening the database: migrations, concurrency, its clock, and unusable databases."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from service.jobs.table import JobTable
 
 
 def downgrade(connection: Connection, revision: str) -> None:
-    """Bring the tables back to an older revision."""
+    """Downgrade the tables to an older revision."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
@@ -29,7 +29,7 @@ def test_the_migrations_create_the_tables_of_the_schema(engine):
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
-def test_a_missing_table_would_be_noticed(engine):
+def test_a_missing_table_is_detected(engine):
     with writing(engine) as connection:
         connection.exec_driver_sql("drop table workers")
     with reading(engine) as connection:
@@ -54,7 +54,7 @@ def test_the_database_clock_is_the_current_time(engine):
         assert abs(connection.execute(now().select()).scalar_one() - time.time()) < 5
 
 
-def test_a_database_of_an_older_version_is_migrated_and_keeps_its_jobs(url, table):
+def test_an_older_schema_is_migrated_and_keeps_its_jobs(url, table):
     job, _ = table.submit(TrainSpec(run="r"), "cpu")
     engine = open_database(url)
     with writing(engine) as connection:
@@ -67,7 +67,7 @@ def test_a_database_of_an_older_version_is_migrated_and_keeps_its_jobs(url, tabl
     again.dispose()
 
 
-def test_a_database_of_a_newer_version_is_reported_in_one_sentence(url, engine):
+def test_a_newer_schema_is_reported_in_one_sentence(url, engine):
     with writing(engine) as connection:
         connection.exec_driver_sql("update alembic_version set version_num = '9999'")
     with pytest.raises(

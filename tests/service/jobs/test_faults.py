@@ -1,4 +1,4 @@
-"""Faults of real processes: children that start slowly or not at all, and databases that are away, frozen, damaged or newer."""
+"""Tests of faults with subprocesses: child processes that start slowly or fail, and unreachable, frozen or damaged databases."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from service.settings import Settings
 
 from ..processes import Process, Stack, stack
 
-UNTRAINED = {"kind": "evaluate", "run": "hands-eqmotion"}  # ends as soon as a worker has it: nothing was trained
+UNTRAINED = {"kind": "evaluate", "run": "hands-eqmotion"}  # fails at once, since nothing is trained
 CHILD_START = """
 import os, sys, time
 if any("billiard.spawn" in argument for argument in sys.orig_argv):  # a child process of a worker
@@ -29,7 +29,7 @@ if any("billiard.spawn" in argument for argument in sys.orig_argv):  # a child p
 
 @pytest.fixture(scope="module")
 def api(hands_folder, bundles, tmp_path_factory) -> Iterator[Stack]:
-    """Start an API; child processes of its workers can be told to start slowly, or not at all."""
+    """Start an API whose workers' child processes can be made to start slowly or to fail."""
     hook = tmp_path_factory.mktemp("hook")
     (hook / "sitecustomize.py").write_text(CHILD_START)
     path = os.pathsep.join(filter(None, [str(hook), os.environ.get("PYTHONPATH")]))
@@ -38,8 +38,8 @@ def api(hands_folder, bundles, tmp_path_factory) -> Iterator[Stack]:
         yield running
 
 
-def test_a_worker_whose_child_processes_start_slowly_runs_job_after_job_and_logs_only_json(api: Stack):
-    """Celery's own limit is 4 s, after which it kills a child that has not reported, for ever."""
+def test_a_worker_with_slowly_starting_child_processes_runs_its_jobs_and_logs_only_json(api: Stack):
+    """Celery's own limit of 4 s would kill every child process."""
     worker = api.worker(TEST_CHILD_SLEEPS_S="6")
     jobs = [api.submit(**UNTRAINED) for _ in range(2)]
     for job in jobs:
@@ -51,9 +51,9 @@ def test_a_worker_whose_child_processes_start_slowly_runs_job_after_job_and_logs
         assert {"time", "level", "logger", "message"} <= set(json.loads(line)), line
 
 
-def test_child_processes_that_fail_to_start_are_visible(api: Stack):
+def test_failed_starts_of_child_processes_are_reported(api: Stack):
     worker = api.worker(TEST_CHILD_EXITS="1")
-    until("starts fail", lambda: True if api.get("/workers")["workers"][0]["failed_starts"] > 1 else None)
+    until("failed starts", lambda: True if api.get("/workers")["workers"][0]["failed_starts"] > 1 else None)
     job = api.submit(**UNTRAINED)
     assert "can start a process for it" in api.job(job)["detail"]
     assert 'chiron_worker_failed_starts{queue="cpu"} 0.0' not in get(f"{api.url}/metrics").text
@@ -61,7 +61,7 @@ def test_child_processes_that_fail_to_start_are_visible(api: Stack):
     worker.stop()
 
 
-def test_a_worker_without_data_says_so_and_the_health_check_fails(api: Stack, tmp_path):
+def test_a_worker_without_data_reports_a_problem_and_fails_its_health_check(api: Stack, tmp_path):
     worker = api.worker(CHIRON_DATA=str(tmp_path / "none"))
     (listed,) = until(
         "the problem is reported", lambda: [w for w in api.get("/workers")["workers"] if w["problem"]] or None
@@ -85,12 +85,12 @@ def environment_of(folder: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "CHIRON_STATE": str(folder), "OMP_NUM_THREADS": "1", **more}
 
 
-def test_a_worker_without_its_database_waits_and_says_so_once(tmp_path):
-    away = "postgresql+psycopg://chiron:chiron@127.0.0.1:1/none"
-    worker = Process(tmp_path, ["worker", "--device", "cpu"], environment_of(tmp_path, CHIRON_DATABASE_URL=away))
-    until("it waits", lambda: True if "waiting for the database" in worker.log.read_text() else None)
+def test_a_worker_waits_for_its_database_and_logs_one_line(tmp_path):
+    unreachable = "postgresql+psycopg://chiron:chiron@127.0.0.1:1/none"
+    worker = Process(tmp_path, ["worker", "--device", "cpu"], environment_of(tmp_path, CHIRON_DATABASE_URL=unreachable))
+    until("a waiting worker", lambda: True if "waiting for the database" in worker.log.read_text() else None)
     with pytest.raises(subprocess.TimeoutExpired):
-        worker.process.wait(3)  # three more attempts
+        worker.process.wait(3)  # lets it try three more times
     worker.stop()
     assert worker.process.returncode == 0
     text = worker.log.read_text()
@@ -99,7 +99,7 @@ def test_a_worker_without_its_database_waits_and_says_so_once(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["a newer table", "a damaged file"])
-def test_a_database_that_cannot_be_used_ends_a_worker_with_one_sentence(tmp_path, fault):
+def test_an_unusable_database_ends_a_worker_with_one_sentence(tmp_path, fault):
     settings = Settings(state=tmp_path)
     if fault == "a newer table":
         engine = open_database(settings.database)
@@ -109,10 +109,10 @@ def test_a_database_that_cannot_be_used_ends_a_worker_with_one_sentence(tmp_path
     else:
         (tmp_path / "jobs.db").write_bytes(b"no database at all" * 1000)
     command = [sys.executable, "-m", "service", "worker", "--device", "cpu"]
-    done = subprocess.run(command, env=environment_of(tmp_path), capture_output=True, text=True)
-    assert done.returncode != 0
-    lines = [line for line in done.stderr.splitlines() if line]
-    assert len(lines) == 1, done.stderr
+    process = subprocess.run(command, env=environment_of(tmp_path), capture_output=True, text=True)
+    assert process.returncode != 0
+    lines = [line for line in process.stderr.splitlines() if line]
+    assert len(lines) == 1, process.stderr
     assert "job table is newer" in lines[0] if fault == "a newer table" else "job table is damaged" in lines[0]
 
 
@@ -124,7 +124,7 @@ def postgres_binaries() -> Path | None:
 
 
 class Postgres:
-    """A PostgreSQL server of its own that can be frozen, as `docker pause` does."""
+    """A temporary PostgreSQL server that can be frozen, like by `docker pause`."""
 
     def __init__(self, folder: Path, binaries: Path) -> None:
         import pwd
@@ -173,10 +173,10 @@ def postgres() -> Iterator[Postgres]:
             server.close()
 
 
-def test_a_database_that_stops_answering_is_a_503_and_stops_neither_api_nor_worker(postgres, hands_folder, bundles):
+def test_api_and_worker_survive_a_database_that_stops_answering(postgres, hands_folder, bundles):
     with stack(hands_folder, bundles, CHIRON_DATABASE_URL=postgres.url, CHIRON_LEASE_S="15") as running:
         running.api()
-        until("the jobs work", lambda: True if get(f"{running.url}/jobs").status_code == 200 else None)
+        until("an answer of /jobs", lambda: True if get(f"{running.url}/jobs").status_code == 200 else None)
         worker = running.worker()
         postgres.signal(signal.SIGSTOP)
         answer = get(f"{running.url}/jobs")
@@ -185,7 +185,10 @@ def test_a_database_that_stops_answering_is_a_503_and_stops_neither_api_nor_work
         worker.stop()
         assert worker.process.returncode == 0
         postgres.signal(signal.SIGCONT)
-        until("the jobs work again", lambda: True if get(f"{running.url}/jobs").status_code == 200 else None)
+        until(
+            "an answer of /jobs after the outage",
+            lambda: True if get(f"{running.url}/jobs").status_code == 200 else None,
+        )
         postgres.signal(signal.SIGSTOP)
         running.processes[0].stop()
         assert "Traceback" not in running.processes[0].log.read_text()

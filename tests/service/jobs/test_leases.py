@@ -1,4 +1,4 @@
-"""Leases and fences: one worker runs a job at a time, a stale attempt changes nothing, and lost jobs are queued again."""
+"""Tests of leases: one worker runs a job at a time, a stale attempt is fenced off, and lost jobs are queued again."""
 
 import contextlib
 import subprocess
@@ -19,12 +19,12 @@ SPEC = TrainSpec(run="hands-eqmotion", seeds=(3,))
 
 
 def lose(engine, job: str) -> None:
-    """Let the lease of a job expire, as if its worker were dead or late."""
+    """Let the lease of a job expire, as for a dead or late worker."""
     with writing(engine) as connection:
         connection.execute(update(JOBS).where(JOBS.c.id == job).values(lease_until=now() - 1))
 
 
-def test_a_job_is_leased_to_one_worker_and_again_once_the_lease_has_expired(table, engine):
+def test_a_job_is_leased_to_one_worker_until_the_lease_expires(table, engine):
     job = table.submit(SPEC, "cpu")[0].id
     first = table.claim(job, "a")
     assert first.attempt == 1
@@ -35,19 +35,19 @@ def test_a_job_is_leased_to_one_worker_and_again_once_the_lease_has_expired(tabl
     assert table.get(job).losses == 1
 
 
-def test_a_worker_whose_child_died_claims_its_own_job_before_the_lease_expires(table):
+def test_a_worker_reclaims_the_job_of_its_dead_child_before_the_lease_expires(table):
     job = table.submit(SPEC, "cpu")[0].id
     table.claim(job, "a")
     assert table.claim(job, "a").attempt == 2
     assert table.get(job).losses == 1
 
 
-@pytest.mark.parametrize("taken", [True, False], ids=["another worker has it", "the lease has expired"])
-def test_a_stale_attempt_changes_nothing_and_publishes_nothing(table, engine, taken):
+@pytest.mark.parametrize("reassigned", [True, False], ids=["another worker has it", "the lease has expired"])
+def test_the_writes_of_a_stale_attempt_are_refused(table, engine, reassigned):
     job = table.submit(SPEC, "cpu")[0].id
     stale = table.claim(job, "a")
     lose(engine, job)
-    if taken:
+    if reassigned:
         table.claim(job, "b")
     before, events, published = table.get(job), table.events(job), []
     for write in (
@@ -62,7 +62,7 @@ def test_a_stale_attempt_changes_nothing_and_publishes_nothing(table, engine, ta
     assert (table.get(job), table.events(job), published) == (before, events, [])
 
 
-def test_a_job_whose_publication_fails_has_not_ended(table):
+def test_a_job_does_not_end_if_its_publication_fails(table):
     job = table.submit(SPEC, "cpu")[0].id
     lease = table.claim(job, "a")
 
@@ -111,9 +111,9 @@ def test_a_job_that_loses_too_many_workers_fails_and_can_be_retried(table, engin
     assert table.claim(job, "b").attempt == MAX_LOSSES + 1
 
 
-def test_jobs_that_were_never_sent_or_sent_long_ago_are_listed(table, monkeypatch):
+def test_unsent_lists_jobs_that_were_never_sent_or_sent_long_ago(table, monkeypatch):
     table.submit(SPEC, "cpu")
-    assert table.unsent(older_s=60) == [], "its submitter is about to send it"
+    assert table.unsent(older_s=60) == [], "expected a recent job to be left to its submitter"
     monkeypatch.setattr("service.jobs.table.SUBMIT_GRACE_S", -1)
     table.cancel(table.jobs()[0].id)
     one, two = (table.submit(SPEC, "cpu")[0].id for _ in range(2))
@@ -123,7 +123,7 @@ def test_jobs_that_were_never_sent_or_sent_long_ago_are_listed(table, monkeypatc
     table.claim(two, "a")
     assert [job.id for job in table.unsent(older_s=60)] == []
     table.release(table.claim(one, "a"))
-    assert [job.id for job in table.unsent(older_s=60)] == [one], "a released job has to be sent again"
+    assert [job.id for job in table.unsent(older_s=60)] == [one], "expected a released job to be sent again"
 
 
 def test_an_attempt_that_could_not_record_its_release_does_not_count_as_lost(engine):
@@ -139,7 +139,7 @@ def test_an_attempt_that_could_not_record_its_release_does_not_count_as_lost(eng
     table.claim(job, "a")
     lose(engine, job)
     table.expire()
-    assert table.get(job).losses == 1, "an attempt without a note is lost"
+    assert table.get(job).losses == 1, "expected an attempt without a note to count as lost"
 
 
 RACER = """
@@ -156,8 +156,8 @@ for line in sys.stdin:
 """
 
 
-def test_racing_workers_run_each_job_once_and_no_cancelled_one(table, url):
-    """Three processes receive all of 100 jobs, half of which are cancelled at the same time."""
+def test_racing_workers_run_each_job_once_unless_it_is_cancelled(table, url):
+    """Three processes receive the same 100 jobs while half of these are cancelled."""
     jobs = [table.submit(SPEC, "cpu")[0].id for _ in range(100)]
     racers = [
         subprocess.Popen(
@@ -170,15 +170,15 @@ def test_racing_workers_run_each_job_once_and_no_cancelled_one(table, url):
         ran = [pool.submit(racer.communicate, ids) for racer in racers]
         cancelled = []
         for job in jobs[::2]:
-            with contextlib.suppress(WrongState):  # it had been run already
+            with contextlib.suppress(WrongState):  # the job has already run
                 cancelled += [job] if table.cancel(job).state == "cancelled" else []
-        outputs = [done.result()[0].split() for done in ran]
+        outputs = [future.result()[0].split() for future in ran]
     assert all(racer.returncode == 0 for racer in racers)
     counts = Counter(job for output in outputs for job in output)
     final = {job.id: job for job in table.jobs(limit=200)}
     for job in jobs:
         assert final[job].state in ("succeeded", "cancelled"), (
-            "a job that is cancelled while it runs succeeds in this test"
+            "expected a job that is cancelled while it runs to succeed"
         )
         assert counts[job] == (1 if final[job].state == "succeeded" else 0)
         assert final[job].attempt == counts[job]

@@ -1,10 +1,10 @@
-"""The names of runs and tables that workers publish."""
+"""Tests of the names of runs and tables that workers publish."""
 
 from service.jobs import offers
 from service.jobs.offers import OfferTable
 
 
-def test_names_are_known_by_kind_and_stay_known_until_no_worker_has_offered_them_for_long(engine, monkeypatch):
+def test_names_are_stored_by_kind_until_no_worker_has_offered_them_for_a_month(engine, monkeypatch):
     table = OfferTable(engine)
     assert table.names("run") == []
     table.publish("run", ["b", "a"])

@@ -1,11 +1,11 @@
-"""Logging of outages."""
+"""Tests of the log lines of outages."""
 
 import logging
 
 from service.jobs.outage import Outage
 
 
-def test_an_outage_is_logged_when_it_begins_changes_and_ends(caplog):
+def test_the_start_each_change_and_the_end_of_an_outage_are_logged(caplog):
     caplog.set_level(logging.INFO)
     outage = Outage(logging.getLogger("chiron.test"), "the database")
     outage.end()

@@ -1,7 +1,7 @@
-"""Jobs over real processes: trained, followed, promoted under load, and interrupted in every way.
+"""Tests of jobs with subprocesses: training, promotion under load, and interruptions of every kind.
 
-A training here takes a dozen steps of the shipped forecaster. After an interruption its curve must equal that of an undisturbed job, digit
-by digit.
+A training takes a dozen steps of the shipped forecaster. After an interruption, its curve must equal that of an uninterrupted job, digit by
+digit.
 """
 
 import itertools
@@ -37,7 +37,7 @@ HANDS = {"fps": 30, "model": "hands-eqmotion", "past": moving_hands(30, hands=2)
 @pytest.fixture(scope="module")
 def running(hands_folder, tmp_path_factory):
     shutil.copytree(BUNDLE, (bundles := tmp_path_factory.mktemp("bundles")) / BUNDLE.name)
-    # one process for many jobs, where nobody kills it: torch is imported once
+    # one process for many jobs, unless it is killed: torch is imported once
     with stack(hands_folder, bundles, CHIRON_RESEND_S="2", CHIRON_JOBS_A_PROCESS="20") as running:
         running.api()
         yield running
@@ -45,7 +45,7 @@ def running(hands_folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def uninterrupted(running: Stack) -> list[dict[str, float]]:
-    """Return the curve of an undisturbed job, the first of the first worker."""
+    """Return the curve of an uninterrupted job, the first of the first worker."""
     running.worker()
     job = running.submit(**UNPUBLISHED)
     assert running.ended(job)["state"] == "succeeded"
@@ -53,7 +53,7 @@ def uninterrupted(running: Stack) -> list[dict[str, float]]:
 
 
 class Load:
-    """Threads that send requests until they are stopped, and keep the answers."""
+    """Threads that send requests until they are stopped, and record the answers."""
 
     def __init__(self, urls: list[str]) -> None:
         self.answers: list[tuple[str, int, str]] = []
@@ -79,7 +79,7 @@ class Load:
 
 
 def events_of(running: Stack, job: str, last: str = "0") -> list[tuple[int, str, dict[str, Any]]]:
-    """Return the events of a job from its stream, until the stream ends."""
+    """Return the events of a job from its stream, up to the end of the stream."""
     events: list[tuple[int, str, dict[str, Any]]] = []
     url = f"{running.url}/jobs/{job}/events"
     with httpx2.stream("GET", url, headers={"last-event-id": last}, timeout=PATIENCE_S, verify=False) as response:
@@ -95,7 +95,7 @@ def events_of(running: Stack, job: str, last: str = "0") -> list[tuple[int, str,
     return events
 
 
-def test_a_job_is_trained_followed_and_promoted_under_load_without_a_failed_request(running: Stack, uninterrupted):
+def test_a_version_is_trained_and_promoted_under_load_without_failed_requests(running: Stack, uninterrupted):
     first = running.url
     running.api()
     second = running.url
@@ -108,35 +108,43 @@ def test_a_job_is_trained_followed_and_promoted_under_load_without_a_failed_requ
     steps = [data["step"] for _, kind, data in events if kind == "progress"]
     assert steps == sorted(steps)
     assert steps[-1] == 14
-    assert events_of(running, job, last=str(events[3][0])) == events[4:], "the stream resumes after the last event"
+    assert events_of(running, job, last=str(events[3][0])) == events[4:], (
+        "expected the stream to resume after the last event"
+    )
 
     version = running.job(job)["result"]["version"]
     model = running.get("/models/hands-eqmotion")
     shipped = model["version"]
-    (made, own) = model["versions"]
-    assert (made["version"], made["serving"], own["version"], own["serving"]) == (version, False, shipped, True)
-    assert made["lineage"]["job"] == job
-    assert len(made["lineage"]["data_sha256"]) == 64
-    assert made["measurements"]
+    (trained, own) = model["versions"]
+    assert (trained["version"], trained["serving"], own["version"], own["serving"]) == (version, False, shipped, True)
+    assert trained["lineage"]["job"] == job
+    assert len(trained["lineage"]["data_sha256"]) == 64
+    assert trained["measurements"]
 
     load = Load([first, second])
     try:
         for url in (first, second):
-            until("the load runs", lambda url=url: True if len(load.versions(url)) > 20 else None)
+            until("answers under load", lambda url=url: True if len(load.versions(url)) > 20 else None)
         promotion = running.post(f"/models/hands-eqmotion/versions/{version}/promote")
         assert promotion == {"name": "hands-eqmotion", "version": version, "before": shipped}
         assert post(f"{second}/forecast/hands", json=HANDS).json()["model"]["version"] == version
         for url in (first, second):
-            until("both serve it", lambda url=url: True if load.versions(url)[-1] == version else None)
+            until(
+                "the promoted version at both servers",
+                lambda url=url: True if load.versions(url)[-1] == version else None,
+            )
         running.post(f"/models/hands-eqmotion/versions/{version}/rollback")
         for url in (first, second):
-            until("neither serves it", lambda url=url: True if load.versions(url)[-1] == shipped else None)
+            until(
+                "the shipped version at both servers",
+                lambda url=url: True if load.versions(url)[-1] == shipped else None,
+            )
     finally:
         load.stop()
     assert {status for _, status, _ in load.answers} == {200}
     for url in (first, second):
         changes = [version for version, _ in itertools.groupby(load.versions(url))]
-        assert changes == [shipped, version, shipped], "every request saw one of the two versions"
+        assert changes == [shipped, version, shipped], "expected one of the two versions for every request"
     running.processes[-1].stop()
     running.url = first
 
@@ -147,16 +155,16 @@ def test_a_job_resumes_after_its_worker_is_killed(running: Stack, uninterrupted)
     for worker in running.processes[1:]:
         worker.kill()
     assert "runs on" in running.job(job)["detail"] or "no worker" in running.job(job)["detail"]
-    until("it waits again", lambda: True if running.job(job)["state"] == "queued" else None)
+    until("a queued job", lambda: True if running.job(job)["state"] == "queued" else None)
     assert "no worker of queue cpu is connected" in until(
-        "nobody is there", lambda: d if "no worker" in (d := running.job(job)["detail"]) else None
+        "a job without a worker", lambda: d if "no worker" in (d := running.job(job)["detail"]) else None
     )
     running.worker()
     ended = running.ended(job)
     assert (ended["state"], ended["attempt"]) == ("succeeded", 2)
     assert running.history(job) == uninterrupted
     began = [e for _, kind, e in events_of(running, job) if kind == "log" and "from step" in e["text"]]
-    assert int(began[1]["text"].rpartition(" ")[2]) >= 2, "it resumed from a checkpoint, not from the beginning"
+    assert int(began[1]["text"].rpartition(" ")[2]) >= 2, "expected the job to resume from a checkpoint"
 
 
 def test_jobs_survive_a_kill_of_worker_api_and_broker_at_once(running: Stack, uninterrupted):
@@ -176,8 +184,8 @@ def test_jobs_survive_a_kill_of_worker_api_and_broker_at_once(running: Stack, un
         assert running.history(each) == uninterrupted
 
 
-@pytest.mark.parametrize("away", ["a moment", "till the job is over"])
-def test_jobs_survive_a_kill_of_api_and_broker_and_an_emptied_broker(running: Stack, uninterrupted, away):
+@pytest.mark.parametrize("outage", ["short", "until the job has ended"])
+def test_jobs_survive_a_kill_of_api_and_broker_and_an_emptied_broker(running: Stack, uninterrupted, outage):
     job, queued = running.submit(**UNPUBLISHED), running.submit(**UNPUBLISHED, seeds=[0])
     running.reached(job, 2)
     with running.redis() as redis:
@@ -186,9 +194,9 @@ def test_jobs_survive_a_kill_of_api_and_broker_and_an_emptied_broker(running: St
     running.processes[0].kill()
     os.kill(server, signal.SIGKILL)
     running.processes.pop(0)
-    if away == "till the job is over":  # its worker cannot acknowledge it
+    if outage == "until the job has ended":  # its worker cannot acknowledge it
         table = running.table()
-        until("the job is over", lambda: True if table.get(job).state == "succeeded" else None)
+        until("the end of the job", lambda: True if table.get(job).state == "succeeded" else None)
     running.api()
     running.processes.insert(0, running.processes.pop())
     for each in (job, queued):
@@ -197,7 +205,7 @@ def test_jobs_survive_a_kill_of_api_and_broker_and_an_emptied_broker(running: St
         assert running.history(each) == uninterrupted
 
 
-def test_a_message_that_is_delivered_repeatedly_runs_once(running: Stack, uninterrupted):
+def test_a_job_that_is_delivered_repeatedly_runs_once(running: Stack, uninterrupted):
     second = running.worker()
     job = running.submit(**UNPUBLISHED)
     sender = Sender(Settings(state=running.state))
@@ -211,7 +219,7 @@ def test_a_message_that_is_delivered_repeatedly_runs_once(running: Stack, uninte
     second.stop()
 
 
-@pytest.mark.skipif(usable_cpus() < 2, reason="a worker has as many devices as it may use CPUs: here one")
+@pytest.mark.skipif(usable_cpus() < 2, reason="needs two usable CPUs, which count as devices")
 def test_a_training_on_two_devices_has_the_curve_of_one_device(running: Stack, uninterrupted):
     job = running.submit(**UNPUBLISHED, devices=2)
     assert running.job(job)["queue"] == "cpu.2"
@@ -243,11 +251,11 @@ def test_poison_messages_and_failing_jobs_do_not_stop_the_worker(running: Stack,
             b'{"properties": 1}',
             b'{"properties": {"delivery_info": 3}, "body": "?"}',
         )
-    names = until("the names of runs are known", lambda: OfferTable(running.table()._engine).names("run") or None)
+    names = until("names of runs", lambda: OfferTable(running.table()._engine).names("run") or None)
     assert "hands-eqmotion" in names
     for spec in ({"kind": "train", "run": "no-such-run"}, {"kind": "benchmark", "table": "no-such-table"}):
         assert post(f"{running.url}/jobs", json=spec).status_code == 422
-    unknown = running.table().submit(TrainSpec(run="no-such-run"), "cpu")[0].id  # as of a version that knew it
+    unknown = running.table().submit(TrainSpec(run="no-such-run"), "cpu")[0].id  # as if submitted by another version
     table = running.table().submit(BenchmarkSpec(table="no-such-table"), "cpu")[0].id
     good = running.submit(**UNPUBLISHED)
     ended = running.ended(unknown)

@@ -1,4 +1,4 @@
-"""Retention: what the settings keep, what is kept in any case, and what `chiron prune` lists and removes."""
+"""Tests of retention: limits in the settings, items that are always kept, and `chiron prune`."""
 
 import os
 from pathlib import Path
@@ -46,7 +46,7 @@ def table(engine) -> JobTable:
 
 
 def finished(settings: Settings, engine: Engine, days: float, size: int = 1000, spec: Any = None) -> str:
-    """Return the id of a job that finished so many days ago and left an artifact of `size` bytes."""
+    """Create a job that finished `days` days ago with an artifact of `size` bytes; return its id."""
     table = JobTable(engine, lease_s=60)
     job, _ = table.submit(spec or TrainSpec(run="r"), "cpu")
     lease = table.claim(job.id, "me")
@@ -65,7 +65,7 @@ def planned(settings: Settings, table: JobTable, **keep: Any) -> list[Removal]:
     return Retention(settings, table, Versions.of(settings)).plan()
 
 
-def test_jobs_are_removed_by_age_count_and_bytes_the_oldest_first(settings, engine, table):
+def test_the_oldest_jobs_are_removed_by_age_count_and_bytes(settings, engine, table):
     new, older, oldest = (finished(settings, engine, days) for days in (1, 50, 100))
     assert planned(settings, table) == []
     assert [removal.name for removal in planned(settings, table, keep_jobs_days=60.0)] == [oldest]
@@ -75,7 +75,7 @@ def test_jobs_are_removed_by_age_count_and_bytes_the_oldest_first(settings, engi
     assert new not in str(planned(settings, table, keep_jobs_bytes=0, keep_jobs=1)[1:])
 
 
-def test_unfinished_jobs_and_jobs_that_others_need_are_kept(settings, engine, table, tmp_path):
+def test_unfinished_and_needed_jobs_are_kept(settings, engine, table, tmp_path):
     table.submit(TrainSpec(run="waiting"), "cpu")
     DatasetTable(engine, table).register("own", tmp_path, "folder")
     check = table.jobs(kind="check")[0].id
@@ -96,22 +96,20 @@ def test_unfinished_jobs_and_jobs_that_others_need_are_kept(settings, engine, ta
         table.remove(check)
 
 
-def test_a_removed_job_leaves_neither_row_nor_event_nor_file_and_a_crash_in_between_is_cleaned_up(
-    settings, engine, table
-):
+def test_removing_a_job_deletes_its_row_events_and_files_even_after_a_crash(settings, engine, table):
     first, second = (finished(settings, engine, 100) for _ in range(2))
     retention = Retention(settings.model_copy(update={"keep_jobs_days": 1.0}), table, Versions.of(settings))
     for removal in retention.plan():
         assert retention.remove(removal)
-        assert not retention.remove(removal), "it is gone"
+        assert not retention.remove(removal), "expected the job to be gone"
     for job in (first, second):
         with pytest.raises(UnknownJob):
             table.get(job)
         assert table.events(job) == []
         assert not (settings.jobs / job).exists()
     leftover = finished(settings, engine, 1)
-    table.remove(leftover)  # and there the process ended
-    assert retention.plan() == [], "somebody may still be at it"
+    table.remove(leftover)  # and the process crashed here
+    assert retention.plan() == [], "expected recent files to be kept, since their removal may be in progress"
     os.utime(settings.jobs / leftover, (1, 1))
     (removal,) = retention.plan()
     assert (removal.kind, removal.name) == ("leftover", leftover)
@@ -119,7 +117,7 @@ def test_a_removed_job_leaves_neither_row_nor_event_nor_file_and_a_crash_in_betw
     assert not (settings.jobs / leftover).exists()
 
 
-def test_versions_are_kept_unless_the_operator_says_so_and_current_ones_always(settings, table, tmp_path):
+def test_versions_are_kept_by_default_and_current_ones_always(settings, table, tmp_path):
     versions, names = Versions.of(settings), []
     for number in range(4):
         bundle = read_bundle(
@@ -132,7 +130,7 @@ def test_versions_are_kept_unless_the_operator_says_so_and_current_ones_always(s
     versions.promote("hands", names[1], None)
     assert planned(settings, table) == []
     kept_two = planned(settings, table, keep_versions=2)
-    assert [removal.name for removal in kept_two] == [], "the old ones are current and its predecessor"
+    assert [removal.name for removal in kept_two] == [], "expected the current version and its predecessor to be kept"
     versions.promote("hands", names[2], None)
     (removal,) = planned(settings, table, keep_versions=2)
     assert (removal.kind, removal.name) == ("version", f"hands/{names[0]}")
@@ -144,7 +142,7 @@ def test_versions_are_kept_unless_the_operator_says_so_and_current_ones_always(s
     assert not versions.remove("hands", names[0])
 
 
-def test_prune_says_what_it_would_remove_and_removes_it_only_if_told(settings, engine, table, monkeypatch):
+def test_prune_lists_removals_and_removes_only_with_yes(settings, engine, table, monkeypatch):
     job = finished(settings, engine, 100, size=2_000_000)
     monkeypatch.setenv("CHIRON_STATE", str(settings.state))
     listed = CliRunner().invoke(app, ["prune"])
@@ -159,7 +157,7 @@ def test_prune_says_what_it_would_remove_and_removes_it_only_if_told(settings, e
         table.get(job)
 
 
-def test_the_disk_is_measured_by_folder(settings, engine, tmp_path: Path):
+def test_disk_usage_is_measured_by_folder(settings, engine, tmp_path: Path):
     finished(settings, engine, 1, size=3000)
     assert disk.usage(settings) == {"jobs": 3000, "datasets": 0, "models": 0, "cache": 0}
     assert disk.free_bytes(Settings(state=tmp_path / "not" / "there")) > 0

@@ -1,4 +1,4 @@
-"""The job table for callers: submission, idempotency keys, lists, events, cancel and retry."""
+"""Tests of the job table: submission, idempotency keys, lists, events, cancellation and retry."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +13,11 @@ SPEC = TrainSpec(run="hands-eqmotion", seeds=(3,))
 
 
 def states(table: JobTable, job: str) -> list[str]:
-    """Return the states that a job has gone through."""
+    """Return the history of a job's states."""
     return [event.data["state"] for event in table.events(job) if event.kind == "state"]
 
 
-def test_a_submitted_job_is_stored_as_it_was_submitted(table):
+def test_a_submitted_job_is_stored_unchanged(table):
     job, new = table.submit(SPEC, "cpu")
     assert new
     assert (job.state, job.attempt, job.queue, job.kind) == ("queued", 0, "cpu", "train")
@@ -68,7 +68,7 @@ def test_jobs_are_listed_newest_first_in_pages_and_filtered_by_state_and_kind(ta
             call()
 
 
-def test_events_are_numbered_and_returned_from_any_number_on(table):
+def test_events_are_numbered_and_can_be_read_from_any_number(table):
     job = table.submit(SPEC, "cpu")[0].id
     lease = table.claim(job, "a")
     assert lease
@@ -91,7 +91,7 @@ def test_a_queued_job_is_cancelled_at_once_and_never_runs(table):
     assert table.cancel(job).state == "cancelled"
 
 
-def test_a_running_job_is_asked_to_stop_before_it_is_cancelled(table):
+def test_a_running_job_is_cancelling_until_it_stops(table):
     job = table.submit(SPEC, "cpu")[0].id
     lease = table.claim(job, "a")
     assert table.cancel(job).state == "cancelling"
@@ -101,7 +101,7 @@ def test_a_running_job_is_asked_to_stop_before_it_is_cancelled(table):
     assert states(table, job) == ["queued", "running", "cancelling", "cancelled"]
 
 
-def test_a_finished_job_cannot_be_cancelled_and_only_a_failed_or_cancelled_one_can_be_retried(table):
+def test_only_unfinished_jobs_can_be_cancelled_and_only_failed_or_cancelled_ones_retried(table):
     job = table.submit(SPEC, "cpu")[0].id
     with pytest.raises(WrongState, match="is queued"):
         table.retry(job)

@@ -1,4 +1,4 @@
-"""Worker registration, and the queue that a job goes to."""
+"""Tests of worker registration and of the queue of a job."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_a_worker_is_listed_with_its_job_until_its_registration_expires(table, e
     assert [w.name for w in workers.workers()] == ["a"]
 
 
-def test_a_worker_reports_its_failed_starts_and_its_problem_until_they_are_over(engine):
+def test_a_worker_reports_current_failed_starts_and_problems(engine):
     workers = WorkerTable(engine, lease_s=60)
     workers.register("a", ("cpu",), "cpu", failed_starts=2, problem="there is no data folder /data")
     (worker,) = workers.workers()

@@ -1,4 +1,4 @@
-"""An embedded broker and the sending side of the queue, in a folder whose name is short enough for a socket."""
+"""Fixtures of an embedded broker and a sender, in a folder with a path short enough for a socket."""
 
 import tempfile
 from collections.abc import Iterator

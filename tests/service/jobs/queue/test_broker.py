@@ -1,4 +1,4 @@
-"""The embedded broker: one process owns it, another adopts it, and messages survive a kill."""
+"""Tests of the embedded broker: ownership, takeover, and messages that survive a kill."""
 
 import os
 import signal
@@ -16,17 +16,17 @@ def client(settings: Settings) -> Redis:
     return Redis(unix_socket_path=str(socket_of(settings)))
 
 
-def test_one_process_starts_the_broker_and_another_takes_it_over(settings, broker):
+def test_another_process_takes_over_the_broker_of_the_first(settings, broker):
     other = EmbeddedBroker(settings)
     assert broker.ensure_running()
     assert broker.ensure_running()
     assert not other.ensure_running()
     assert other.answers()
     other.stop()
-    assert broker.answers(), "only its owner stops it"
+    assert broker.answers(), "expected only the owner to stop the broker"
     broker.stop()
     assert not other.answers()
-    assert other.ensure_running(), "the remaining process takes over"
+    assert other.ensure_running(), "expected the remaining process to take over"
     other.stop()
 
 
@@ -46,7 +46,7 @@ def test_queued_messages_survive_a_kill_and_a_stop(settings, broker):
     again.stop()
 
 
-def test_the_broker_listens_on_no_port_and_only_to_this_user(settings, broker):
+def test_the_broker_listens_only_on_a_socket_of_this_user(settings, broker):
     broker.ensure_running()
     assert socket_of(settings).stat().st_mode & 0o077 == 0
     assert socket_of(settings).parent.stat().st_mode & 0o077 == 0
@@ -83,7 +83,7 @@ def test_a_failed_acknowledgement_does_not_block_the_next_message(settings, brok
         connection.Producer(channel).publish(text, exchange="cpu", routing_key="cpu")
     first = queue.get()
     assert first is not None
-    assert not channel.qos.can_consume(), "the prefetch count is one"
+    assert not channel.qos.can_consume(), "expected a prefetch count of one"
     with client(settings) as redis:
         os.kill(redis.info("server")["process_id"], signal.SIGKILL)
     with pytest.raises(connection.connection_errors):

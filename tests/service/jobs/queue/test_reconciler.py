@@ -1,4 +1,4 @@
-"""The reconciler: resends what the broker does not have, and survives failing rounds."""
+"""Tests of the reconciler: it resends lost jobs and survives failing rounds."""
 
 import time
 
@@ -16,7 +16,7 @@ from service.jobs.schema import JOBS
 SPEC = TrainSpec(run="r")
 
 
-def test_a_job_submitted_while_the_broker_is_down_is_sent_once_it_is_up(settings, broker, table, sender, monkeypatch):
+def test_a_job_submitted_while_the_broker_is_down_is_sent_later(settings, broker, table, sender, monkeypatch):
     monkeypatch.setattr("service.jobs.table.SUBMIT_GRACE_S", -1)
     monkeypatch.setattr(celery_app, "PAUSE_FACTOR", 0)
     job, _ = table.submit(SPEC, "cpu")
@@ -31,7 +31,7 @@ def test_a_job_submitted_while_the_broker_is_down_is_sent_once_it_is_up(settings
     assert sender.queued("cpu") == {job.id}
 
 
-def test_jobs_that_the_broker_lost_are_resent_and_others_are_not(settings, broker, table, sender):
+def test_only_jobs_that_the_broker_has_lost_are_resent(settings, broker, table, sender):
     broker.ensure_running()
     jobs = [table.submit(SPEC, "cpu")[0] for _ in range(3)]
     for job in jobs:
@@ -41,12 +41,12 @@ def test_jobs_that_the_broker_lost_are_resent_and_others_are_not(settings, broke
     reconciler = Reconciler(table, sender, resend_s=-1)
     reconciler.run_once()
     with Redis(unix_socket_path=str(socket_of(settings))) as redis:
-        assert redis.llen("cpu") == 3, "nothing was lost or duplicated"
+        assert redis.llen("cpu") == 3, "expected no lost or duplicate job"
         redis.flushall()
         redis.lpush("cpu", b"not a message")
         reconciler.run_once()
         assert redis.llen("cpu") == 3
-    assert sender.queued("cpu") == {jobs[0].id, jobs[1].id, ""}, "the cancelled job is not resent"
+    assert sender.queued("cpu") == {jobs[0].id, jobs[1].id, ""}, "expected the cancelled job not to be resent"
 
 
 def test_a_failing_round_does_not_raise(table, sender, monkeypatch):
@@ -61,7 +61,7 @@ def test_a_failing_round_does_not_raise(table, sender, monkeypatch):
     Reconciler(table, sender, resend_s=0).run_once()
 
 
-def test_a_broker_that_took_long_to_fail_is_not_asked_again_at_once(table, sender, monkeypatch):
+def test_a_slowly_failing_broker_is_not_retried_at_once(table, sender, monkeypatch):
     attempts: list[int] = []
 
     def fail_slowly(*_: object, **__: object) -> None:
@@ -76,7 +76,7 @@ def test_a_broker_that_took_long_to_fail_is_not_asked_again_at_once(table, sende
     assert attempts == [1]
 
 
-def test_the_queue_is_not_read_again_for_jobs_that_were_found_in_it(broker, table, sender, monkeypatch):
+def test_the_queue_is_not_read_again_for_jobs_that_are_in_it(broker, table, sender, monkeypatch):
     broker.ensure_running()
     for _ in range(3):
         job, _ = table.submit(SPEC, "cpu")

@@ -1,4 +1,4 @@
-"""An attempt with stand-ins for training: how it ends if the job, the worker or the database does not behave."""
+"""Tests of attempts with a stub for training: faults of the job, the worker and the database."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +33,7 @@ def table(settings) -> Any:
 
 @pytest.fixture
 def attempted(table: JobTable, settings: Settings) -> Callable[..., Job]:
-    """Run one attempt at a new job with a stand-in for its work, and return the job as the table has it then."""
+    """Return a function that runs one attempt at a new job with a stub for its work, and returns the job."""
 
     def run(work: Callable[[Attempt], Outcome], **options: Any) -> Job:
         job, _ = table.submit(TrainSpec(run="r"), "cpu")
@@ -43,11 +43,11 @@ def attempted(table: JobTable, settings: Settings) -> Callable[..., Job]:
     return run
 
 
-def away(*_: object, **__: object) -> Any:
+def unavailable(*_: object, **__: object) -> Any:
     raise StoreUnavailable("the server does not answer")
 
 
-def test_a_job_that_returns_a_result_has_succeeded_and_one_that_raises_has_failed_with_its_traceback(attempted):
+def test_a_job_succeeds_with_its_result_or_fails_with_its_traceback(attempted):
     assert attempted(lambda _: Outcome({"score": 1})).result == {"score": 1}
 
     def fail(_: Attempt) -> Outcome:
@@ -65,14 +65,14 @@ def test_a_job_that_returns_a_result_has_succeeded_and_one_that_raises_has_faile
         (SoftTimeLimitExceeded(), "ran longer than 86400 s; a retry resumes from its last checkpoint"),
     ],
 )
-def test_errors_that_a_retry_can_overcome_say_so(attempted, error, message):
+def test_errors_that_a_retry_can_overcome_suggest_one(attempted, error, message):
     def fail(_: Attempt) -> Outcome:
         raise error
 
     assert message in attempted(fail).error["detail"]
 
 
-def test_work_that_is_finished_while_the_worker_shuts_down_counts(attempted):
+def test_a_result_that_is_finished_during_shutdown_counts(attempted):
     published: list[int] = []
 
     def export(attempt: Attempt) -> Outcome:
@@ -84,27 +84,29 @@ def test_work_that_is_finished_while_the_worker_shuts_down_counts(attempted):
     assert (job.state, job.result, published) == ("succeeded", {"bundle": "b"}, [1])
 
 
-def test_work_that_stops_early_because_the_worker_shuts_down_is_queued_again_without_a_loss(attempted):
+def test_a_job_that_stops_for_a_shutdown_is_queued_without_counting_a_loss(attempted):
     job = attempted(lambda _: STOPPED, shutting_down=lambda: True)
     assert (job.state, job.losses) == ("queued", 0)
 
 
-def test_a_cancelled_job_is_cancelled_even_if_it_finishes(attempted, table):
+def test_a_cancelled_job_stays_cancelled_even_if_it_finishes(attempted, table):
     discarded: list[int] = []
 
     def work(attempt: Attempt) -> Outcome:
         table.cancel(attempt.lease.job)
-        return Outcome({"a": 1}, lambda: pytest.fail("it was cancelled"), lambda: discarded.append(1))
+        return Outcome(
+            {"a": 1}, lambda: pytest.fail("expected no publication of a cancelled job"), lambda: discarded.append(1)
+        )
 
     job = attempted(work)
     assert (job.state, job.result, discarded) == ("cancelled", None, [1])
 
 
-def test_a_log_line_that_cannot_be_written_does_not_end_the_attempt(attempted, monkeypatch):
+def test_a_failed_write_of_a_log_line_does_not_end_the_attempt(attempted, monkeypatch):
     report = JobTable.report
 
     def work(attempt: Attempt) -> Outcome:
-        monkeypatch.setattr(JobTable, "report", away)
+        monkeypatch.setattr(JobTable, "report", unavailable)
         attempt.log("training")
         attempt.heartbeat.beat()
         monkeypatch.setattr(JobTable, "report", report)
@@ -114,12 +116,12 @@ def test_a_log_line_that_cannot_be_written_does_not_end_the_attempt(attempted, m
     assert (job.state, job.attempt, job.losses) == ("succeeded", 1, 0)
 
 
-def test_the_end_of_a_job_is_recorded_once_the_database_answers_again(attempted, monkeypatch):
+def test_the_end_of_a_job_is_recorded_when_the_database_answers_again(attempted, monkeypatch):
     finish, refusals, published = JobTable.finish, iter([True, True]), []
 
     def finish_late(*arguments: Any, **options: Any) -> None:
         if next(refusals, False):
-            away()
+            unavailable()
         finish(*arguments, **options)
 
     monkeypatch.setattr(JobTable, "finish", finish_late)
@@ -128,13 +130,13 @@ def test_the_end_of_a_job_is_recorded_once_the_database_answers_again(attempted,
     assert (job.state, published) == ("succeeded", [1])
 
 
-def test_an_attempt_that_ends_while_the_database_is_away_is_not_counted_as_lost(table, settings, monkeypatch):
-    """The lease expires before the database answers again, and then the reconciler finds it."""
+def test_an_attempt_that_ends_during_an_outage_does_not_count_as_lost(table, settings, monkeypatch):
+    """The lease expires before the database answers again, so the reconciler finds it."""
     settings = settings.model_copy(update={"lease_s": 0.5})
     renew = JobTable.renew
 
     def work(attempt: Attempt) -> Outcome:
-        monkeypatch.setattr(JobTable, "renew", away)
+        monkeypatch.setattr(JobTable, "renew", unavailable)
         return STOPPED
 
     job, _ = table.submit(TrainSpec(run="r"), "cpu")
@@ -148,7 +150,7 @@ def test_an_attempt_that_ends_while_the_database_is_away_is_not_counted_as_lost(
     assert (table.get(job.id).state, table.get(job.id).losses) == ("queued", 0)
 
 
-def test_a_data_folder_that_is_missing_or_empty_is_a_problem(settings, tmp_path):
+def test_a_missing_or_empty_data_folder_is_reported(settings, tmp_path):
     assert data_problem(settings.model_copy(update={"data": tmp_path / "none"})) == (
         f"there is no data folder {tmp_path / 'none'}; set CHIRON_DATA to its path"
     )

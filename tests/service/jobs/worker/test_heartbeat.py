@@ -1,4 +1,4 @@
-"""The heartbeat: reports wait for a table that is away, and a job is killed only if it does not stop and writes nothing."""
+"""Tests of the heartbeat: reports wait for the job table, and a job is killed only if it neither stops nor writes a checkpoint."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def kills(monkeypatch) -> "Kills":
 
 
 class Kills:
-    """A stand-in for os.kill that takes note of the signal and lets the process live."""
+    """A stub for os.kill that records signals."""
 
     def __init__(self) -> None:
         self.happened = threading.Event()
@@ -58,7 +58,7 @@ class Beats:
         monkeypatch.setattr(heartbeat, "_kill_if_late", counted)
 
     def wait(self, count: int) -> None:
-        """Wait until the heartbeat has considered a kill so many more times."""
+        """Wait for `count` more beats."""
         with self._changed:
             until = self._count + count
             assert self._changed.wait_for(lambda: self._count >= until, PATIENCE_S)
@@ -68,7 +68,7 @@ def texts(table: JobTable, job: str) -> list[str]:
     return [event.data["text"] for event in table.events(job) if event.kind == "log"]
 
 
-def test_reports_are_sent_in_order_and_the_last_progress_shows(table, lease):
+def test_reports_are_sent_in_order_with_the_last_progress(table, lease):
     heartbeat = Heartbeat(table, lease, lease_s=60)
     heartbeat.log("one")
     heartbeat.metrics({"score": 1.0})
@@ -80,7 +80,7 @@ def test_reports_are_sent_in_order_and_the_last_progress_shows(table, lease):
     assert (table.get(lease.job).progress, table.get(lease.job).metrics) == ({"step": 2}, {"score": 1.0})
 
 
-def test_reports_that_fail_do_not_fail_the_beat_and_are_sent_by_the_next(table, lease, monkeypatch):
+def test_failed_reports_are_sent_with_the_next_beat(table, lease, monkeypatch):
     heartbeat = Heartbeat(table, lease, lease_s=60)
     report = table.report
 
@@ -101,7 +101,7 @@ def test_reports_that_fail_do_not_fail_the_beat_and_are_sent_by_the_next(table, 
     assert (table.get(lease.job).progress, table.get(lease.job).metrics) == ({"step": 1}, {"score": 1.0})
 
 
-def test_a_heartbeat_reports_when_the_table_stops_answering_and_when_it_answers_again(table, lease, monkeypatch):
+def test_the_start_and_end_of_an_outage_are_reported(table, lease, monkeypatch):
     outages: list[bool] = []
     ended = threading.Event()
 
@@ -125,14 +125,14 @@ def test_a_heartbeat_reports_when_the_table_stops_answering_and_when_it_answers_
     assert heartbeat.stop_reason is None
 
 
-def test_a_lease_that_another_worker_has_is_lost(table, lease):
+def test_a_lease_that_another_worker_holds_is_lost(table, lease):
     table.cancel(lease.job)
     table.release(lease)
     with pytest.raises(LostLease):
         Heartbeat(table, lease, lease_s=60).beat()
 
 
-def test_a_cancelled_job_that_does_not_stop_is_killed_after_its_end_was_recorded(table, lease, kills, monkeypatch):
+def test_a_cancelled_job_that_does_not_stop_is_killed_after_its_end_is_recorded(table, lease, kills, monkeypatch):
     monkeypatch.setitem(GRACE_S, "cancelled", 0.0)
     recorded: list[str] = []
     with Heartbeat(table, lease, lease_s=0.5, on_kill=recorded.append):
@@ -142,7 +142,7 @@ def test_a_cancelled_job_that_does_not_stop_is_killed_after_its_end_was_recorded
     assert recorded[0] == "cancelled"
 
 
-def test_a_job_that_writes_a_checkpoint_is_killed_only_after_the_write(table, lease, kills, monkeypatch):
+def test_a_job_is_not_killed_while_it_writes_a_checkpoint(table, lease, kills, monkeypatch):
     monkeypatch.setitem(GRACE_S, "cancelled", 0.0)
     monkeypatch.setattr(module, "INTERVAL_S", 0.01)
     heartbeat = Heartbeat(table, lease, lease_s=60)
@@ -151,12 +151,12 @@ def test_a_job_that_writes_a_checkpoint_is_killed_only_after_the_write(table, le
         heartbeat.activity("writing last.ckpt")
         table.cancel(lease.job)
         beats.wait(5)
-        assert not kills.happened.is_set(), "the write is in progress"
+        assert not kills.happened.is_set(), "expected no kill during the write"
         heartbeat.activity(None)
         assert kills.happened.wait(PATIENCE_S)
 
 
-def test_a_write_that_hangs_does_not_keep_a_cancelled_job_for_ever(table, lease, kills, monkeypatch):
+def test_a_cancelled_job_is_killed_if_a_write_hangs(table, lease, kills, monkeypatch):
     monkeypatch.setitem(GRACE_S, "cancelled", 0.0)
     monkeypatch.setattr(module, "ACTIVITY_GRACE_S", 0.0)
     with Heartbeat(table, lease, lease_s=0.5) as heartbeat:
@@ -172,7 +172,7 @@ def test_a_job_with_long_steps_gets_more_time_to_stop(table, lease, kills, monke
     heartbeat = Heartbeat(table, lease, lease_s=60)
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     heartbeat.should_stop()
-    heartbeat.should_stop()  # three seconds later
+    heartbeat.should_stop()  # a step of three seconds
     monkeypatch.setattr(module.time, "monotonic", lambda: 200.0)
     table.cancel(lease.job)
     beats = Beats(heartbeat, monkeypatch)

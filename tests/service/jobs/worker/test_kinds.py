@@ -1,4 +1,4 @@
-"""Jobs of every kind in a worker: results, versions, errors, and interruptions that cost no work."""
+"""Tests of jobs of every kind in a worker: results, versions, errors, and interruptions without lost work."""
 
 import math
 from collections.abc import Callable
@@ -41,8 +41,8 @@ ME = "me"
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """The shipped run with a tenth of its network and a third of its window, so that a job is a second's work."""
-    for reason in GRACE_S:  # however busy the machine is, the heartbeat does not kill the process of the tests
+    """Replace the shipped run by one with a tenth of its network and a third of its window, which takes a second."""
+    for reason in GRACE_S:  # the heartbeat must not kill the test process on a busy machine
         monkeypatch.setitem(GRACE_S, reason, math.inf)
     real = catalogue.get_run("hands-eqmotion")
     window = Window(past=10, future=10, fps=30)
@@ -71,21 +71,21 @@ def run_job(settings: Settings, job: str, name: str) -> None:
 
 
 def finished(table: JobTable, settings: Settings, spec: Any = SPEC, name: str = ME) -> Job:
-    """Submit a job, run one attempt at it, and return it."""
+    """Submit a job and run one attempt at it; return the job."""
     job, _ = table.submit(spec, "cpu")
     run_job(settings, job.id, name)
     return table.get(job.id)
 
 
-def made(settings: Settings, job: Job, suffix: str) -> Path:
-    (found,) = [
+def artifact(settings: Settings, job: Job, suffix: str) -> Path:
+    (path,) = [
         path for name, path in artifacts.files(settings.jobs, job.id, job.attempt).items() if name.endswith(suffix)
     ]
-    return found
+    return path
 
 
 def history(settings: Settings, job: Job) -> str:
-    return made(settings, job, "history.jsonl").read_text()
+    return artifact(settings, job, "history.jsonl").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def uninterrupted(table, settings, curves) -> str:
 
 
 def quick_export(network: Any, folder: Path, *_: Any, **__: Any) -> Any:
-    """In place of the exporter, which is tested over processes: a bundle of the task, called as its folder."""
+    """Write a bundle without an export, which other tests cover."""
     return read_bundle(make_hands(folder.parent, folder.name, network.task))
 
 
@@ -121,16 +121,16 @@ def test_a_training_publishes_its_bundle_with_its_lineage(table, settings, monke
     assert version.lineage is not None
     assert (version.lineage.job, version.lineage.seed) == (job.id, 4)
     assert version.lineage.data_sha256 == worker.data_sha256(settings.data, ("hands",))
-    assert Versions(settings.versions).current("bundle") is None, "no version was promoted"
-    assert made(settings, job, "bundle/model.onnx").stat().st_size > 100
+    assert Versions(settings.versions).current("bundle") is None, "expected no promoted version"
+    assert artifact(settings, job, "bundle/model.onnx").stat().st_size > 100
 
     measured = finished(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(4,), split="validation"))
     assert measured.state == "succeeded", measured.error
     assert measured.result is not None
     assert measured.result["of"] == {"4": job.id}
     assert "leap" in measured.result["tables"]["4"]
-    assert made(settings, measured, "seed4/validation-horizon.png").stat().st_size > 1000
-    if not torch.cuda.is_available():  # it computes where it was asked to, and never silently elsewhere
+    assert artifact(settings, measured, "seed4/validation-horizon.png").stat().st_size > 1000
+    if not torch.cuda.is_available():  # never falls back to another device
         on_gpu = finished(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(4,), device="cuda"))
         assert (on_gpu.state, (on_gpu.error or {})["type"]) == ("failed", "NoDevice")
 
@@ -138,7 +138,7 @@ def test_a_training_publishes_its_bundle_with_its_lineage(table, settings, monke
 def test_every_seed_is_trained_and_the_best_on_validation_data_is_published(table, settings, monkeypatch):
     monkeypatch.setattr("training.engine.export.export", quick_export)
     quick = Study(show=lambda *_: "| a table |", facts=lambda *_: (Facts({}, (), ()), "| a table |"))
-    monkeypatch.setitem(STUDIES, "hand-forecast", quick)  # the real one is asked for above
+    monkeypatch.setitem(STUDIES, "hand-forecast", quick)  # another test uses the real study
     job = finished(table, settings, SPEC.model_copy(update={"publish": True, "seeds": (1, 2, 3)}))
     assert job.state == "succeeded", job.error
     assert job.result is not None
@@ -149,7 +149,7 @@ def test_every_seed_is_trained_and_the_best_on_validation_data_is_published(tabl
     (version,) = Versions(settings.versions).versions("bundle")
     assert version.lineage is not None
     assert version.lineage.seed == best
-    assert made(settings, job, "learning-curves.png").stat().st_size > 10_000
+    assert artifact(settings, job, "learning-curves.png").stat().st_size > 10_000
     metrics = [event.data for event in table.events(job.id) if event.kind == "metrics"]
     assert [(values["seed"], values["step"]) for values in metrics] == [
         (seed, step) for seed in (1, 2, 3) for step in (3, 6)
@@ -164,7 +164,7 @@ def test_every_seed_is_trained_and_the_best_on_validation_data_is_published(tabl
 
 
 def test_a_benchmark_reports_its_progress_and_can_be_cancelled(table, settings, monkeypatch):
-    """A table of one run, in place of hours of them."""
+    """The table has a single run."""
 
     def one_run(data: Path, out: Path, watch: Watch) -> str:
         run = worker.configured(SPEC)
@@ -180,9 +180,9 @@ def test_a_benchmark_reports_its_progress_and_can_be_cancelled(table, settings, 
     assert (cancelled.state, cancelled.progress["step"]) == ("cancelled", 4)
     table.retry(job.id)
     run_job(settings, job.id, ME)
-    done = table.get(job.id)
-    assert (done.state, done.result) == ("succeeded", {"table": "| a table |"})
-    assert made(settings, done, "hands.md").read_text() == "| a table |\n"
+    finished_job = table.get(job.id)
+    assert (finished_job.state, finished_job.result) == ("succeeded", {"table": "| a table |"})
+    assert artifact(settings, finished_job, "hands.md").read_text() == "| a table |\n"
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_missing_data_folder_fails_the_job_with_advice(table, settings, tmp_pa
 @pytest.mark.parametrize(
     "poison", [{}, {"kind": "dance"}, {**SPEC.model_dump(mode="json"), "more": 1}, [1], "text", None]
 )
-def test_an_unreadable_spec_fails_its_job_and_is_shown_as_it_is(table, settings, poison):
+def test_an_unreadable_spec_fails_its_job_and_is_shown_unchanged(table, settings, poison):
     job, _ = table.submit(SPEC, "cpu")
     with writing(table._engine) as connection:
         connection.execute(JOBS.update().where(JOBS.c.id == job.id).values(spec=poison))
@@ -220,7 +220,7 @@ def test_an_unreadable_spec_fails_its_job_and_is_shown_as_it_is(table, settings,
     failed = table.get(job.id)
     assert failed.state == "failed"
     assert failed.error["type"] == "ValidationError"
-    assert job_info(failed, []).spec == poison, "and the API shows it as it is"
+    assert job_info(failed, []).spec == poison, "expected the unchanged spec in the API"
 
 
 def test_an_unknown_or_finished_job_is_not_run(table, settings):
@@ -230,13 +230,13 @@ def test_an_unknown_or_finished_job_is_not_run(table, settings):
     assert table.get(job.id) == job
 
 
-# --- what is interrupted ---
+# --- interruptions ---
 
 
 def test_a_full_disk_fails_the_job_and_a_retry_resumes_from_the_last_complete_checkpoint(
     table, settings, uninterrupted, monkeypatch
 ):
-    """The third checkpoint meets a device that is always full."""
+    """The third checkpoint goes to a device that is always full."""
     real, written = loop.save, []
 
     def save(fabric: Any, path: Path, content: dict[str, Any], watch: Watch) -> None:
@@ -252,7 +252,7 @@ def test_a_full_disk_fails_the_job_and_a_retry_resumes_from_the_last_complete_ch
     assert job.state == "failed"
     assert job.error is not None
     assert "the disk is full; a retry resumes from the last checkpoint" in job.error["detail"]
-    assert torch.load(made(settings, job, "last.ckpt"), weights_only=True)["step"] == 2
+    assert torch.load(artifact(settings, job, "last.ckpt"), weights_only=True)["step"] == 2
     table.retry(job.id)
     run_job(settings, job.id, ME)
     again = table.get(job.id)
@@ -261,7 +261,7 @@ def test_a_full_disk_fails_the_job_and_a_retry_resumes_from_the_last_complete_ch
 
 
 def at_step(monkeypatch, step: int, act: Callable[[Heartbeat], None]) -> None:
-    """Call `act` when the loop has taken a step."""
+    """Call `act` after a step of the training loop."""
     real = ProgressReporter.report
 
     def report(reporter: ProgressReporter, event: dict[str, Any]) -> None:
@@ -274,7 +274,7 @@ def at_step(monkeypatch, step: int, act: Callable[[Heartbeat], None]) -> None:
 
 
 def cancelled_at(step: int, job: Job, table: JobTable, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run a job, cancel it when it has taken a step, and return it."""
+    """Run a job and cancel it after a step; return the job."""
 
     def cancel(heartbeat: Heartbeat) -> None:
         table.cancel(job.id)
@@ -291,7 +291,7 @@ def test_a_cancelled_job_stops_and_resumes_when_it_is_retried(table, settings, u
     cancelled = cancelled_at(4, job, table, settings, monkeypatch)
     assert cancelled.state == "cancelled"
     assert cancelled.progress["step"] == 4
-    assert torch.load(made(settings, cancelled, "last.ckpt"), weights_only=True)["step"] == 4
+    assert torch.load(artifact(settings, cancelled, "last.ckpt"), weights_only=True)["step"] == 4
     table.retry(job.id)
     run_job(settings, job.id, ME)
     assert history(settings, table.get(job.id)) == uninterrupted
@@ -314,7 +314,7 @@ def test_a_worker_that_shuts_down_releases_its_job(table, settings, uninterrupte
 
 @pytest.mark.parametrize("when", ["in the middle", "with its bundle ready"])
 def test_a_stale_attempt_writes_no_state_artifact_or_bundle(table, settings, uninterrupted, monkeypatch, when):
-    """Another worker takes the job over while the first goes on, and has it done before the first is."""
+    """Another worker takes over and finishes the job while the first one still runs."""
     job, _ = table.submit(SPEC.model_copy(update={"publish": True}), "cpu")
     other: list[Job] = []
 
@@ -347,5 +347,5 @@ def test_a_stale_attempt_writes_no_state_artifact_or_bundle(table, settings, uni
     assert table.get(job.id) == other[0]
     assert len(published) == 1
     folders = list((settings.versions / "bundle" / "versions").iterdir())
-    assert [folder.name for folder in folders] == published, "one version, and nothing staged is left"
+    assert [folder.name for folder in folders] == published, "expected one version and no staged files"
     assert history(settings, other[0]) == uninterrupted
