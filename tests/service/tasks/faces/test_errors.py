@@ -60,7 +60,7 @@ SCAN_ERRORS: dict[str, tuple[bytes, str, str, str]] = {  # file, format, kind of
     "blank": (b" \n\n", "xyz", "degenerate-scan", "expected a .xyz file, got an empty one"),
     "one point": (b"0.1 0.2 0.3\n", "xyz", "degenerate-scan", "at least 4 points, got 1"),
     "no point": (npy(np.empty((0, 3))), "npy", "degenerate-scan", "got 0"),
-    "too few": (npy(CLOUD[:1000]), "npy", "degenerate-scan", "got 1024"),
+    "too few": (npy(CLOUD[:1000]), "npy", "degenerate-scan", "1024 points or more, got 1000"),
     "all equal": (npy(np.full((5000, 3), 0.1)), "npy", "degenerate-scan", "got 5000 that are all equal"),
     "infinity": (ply(replaced(3, -np.inf)), "ply", "not-finite", "point 3"),
     "huge": (npy(replaced(3, 1e300)), "npy", "not-finite", "at most 1e+09"),
