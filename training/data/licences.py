@@ -27,24 +27,3 @@ class Source:
                 f"the licence of {self.name} is not known, so weights trained on it get no bundle; write it into the data set's SOURCE"
             )
         return TrainingSource(name=self.name, licence=self.licence, attribution=self.attribution, recordings=recordings)
-
-
-BODIES = (
-    Source(
-        "hdm05_11",
-        "CC BY-SA 3.0",
-        "The data used in this project was obtained from HDM05: Müller et al., Mocap Database HDM05, CG-2007-2, Univ. Bonn, 2007",
-    ),
-    Source(
-        "cmu_9act",
-        "free for all uses, no resale",
-        "The data used in this project was obtained from mocap.cs.cmu.edu. The database was created with funding from NSF EIA-0196217",
-    ),
-    Source("reactidle", "MIT", "Atxa Landa et al., ReActIdle, 2025"),
-)
-
-
-def source_of(name: str, recordings: int) -> TrainingSource:
-    """Return a bundle's entry for a source of bodies. Raises UnknownLicence."""
-    known = {source.name: source for source in BODIES}
-    return known.get(name, Source(name, None, "")).trained_on(recordings)

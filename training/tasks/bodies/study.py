@@ -15,7 +15,6 @@ from models.pictures.bodies import (
     draw_bodies,
     moments,
 )
-from training.data.licences import source_of
 from training.data.splits import Split
 from training.engine.export import Facts
 from training.engine.run import Run
@@ -26,6 +25,7 @@ from training.tasks.bodies.forecast_data import PoseForecastBatches
 from training.tasks.bodies.lift_data import LiftBatches
 from training.tasks.bodies.metrics import mpjpe_mm
 from training.tasks.bodies.plots import confusion, curves
+from training.tasks.bodies.readers.npz import credit
 from training.tasks.bodies.report import (
     Report,
     Row,
@@ -101,12 +101,12 @@ def _measurements(row: Row, floor: Row, run: Run[Any, Any]) -> list[Measurement]
 
 
 def _trained_on(batches: Any, run: Run[Any, Any]) -> tuple[Any, ...]:
-    if isinstance(batches, ActionBatches):
-        return (source_of(batches.data.source, len(batches.training)),)
     """List the training sources with their numbers of recordings; copies of a recording by camera or turn count once."""
+    if isinstance(batches, ActionBatches):
+        return (credit(batches.data.source).trained_on(len(batches.training)),)
     counted = ("train",) if run.data.hold_out else ("train", "validation")
     names = {(clip.source, clip.name.split(" ")[0]) for clip in batches.recordings if clip.split in counted}
-    return tuple(source_of(source, sum(own == source for own, _ in names)) for source in batches.data.sources)
+    return tuple(credit(name).trained_on(sum(own == name for own, _ in names)) for name in batches.data.sources)
 
 
 def _example(batches: Any) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
+from training.data.licences import Source as Credit
 from training.data.splits import Split
 from training.tasks.bodies.clips import (
     BodyClip,
@@ -38,7 +39,10 @@ UP = (0.0, 1.0, 0.0)
 
 @dataclass(frozen=True)
 class Source:
-    """The layout of a source's file. `names` maps its own joint names to those of the joint orders."""
+    """The layout of a source's file, its licence (None if it is not known) and whom that credits.
+
+    `names` maps the file's own joint names to those of the joint orders.
+    """
 
     file: str
     order: str
@@ -47,6 +51,8 @@ class Source:
     subjects: Mapping[str, Split] | None = None  # others are train; None: the source does not identify people
     fps: float | None = None  # None: the file has it
     names: Mapping[str, str] = field(default_factory=dict)
+    licence: str | None = None
+    attribution: str = ""
 
     @property
     def skeleton(self) -> Skeleton:
@@ -63,9 +69,18 @@ SOURCES: dict[str, Source] = {
         points=_METRES,
         subjects={"dg": "validation", "mm": "test", "tr": "test"},
         names={"spine1": "lower_spine", "spine2": "spine", "neck1": "neck", "neck2": "head_base", "head": "head_top"},
+        licence="CC BY-SA 3.0",
+        attribution="The data used in this project was obtained from HDM05: "
+        "Müller et al., Mocap Database HDM05, CG-2007-2, Univ. Bonn, 2007",
     ),
     "cmu_9act": Source(
-        file="cmu_9act_60hz.npz", order="cmu-24", points=_METRES, names={"spine1": "spine", "head": "head_top"}
+        file="cmu_9act_60hz.npz",
+        order="cmu-24",
+        points=_METRES,
+        names={"spine1": "spine", "head": "head_top"},
+        licence="free for all uses, no resale",
+        attribution="The data used in this project was obtained from mocap.cs.cmu.edu. "
+        "The database was created with funding from NSF EIA-0196217",
     ),
     "reactidle": Source(
         file="reactidle_24hz.npz",
@@ -73,6 +88,8 @@ SOURCES: dict[str, Source] = {
         points=_QUANTISED,
         subjects={**dict.fromkeys(("002", "010"), "validation"), **dict.fromkeys(("003", "008", "012", "014"), "test")},
         names={"neck": "thorax", "head": "head_base"},
+        licence="MIT",
+        attribution="Atxa Landa et al., ReActIdle, 2025",
     ),
     "bandai_namco": Source(
         file="bandai_namco_30hz.npz",
@@ -83,6 +100,12 @@ SOURCES: dict[str, Source] = {
     ),
     "jhmdb": Source(file="jhmdb_gt609.npz", order="jhmdb-15", points={"xy_norm": 3}, fps=30.0),
 }
+
+
+def credit(name: str) -> Credit:
+    """Return the licence of a source and whom it credits; that of a source of another reader is not known."""
+    source = SOURCES.get(name)
+    return Credit(name, source.licence, source.attribution) if source else Credit(name, None, "")
 
 
 def read_bodies(folder: Path, source: str, *, fold: int = 1) -> list[BodyClip]:
