@@ -7,7 +7,7 @@ import pytest
 from benchmarks.fuzz.harness import Reader, fuzz
 from benchmarks.fuzz.table import readers
 
-INPUTS = 150
+INPUTS = 60
 
 
 @pytest.mark.parametrize("name", readers())
