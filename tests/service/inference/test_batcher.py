@@ -131,7 +131,7 @@ def test_a_queue_longer_than_the_deadline_allows_is_full():
     recorder = Recorder()
 
     async def run() -> None:
-        front = batcher(slowly, recorder, max_batch=1, item_s=0.02, deadline_s=0.05)
+        front = batcher(slowly, recorder, max_batch=1, item_s=1.0, deadline_s=2.5)
         answers = await asyncio.gather(*(front.submit(item(i)) for i in range(20)), return_exceptions=True)
         refused = [a for a in answers if isinstance(a, QueueFull)]
         assert recorder.refusals == len(refused) > 10
@@ -155,11 +155,11 @@ def test_an_item_past_its_deadline_is_not_computed():
 
     def late(tensors: Tensors) -> dict[str, np.ndarray]:
         computed.append(len(tensors["x"]))
-        time.sleep(0.1)
+        time.sleep(1.2)
         return doubled(tensors)
 
     async def run() -> None:
-        front = batcher(late, deadline_s=0.05)
+        front = batcher(late, deadline_s=1.0)
         answers = await asyncio.gather(*(front.submit(item(i)) for i in range(4)), return_exceptions=True)
         assert [type(a) for a in answers] == [dict, QueueFull, QueueFull, QueueFull]
 
