@@ -9,6 +9,7 @@ MODULES = (  # each has READERS, a mapping of names to readers
     "benchmarks.fuzz.request_readers",
     "benchmarks.fuzz.file_readers",
     "benchmarks.fuzz.data_readers",
+    "benchmarks.fuzz.release_readers",
 )
 
 

@@ -131,27 +131,34 @@ def read_segments(file: Path, csv_fps: int | None = None) -> list[Segment]:
     `csv_fps` is the rate that the CSV counts frames at, 30 or 60; by default it follows from the format. Raises MalformedRelease.
     """
     opener = gzip.open if file.suffix == ".gz" else open
-    with opener(file, "rt", newline="", encoding="utf-8") as text:
-        rows = csv.DictReader(text)
-        header = tuple(rows.fieldnames or ())
-        if missing := [column for column in COLUMNS if column not in header]:
-            raise MalformedRelease(f"{file}: expected the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
-        segments: dict[Segment, None] = {}
-        for row in rows:
-            recording, _, view = row["video"].partition("/")
-            fps = csv_fps or (ANNOTATION_FPS if view or "is_RGB" in header else POSE_FPS)
-            try:
-                start, end = int(row["start_frame"]), int(row["end_frame"])
-            except (TypeError, ValueError) as error:
-                raise MalformedRelease(f"{file}, line {rows.line_num}: expected integer frames: {error}") from error
-            if fps not in (ANNOTATION_FPS, POSE_FPS) or not 0 <= start <= end:
-                raise MalformedRelease(
-                    f"{file}, line {rows.line_num}: expected frames 0 <= start <= end at 30 or 60 fps, "
-                    f"got {start} to {end} at {fps}"
-                )
-            scale = POSE_FPS // fps
-            labels = row["action_cls"], row["verb_cls"], row["toy_name"]
-            segments[Segment(recording, scale * start, scale * (end + 1), *labels)] = None
+    try:
+        with opener(file, "rt", newline="", encoding="utf-8") as text:
+            return _segments(file, csv.DictReader(text), csv_fps)
+    except csv.Error as error:
+        raise MalformedRelease(f"{file}: expected a table of columns separated by commas: {error}") from error
+
+
+def _segments(file: Path, rows: csv.DictReader, csv_fps: int | None) -> list[Segment]:
+    """Return the segments of the rows, once each. Raises MalformedRelease."""
+    header = tuple(rows.fieldnames or ())
+    if missing := [column for column in COLUMNS if column not in header]:
+        raise MalformedRelease(f"{file}: expected the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
+    segments: dict[Segment, None] = {}
+    for row in rows:
+        recording, _, view = row["video"].partition("/")
+        fps = csv_fps or (ANNOTATION_FPS if view or "is_RGB" in header else POSE_FPS)
+        try:
+            start, end = int(row["start_frame"]), int(row["end_frame"])
+        except (TypeError, ValueError) as error:
+            raise MalformedRelease(f"{file}, line {rows.line_num}: expected integer frames: {error}") from error
+        if fps not in (ANNOTATION_FPS, POSE_FPS) or not 0 <= start <= end:
+            raise MalformedRelease(
+                f"{file}, line {rows.line_num}: expected frames 0 <= start <= end at 30 or 60 fps, "
+                f"got {start} to {end} at {fps}"
+            )
+        scale = POSE_FPS // fps
+        labels = row["action_cls"], row["verb_cls"], row["toy_name"]
+        segments[Segment(recording, scale * start, scale * (end + 1), *labels)] = None
     return list(segments)
 
 

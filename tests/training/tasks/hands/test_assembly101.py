@@ -326,6 +326,7 @@ def test_the_newer_release_is_preferred_to_the_older(tmp_path, frames_mm):
     ("rows", "message"),
     [
         ("id,video\n0,rec/a.mp4\n", "expected the columns video, start_frame.*; missing: start_frame, end_frame"),
+        ("x" * 200_000, "expected a table of columns separated by commas: field larger than field limit"),
         (OFFICIAL + "\n0,rec/a.mp4,x,9,1,1,1,clap hand,clap,hand,a,suv,0,1\n", "line 2: expected integer frames"),
         (OFFICIAL + "\n0,rec/a.mp4,9,3,1,1,1,clap hand,clap,hand,a,suv,0,1\n", "got 9 to 3"),
     ],

@@ -30,6 +30,7 @@ OPENPOSE = get_body_order("openpose-18")
 FRAMES, PERSONS_READ, PERSONS = 300, 5, 2
 JOINTS = len(OPENPOSE.joints)
 HELD_OUT = 50  # one training clip in so many
+MAX_CLASSES = 10_000  # Kinetics-700 has 700; a mistyped label must not name billions
 MAX_LABELS_BYTES = 2**28  # of the labels of all clips
 _PARTS = ("train", "val")
 
@@ -81,8 +82,8 @@ def read_kinetics(folder: Path) -> ActionSet:
         readers += [(reader, i) for i in range(len(part_names))]
     if not names:
         raise UnknownBodies(f"{folder} has neither {{train,val}}_data.npy nor kinetics_{{train,val}}_label.json")
-    if min(labels) < 0:
-        raise MalformedBodies(f"{folder}: expected labels from 0 on, got {min(labels)}")
+    if wrong := [label for label in (*labels, *classes) if not 0 <= label < MAX_CLASSES]:
+        raise MalformedBodies(f"{folder}: expected labels from 0 to {MAX_CLASSES - 1}, got {wrong[0]}")
 
     def read(i: int) -> tuple[People, Scores]:
         reader, number = readers[i]

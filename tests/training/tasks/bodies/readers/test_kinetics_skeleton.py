@@ -137,9 +137,10 @@ def test_malformed_arrays_and_labels_are_refused(tmp_path: Path):
     labels.write_bytes(pickle.dumps((["a"], [1])))
     with pytest.raises(MalformedBodies, match=r"expected \(names, labels\) of 2 clips each, got 2 of 1, 1"):
         read_kinetics(tmp_path)
-    labels.write_bytes(pickle.dumps((["a", "b"], [1, -1])))
-    with pytest.raises(MalformedBodies, match="expected labels from 0 on, got -1"):
-        read_kinetics(tmp_path)
+    for wrong in (-1, 2**31):  # a list of so many classes would not fit into memory
+        labels.write_bytes(pickle.dumps((["a", "b"], [1, wrong])))
+        with pytest.raises(MalformedBodies, match=f"expected labels from 0 to 9999, got {wrong}"):
+            read_kinetics(tmp_path)
     labels.unlink()
     with pytest.raises(UnknownBodies, match=r"no file .*train_label\.pkl, which labels train_data\.npy"):
         read_kinetics(tmp_path)
