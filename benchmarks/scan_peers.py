@@ -1,4 +1,4 @@
-"""The files of every format that the tests read, in other libraries: how many each reads as they were written.
+"""A comparison with other libraries: how many of the tests' scan files each reads as they were written.
 
     python -m benchmarks.scan_peers
 

@@ -96,7 +96,7 @@ FACES = {
 
 
 def with_random_prior(network: nn.Module) -> nn.Module:
-    """Randomise the landmark network's shape prior, which is zero before fitting; return the network."""
+    """Return the landmark network with a random shape prior, which is zero before fitting."""
     shape: ShapePrior = network.shape  # pyright: ignore[reportAssignmentType]
     for x in (shape.weight, shape.bias):
         nn.init.normal_(x, std=0.1)

@@ -1,4 +1,4 @@
-"""Small shapes, and choices that every writer of scan files has, for the property tests of the readers."""
+"""Small shapes, and random choices among the ways to write them, for the property tests of scan readers."""
 
 from random import Random
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 SUFFIX = ".gz"
-MAGIC = b"\x1f\x8b\x08"  # how every gzip file begins
-TAKEN, PIECE = 1 << 13, 1 << 18  # bytes inflated from, and to, at a time: at most a millisecond
+MAGIC = b"\x1f\x8b\x08"  # the first bytes of every gzip file
+INPUT_PIECE = 1 << 13  # bytes that are inflated at a time, which takes at most a millisecond
+PIECE = 1 << 18  # bytes of output at a time
 _WINDOW = zlib.MAX_WBITS | 16  # the gzip format
 
 
@@ -26,11 +27,13 @@ class Inflater:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield what `data` inflates to, in pieces of at most PIECE bytes. Raises BadGzip."""
-        for start in range(0, len(data), TAKEN):  # zlib copies what it leaves over, so it gets little at a time
-            yield from self._feed(data[start : start + TAKEN])
+        for start in range(
+            0, len(data), INPUT_PIECE
+        ):  # zlib copies the rest of its input on every call, so its input is small
+            yield from self._feed(data[start : start + INPUT_PIECE])
 
     def _feed(self, data: bytes) -> Iterator[bytes]:
-        full = False  # more may come out although nothing is left to put in
+        full = False  # more output may follow without more input
         while data or full:
             if self._member.eof:
                 data = data.lstrip(b"\0")  # padding

@@ -15,7 +15,7 @@ EVEN = 0.1  # of a step: the most that a frame may be off the grid of an even cl
 
 
 class BadTimes(ValueError):
-    """Times that are no times of frames; the message gives what was expected and what came."""
+    """Times that cannot be those of frames; the message gives what was expected and what came."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Timing:
 
     @property
     def longest_step(self) -> tuple[int, float]:
-        """The frame before the longest step, and the seconds of that step."""
+        """Return the frame before the longest step, and the seconds of that step."""
         steps = np.diff(self.times)
         return (int(steps.argmax()), float(steps.max())) if len(steps) else (0, 0.0)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to say of frames that are not even."""
+        """Return the warnings about frames that are not even."""
         if self.even:
             return ()
         steps = 1000 * np.diff(self.times)

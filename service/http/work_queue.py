@@ -17,22 +17,22 @@ SMOOTHING = 0.1  # weight of the newest call in an exponential moving average of
 
 
 class Worker:
-    """One thread or process of a WorkQueue, which computes for one call at a time; another replaces it if it dies."""
+    """One thread or process of a WorkQueue, which computes one call at a time; another replaces it if it dies."""
 
     def __init__(self, start: Callable[[], Executor]) -> None:
-        self.requests = 0  # that have a place in it
+        self.requests = 0  # number of requests that have a place in it
         self._start, self._starting = start, asyncio.Lock()
         self._executor: Executor | None = None
 
     async def ready(self) -> Executor:
-        """Return the executor; if there is none, start it in a thread, since a process takes its time to start."""
+        """Return the executor; if there is none, start it in a thread, since a process starts slowly."""
         async with self._starting:
             if self._executor is None:
                 self._executor = await asyncio.to_thread(self._start)
             return self._executor
 
     def replace(self, executor: Executor) -> None:
-        """Start another executor for the next request if the present one is still this one."""
+        """Have the next request start another executor, unless `executor` has been replaced already."""
         if self._executor is executor:
             self._executor = None
 
@@ -57,7 +57,7 @@ class Place:
             raise QueueFull("the process that read the request has died", 1.0) from None
 
     def post(self, function: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call a function in the worker and do not wait for it."""
+        """Call a function in the worker without waiting for it."""
         with suppress(RuntimeError):  # the process has died, or is being stopped
             self._executor.submit(function, *args, **kwargs)
 
@@ -65,8 +65,8 @@ class Place:
 class WorkQueue:
     """A bounded queue in front of processes or threads, for requests whose work would block the event loop.
 
-    A request waits once, for a place in one of them, and keeps it until it is answered: what it computes after that does not
-    queue behind requests that came later.
+    A request waits once, for a place in one of them, and keeps the place until it is answered. Its later calls therefore do
+    not queue behind requests that came later.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class WorkQueue:
         """
         self.places, self.max_queue, self.deadline_s = each * workers, max_queue, deadline_s
         self.waiting = 0  # requests that wait for a place or have one
-        self._held_s = 0.0
+        self._mean_s = 0.0
         self._free = asyncio.Semaphore(self.places)
         self._workers = [Worker(start) for _ in range(workers)]
 
     @property
     def expected_wait_s(self) -> float:
-        """Estimate the seconds until a new request would have a place, from how long recent ones kept theirs."""
-        return max(0, self.waiting - self.places + 1) * self._held_s / self.places
+        """Estimate the seconds until a new request would get a place, from the mean time that recent ones kept theirs."""
+        return max(0, self.waiting - self.places + 1) * self._mean_s / self.places
 
     def admit(self) -> None:
         """Raise QueueFull if a new request would not begin before the deadline, or if the queue is too long."""
@@ -94,7 +94,7 @@ class WorkQueue:
             raise QueueFull(f"{self.waiting} calls are waiting, for about {wait:.1f} s", wait)
 
     async def ready(self) -> None:
-        """Start the workers, unless they are there."""
+        """Start the workers that are not running."""
         await asyncio.gather(*(worker.ready() for worker in self._workers))
 
     @asynccontextmanager
@@ -117,7 +117,7 @@ class WorkQueue:
             finally:
                 worker.requests -= 1
                 self._free.release()
-                self._held_s += SMOOTHING * (time.perf_counter() - start - self._held_s)
+                self._mean_s += SMOOTHING * (time.perf_counter() - start - self._mean_s)
         finally:
             self.waiting -= 1
 

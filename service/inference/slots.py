@@ -1,4 +1,4 @@
-"""The runs of models that may take place at a time on one device: more threads than CPUs would only delay the event loop."""
+"""The limit of concurrent runs of models on one device: more threads than CPUs would only delay the event loop."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ class Queue(Protocol):
 
     @property
     def oldest(self) -> float:
-        """Return when the item came that waits longest, a time of time.monotonic()."""
+        """Return the arrival time of the oldest waiting item, as time.monotonic() gives it."""
         ...
 
     @property
@@ -29,34 +29,34 @@ class Queue(Protocol):
 
 
 class Slots:
-    """A number of runs at a time, shared by the queues of several models; the item that waits longest comes first."""
+    """A limited number of concurrent runs, shared by the queues of several models; the oldest item is computed first."""
 
     def __init__(self, count: int) -> None:
         self.count = self.free = count
-        self._queues: dict[Queue, None] = {}  # those in which items wait
+        self._queues: dict[Queue, None] = {}  # those with waiting items
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="predict", initializer=_yield_the_cpu)
 
     @property
     def expected_wait_s(self) -> float:
-        """Estimate the seconds until an item would be computed that came now."""
+        """Estimate the seconds until an item that came now would be computed."""
         return sum(queue.backlog_s for queue in self._queues) / self.count
 
     def enter(self, queue: Queue) -> None:
-        """Start runs of the queues, among which this one has a new item."""
+        """Add a queue that has a new item, and start runs while slots are free."""
         self._queues[queue] = None
         self._start()
 
     def leave(self, queue: Queue) -> None:
-        """Pass a queue over from now on: it has no item left."""
+        """Remove a queue that has no item left."""
         self._queues.pop(queue, None)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Take a slot, and call a function in a thread; `release` must follow."""
+        """Take a slot and call a function in a thread; `release` must follow."""
         self.free -= 1
         return self._threads.submit(function, *args)
 
     def release(self) -> None:
-        """Give a slot back, and start the next run."""
+        """Free a slot and start the next run."""
         self.free += 1
         self._start()
 

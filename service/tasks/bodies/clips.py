@@ -45,7 +45,7 @@ class PreparedClips(Generic[ClipT]):
 
     @property
     def first(self) -> int:
-        """The place in the request of the first clip."""
+        """Return the place in the request of the first clip."""
         return next(index for index in range(len(self.request.clips)) if index not in self.lost)
 
 

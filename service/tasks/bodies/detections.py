@@ -38,7 +38,7 @@ class Seen:
 
     @property
     def is_sure(self) -> bool:
-        """Whether any joint has a confidence: people without one, all zeros, are padding."""
+        """Return whether any joint has a confidence: people without one, all zeros, are padding."""
         return bool((self.numbers[:, -1] != 0).any())
 
 
@@ -53,7 +53,7 @@ class Detections:
 
     @property
     def joints(self) -> int:
-        """The number of joints of a person; 0 if nobody was seen."""
+        """Return the number of joints of a person; 0 if nobody was seen."""
         return next((len(seen.numbers) for people in self.frames for seen in people), 0)
 
 

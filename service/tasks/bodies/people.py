@@ -1,4 +1,4 @@
-"""Detections to one track a person: by the detector's labels, or by where people are from frame to frame."""
+"""Tracking: the detections of each person, by the detector's labels or by positions from frame to frame."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from service.tasks.bodies.detections import Detections, Seen
 from service.tasks.bodies.schemas import MAX_CLIPS
 
 MOST_PEOPLE = 64  # in a frame
-REACH = 0.7  # of a person's size: the farthest that somebody moves from one frame to the next
-PATIENCE = 15  # frames for which somebody who is hidden is waited for
+REACH = 0.7  # of a person's size: the largest movement from one frame to the next
+PATIENCE = 15  # frames for which a hidden person's track is kept
 
 
 @dataclass
@@ -26,23 +26,23 @@ class Track:
     last: int
 
 
-def tracks(found: Detections, pointer: str) -> list[dict[int, Seen]]:
+def tracks(detections: Detections, pointer: str) -> list[dict[int, Seen]]:
     """Return each person's detections by frame, in the order in which people enter.
 
     Labels are used where every person has one and no frame has one twice. Otherwise the nearest in consecutive frames are
     the same person. Raises too-many-frames, and wrong-shape for more than MOST_PEOPLE in a frame.
     """
-    if (most := max(map(len, found.frames), default=0)) > MOST_PEOPLE:
+    if (most := max(map(len, detections.frames), default=0)) > MOST_PEOPLE:
         raise Problem.at("wrong-shape", pointer, f"expected at most {MOST_PEOPLE} people in a frame, got {most}")
-    labels = [[seen.label for seen in people] for people in found.frames]
+    labels = [[seen.label for seen in people] for people in detections.frames]
     if all(None not in frame and len(set(frame)) == len(frame) for frame in labels):
-        people = _by_label(found.frames)
+        people = _by_label(detections.frames)
     else:
-        people = [track.seen for track in _by_place(found.frames)]
-    if len(people) > MAX_CLIPS or len(people) * len(found.frames) > MAX_FRAMES:
+        people = [track.seen for track in _by_place(detections.frames)]
+    if len(people) > MAX_CLIPS or len(people) * len(detections.frames) > MAX_FRAMES:
         detail = (
             f"expected at most {MAX_CLIPS} people and {MAX_FRAMES} frames of all together, got {len(people)} people over "
-            f"{len(found.frames)} frames; leave out detections of a low score, or send fewer frames"
+            f"{len(detections.frames)} frames; leave out detections of a low score, or send fewer frames"
         )
         raise Problem("too-many-frames", detail)
     return people
@@ -56,7 +56,7 @@ def _by_label(frames: list[list[Seen]]) -> list[dict[int, Seen]]:
 
 
 def _by_place(frames: list[list[Seen]]) -> list[Track]:
-    """Follow people: the nearest pair of a track and a detection first. Beyond MAX_CLIPS tracks it stops."""
+    """Return the tracks of people, matching the nearest track and detection first. Stop beyond MAX_CLIPS tracks."""
     followed: list[Track] = []
     for frame, people in enumerate(frames):
         boxes = [_box(seen) for seen in people]
@@ -73,20 +73,20 @@ def _by_place(frames: list[list[Seen]]) -> list[Track]:
 
 
 def _pairs(near: list[Track], boxes: list[tuple[Float[np.ndarray, "2"], float]]) -> dict[int, int]:
-    """Return which track goes on in which box: pairs within REACH of the person's size, the nearest first."""
+    """Return the index of the box in which each track continues: pairs within REACH of the person's size, the nearest first."""
     with np.errstate(over="ignore", invalid="ignore"):
         steps = np.array([track.place for track in near])[:, None] - np.array([place for place, _ in boxes])
         sizes = np.maximum(np.array([track.size for track in near])[:, None], [size for _, size in boxes])
         distances = np.linalg.norm(steps, axis=-1) / sizes
     pairs: dict[int, int] = {}
-    taken: set[int] = set()
+    matched: set[int] = set()
     for index in np.argsort(distances, axis=None, kind="stable"):
         one, other = divmod(int(index), len(boxes))
         if not distances[one, other] <= REACH or len(pairs) == min(len(near), len(boxes)):
             break
-        if one not in pairs and other not in taken:
+        if one not in pairs and other not in matched:
             pairs[one] = other
-            taken.add(other)
+            matched.add(other)
     return pairs
 
 

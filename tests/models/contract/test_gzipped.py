@@ -1,4 +1,4 @@
-"""Tests of gzip from strangers: what gzip writes is read, and what it announces costs nothing."""
+"""Tests of gzip from untrusted sources: valid files, damaged files, and files that inflate beyond the limit."""
 
 import gzip
 import tracemalloc
@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.contract.gzipped import PIECE, TAKEN, BadGzip, InflatedTooLarge, Inflater, inflate, suffix_of
+from models.contract.gzipped import INPUT_PIECE, PIECE, BadGzip, InflatedTooLarge, Inflater, inflate, suffix_of
 
 LARGE = bytes(range(256)) * (2 * PIECE // 256) + b"end"
 
 
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=3), st.integers(0, 3), st.integers(1, 40))
-def test_members_are_one_file_however_they_are_cut(members: list[bytes], padding: int, size: int):
+def test_members_are_one_file_whatever_the_sizes_of_the_parts(members: list[bytes], padding: int, size: int):
     data = b"".join(map(gzip.compress, members)) + bytes(padding)
     inflater = Inflater()
     parts = [piece for at in range(0, len(data), size) for piece in inflater.feed(data[at : at + size])]
@@ -22,7 +22,7 @@ def test_members_are_one_file_however_they_are_cut(members: list[bytes], padding
 
 
 @pytest.mark.parametrize("content", [LARGE, bytes(3 * PIECE), bytes(PIECE), b""], ids=len)
-def test_large_content_comes_out_whole_in_small_pieces(content: bytes):
+def test_large_content_is_inflated_completely_in_small_pieces(content: bytes):
     inflater = Inflater()
     pieces = list(inflater.feed(gzip.compress(content, 9)))
     inflater.finish()
@@ -30,7 +30,7 @@ def test_large_content_comes_out_whole_in_small_pieces(content: bytes):
     assert all(len(piece) <= PIECE for piece in pieces)
 
 
-def test_a_bomb_is_refused_before_it_takes_memory():
+def test_a_gzip_bomb_is_refused_before_memory_is_allocated():
     bomb = gzip.compress(bytes(64 << 20))
     tracemalloc.start()
     with pytest.raises(InflatedTooLarge, match=f"expected at most 1000000 bytes inflated from {len(bomb)} of gzip"):
@@ -48,7 +48,7 @@ BAD = {
     "not gzip": (b"1 2 3", "cannot be inflated"),
     "a wrong checksum": (WHOLE[:-8] + bytes(4) + WHOLE[-4:], "cannot be inflated"),
     "another file after it": (WHOLE + b"1 2 3", "cannot be inflated"),
-    "the beginning of another member": (WHOLE + bytes(TAKEN) + WHOLE[:1], "cut short"),
+    "the beginning of another member": (WHOLE + bytes(INPUT_PIECE) + WHOLE[:1], "cut short"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Tests of the times of frames: units, rates, evenness, and what is refused."""
+"""Tests of the times of frames: units, rates, evenness, and refused times."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from models.motion.timing import UNITS, BadTimes, even_timing, timing_of
 
 @pytest.mark.parametrize("fps", [5, 29.97, 60, 200])
 @pytest.mark.parametrize("unit", UNITS)
-def test_the_steps_tell_the_unit(unit: str, fps: float):
+def test_the_unit_follows_from_the_steps(unit: str, fps: float):
     seconds = np.arange(50) / fps
     timing = timing_of(1_700_000 / UNITS[unit] + seconds / UNITS[unit])
     assert timing.fps == pytest.approx(fps, rel=1e-5)
@@ -23,7 +23,7 @@ def test_a_clock_that_counts_whole_milliseconds_is_even_at_the_mean_rate():
     assert timing.fps == pytest.approx(30, rel=1e-3)
 
 
-def test_a_frame_that_was_dropped_is_no_even_clip_and_does_not_change_the_rate():
+def test_a_dropped_frame_makes_a_clip_uneven_and_does_not_change_the_rate():
     stamps = np.delete(np.arange(40) / 25, 12)
     timing = timing_of(stamps)
     assert timing.fps == pytest.approx(25)
@@ -33,7 +33,7 @@ def test_a_frame_that_was_dropped_is_no_even_clip_and_does_not_change_the_rate()
     np.testing.assert_allclose(np.interp(timing.grid(), np.arange(39), stamps), np.arange(40) / 25)
 
 
-def test_even_places_begin_at_the_first_frame_or_end_at_the_last():
+def test_an_even_grid_begins_at_the_first_frame_or_ends_at_the_last():
     rng = np.random.default_rng(0)
     stamps = np.cumsum(rng.uniform(0.02, 0.05, 60))
     timing = timing_of(stamps)
@@ -60,6 +60,6 @@ def test_even_frames_at_a_known_rate_have_their_times():
         (np.arange(9) * 1e12, "got a median step of 1e"),
     ],
 )
-def test_times_that_are_no_times_of_frames_are_refused(stamps: list[float], text: str):
+def test_times_that_cannot_be_those_of_frames_are_refused(stamps: list[float], text: str):
     with pytest.raises(BadTimes, match=text.replace("+", r"\+")):
         timing_of(np.array(stamps, np.float64))

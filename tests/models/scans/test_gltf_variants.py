@@ -1,4 +1,4 @@
-"""A property test of .glb and .gltf: buffers, accessors and nodes as exporters arrange them."""
+"""A property test of .glb and .gltf files whose buffers, accessors and nodes are arranged as exporters arrange them."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from models.scans.files import read_scan
 
 
 class Writer:
-    """A glTF in the making: views and accessors over one buffer, with gaps and strides as exporters have them."""
+    """A builder of a glTF document: views and accessors over one buffer, with gaps and strides as exporters write them."""
 
     def __init__(self, rng: Random) -> None:
         self.rng, self.buffer = rng, bytearray()
@@ -61,7 +61,7 @@ class Writer:
 
 
 def primitive_of(writer: Writer, points: np.ndarray, triangles: np.ndarray) -> dict:
-    """Write triangles as such, as strips of one, or without indices; points are then as many as corners."""
+    """Write triangles with indices, as strips of one, or without indices; there is then one point for each corner."""
     rng = writer.rng
     if len(triangles) == 1 and rng.random() < 0.5:
         mode = rng.choice((5, 6))  # a strip or a fan of one triangle
@@ -78,7 +78,7 @@ def primitive_of(writer: Writer, points: np.ndarray, triangles: np.ndarray) -> d
 
 
 def parents(rng: Random, mesh: int) -> tuple[list[dict], np.ndarray, float]:
-    """Return nodes, the first a root, down to one with the mesh; and what they do: a translation after a scale, exact in binary."""
+    """Return a chain of nodes from the root to the mesh, and its translation and scale, exact in binary."""
     shift, scale = np.array([rng.randint(-4, 4) for _ in range(3)]), rng.choice((0.5, 1, 2))
     inner: dict = {"mesh": mesh, "scale": [scale] * 3}
     if rng.random() < 0.5:
@@ -88,7 +88,7 @@ def parents(rng: Random, mesh: int) -> tuple[list[dict], np.ndarray, float]:
 
 @FEW
 @given(SEEDS)
-def test_a_gltf_is_read_alike_however_it_is_written(seed: int):
+def test_every_way_to_write_a_gltf_gives_the_same_scan(seed: int):
     rng = Random(seed)
     writer, points = Writer(rng), some_points(rng)
     triangles = np.array(triangles_of(some_polygons(rng, len(points))))

@@ -1,4 +1,4 @@
-"""Files in the form in which programs write them: their headers, properties and columns around POINTS and TRIANGLES.
+"""Tests of files in the form in which programs write them: headers, properties and columns around POINTS and TRIANGLES.
 
 docs/compatibility.md refers to these by name. trimesh itself writes some; the others are written here as each program does.
 """

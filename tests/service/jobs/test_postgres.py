@@ -1,4 +1,4 @@
-"""Time limits of PostgreSQL connections, without a server; tests/service/jobs/test_faults.py freezes a real one."""
+"""Tests of the timeouts of PostgreSQL connections, without a server; test_faults.py stops a real one."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy.engine import make_url
 from service.jobs import postgres
 
 
-def test_a_pooled_connection_is_checked_with_a_shorter_timeout_so_that_a_new_one_can_still_be_made_in_time():
+def test_the_check_of_a_pooled_connection_leaves_time_to_make_a_new_one():
     engine = postgres.create_postgres_engine(make_url("postgresql+psycopg://chiron@127.0.0.1:1/none"))
     timeouts: list[float] = []
     connection: Any = SimpleNamespace(autocommit=True, closed=False, timeout_s=postgres.ANSWER_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Times of frames in place of a rate, for hands and for bodies: the same answer for even ones, interpolation for others."""
+"""Tests of the times of frames in place of a rate, for hands and bodies: even times equal a rate, others are interpolated."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .bodies.test_endpoint import ACTIONS, FORECAST, LIFT, LIFTED, PAST, ask
 
 RATE = 30  # frames a second of the even clips here
 HANDS: dict[str, Any] = {"fps": RATE, "model": "hands-thirty"}
-KINDS: dict[str, tuple[str, dict[str, Any], str, str]] = {  # path, request, its array, that of the answer
+KINDS: dict[str, tuple[str, dict[str, Any], str, str]] = {  # path, request, the request's array, the answer's array
     "hands": (HANDS_URL, HANDS, "right", "right"),
     "lift": (LIFT, {**LIFTED, "fps": RATE}, "keypoints", "poses"),
     "forecast": (FORECAST, {**PAST, "fps": RATE}, "past", "future"),
@@ -47,7 +47,7 @@ def test_even_times_are_a_rate_in_any_unit_and_from_any_start(client, kind, unit
 
 
 @every_kind
-def test_uneven_frames_are_interpolated_and_said_to_be(client, kind):
+def test_uneven_frames_are_interpolated_with_a_warning(client, kind):
     path, base, field, array = KINDS[kind]
     even = np.arange(48) / RATE
     uneven = np.delete(even, [11, 12, 25]) + np.random.default_rng(0).uniform(-0.004, 0.004, 45)
@@ -60,12 +60,12 @@ def test_uneven_frames_are_interpolated_and_said_to_be(client, kind):
         flat = (at(kind, uneven) - at(kind, uneven)[:, :1]) / 500
         np.testing.assert_allclose(np.array(answer["poses"])[inside, :, :2], flat[inside], atol=1e-3)
     else:
-        reach = {"hands": 2e-3, "forecast": 3.0}[kind]  # the rate of the answer is near that of the even clip
-        np.testing.assert_allclose(answer[array][0], expected[array][0], atol=reach)
+        tolerance = {"hands": 2e-3, "forecast": 3.0}[kind]  # the rate of the answer is near that of the even clip
+        np.testing.assert_allclose(answer[array][0], expected[array][0], atol=tolerance)
 
 
 @every_kind
-def test_times_that_cannot_be_are_refused_with_the_reason(client, kind):
+def test_impossible_times_are_refused_with_the_reason(client, kind):
     path = KINDS[kind][0]
     times = np.arange(40) / RATE
     for stamps, text in (
@@ -99,20 +99,20 @@ def test_times_are_for_clips_of_one_length(client):
     assert both["clips"][0] == both["clips"][1]
 
 
-def test_an_uneven_clip_is_recognised_as_the_even_one(client):
+def test_an_uneven_clip_gets_the_classes_of_the_even_one(client):
     base = {"joints": "h36m-17", "model": "actions-3d"}
     even = moving_body(41, 3) / 1000
     times = np.arange(41) / RATE
-    kept = np.sort(np.random.default_rng(0).choice(np.arange(1, 40), 26, replace=False))
-    kept = np.array([0, *kept, 40])
-    answer = ask(client, ACTIONS, base, clip=even[kept], timestamps=times[kept])
+    frames = np.sort(np.random.default_rng(0).choice(np.arange(1, 40), 26, replace=False))
+    frames = np.array([0, *frames, 40])
+    answer = ask(client, ACTIONS, base, clip=even[frames], timestamps=times[frames])
     expected = ask(client, ACTIONS, base, clip=even)
     for one, other in zip(answer["classes"], expected["classes"], strict=True):
         assert one["name"] == other["name"]
         assert one["probability"] == pytest.approx(other["probability"], abs=0.01)
 
 
-def test_times_beside_arrays_are_an_array_or_numbers_in_the_query(client):
+def test_times_of_a_binary_array_may_be_in_the_query(client):
     times = np.arange(40) / RATE
     query = {"model": "hands-thirty", "hand": "right", "timestamps": ",".join(f"{time:.6f}" for time in times)}
     answer = client.post(HANDS_URL, params=query, content=npy(at("hands", times)), headers={"content-type": NPY})

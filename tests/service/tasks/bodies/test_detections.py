@@ -1,4 +1,4 @@
-"""Keypoints in the JSON that detectors write: read as arrays of the same numbers are, or refused with what is wrong."""
+"""Tests of keypoints in detectors' JSON: read like arrays of the same numbers, or refused with the reason."""
 
 import io
 import json
@@ -23,7 +23,7 @@ Clip = np.ndarray  # frames, joints and x, y, confidence
 
 
 def clip_of(order: str, seed: int = 0) -> Clip:
-    """Return a clip in an order, in which one keypoint was not found."""
+    """Return a clip in an order, with one missing keypoint."""
     points = moving_body(FRAMES, 2, len(BODIES[order].joints), seed)
     clip = np.concatenate([points, np.full((*points.shape[:2], 1), 0.9)], axis=-1)
     clip[3, BODIES[order].joints.index("left_knee")] = 0
@@ -64,7 +64,7 @@ def mediapipe(clip: Clip) -> list:
     ]
 
 
-WRITTEN = {  # the order of the clip, and how it is written
+WRITTEN = {  # the order of the clip, and its writer
     "OpenPose, 25 joints": ("openpose-25", openpose),
     "OpenPose, 18 joints": ("openpose-18", openpose),
     "AlphaPose": ("coco-17", alphapose),
@@ -97,7 +97,7 @@ def lifted(client, document: Any, **fields: Any) -> dict:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_what_a_detector_writes_is_read_as_the_same_arrays_are(client, name):
+def test_a_detectors_document_gets_the_answer_of_the_same_arrays(client, name):
     order, write = WRITTEN[name]
     clip = clip_of(order)
     expected = lifted(client, clip.tolist(), joints=order)
@@ -108,25 +108,25 @@ def test_what_a_detector_writes_is_read_as_the_same_arrays_are(client, name):
     assert answer["filled_keypoints"] == expected["filled_keypoints"] > 0
     assert bool(answer["warnings"]) == (not stated and not name.startswith(("OpenPose", "MediaPipe", "MMPose with")))
     query = {**{**SENT, **stated}, "image": f"{WIDTH},{HEIGHT}"}
-    as_it_is = client.post(LIFT, params=query, json=document)
-    assert as_it_is.json() == answer
+    document_alone = client.post(LIFT, params=query, json=document)
+    assert document_alone.json() == answer
     body = msgspec.msgpack.encode({**SENT, **stated, "keypoints": document})
     packed = client.post(LIFT, content=body, headers={"content-type": MSGPACK})
     assert packed.json() == answer
 
 
-def test_a_frame_that_is_left_out_has_nobody_in_it(client):
+def test_a_frame_that_is_left_out_shows_nobody(client):
     document = alphapose(clip_of("coco-17"))
     assert lifted(client, document[:4] + document[6:])["unseen_frames"] == [4, 5]
     assert len(lifted(client, document[::-1])["poses"]) == FRAMES, "the order of the file does not matter"
 
 
-def test_frames_of_a_list_that_are_null_have_nobody_in_them(client):
+def test_a_null_frame_shows_nobody(client):
     document = openpose(clip_of("openpose-25"))
     assert lifted(client, [*document[:4], None, {"people": []}, *document[6:]])["unseen_frames"] == [4, 5]
 
 
-def test_people_keep_their_place_however_the_detector_lists_them(client):
+def test_people_keep_their_place_whatever_order_a_detector_lists_them_in(client):
     clips = [clip_of("openpose-25", seed) for seed in (0, 1)]
     clips[1][..., 0] += 900 * (clips[1][..., 2] > 0)
     frames = [a["people"] + b["people"] for a, b in zip(*map(openpose, clips), strict=True)]
@@ -141,7 +141,7 @@ def test_people_keep_their_place_however_the_detector_lists_them(client):
     assert answer["lost"] == []
 
 
-def test_people_are_who_the_detectors_tracker_says(client):
+def test_labels_of_the_detectors_tracker_identify_people(client):
     one, other = (alphapose(clip_of("coco-17", seed)) for seed in (0, 1))
     labelled = [
         {**person, "idx": label}
@@ -152,7 +152,7 @@ def test_people_are_who_the_detectors_tracker_says(client):
     assert persons == [{name: lifted(client, document)[name] for name in persons[0]} for document in (one, other)]
 
 
-def test_mediapipes_landmarks_in_metres_are_for_recognition_and_those_of_the_image_for_lifting(client):
+def test_mediapipes_world_landmarks_are_recognised_and_its_image_landmarks_are_lifted(client):
     flat = mediapipe(clip_of("mediapipe-33"))
     points = moving_body(FRAMES, 3, 33) / 1000
     points -= points[:, 23:25].mean(axis=1, keepdims=True)
@@ -171,7 +171,7 @@ def test_mediapipes_landmarks_in_metres_are_for_recognition_and_those_of_the_ima
     assert "x times its width" in problem_of(wrong, "wrong-shape")["detail"]
 
 
-def test_the_answer_of_a_lift_is_recognised_as_it_came(client):
+def test_the_answer_of_a_lift_can_be_sent_to_recognition_unchanged(client):
     body = client.get("/models/actions-3d/example").json()
     clip = np.array(body["clip"])[..., :3] * [1, -1, -1]
     lift = {**lifted(client, clip_of("coco-17").tolist(), joints="coco-17"), "poses": clip.tolist()}
@@ -182,7 +182,7 @@ def test_the_answer_of_a_lift_is_recognised_as_it_came(client):
 
 
 COCO = alphapose(clip_of("coco-17"))
-BROKEN: dict[str, tuple[Any, str, str]] = {  # document, kind of problem, what its text must say
+BROKEN: dict[str, tuple[Any, str, str]] = {  # document, kind of problem, a part of its detail
     "nobody": ([{"people": []}] * 3, "gap-too-long", "expected a person"),
     "two numbers a joint": ([{"people": [{"pose_keypoints_2d": [1, 2]}]}], "wrong-shape", "expected 3 numbers for each joint"),
     "no keypoints": ([{"people": [{"face": []}]}], "wrong-shape", "expected people with keypoints, got face"),
@@ -204,14 +204,14 @@ BROKEN: dict[str, tuple[Any, str, str]] = {  # document, kind of problem, what i
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_document_that_cannot_be_read_says_what_is_wrong(client, case):
+def test_a_malformed_document_is_refused_with_the_reason(client, case):
     document, kind, text = BROKEN[case]
     body = json.dumps({**SENT, "keypoints": document}).encode()
     response = client.post(LIFT, content=body, headers={"content-type": "application/json"})
     assert text in problem_of(response, kind)["detail"]
 
 
-def test_options_are_needed_beside_a_document_and_the_wrong_ones_are_named(client):
+def test_missing_and_unknown_options_beside_a_document_are_named(client):
     document = openpose(clip_of("openpose-25"))
     assert "`image`" in problem_of(client.post(LIFT, json=document), "invalid-request")["detail"]
     query = {"image": f"{WIDTH},{HEIGHT}"}
@@ -222,7 +222,7 @@ def test_options_are_needed_beside_a_document_and_the_wrong_ones_are_named(clien
     assert "`frames`" in problem_of(client.post(LIFT, params=query, json=document), "invalid-request")["detail"]
 
 
-def test_people_who_flicker_at_random_are_refused_before_they_take_memory():
+def test_too_many_tracks_are_refused_before_memory_is_allocated():
     person = {"pose_keypoints_2d": [1, 2, 0.5] * 25}
     rng = np.random.default_rng(0)
     places = rng.uniform(0, 1e6, (40, 60, 1, 3)) * [1, 1, 0]
@@ -230,18 +230,18 @@ def test_people_who_flicker_at_random_are_refused_before_they_take_memory():
         {"people": [{"pose_keypoints_2d": (np.array([1, 2, 0.5]) * np.ones((25, 1)) + place).ravel().tolist()} for place in people]}
         for people in places
     ]  # fmt: skip
-    found = read(frames, deep=False, pointer="/keypoints")
+    detections = read(frames, deep=False, pointer="/keypoints")
     with pytest.raises(Exception, match="expected at most 256 people"):
-        tracks(found, "/keypoints")
+        tracks(detections, "/keypoints")
     assert len(tracks(read([{"people": [person]}] * 3, deep=False, pointer=""), "")) == 1
 
 
 @pytest.mark.parametrize("path", [LIFT, FORECAST])
-def test_a_person_of_several_who_is_lost_is_null_with_the_reason(client, path):
+def test_a_lost_person_is_null_with_the_reason(client, path):
     field, base = ("keypoints", {**SENT, "joints": "h36m-17"}) if path == LIFT else ("past", PAST)
     seen, other = moving_body(FRAMES, 2).tolist(), moving_body(FRAMES, 2, seed=1).tolist()
-    gone = [*other[:6], *[None] * 6]
-    persons = [None, seen, [None] * FRAMES, other, *([gone] if path == FORECAST else [])]
+    leaving = [*other[:6], *[None] * 6]
+    persons = [None, seen, [None] * FRAMES, other, *([leaving] if path == FORECAST else [])]
     answer = ask(client, path, base, persons=persons)
     places = [place for place, person in enumerate(answer["persons"]) if person is None]
     assert places == [lost["person"] for lost in answer["lost"]] == ([0, 2, 4] if path == FORECAST else [0, 2])
@@ -254,7 +254,7 @@ def test_a_person_of_several_who_is_lost_is_null_with_the_reason(client, path):
         assert "last seen in frame 5 of 12" in answer["lost"][2]["detail"]
 
 
-def test_a_person_of_several_who_is_lost_is_not_shown_to_a_recogniser(client):
+def test_recognition_ignores_a_lost_person(client):
     base = {"joints": "coco-17", "model": "actions-pairs"}
     people = [moving_body(16, 2, seed=seed).tolist() for seed in range(2)]
     answer = ask(client, ACTIONS, base, persons=[people[0], None, people[1]])
@@ -263,7 +263,7 @@ def test_a_person_of_several_who_is_lost_is_not_shown_to_a_recogniser(client):
     assert answer["classes"] == ask(client, ACTIONS, base, persons=people)["classes"]
 
 
-def test_people_in_an_array_keep_their_place_and_are_nan_where_lost(client):
+def test_a_lost_person_of_an_array_is_nan_in_their_place(client):
     people = np.stack([moving_body(FRAMES, 2), np.full((FRAMES, 17, 2), np.nan)]).astype("<f4")
     body = {**SENT, "joints": "h36m-17", "persons": people.tobytes(), "shape": people.shape}
     headers = {"content-type": MSGPACK, "accept": "application/x-npy"}
@@ -275,8 +275,8 @@ def test_people_in_an_array_keep_their_place_and_are_nan_where_lost(client):
     assert np.isnan(poses[1]).all()
 
 
-def test_how_sure_a_detector_is_does_not_move_a_pose(client):
-    """Models that learnt from motion capture have seen no confidence but 1."""
+def test_a_detectors_confidence_does_not_change_a_pose(client):
+    """Models were trained on motion capture, whose confidence is always 1."""
     frames = moving_body(FRAMES, 2)
     sure, unsure = (np.concatenate([frames, np.full((FRAMES, 17, 1), share)], axis=-1).tolist() for share in (1.0, 0.3))
     base = {**SENT, "joints": "h36m-17"}

@@ -1,4 +1,4 @@
-"""A clip of real motion in every joint order of bodies: the answer is the same, whatever detector wrote the clip."""
+"""Tests of a clip of real motion in every joint order of bodies: the answer does not depend on the order."""
 
 from pathlib import Path
 
@@ -23,14 +23,14 @@ every_order = pytest.mark.parametrize("order", BODIES.values(), ids=lambda order
 
 @pytest.fixture(scope="module")
 def flat() -> Places:
-    """The places of joints in a clip of 2D motion, in pixels, with a neck and a pelvis as detectors compute them."""
+    """Return the positions of joints in a clip of 2D motion, in pixels, with a neck and a pelvis as detectors compute them."""
     keypoints = read_bundle(BUNDLES / "poses-lift").example()[0]["keypoints"][0, :, :, :2].astype(float)
     return places(denormalise(keypoints, (LIFTED["image"][0], LIFTED["image"][1])))
 
 
 @pytest.fixture(scope="module")
 def deep() -> Places:
-    """The places of joints in a clip of 3D motion, in metres, y up."""
+    """Return the positions of joints in a clip of 3D motion, in metres, y up."""
     return places(read_bundle(BUNDLES / "actions-hdm05").example()[0]["clips"][0, 0, :, :, :3].astype(float))
 
 

@@ -1,4 +1,4 @@
-"""Answers of POST /landmarks/face for other programs: 3D Slicer, Blender, viewers and tables, and an aligned copy of the scan."""
+"""Tests of answers of POST /landmarks/face for other programs: 3D Slicer, Blender, viewers and tables, and an aligned copy of the scan."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ def test_a_slicer_point_list_has_named_landmarks_in_the_scans_coordinates(client
     assert all(point.keys() == set(names) for point in points)
 
 
-def test_as_obj_the_landmarks_are_vertices_in_order_with_an_edge_for_each_bone(client):
+def test_an_obj_answer_has_a_vertex_for_each_landmark_and_an_edge_for_each_bone(client):
     body = post(client, npy(1000 * CLOUD + 50), NPY, OBJ).text
     assert np.array_equal(
         read_scan(body.encode(), ".obj").points, arrays(client, npy(1000 * CLOUD + 50), NPY)["landmarks"]

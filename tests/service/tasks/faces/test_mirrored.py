@@ -1,4 +1,4 @@
-"""Meshes that are seen from behind, with the network that is shipped: answered, with a warning."""
+"""Tests of meshes whose triangles face backwards, with the shipped network: the answer has a warning."""
 
 import json
 
@@ -23,20 +23,20 @@ SCAN = BUNDLE.example()[0]["points"][0].astype(float)  # metres
 
 @pytest.fixture(scope="module")
 def answer():
-    """Returns the answer for a scan from the shipped network."""
+    """Return a function that gives the shipped network's answer for a scan."""
     network = Predictor(BUNDLE).run
 
     def call(points: np.ndarray, triangles: np.ndarray | None, media: str = JSON) -> Encoded:
         body = Body(ply(points, triangles), OCTETS, media, {"units": "m"}, suffix=".ply")
-        found, meta = run(FACE, body, lambda _: (BUNDLE.meta, network), Limits(1 << 24, points=1 << 20))
-        return FACE.encode(found, meta, media)
+        landmarks, meta = run(FACE, body, lambda _: (BUNDLE.meta, network), Limits(1 << 24, points=1 << 20))
+        return FACE.encode(landmarks, meta, media)
 
     return call
 
 
 @pytest.fixture(scope="module")
 def triangles(answer) -> np.ndarray:
-    """The surface of SCAN, its corners counterclockwise as seen from the front."""
+    """Return the triangles of SCAN, their corners counterclockwise as seen from the front."""
     landmarks = json.loads(answer(SCAN, None).content)["landmarks"]
     pose = head_pose(np.array([landmark["position"] for landmark in landmarks]))
     return Delaunay(in_head_frame(SCAN, pose)[:, :2]).simplices
@@ -45,7 +45,7 @@ def triangles(answer) -> np.ndarray:
 MIRROR = np.array([-1.0, 1, 1])
 
 
-def test_a_mesh_as_it_should_be_has_no_warning(answer, triangles):
+def test_an_unmirrored_mesh_has_no_warning(answer, triangles):
     assert json.loads(answer(SCAN, triangles).content)["warnings"] == []
     assert "x-chiron-warnings" not in answer(SCAN, triangles, NPZ).headers
 
@@ -60,7 +60,7 @@ def test_a_mesh_that_is_inside_out_is_answered_with_a_warning(answer, triangles)
     assert json.loads(answer(SCAN, triangles[:, ::-1]).content)["warnings"]
 
 
-def test_a_mirrored_cloud_and_a_mesh_whose_triangles_were_turned_too_look_like_another_person(answer, triangles):
-    """Check the limits that docs/landmarks.md names."""
+def test_mirrored_clouds_and_mirrored_meshes_with_reversed_triangles_are_not_recognised(answer, triangles):
+    """Both look like another person, as docs/landmarks.md states."""
     for corners in (None, triangles[:, ::-1]):
         assert json.loads(answer(SCAN * MIRROR, corners).content)["warnings"] == []

@@ -72,7 +72,7 @@ def capsule(start: tuple[float, ...], end: tuple[float, ...], radius: float, poi
 
 @pytest.mark.parametrize(("units", "kind"), [("m", "no-face"), ("auto", "unclear-units")])
 def test_a_scan_of_a_whole_person_is_refused_with_advice(find, units, kind):
-    """Check what docs/landmarks.md says of scans that show far more than a head."""
+    """docs/landmarks.md states this for scans that show far more than a head."""
     trunk = capsule((0, -0.25, -0.08), (0, -0.8, -0.08), 0.16, 9000)
     legs = [capsule((side, -0.8, -0.08), (side, -1.6, -0.08), 0.07, 6000) for side in (-0.1, 0.1)]
     with pytest.raises(Problem, match="crop it to the head and shoulders") as caught:
