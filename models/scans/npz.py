@@ -40,7 +40,7 @@ def _read(archive: Npz, max_points: int) -> Scan:
     if faces is None:
         return Scan(points, None)
     corners = _array(archive, faces, max_points)
-    if corners.ndim != 2 or corners.shape[1] not in (3, 4) or corners.dtype.kind not in "iu":
+    if corners.ndim != 2 or corners.shape[1] not in (3, 4) or corners.dtype.kind not in "iuf":
         raise Unreadable(
             f"expected whole numbers of shape (faces, 3 or 4) in {faces!r}, got {corners.dtype} of shape {corners.shape}"
         )

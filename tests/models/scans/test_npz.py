@@ -77,7 +77,19 @@ BAD: dict[str, tuple[str, bytes, type[BadCloud], str]] = {
         Unreadable,
         "from 0 to 23, the indices of the points",
     ),
-    "npz with faces that are no numbers": (".npz", npz(points=POINTS, faces=POINTS), Unreadable, "whole numbers"),
+    "npz with faces between points": (
+        ".npz",
+        npz(points=POINTS, faces=POINTS),
+        Unreadable,
+        "from 0 to 23, the indices",
+    ),
+    "npz with faces of words": (".npz", npz(points=POINTS, faces=np.array([["a"] * 3])), Unreadable, "real numbers"),
+    "npz with faces counted from 1": (
+        ".npz",
+        npz(v=POINTS, f=TRIANGLES + 1.0),
+        Unreadable,
+        "from 0 to 23, the indices",
+    ),
 }
 
 
@@ -93,7 +105,7 @@ def test_an_npz_is_read_alike_whatever_its_arrays_are_called(seed: int):
     points = some_points(rng)
     polygons = some_polygons(rng, len(points), 3) if rng.random() < 0.7 else []
     if polygons:
-        corners = np.array(polygons, rng.choice(("<i8", "<u4", ">i4")))
+        corners = np.array(polygons, rng.choice(("<i8", "<u4", ">i4", "<f8")))
         arrays = {rng.choice(VERTEX_KEYS): points, rng.choice(TRIANGLE_KEYS): corners}
         if rng.random() < 0.5:
             arrays["points"] = points[::-1]  # drawn on the mesh: not what the triangles are between

@@ -1,5 +1,6 @@
 """Tests of all commands that work on files: inputs, outputs, exit codes, and the choice of a model."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -77,6 +78,16 @@ def test_standard_input_is_read_in_the_given_format(folder: Path):
     piped = run("forecast", "-", "--format", "npy", "--fps", 30, stdin=Path("past.npy").read_bytes())
     assert json.loads(piped.stdout)["future"] == json.loads(from_file)["future"]
     assert "standard input: " in complaint("forecast", "-", stdin=b"{", code=1)
+
+
+def test_a_compressed_clip_is_read_like_the_clip_in_it(folder: Path):
+    packed = gzip.compress(Path("hands.json").read_bytes())
+    Path("packed.json.gz").write_bytes(packed)
+    expected = run("forecast", "hands.json").stdout
+    assert run("forecast", "packed.json.gz").stdout == expected
+    assert run("forecast", "-", stdin=packed).stdout == expected
+    Path("packed.json.gz").write_bytes(packed[:-1])
+    assert "packed.json.gz: expected gzip up to its end" in complaint("forecast", "packed.json.gz", code=1)
 
 
 def test_a_folder_stands_for_its_readable_files(folder: Path):
