@@ -1,4 +1,4 @@
-"""What batches of the three body tasks share: seeds, ranks, validation, the deck, and augmentation of keypoints."""
+"""Tests of the batches of the three body tasks: seeds, ranks, validation, the deck, and augmentation of keypoints."""
 
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,10 @@ def test_a_batch_has_its_shape_and_is_a_function_of_seed_and_step(data_folder: P
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_ranks_share_a_batch_among_them(loaded, name: str):
-    whole, target = loaded[name].training_batch(0, 2)
+def test_every_rank_gets_its_own_part_of_a_batch(loaded, name: str):
+    batch, target = loaded[name].training_batch(0, 2)
     parts = [loaded[name].training_batch(0, 2, rank, 3) for rank in range(3)]
-    for key, x in whole.items():
+    for key, x in batch.items():
         for rank, (inputs, own) in enumerate(parts):
             np.testing.assert_array_equal(inputs[key], x[rank::3])
             np.testing.assert_array_equal(own, target[rank::3])
@@ -72,19 +72,19 @@ def test_validation_batches_do_not_change_and_name_their_source(loaded, name: st
     first = list(loaded[name].validation_batches())
     again = list(loaded[name].validation_batches())
     assert len(first) == len(again) > 0
-    for (source, (inputs, target)), (_, (more, same)) in zip(first, again, strict=True):
+    for (source, (inputs, target)), (_, (same_inputs, same_target)) in zip(first, again, strict=True):
         assert source in DATA[name].sources if hasattr(DATA[name], "sources") else source == DATA[name].source
-        np.testing.assert_array_equal(next(iter(inputs.values())), next(iter(more.values())))
-        np.testing.assert_array_equal(target, same)
+        np.testing.assert_array_equal(next(iter(inputs.values())), next(iter(same_inputs.values())))
+        np.testing.assert_array_equal(target, same_target)
         assert np.isfinite(next(iter(inputs.values()))).all()
 
 
-def test_a_deck_deals_every_number_once_an_epoch():
+def test_a_deck_deals_no_number_twice_in_an_epoch():
     deck = Deck(count=23, batch=5)
     assert deck.steps_an_epoch == 4
     epochs = [np.concatenate([deck.deal(0, 4 * epoch + i) for i in range(4)]) for epoch in range(2)]
-    for dealt in epochs:
-        assert len(set(dealt.tolist())) == 20
+    for epoch_numbers in epochs:
+        assert len(set(epoch_numbers.tolist())) == 20
     assert not np.array_equal(epochs[0], epochs[1])
     assert sorted(Deck(3, 5).deal(0, 7).tolist()) == [0, 1, 2]
 
@@ -98,7 +98,7 @@ def keypoints(batch: int = 6, order: str = "h36m-17", numbers: int = 3) -> np.nd
     return x
 
 
-def seen_with(x: np.ndarray, seed: int = 0, order: str = "h36m-17", **changes: Any) -> np.ndarray:
+def augmented(x: np.ndarray, seed: int = 0, order: str = "h36m-17", **changes: Any) -> np.ndarray:
     x = x.copy()
     BodyAugmentation(**changes).change_keypoints(x, order, np.random.default_rng(seed))
     return x
@@ -110,7 +110,7 @@ def seen_with(x: np.ndarray, seed: int = 0, order: str = "h36m-17", **changes: A
 )
 def test_missing_keypoints_stay_missing_under_every_change(numbers: int, changes: dict[str, Any]):
     x = keypoints(numbers=numbers)
-    changed = seen_with(x, **changes)
+    changed = augmented(x, **changes)
     missing = ~x.any(axis=-1)
     assert missing.sum() == 3 * 4
     assert not changed[missing].any()
@@ -121,46 +121,46 @@ def test_missing_keypoints_stay_missing_under_every_change(numbers: int, changes
     np.testing.assert_array_equal(changed[there][:, 2:], x[there][:, 2:])  # confidences stay
 
 
-def test_noise_zoom_shift_and_drop_have_the_sizes_they_name():
+def test_noise_zoom_shift_and_drop_have_the_configured_sizes():
     x = keypoints(batch=400)[1::2]
-    noisy = seen_with(x, noise=0.1) - x
+    noisy = augmented(x, noise=0.1) - x
     assert noisy[..., :2].std() == pytest.approx(0.1, rel=0.05)
     assert abs(noisy[..., :2].mean()) < 0.005
-    factor = seen_with(x, zoom=2.0)[..., :2] / x[..., :2]
+    factor = augmented(x, zoom=2.0)[..., :2] / x[..., :2]
     np.testing.assert_allclose(factor, np.broadcast_to(factor[:, :1, :1, :1], factor.shape), rtol=1e-5)  # one a sample
     assert (factor.min(), factor.max()) == (pytest.approx(0.5, abs=0.05), pytest.approx(2, abs=0.05))
     assert (factor[:, 0, 0, 0] < 1).mean() == pytest.approx(0.5, abs=0.1)
-    aside = seen_with(x, shift=0.5)[..., :2] - x[..., :2]
+    aside = augmented(x, shift=0.5)[..., :2] - x[..., :2]
     np.testing.assert_allclose(aside, np.broadcast_to(aside[:, :1, :1], aside.shape), atol=1e-6)
     assert (np.abs(aside).max(axis=(0, 1, 2)) > 0.45).all()
     assert np.abs(aside).max() <= 0.5 + 1e-6
     assert np.corrcoef(aside[:, 0, 0].T)[0, 1] == pytest.approx(0, abs=0.2)  # x and y are independent
-    dropped = ~seen_with(x, drop=0.2).any(axis=-1)
+    dropped = ~augmented(x, drop=0.2).any(axis=-1)
     assert dropped.mean() == pytest.approx(0.2, abs=0.01)
 
 
-def test_without_changes_nothing_changes():
+def test_without_options_keypoints_are_unchanged():
     x = keypoints()
-    np.testing.assert_array_equal(seen_with(x), x)
-    np.testing.assert_array_equal(seen_with(x, mirror=1.0, crop=0.5, turn_deg=30.0), x)  # other code applies these
+    np.testing.assert_array_equal(augmented(x), x)
+    np.testing.assert_array_equal(augmented(x, mirror=1.0, crop=0.5, turn_deg=30.0), x)  # other code applies these
 
 
-def test_seen_as_coco_the_pelvis_is_between_the_hips_and_spine_and_head_are_lost():
+def test_as_coco_keypoints_the_pelvis_is_computed_and_spine_and_head_are_missing():
     x = keypoints()[1::2]
     seen = as_seen(x, "h36m-17", "coco-17")
     at = {joint: seen[:, :, i] for i, joint in enumerate(H36M.joints)}
     true = {joint: x[:, :, i] for i, joint in enumerate(H36M.joints)}
     np.testing.assert_allclose(at["pelvis"], (true["left_hip"] + true["right_hip"]) / 2, atol=1e-6)
     np.testing.assert_allclose(at["thorax"], (true["left_shoulder"] + true["right_shoulder"]) / 2, atol=1e-6)
-    for lost in ("spine", "head_base", "head_top"):
-        assert not at[lost].any()
+    for joint in ("spine", "head_base", "head_top"):
+        assert not at[joint].any()
     limbs = [joint for joint in H36M.joints if joint.startswith(("left_", "right_"))]
     assert len(limbs) == 12
     for joint in limbs:
         np.testing.assert_array_equal(at[joint], true[joint])
 
 
-def test_nothing_is_computed_from_missing_joints_and_the_own_order_changes_nothing():
+def test_missing_joints_stay_missing_in_another_order_and_the_own_order_changes_nothing():
     x = keypoints()
     hip = H36M.joints.index("left_hip")
     x[0, :, hip] = 0
@@ -172,7 +172,7 @@ def test_nothing_is_computed_from_missing_joints_and_the_own_order_changes_nothi
     np.testing.assert_array_equal(as_seen(x, "h36m-17", "h36m-17"), x)
 
 
-def test_seeing_as_another_order_keeps_the_chirality_transform():
+def test_conversion_to_another_order_is_chirality_equivariant():
     x = keypoints()
     for other in ("coco-17", "openpose-18", "humaneva-15"):
         np.testing.assert_allclose(
@@ -180,9 +180,9 @@ def test_seeing_as_another_order_keeps_the_chirality_transform():
         )
 
 
-def test_each_order_and_our_own_is_drawn_for_an_equal_share_of_the_samples():
+def test_every_order_is_drawn_for_an_equal_share_of_the_samples():
     x = keypoints(batch=900)
-    seen = seen_with(x, seen_as=("coco-17", "humaneva-15"))
+    seen = augmented(x, seen_as=("coco-17", "humaneva-15"))
     spine, head = (H36M.joints.index(joint) for joint in ("spine", "head_top"))
     orders = {
         "h36m-17": seen[:, 0, spine].any(axis=-1),
@@ -192,9 +192,9 @@ def test_each_order_and_our_own_is_drawn_for_an_equal_share_of_the_samples():
     assert orders["h36m-17"].mean() == pytest.approx(1 / 3, abs=0.05)
     thorax = H36M.joints.index("thorax")
     own_thorax = (seen[:, :, thorax] == x[:, :, thorax]).all(axis=(1, 2))  # humaneva-15 has its own thorax
-    theirs = ~orders["h36m-17"] & own_thorax
-    assert theirs.mean() == pytest.approx(1 / 3, abs=0.05)
-    assert not seen[theirs][:, :, [spine, head]].any()
+    humaneva = ~orders["h36m-17"] & own_thorax
+    assert humaneva.mean() == pytest.approx(1 / 3, abs=0.05)
+    assert not seen[humaneva][:, :, [spine, head]].any()
     for number, sample in enumerate(seen[:30]):  # one order a sample
         assert any(
             np.array_equal(sample, as_seen(x[number : number + 1], "h36m-17", order)[0])

@@ -1,4 +1,4 @@
-"""Baselines without a network reach the figures that their data sets are known for."""
+"""Tests of baselines without a network: they reach the known figures of their data sets."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from training.tasks.bodies.metrics import mpjpe_mm
 
 @pytest.mark.parametrize(("hold_out", "floor"), [(False, 108.3), (True, 114.1)])
 def test_single_frame_ridge_lifts_to_the_known_floor(data_folder: Path, hold_out: bool, floor: float):
-    """Train on bd and bk, and on dg unless it is held out; test on mm. The mean pose is about 310 mm off.
+    """Actors bd and bk are for training, dg too unless it is held out, and mm is for testing. The mean pose is about 310 mm off.
 
-    The data's own page has 113.7 mm for every fourth frame.
+    The data's own page states 113.7 mm for every fourth frame.
     """
     batches = LiftData(("hdm05_11",), receptive=1, hold_out=hold_out).load(data_folder)
     assert lifting_floor(batches, "test", "hdm05_11").figures["MPJPE"] == pytest.approx(floor, abs=0.3)
@@ -36,13 +36,13 @@ def test_single_frame_ridge_lifts_to_the_known_floor(data_folder: Path, hold_out
     ids=lambda value: f"{value.source} {value.protocol} turned={value.turned}" if isinstance(value, ActionData) else "",
 )
 def test_ridge_on_twenty_frames_reaches_a_known_floor(data_folder: Path, data: ActionData, floor: float):
-    """Top-1 in per cent. Turning people to the front gains 15 points if the test camera stands elsewhere."""
+    """Floors are top-1 in per cent. Turning people to the front gains 15 points if the test camera has another position."""
     figures = recognition_floor(data.load(data_folder), "test").figures
     assert figures["top-1"] == pytest.approx(floor, abs=0.7)
     assert figures["top-5"] > figures["top-1"]
 
 
-def test_ridge_is_least_squares_with_an_added_row_for_each_weight_that_pulls_it_to_0():
+def test_ridge_equals_least_squares_with_an_added_row_for_each_weight():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(50, 6)).astype(np.float32), rng.normal(size=(50, 3)).astype(np.float32)
     weights = ridge(x, y, 2.5)

@@ -1,4 +1,4 @@
-"""Reports on bodies equal plain loops over frames, samples and clips, and a network that knows the answers makes no error."""
+"""Tests of reports on bodies: they equal loops over frames, samples and clips, and a perfect network has no error."""
 
 import math
 from dataclasses import replace
@@ -50,23 +50,23 @@ def actions(data_folder: Path) -> ActionBatches:
     return ACTIONS.data.load(data_folder)
 
 
-class Knowing(nn.Module):
-    """A network that looks up the answer for each input."""
+class LookupNetwork(nn.Module):
+    """A network that looks up the answer for each input in a table."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.known: dict[bytes, np.ndarray] = {}
+        self.answers: dict[bytes, np.ndarray] = {}
 
     def learn(self, x: np.ndarray, answer: np.ndarray) -> None:
-        self.known[x.astype(np.float32).tobytes()] = answer
+        self.answers[x.astype(np.float32).tobytes()] = answer
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.from_numpy(np.stack([self.known[each.numpy().tobytes()] for each in x]))
+        return torch.from_numpy(np.stack([self.answers[each.numpy().tobytes()] for each in x]))
 
 
-def knowing_lifter(batches: LiftBatches, offset: Any = 0.0) -> Knowing:
-    """Return a lifter that knows all test clips and is off by `offset(clip)` metres along x."""
-    network = Knowing()
+def lookup_lifter(batches: LiftBatches, offset: Any = 0.0) -> LookupNetwork:
+    """Return a lifter whose answers for all test clips are off by `offset(clip)` metres along x."""
+    network = LookupNetwork()
     for clip in batches.clips("test"):
         answer = np.nan_to_num(clip.targets) + np.array([offset(clip) if callable(offset) else offset, 0, 0])
         channels = 3 if batches.data.with_confidence else 2
@@ -99,13 +99,13 @@ def test_a_missing_keypoint_and_its_confidence_are_0_for_the_network(data_folder
     keypoints[:, 4], confidence[:, 4] = np.nan, 0
     seen: list[np.ndarray] = []
 
-    class Watched(nn.Module):
+    class Recorder(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             seen.append(x.numpy())
             return torch.zeros(1, x.shape[1] - 8, 17, 3)
 
-    lifted(Watched(), batches, replace(clip, keypoints=keypoints, confidence=confidence))
-    lifted(Watched(), lift, replace(clip, keypoints=keypoints, confidence=confidence))
+    lifted(Recorder(), batches, replace(clip, keypoints=keypoints, confidence=confidence))
+    lifted(Recorder(), lift, replace(clip, keypoints=keypoints, confidence=confidence))
     (x,), (without,) = seen
     assert x.shape == (len(keypoints) + 8, 17, 3)
     assert not x[:, 4].any()
@@ -116,33 +116,33 @@ def test_a_missing_keypoint_and_its_confidence_are_0_for_the_network(data_folder
 def test_a_row_of_lifting_equals_a_loop_over_frames(lift: LiftBatches):
     network = tiny_lifter()
     (row,) = lifting(network, lift, "test").rows
-    apart, moved, recording = [], [], []
+    distances, velocity_errors, recording = [], [], []
     for clip in lift.clips("test"):
         poses = lifted(network, lift, clip)
         for t, (pose, true) in enumerate(zip(poses, clip.targets, strict=True)):
-            apart.append(np.mean([math.dist(a, b) for a, b in zip(pose.tolist(), true.tolist(), strict=True)]))
+            distances.append(np.mean([math.dist(a, b) for a, b in zip(pose.tolist(), true.tolist(), strict=True)]))
             recording.append(clip.name)
             if t:
                 steps = (pose - poses[t - 1]) - (true - clip.targets[t - 1])
-                moved.append(np.linalg.norm(steps, axis=-1).mean())
-    assert (row.source, row.samples, row.clips) == ("hdm05_11", len(apart), CLIPS)
-    assert row.figures["MPJPE"] == pytest.approx(1000 * np.mean(apart), rel=1e-5)
-    assert row.figures["MPJVE"] == pytest.approx(1000 * np.mean(moved), rel=1e-5)
+                velocity_errors.append(np.linalg.norm(steps, axis=-1).mean())
+    assert (row.source, row.samples, row.clips) == ("hdm05_11", len(distances), CLIPS)
+    assert row.figures["MPJPE"] == pytest.approx(1000 * np.mean(distances), rel=1e-5)
+    assert row.figures["MPJVE"] == pytest.approx(1000 * np.mean(velocity_errors), rel=1e-5)
     assert list(row.figures) == ["MPJPE", "P-MPJPE", "N-MPJPE", "MPJVE"]
     assert row.figures["P-MPJPE"] < row.figures["N-MPJPE"] < row.figures["MPJPE"]
     numbers = np.unique(recording, return_inverse=True)[1]
     assert numbers.max() == 1  # four cameras see a recording; the bootstrap draws it with all of them
-    assert row.interval == pytest.approx(bootstrap_interval(1000 * np.array(apart), numbers), rel=1e-5)
+    assert row.interval == pytest.approx(bootstrap_interval(1000 * np.array(distances), numbers), rel=1e-5)
 
 
-def test_a_lifter_that_knows_the_answers_has_no_error_even_with_unknown_joints(data_folder: Path, lift: LiftBatches):
-    (row,) = lifting(knowing_lifter(lift), lift, "test").rows
+def test_a_perfect_lifter_has_no_error_even_with_unknown_joints(data_folder: Path, lift: LiftBatches):
+    (row,) = lifting(lookup_lifter(lift), lift, "test").rows
     assert row.figures == pytest.approx(dict.fromkeys(row.figures, 0.0), abs=1e-3)
     idle = replace(LIFT.data, sources=("reactidle",), fps=2.0, turns=(), with_confidence=True).load(data_folder)
     assert np.isnan(idle.clips("test")[0].targets).any()
-    (row,) = lifting(knowing_lifter(idle), idle, "test").rows
+    (row,) = lifting(lookup_lifter(idle), idle, "test").rows
     assert row.figures == pytest.approx(dict.fromkeys(row.figures, 0.0), abs=1e-3)
-    (row,) = lifting(knowing_lifter(idle, 0.05), idle, "test").rows  # the control
+    (row,) = lifting(lookup_lifter(idle, 0.05), idle, "test").rows  # the control
     assert row.figures["MPJPE"] == pytest.approx(50, abs=0.01)
     assert row.figures["P-MPJPE"] == pytest.approx(0, abs=1e-3)
     assert row.figures["MPJVE"] == pytest.approx(0, abs=1e-3)
@@ -150,19 +150,19 @@ def test_a_lifter_that_knows_the_answers_has_no_error_even_with_unknown_joints(d
 
 def labelled(batches: LiftBatches, source: str, labels: list[str]) -> LiftBatches:
     """Return test clips of `source` with these labels and different lengths."""
-    made = LiftBatches(replace(LiftData(()), **{**vars(batches.data), "sources": (source,)}), batches.folder)
+    result = LiftBatches(replace(LiftData(()), **{**vars(batches.data), "sources": (source,)}), batches.folder)
     clips = [clip for clip in batches.clips("test") if len(clip.targets) > len(labels) + 3]
-    made.recordings = [
+    result.recordings = [
         cut(replace(clip, source=source, label=label), len(labels) + 3 - i)
         for i, (label, clip) in enumerate(zip(labels, clips, strict=False))
     ]
-    assert len(made.recordings) == len(labels)
-    return made
+    assert len(result.recordings) == len(labels)
+    return result
 
 
 def cut(clip: LiftClip, frames: int) -> LiftClip:
-    kept = {name: getattr(clip, name)[:frames] for name in ("keypoints", "confidence", "targets")}
-    return replace(clip, **kept)
+    arrays = {name: getattr(clip, name)[:frames] for name in ("keypoints", "confidence", "targets")}
+    return replace(clip, **arrays)
 
 
 LABELS = ["Walking 1", "Walking", "Eating 2"]
@@ -177,12 +177,12 @@ def test_means_are_over_actions_for_human36m_and_humaneva_and_over_frames_elsewh
     published = labelled(lift, source, LABELS)
     frames = [len(clip.targets) for clip in published.recordings]
     assert frames == [6, 5, 4]
-    (row,) = lifting(knowing_lifter(published, off), published, "test").rows
+    (row,) = lifting(lookup_lifter(published, off), published, "test").rows
     walking = (6 * 30 + 5 * 60) / 11
     assert row.figures["MPJPE"] == pytest.approx((walking + 10) / 2, rel=1e-4)
     assert (row.samples, row.clips, row.interval) == (15, 3, None)
     elsewhere = labelled(lift, "hdm05_11", LABELS)
-    (row,) = lifting(knowing_lifter(elsewhere, off), elsewhere, "test").rows
+    (row,) = lifting(lookup_lifter(elsewhere, off), elsewhere, "test").rows
     assert row.figures["MPJPE"] == pytest.approx((6 * 30 + 5 * 60 + 4 * 10) / 15, rel=1e-4)
 
 
@@ -214,7 +214,7 @@ def test_a_row_of_forecasting_equals_a_loop_over_samples(forecast: PoseForecastB
     assert [row.source for row in report.rows] == ["reactidle", "cmu_9act"]
     for row in report.rows:
         near: list[list[bool]] = [[], [], [], []]
-        apart = []
+        distances = []
         frames = forecast.frames("test", row.source)
         for i in range(len(frames.rows)):
             inputs, true = forecast.batch(frames, np.array([i]))
@@ -222,24 +222,24 @@ def test_a_row_of_forecasting_equals_a_loop_over_samples(forecast: PoseForecastB
                 off = np.linalg.norm(inputs["past"][0, -1, :, :2] - true[0, step, :, :2], axis=-1)
                 seen = true[0, step, :, 2] == 1
                 near[step] += (off[seen] < 0.1).tolist()
-                apart += off[seen].tolist()
+                distances += off[seen].tolist()
         assert (row.samples, row.clips) == (len(frames.rows), CLIPS)
         shares = [100 * np.mean(step) for step in near]
         for step, share in enumerate(shares, 1):
             assert row.figures[f"PCK@0.05, step {step}"] == pytest.approx(share)
         assert row.figures["PCK@0.05"] == pytest.approx(np.mean(shares))
-        assert row.figures["distance"] == pytest.approx(100 * np.mean(apart), rel=1e-5)
+        assert row.figures["distance"] == pytest.approx(100 * np.mean(distances), rel=1e-5)
         assert shares[0] > shares[-1]
 
 
 def test_the_batch_size_does_not_change_the_report(forecast: PoseForecastBatches, monkeypatch: pytest.MonkeyPatch):
-    whole = forecasting(zero_velocity(4), forecast, "test")
+    expected = forecasting(zero_velocity(4), forecast, "test")
     monkeypatch.setattr(body_report, "BATCH", 7)
-    assert forecasting(zero_velocity(4), forecast, "test") == whole
+    assert forecasting(zero_velocity(4), forecast, "test") == expected
 
 
-def test_a_forecaster_that_knows_the_answers_has_no_error(forecast: PoseForecastBatches):
-    network = Knowing()
+def test_a_perfect_forecaster_has_no_error(forecast: PoseForecastBatches):
+    network = LookupNetwork()
     for source in forecast.data.sources:
         frames = forecast.frames("test", source)
         inputs, future = forecast.batch(frames, np.arange(len(frames.rows)))
@@ -250,7 +250,7 @@ def test_a_forecaster_that_knows_the_answers_has_no_error(forecast: PoseForecast
         assert row.figures["distance"] < 0.1
 
 
-def test_zero_velocity_repeats_the_last_pose_and_is_the_floor(forecast: PoseForecastBatches):
+def test_the_floor_of_forecasting_repeats_the_last_pose(forecast: PoseForecastBatches):
     past = np.random.default_rng(0).normal(size=(5, 3, 13, 3)).astype(np.float32)
     future = zero_velocity(4)(past)
     assert future.shape == (5, 4, 13, 2)
@@ -259,15 +259,15 @@ def test_zero_velocity_repeats_the_last_pose_and_is_the_floor(forecast: PoseFore
     assert forecasting_floor(forecast, "test") == forecasting(zero_velocity(4), forecast, "test")
 
 
-def test_penn_actions_row_also_has_the_legacy_pairing_under_its_name(data_folder: Path):
+def test_the_row_of_penn_action_has_the_legacy_pairing_too(data_folder: Path):
     batches = PoseForecastData().load(data_folder)
     batches.recordings = [clip for clip in batches.recordings if clip.split == "test"][:6]
     (row,) = forecasting(zero_velocity(16), batches, "test").rows
     legacy = [row.figures[f"legacy pairing, step {step}"] for step in range(1, 17)]
-    honest = [row.figures[f"PCK@0.05, step {step}"] for step in range(1, 17)]
+    correct = [row.figures[f"PCK@0.05, step {step}"] for step in range(1, 17)]
     assert row.samples == sum(len(clip.points) for clip in batches.recordings)
     assert row.clips == 6
-    assert legacy != honest
+    assert legacy != correct
     assert "legacy" not in table({"zero velocity": Report((row,))})
 
 
@@ -292,10 +292,10 @@ def test_a_row_of_recognition_equals_a_loop_over_clips(actions: ActionBatches):
 
 
 @pytest.mark.parametrize(("shift", "top"), [(0, 100.0), (1, 0.0)])
-def test_a_recogniser_that_knows_the_answers_is_always_right_and_one_off_by_a_class_never(
+def test_top_1_is_100_for_a_perfect_recogniser_and_0_for_one_that_is_off_by_a_class(
     actions: ActionBatches, shift: int, top: float
 ):
-    network = Knowing()
+    network = LookupNetwork()
     for _, (inputs, labels) in actions.batches("test"):
         for clip, label in zip(inputs["clips"], labels, strict=True):
             network.learn(clip, np.eye(11, dtype=np.float32)[(label + shift) % 11])
@@ -314,7 +314,7 @@ def test_a_network_runs_in_evaluation_mode():
     assert not network.training
 
 
-def test_a_written_report_reads_back_equal(tmp_path: Path):
+def test_a_report_is_read_back_as_it_was_written(tmp_path: Path):
     rows = (
         Row("hdm05_11", 10, 2, {"MPJPE": 70.25, "MPJVE": 1 / 3}, (60.5, 80.125)),
         Row("human36m", 9, 3, {"MPJPE": 50.0, "MPJVE": 2.0}),

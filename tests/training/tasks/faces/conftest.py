@@ -1,4 +1,4 @@
-"""Face runs that are small enough to train in a test, and reports over few scans."""
+"""Fixtures of face runs that are small enough to train in a test, and of reports over few scans."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ FaceRun = Run[FaceLandmarks, FaceData]
 
 @pytest.fixture
 def face_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network[FaceLandmarks]], FaceRun]:
-    """Return a function that makes a run "few" of a network, in three steps, the only one in the catalogue and the benchmark."""
+    """Return a function that makes the run "few" of a network, in three steps; no other run is in the catalogue."""
     all_real_faces = report.real_faces
     monkeypatch.setattr(study, "SCANS", 8)
     monkeypatch.setattr(report, "SIMULATED", 4)

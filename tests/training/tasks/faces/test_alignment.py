@@ -1,4 +1,4 @@
-"""The tiers of poses, and how well the alignment undoes a random pose."""
+"""Tests of the tiers of poses, and of the alignment that reverses a random pose."""
 
 import time
 from pathlib import Path
@@ -38,7 +38,7 @@ def model(data_folder: Path) -> FaceModel:
 
 @pytest.fixture(scope="module")
 def template(model: FaceModel) -> Template:
-    """The front of the mean face."""
+    """Return the front of the mean face."""
     mean = model.vertices(np.zeros(len(model.identities)), np.zeros(len(model.expressions)))
     return template_of(scan(model, mean, CLEAN, np.random.default_rng(0))[0])
 
@@ -59,13 +59,13 @@ def rigid(seed: int) -> Rigid:
     return Rigid(random_rotation(rng), rng.uniform(-10, 10, 3))
 
 
-def test_rigid_motions_turn_then_move_and_compose():
+def test_rigid_motions_rotate_then_translate_and_can_be_composed():
     first, second, points = rigid(0), rigid(1), bumpy_cloud(20)
     np.testing.assert_allclose(first(points)[3], first.rotation @ points[3] + first.translation)
     np.testing.assert_allclose(second.after(first)(points), second(first(points)))
 
 
-def test_the_tiers_turn_and_move_as_they_declare(template: Template):
+def test_a_tier_rotates_and_translates_as_its_name_states(template: Template):
     cloud = bumpy_cloud(300)
     posed = {name: pose(tier, cloud, template, seed=4) for name, tier in TIERS.items() if not tier.aligned}
     assert list(posed) == ["none", "r", "t", "rt"]
@@ -81,7 +81,7 @@ def test_the_tiers_turn_and_move_as_they_declare(template: Template):
     assert not np.allclose(other.rotation, posed["rt"].rotation)
 
 
-def test_turns_are_proper_and_of_every_size_and_shifts_fill_their_range(template: Template):
+def test_rotations_are_proper_and_uniform_and_translations_fill_their_range(template: Template):
     poses = [pose(TIERS["rt"], bumpy_cloud(10), template, seed) for seed in range(300)]
     np.testing.assert_allclose([np.linalg.det(p.rotation) for p in poses], 1)
     turns = [degrees(p.rotation) for p in poses]
@@ -90,28 +90,28 @@ def test_turns_are_proper_and_of_every_size_and_shifts_fill_their_range(template
     assert 0 <= shifts.min() < 0.3 < SHIFT_M - 0.3 < shifts.max() < SHIFT_M
 
 
-def test_a_scan_of_the_template_itself_goes_back_exactly(template: Template):
+def test_a_moved_template_is_aligned_exactly(template: Template):
     for seed in range(3):
-        moved = rigid(seed)
-        found = align(moved(template.points), template).after(moved)
-        assert degrees(found.rotation) < 1e-4
-        assert np.abs(found(template.points) - template.points).max() < 1e-7
+        motion = rigid(seed)
+        motion_back = align(motion(template.points), template).after(motion)
+        assert degrees(motion_back.rotation) < 1e-4
+        assert np.abs(motion_back(template.points) - template.points).max() < 1e-7
 
 
-def test_a_mirrored_face_is_not_turned_inside_out_to_fit(template: Template, model: FaceModel):
-    found = align(person(model, 0)[0] * [-1, 1, 1], template)
-    assert np.linalg.det(found.rotation) == pytest.approx(1)
+def test_alignment_of_a_mirrored_face_is_a_proper_rotation(template: Template, model: FaceModel):
+    motion_back = align(person(model, 0)[0] * [-1, 1, 1], template)
+    assert np.linalg.det(motion_back.rotation) == pytest.approx(1)
 
 
 def test_the_aligned_scan_does_not_depend_on_the_pose_of_the_scan(template: Template, model: FaceModel):
     points, landmarks = person(model, 3)
     straight = align(points, template)(landmarks)
     for name in ("icp r", "icp t", "icp rt"):
-        found = pose(TIERS[name], points, template, seed=11)
-        assert np.abs(found(landmarks) - straight).max() < 1e-6
+        motion_back = pose(TIERS[name], points, template, seed=11)
+        assert np.abs(motion_back(landmarks) - straight).max() < 1e-6
 
 
-def test_the_starts_leave_no_rotation_farther_than_45_degrees_and_put_axes_on_axes():
+def test_every_rotation_is_within_45_degrees_of_a_start_and_some_starts_map_axes_to_axes():
     starts = Rotation.create_group("I")
     every = Rotation.random(20_000, rng=np.random.default_rng(0)).as_quat()
     nearest = np.abs(every @ starts.as_quat().T).max(axis=1)
@@ -121,33 +121,33 @@ def test_the_starts_leave_no_rotation_farther_than_45_degrees_and_put_axes_on_ax
 
 
 @pytest.mark.parametrize(("how", "median", "wrong"), [(CLEAN, 4, 0), (VARIED, 15, 0.4)], ids=["clean", "varied"])
-def test_alignment_recovers_a_random_pose_of_other_people_without_landmarks(template, model, how, median, wrong):
-    turned, moved, seconds = [], [], []
+def test_alignment_reverses_a_random_pose_of_other_people_without_landmarks(template, model, how, median, wrong):
+    angles, distances, seconds = [], [], []
     for number in range(PEOPLE):
         points, landmarks = person(model, number, how)
         posed = pose(TIERS["rt"], points, template, seed=number)
         began = time.process_time()
-        found = align(posed(points), template)
+        motion_back = align(posed(points), template)
         seconds.append(time.process_time() - began)
-        whole = found.after(posed)
-        turned.append(degrees(whole.rotation))
-        moved.append(1000 * np.linalg.norm(whole(landmarks) - landmarks, axis=1).mean())
+        remaining = motion_back.after(posed)
+        angles.append(degrees(remaining.rotation))
+        distances.append(1000 * np.linalg.norm(remaining(landmarks) - landmarks, axis=1).mean())
     print(
-        f"\n{PEOPLE} people: turned by {np.median(turned):.1f} degrees (95 %: {np.percentile(turned, 95):.1f}, most: "
-        f"{max(turned):.1f}), landmarks moved by {np.median(moved):.1f} mm (95 %: {np.percentile(moved, 95):.1f}); "
+        f"\n{PEOPLE} people: turned by {np.median(angles):.1f} degrees (95 %: {np.percentile(angles, 95):.1f}, most: "
+        f"{max(angles):.1f}), landmarks moved by {np.median(distances):.1f} mm (95 %: {np.percentile(distances, 95):.1f}); "
         f"{1000 * np.median(seconds):.0f} ms a scan"
     )
-    assert np.median(turned) < median
-    assert np.mean(np.array(turned) > 30) <= wrong
+    assert np.median(angles) < median
+    assert np.mean(np.array(angles) > 30) <= wrong
 
 
-def test_alignment_finds_real_faces_and_not_a_bust(template: Template, data_folder: Path):
+def test_real_faces_are_aligned_and_a_bust_is_not(template: Template, data_folder: Path):
     """The centre of a bust is too far from that of a face."""
     errors: dict[str, list[float]] = {}
     for face in real_faces(data_folder / "faces"):
         posed = rigid(7)
-        whole = align(posed(face.points), template).after(posed)
-        errors.setdefault(face.source, []).append(degrees(whole.rotation))  # they are stored roughly upright
+        remaining = align(posed(face.points), template).after(posed)
+        errors.setdefault(face.source, []).append(degrees(remaining.rotation))  # they are stored roughly upright
     assert max(errors["facefuns"] + errors["humface"]) < 25
     assert min(errors["lee_perry_smith"]) > 45
 

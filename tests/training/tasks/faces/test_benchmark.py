@@ -1,4 +1,4 @@
-"""The benchmark tables of face landmarkers: printed from one training, with overlaps that follow the tiers of poses."""
+"""Tests of the benchmark tables of face landmarkers: printed from one training, with an overlap for each tier of poses."""
 
 from pathlib import Path
 
@@ -38,10 +38,10 @@ def test_the_tables_are_printed_and_nothing_is_trained_or_measured_twice(
     assert capsys.readouterr().out == printed
 
 
-def test_an_overlap_is_high_where_heatmaps_are_true_and_falls_with_the_tiers_a_network_fails_in(
+def test_the_overlap_of_a_network_for_upright_scans_is_high_only_for_upright_scans(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A network that knows where upright landmarks are fails on scans that are turned."""
+    """The network returns the same landmarks whatever the pose of the scan."""
     monkeypatch.setattr(benchmark, "SCANS", 2)
     model = read_model(data_folder / "faces")
     middle = scan(model, model.mean, CLEAN, np.random.default_rng(1))[0].mean(axis=0)
@@ -63,7 +63,7 @@ def test_an_overlap_is_high_where_heatmaps_are_true_and_falls_with_the_tiers_a_n
     assert overlaps["icp rt"] > overlaps["rt"]
 
 
-def test_several_seeds_have_a_line_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_table_has_a_line_for_each_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     requested = []
 
     def answer(run: str, seed: int, *_: object, file: str) -> benchmark.Report:

@@ -1,4 +1,4 @@
-"""Calibration finds the coefficients that made the data, and a calibrated network's confidence is how often it is right."""
+"""Tests of the calibration of confidence: it finds the true coefficients, and confidence equals the share of right answers."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from training.tasks.faces.confidence import calibrate, calibration_error, logist
 from training.tasks.faces.data import FaceData
 
 
-def test_the_regression_finds_the_coefficients_that_made_the_data():
+def test_the_regression_finds_the_coefficients_of_the_simulation():
     rng = np.random.default_rng(0)
     evidence = rng.normal(size=(4000, 5, 2))
     weights, bias = np.array([1.5, -0.7]), np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
     right = rng.random((4000, 5)) < 1 / (1 + np.exp(-(evidence @ weights + bias)))
-    found = logistic(evidence, right)
-    assert np.allclose(found[0], weights, atol=0.1)
-    assert np.allclose(found[1], bias, atol=0.15)
+    fitted_weights, fitted_bias = logistic(evidence, right)
+    assert np.allclose(fitted_weights, weights, atol=0.1)
+    assert np.allclose(fitted_bias, bias, atol=0.15)
 
 
 @pytest.mark.parametrize("always", [True, False])
@@ -39,7 +39,7 @@ def test_the_calibration_error_is_the_difference_of_confidence_and_success():
     assert calibration_error(np.ones(10), np.ones(10, dtype=bool)) == 0
 
 
-def test_calibrating_changes_nothing_but_the_confidence(data_folder: Path):
+def test_calibration_changes_only_the_confidence(data_folder: Path):
     task = FaceLandmarks(levels=(256, 96, 32), confident_m=0.09)  # an untrained network is right now and then
     torch.manual_seed(0)
     network = NARROW.build(task).eval()

@@ -1,4 +1,4 @@
-"""The face model, simulated scans of it and their batches, on the real model."""
+"""Tests of the real face model, and of simulated scans of it and their batches."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -58,13 +58,13 @@ def test_a_face_has_the_size_of_a_face_in_metres(model: FaceModel):
     assert 0.003 < np.std(eyes) < 0.007
 
 
-def test_a_vertex_is_the_mean_and_the_weighted_shapes(model: FaceModel):
+def test_a_vertex_is_the_mean_plus_the_weighted_shapes(model: FaceModel):
     rng = np.random.default_rng(0)
     identity, expression = rng.standard_normal(len(model.identities)), rng.random(len(model.expressions))
-    slowly = model.mean.astype(float)
+    expected = model.mean.astype(float)
     for weight, shape in zip([*identity, *expression], [*model.identities, *model.expressions], strict=True):
-        slowly = slowly + weight * shape.reshape(-1, 3)
-    assert np.abs(model.vertices(identity, expression) - slowly).max() < 1e-6
+        expected = expected + weight * shape.reshape(-1, 3)
+    assert np.abs(model.vertices(identity, expression) - expected).max() < 1e-6
 
 
 def test_right_is_the_subjects_right_and_the_nose_is_in_front(model: FaceModel):
@@ -148,20 +148,20 @@ def test_bends_and_swellings_move_the_landmarks_too(model: FaceModel):
     assert nearest.max() < 0.006
 
 
-def test_the_region_around_the_nose_is_what_the_second_pass_of_the_search_crops(model: FaceModel):
+def test_the_region_around_the_nose_is_within_reach_of_the_second_pass_of_the_search(model: FaceModel):
     how = Scanner(regions=(0, 0, 0, 1), shoulders=1.0)
     for seed in range(4):
         points, landmarks = scan(model, mean_face(model), how, np.random.default_rng(seed))
         assert np.linalg.norm(points - landmarks[NOSE], axis=1).max() < REACH_M + 0.04
 
 
-def test_one_sided_views_lose_the_other_side(model: FaceModel):
-    lost = []
+def test_a_view_from_one_side_lacks_the_other_side(model: FaceModel):
+    missing = []
     for seed in range(10):
         points, landmarks = scan(model, mean_face(model), Scanner(view=1.0), np.random.default_rng(seed))
-        lost.append((np.linalg.norm(points[:, None] - landmarks[None, :17], axis=2).min(axis=0) > 0.01).mean())
-    assert max(lost) > 0.15
-    assert min(lost) < 0.15
+        missing.append((np.linalg.norm(points[:, None] - landmarks[None, :17], axis=2).min(axis=0) > 0.01).mean())
+    assert max(missing) > 0.15
+    assert min(missing) < 0.15
 
 
 # --- batches ---
@@ -177,11 +177,11 @@ def test_a_batch_fits_the_task_and_is_a_function_of_seed_and_step(batches: FaceB
         assert not np.array_equal(inputs["points"], other["points"])
 
 
-def test_the_ranks_share_a_batch_between_them(batches: FaceBatches):
-    whole, _ = batches.training_batch(seed=0, step=2)
+def test_every_rank_gets_its_own_part_of_a_batch(batches: FaceBatches):
+    batch, _ = batches.training_batch(seed=0, step=2)
     parts = [batches.training_batch(seed=0, step=2, rank=rank, ranks=2)[0]["points"] for rank in range(2)]
-    assert np.array_equal(whole["points"][0::2], parts[0])
-    assert np.array_equal(whole["points"][1::2], parts[1])
+    assert np.array_equal(batch["points"][0::2], parts[0])
+    assert np.array_equal(batch["points"][1::2], parts[1])
 
 
 def test_landmarks_have_the_same_centre_as_the_points(batches: FaceBatches, model: FaceModel):
@@ -192,7 +192,7 @@ def test_landmarks_have_the_same_centre_as_the_points(batches: FaceBatches, mode
     assert np.abs(inputs["points"]).max() < 0.2
 
 
-def test_turning_a_scan_keeps_its_distances(model: FaceModel):
+def test_rotation_of_a_scan_preserves_its_distances(model: FaceModel):
     one = draw(model, "train", VARIED, np.random.default_rng(0), fewest=256)
     other = turned(one, np.random.default_rng(1))
     for before, after in ((one.points, other.points), (one.landmarks, other.landmarks)):
@@ -204,7 +204,7 @@ def test_turning_a_scan_keeps_its_distances(model: FaceModel):
     )
 
 
-def test_the_scans_to_measure_on_are_always_the_same(model: FaceModel):
+def test_the_scans_for_measurements_are_always_the_same(model: FaceModel):
     first, again = (scans_of(model, "test", "varied", 2, TASK) for _ in range(2))
     assert all(np.array_equal(a.points, b.points) for a, b in zip(first, again, strict=True))
     other = scans_of(model, "validation", "varied", 2, TASK)

@@ -1,4 +1,4 @@
-"""FaceScape as published: meshes, landmarks, people and splits, in small files of the same format."""
+"""Tests of FaceScape's reader: meshes, landmarks, people and splits, in small files of the published format."""
 
 import logging
 from pathlib import Path
@@ -44,7 +44,7 @@ def listed(root: Path, split: str | None = None, expressions=("neutral", "smile"
 
 
 @pytest.mark.parametrize("vertices", TOPOLOGIES)
-def test_a_mesh_keeps_the_files_order_in_metres_with_the_landmarks_of_its_topology(tmp_path, vertices):
+def test_a_mesh_is_read_in_the_files_order_in_metres_with_the_landmarks_of_its_topology(tmp_path, vertices):
     points, quads = face_of(vertices)
     write_obj(tmp_path / "facescape_trainset_001_100" / "7" / "models_reg" / "2_smile.obj", points, quads)
     (mesh,) = read_facescape(tmp_path, expressions=["smile"])
@@ -102,7 +102,7 @@ def test_a_mesh_of_another_topology_truncated_or_missing_is_refused_by_name(tmp_
     for content, message in (
         ("", "empty"),
         ("v 1 2", "v x y z"),
-        ("v 1 2 3\nv 4 5\n", "v line"),
+        ("v 1 2 3\nv 4 5\n", "v x y z"),
         ("v a b c\n", "numbers"),
     ):
         file.path.write_text(content)
@@ -113,7 +113,7 @@ def test_a_mesh_of_another_topology_truncated_or_missing_is_refused_by_name(tmp_
 # --- people and expressions ---
 
 
-def test_meshes_are_found_under_the_root_and_under_the_archives_folders_and_not_opened(tmp_path):
+def test_meshes_are_listed_under_the_root_and_the_archives_folders_without_being_opened(tmp_path):
     touch(touch(tmp_path, 12), 101, 102, under="facescape_trainset_101_200")
     (tmp_path / "12" / "dpmap").mkdir()
     (tmp_path / "toolkit" / "models_reg").mkdir(parents=True)
@@ -147,7 +147,7 @@ def test_missing_meshes_are_named_or_left_out(tmp_path, caplog):
     assert "2_smile.obj" in caplog.text
 
 
-def test_people_the_info_list_flags_as_incomplete_are_left_out(tmp_path, caplog):
+def test_people_whom_the_info_list_marks_as_incomplete_are_left_out(tmp_path, caplog):
     touch(tmp_path, 1, 2, 3, 4, 5)
     with caplog.at_level(logging.WARNING):
         assert len(listed(tmp_path)) == 10
@@ -181,13 +181,13 @@ def test_no_person_is_in_two_splits_and_splits_do_not_depend_on_the_people_prese
     everyone = range(1, 848)
     assert [sum(split_of(s) == split for s in everyone) for split in SPLITS] == [682, 75, 90]
     touch(tmp_path, *range(1, 41))
-    found = [set(listed(tmp_path, split)) for split in SPLITS]
-    assert set().union(*found) == set(listed(tmp_path))
-    people = [{subject for subject, _ in split} for split in found]
+    meshes = [set(listed(tmp_path, split)) for split in SPLITS]
+    assert set().union(*meshes) == set(listed(tmp_path))
+    people = [{subject for subject, _ in split} for split in meshes]
     assert sum(map(len, people)) == len(set().union(*people)) == 40
-    assert all(len(split) == 2 * len(names) for split, names in zip(found, people, strict=True))
+    assert all(len(split) == 2 * len(names) for split, names in zip(meshes, people, strict=True))
     touch(tmp_path, 500)
-    assert all(split <= set(listed(tmp_path, name)) for split, name in zip(found, SPLITS, strict=True))
+    assert all(split <= set(listed(tmp_path, name)) for split, name in zip(meshes, SPLITS, strict=True))
 
 
 def test_an_unknown_split_expression_or_folder_is_refused_with_those_that_exist(tmp_path):

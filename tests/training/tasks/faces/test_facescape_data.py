@@ -1,4 +1,4 @@
-"""FaceScape meshes become the task's tensors, with people in one split each and the same batch for the same step."""
+"""Tests of FaceScape's batches: the task's tensors, each person in one split, and the same batch for the same step."""
 
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def test_a_network_trains_on_a_batch(batches: FaceScapeBatches):
     assert loss.isfinite()
 
 
-def test_the_front_is_ahead_of_the_ears_and_above_the_neck():
+def test_the_front_of_a_mesh_excludes_the_ears_and_the_neck():
     points, quads = sphere()
     triangles = np.concatenate([quads[:, :3], quads[:, [0, 2, 3]]])
     landmarks = np.zeros((68, 3))

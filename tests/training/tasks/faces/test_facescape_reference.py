@@ -1,4 +1,4 @@
-"""The reference's dictionary of FaceScape is read in metres, refused if malformed, and never run."""
+"""Tests of the reader of the reference's dictionary of FaceScape: metres, malformed files, and no code from files."""
 
 import os
 import pickle
@@ -41,7 +41,7 @@ def save(path: Path, value: object, form: str = "numpy") -> Path:
 
 @pytest.mark.parametrize("form", ["numpy", "pickle"])
 @pytest.mark.parametrize("where", ["Train/train_neutral.npy", "train_neutral.npy"])
-def test_the_references_faces_come_back_in_metres(tmp_path, form, where):
+def test_the_references_faces_are_read_in_metres(tmp_path, form, where):
     content, points, landmarks = reference()
     save(tmp_path / where, content, form)
     faces = read_reference(tmp_path, "train")
@@ -55,7 +55,7 @@ def test_the_references_faces_come_back_in_metres(tmp_path, form, where):
         read_reference(tmp_path, "test")
 
 
-def test_lists_are_accepted_as_arrays_and_text_as_ids(tmp_path):
+def test_arrays_may_be_lists_and_ids_may_be_text(tmp_path):
     content, points, _ = reference()
     content = {key: list(value) for key, value in content.items()}
     content["subject_list"] = ["12", "7", "400"]
@@ -65,7 +65,7 @@ def test_lists_are_accepted_as_arrays_and_text_as_ids(tmp_path):
     np.testing.assert_allclose(1000 * faces[2].points, points[2], atol=1e-4)
 
 
-class Runs:
+class CommandOnUnpickling:
     """A value that creates a file when pickle.load reads it."""
 
     def __init__(self, file: Path) -> None:
@@ -76,9 +76,9 @@ class Runs:
 
 
 @pytest.mark.parametrize("form", ["numpy", "pickle"])
-def test_a_dictionary_that_runs_a_command_is_refused_before_it_runs(tmp_path, form):
+def test_a_dictionary_with_a_command_is_refused_before_the_command_runs(tmp_path, form):
     content, _, _ = reference()
-    content["scale_list"] = Runs(tmp_path / "ran")
+    content["scale_list"] = CommandOnUnpickling(tmp_path / "ran")
     path = save(tmp_path / "Train" / "train_neutral.npy", content, form)
     (tmp_path / "ran").unlink(missing_ok=True)
     with pytest.raises(UntrustedFile, match="system"):
@@ -110,7 +110,7 @@ def changed(**changes) -> dict:
         (changed(subject_list=np.array(["x", "y", "z"])), "subjects such as 258 .*got 'x'"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_not_the_references_dictionary_is_refused(tmp_path, content, message):
+def test_a_malformed_dictionary_is_refused(tmp_path, content, message):
     if isinstance(content, dict):
         save(tmp_path / "train_neutral.npy", content)
     else:

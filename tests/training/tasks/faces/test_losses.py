@@ -1,4 +1,4 @@
-"""Landmark losses equal their formulas and are smallest at the true heatmap."""
+"""Tests of landmark losses: they equal their formulas and are smallest at the true heatmap."""
 
 import math
 
@@ -21,7 +21,7 @@ SURE = torch.ones(2, 4)
 
 @pytest.fixture
 def scan() -> tuple[Tensor, Tensor]:
-    """Points (2, 50, 3) and landmarks (2, 4, 3) of the size of a face, in metres."""
+    """Return points (2, 50, 3) and landmarks (2, 4, 3) of the size of a face, in metres."""
     generator = torch.Generator().manual_seed(0)
     return 0.03 * torch.randn(2, 50, 3, generator=generator), 0.03 * torch.randn(2, 4, 3, generator=generator)
 
@@ -34,7 +34,7 @@ def test_heatmaps_are_gaussians_of_the_distance(scan: tuple[Tensor, Tensor]):
 
 
 @pytest.mark.parametrize(("predicted", "true"), [(0.3, 0.1), (0.1, 0.9), (0.9, 0.95), (0.0, 1.0)])
-def test_adaptive_wing_is_the_formula_of_the_paper(predicted: float, true: float):
+def test_adaptive_wing_equals_the_formula_of_the_paper(predicted: float, true: float):
     omega, theta, eps, alpha = 14, 0.5, 1, 2.1
     a = omega / (1 + (theta / eps) ** (alpha - true)) * (alpha - true) * (theta / eps) ** (alpha - true - 1) / eps
     c = theta * a - omega * math.log(1 + (theta / eps) ** (alpha - true))
@@ -63,14 +63,14 @@ def test_both_heatmap_losses_are_smallest_at_the_true_heatmap(scan: tuple[Tensor
     assert abs(float(cross_entropy(right, squares, SIGMA_M))) < 1e-4
 
 
-def test_the_cross_entropy_depends_on_the_shape_of_a_heatmap_not_its_height(scan: tuple[Tensor, Tensor]):
+def test_the_cross_entropy_does_not_depend_on_the_height_of_a_heatmap(scan: tuple[Tensor, Tensor]):
     squares = squared_distances(scan[1], scan[0])
     heatmaps = torch.rand(2, 4, 50, generator=torch.Generator().manual_seed(0))
     full, faint = cross_entropy(heatmaps, squares, SIGMA_M), cross_entropy(0.01 * heatmaps, squares, SIGMA_M)
     torch.testing.assert_close(full, faint, atol=1e-4, rtol=1e-4)
 
 
-def test_a_landmark_in_a_hole_and_a_heatmap_of_zeros_leave_the_losses_finite(scan: tuple[Tensor, Tensor]):
+def test_losses_are_finite_for_a_landmark_in_a_hole_and_a_heatmap_of_zeros(scan: tuple[Tensor, Tensor]):
     points, landmarks = scan
     heatmaps = torch.zeros(2, 4, 50, requires_grad=True)
     loss = LandmarkLoss(SIGMA_M)((heatmaps, landmarks, SURE), landmarks + 10, points)
@@ -80,11 +80,11 @@ def test_a_landmark_in_a_hole_and_a_heatmap_of_zeros_leave_the_losses_finite(sca
     assert heatmaps.grad.isfinite().all()
 
 
-def test_distances_are_in_millimetres_and_each_part_has_its_weight(scan: tuple[Tensor, Tensor]):
+def test_the_loss_is_the_weighted_sum_of_its_parts_in_millimetres(scan: tuple[Tensor, Tensor]):
     points, landmarks = scan
-    given = landmarks + torch.tensor([0.0, 0.003, 0.004])
+    predicted = landmarks + torch.tensor([0.0, 0.003, 0.004])
     heatmaps = torch.full((2, 4, 50), 0.3)
-    answer = heatmaps, given, SURE
+    answer = heatmaps, predicted, SURE
     assert float(mean_distance_mm(answer, landmarks)) == pytest.approx(5, rel=1e-4)
     squares = squared_distances(landmarks, points)
     parts = [5.0, cross_entropy(heatmaps, squares, SIGMA_M), adaptive_wing(heatmaps, gaussian(squares, SIGMA_M))]

@@ -1,4 +1,4 @@
-"""Landmark errors on faces whose true errors are known."""
+"""Tests of landmark errors on faces with known errors."""
 
 import numpy as np
 import pytest
@@ -15,29 +15,29 @@ MIRROR = np.array(FACE68.mirror)
 
 
 def faces(count: int = 3) -> np.ndarray:
-    """(count, 68, 3) metres, mirror symmetric about x = 0."""
+    """Return faces of shape (count, 68, 3) in metres, mirror symmetric about x = 0."""
     points = 0.05 * np.random.default_rng(0).normal(size=(count, 68, 3))
     return (points + points[:, MIRROR] * [-1, 1, 1]) / 2
 
 
-def test_an_error_is_a_distance_in_millimetres_and_relative_to_the_eyes():
+def test_errors_are_distances_in_millimetres_and_relative_to_the_eyes():
     true = faces()
-    found = scores(true + np.array([0.0, 0.003, 0.004]), true)
+    errors = scores(true + np.array([0.0, 0.003, 0.004]), true)
     right, left = INTEROCULAR
     eyes = np.linalg.norm(true[:, right] - true[:, left], axis=1)
-    assert (found.mean_mm, found.median_mm, found.inner_mm) == pytest.approx((5, 5, 5))
-    assert found.interocular == found.inner_interocular == pytest.approx((0.005 / eyes).mean())
-    assert found.faces == 3
-    assert found.by_landmark_mm["nose_tip"] == pytest.approx(5)
+    assert (errors.mean_mm, errors.median_mm, errors.inner_mm) == pytest.approx((5, 5, 5))
+    assert errors.interocular == errors.inner_interocular == pytest.approx((0.005 / eyes).mean())
+    assert errors.faces == 3
+    assert errors.by_landmark_mm["nose_tip"] == pytest.approx(5)
 
 
-def test_the_inner_face_is_from_27_on():
+def test_the_inner_face_begins_at_landmark_27():
     true = faces()
     wrong = true.copy()
     wrong[:, :27] += 1.0
-    found = scores(wrong, true)
-    assert found.inner_mm == 0
-    assert found.mean_mm == pytest.approx(1000 * np.sqrt(3) * 27 / 68)
+    errors = scores(wrong, true)
+    assert errors.inner_mm == 0
+    assert errors.mean_mm == pytest.approx(1000 * np.sqrt(3) * 27 / 68)
 
 
 def test_success_is_the_fraction_of_landmarks_within_a_limit():
@@ -49,7 +49,7 @@ def test_success_is_the_fraction_of_landmarks_within_a_limit():
     assert scores(wrong, true).success == pytest.approx({"2 mm": 0, "3 mm": 0.5, "5 mm": 0.75})
 
 
-def test_the_swap_rate_is_the_share_of_paired_landmarks_at_their_partners_place():
+def test_the_swap_rate_is_the_share_of_paired_landmarks_at_their_partners_positions():
     true = faces()
     assert swap_rate(true, true) == 0
     assert swap_rate(true[:, MIRROR], true) == 1

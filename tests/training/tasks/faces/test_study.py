@@ -1,4 +1,4 @@
-"""The study of face landmarkers: from the command line to pictures, a table and a bundle with the same figures."""
+"""Tests of the study of face landmarkers: from the command line to pictures, a table and a bundle with the same figures."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Reports of hand forecasters: the figures of a row, the windows that count, and baselines that never see the test split."""
+"""Tests of reports of hand forecasters: the figures of a row, its windows, and baselines that never read the test split."""
 
 import json
 from dataclasses import replace
@@ -71,23 +71,23 @@ def test_a_row_equals_a_loop_over_windows(report: Report, batches: HandBatches, 
     assert row.by_action_mm["meeting"] == pytest.approx(errors[meeting].mean(), rel=1e-5)
 
 
-def test_the_interval_resamples_the_stretches_of_a_recording_together(report: Report, batches: HandBatches):
+def test_the_bootstrap_resamples_the_parts_of_a_recording_together(report: Report, batches: HandBatches):
     windows = batches.windows("test", 2, ("leap",), phases="first")
     assert [name for _, name, _ in windows.recordings] == ["meet", "meet", "part", "alone"]
     row = report.row("leap", 2, "hold")
     assert row.recordings == 2
     past, true = windows.past_future(np.arange(len(windows)))
     errors = distances_mm(past[:, -1:].repeat(6, axis=1), true).mean(axis=1)
-    as_recordings = np.array([0, 0, 1, 2])[windows.recording_of]
-    assert row.interval_mm == pytest.approx(bootstrap_interval(errors, as_recordings), rel=1e-5)
+    recording_numbers = np.array([0, 0, 1, 2])[windows.recording_of]
+    assert row.interval_mm == pytest.approx(bootstrap_interval(errors, recording_numbers), rel=1e-5)
     assert row.interval_mm != pytest.approx(bootstrap_interval(errors, windows.recording_of), rel=1e-5)
     assert report.row("tzionas", 2, "hold").interval_mm is None
 
 
-def test_a_stride_keeps_one_window_in_so_many(batches: HandBatches, models):
-    thin = evaluate(models, batches, ("leap",), "test", stride=5)
-    assert thin.row("leap", 2, "hold").windows == -(-42 // 5)
-    assert thin.row("leap", 2, "hold").recordings == 2
+def test_a_stride_of_5_evaluates_every_fifth_window(batches: HandBatches, models):
+    report = evaluate(models, batches, ("leap",), "test", stride=5)
+    assert report.row("leap", 2, "hold").windows == -(-42 // 5)
+    assert report.row("leap", 2, "hold").recordings == 2
 
 
 def test_a_forecast_is_mode_0_for_every_batch_size(tiny: Run[HandForecast, HandData]):
@@ -105,7 +105,7 @@ def test_a_report_is_read_back_as_it_was_written(report: Report, tmp_path: Path)
     assert json.loads((tmp_path / "report.json").read_text())["split"] == "test"
 
 
-def test_the_row_to_beat_is_the_best_without_weights(report: Report):
+def test_the_best_row_without_weights_has_the_least_error_of_its_group(report: Report):
     for group in report.groups():
         best = report.best_without_weights(*group)
         assert best.mpjpe_mm == min(r.mpjpe_mm for r in report.rows if (r.source, r.hands) == group)
@@ -150,7 +150,7 @@ class WithoutTest(HandBatches):
         return super().windows(split, *arguments, **options)
 
 
-def test_baselines_never_see_the_test_split(tiny: Run[HandForecast, HandData], made_data: Path):
+def test_baselines_never_read_the_test_split(tiny: Run[HandForecast, HandData], made_data: Path):
     fitted = baselines(tiny.task, WithoutTest(tiny.data, made_data / "hands"), every=2)
     assert list(fitted) == ["hold", "constant velocity", "damped velocity", "ridge"]
     with pytest.raises(AssertionError, match="read the test split"):
