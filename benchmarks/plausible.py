@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from models.contract.bundle import read_bundle
 from models.contract.task import FaceLandmarks
 from models.motion.plausible_bodies import check_person
 from models.motion.plausible_hands import check_hand
+from models.motion.proportions import check_order
 from models.scans.cloud import Degenerate
 from models.scans.levels import MESH_POINTS, find
 from models.scans.sampling import sample_surface
@@ -52,12 +54,12 @@ def main() -> None:
     for source in sorted(path.parent.name for path in (folder / "hands").glob("*/*.npz")):
         count(f"hands, {source}", hands(folder / "hands", source))
     for source in sorted(source for source in SOURCES if (folder / "body" / source).is_dir()):
-        count(f"bodies in 3D, {source}", bodies(folder / "body", source))
+        count(f"bodies, {source}", bodies(folder / "body", source))
     if (folder / "faces").is_dir():
         faces(folder / "faces", simulated)
 
 
-def count(name: str, checks: Iterator[Callable[[], None]]) -> None:
+def count(name: str, checks: Iterator[Callable[[], Any]]) -> None:
     """Run the checks and print the number of refusals."""
     refused: Counter[str] = Counter()
     total = 0
@@ -71,7 +73,7 @@ def count(name: str, checks: Iterator[Callable[[], None]]) -> None:
     print(f"| {name} | {refused.total()}{kinds} | {total} |", flush=True)
 
 
-def hands(folder: Path, source: str) -> Iterator[Callable[[], None]]:
+def hands(folder: Path, source: str) -> Iterator[Callable[[], Any]]:
     """Yield a check for windows of every recording of a source, in metres."""
     for recording in read_hands(folder, source):
         clip = recording.clip
@@ -81,12 +83,14 @@ def hands(folder: Path, source: str) -> Iterator[Callable[[], None]]:
                 yield lambda points=visible[start : start + WINDOW]: check_hand(points, ASSEMBLY101, "m")
 
 
-def bodies(folder: Path, source: str) -> Iterator[Callable[[], None]]:
-    """Yield a check for windows of every clip in three dimensions of a source, in metres."""
+def bodies(folder: Path, source: str) -> Iterator[Callable[[], Any]]:
+    """Yield a check of the joint order for windows of every clip of a source and, in three dimensions, of the person in metres."""
     for clip in read_bodies(folder, source):
-        for start in range(0, len(clip.points), STRIDE) if clip.points.shape[-1] == 3 else ():
+        for start in range(0, len(clip.points), STRIDE):
             window = clip.points[start : start + WINDOW].astype(float)
-            yield lambda points=window, order=clip.skeleton: check_person(points, order, "m")
+            yield lambda points=window, order=clip.skeleton: check_order(points, order)
+            if window.shape[-1] == 3:
+                yield lambda points=window, order=clip.skeleton: check_person(points, order, "m")
 
 
 def faces(folder: Path, simulated: int) -> None:

@@ -3,16 +3,12 @@
 import numpy as np
 from jaxtyping import Float
 
+from models.motion.proportions import SHARES
 from models.skeletons.skeleton import Skeleton
-from models.skeletons.units import Implausible, check_size
+from models.skeletons.units import Implausible, check_size, describe_size
 
 STATURE_M = (0.5, 2.6)  # 1.17 to 1.88 m on recordings of four sources
-SHARES = {  # of the stature that a limb has, between joint centres (Drillis and Contini 1966)
-    ("hip", "knee"): 0.245,
-    ("knee", "ankle"): 0.246,
-    ("shoulder", "elbow"): 0.186,
-    ("elbow", "wrist"): 0.146,
-}
+USUAL_M = (0.9, 2.2)  # a warning beyond
 SMALLEST_PX = 8.0  # of a person's extent in an image; below it there is nothing to lift
 DROP = 0.18  # of the stature: a head so far below the hips is upside down; at most 0.10 on recordings, for a person bending to the floor
 
@@ -35,16 +31,39 @@ def stature(points: Points, order: Skeleton) -> float | None:
     return float(np.median(estimates)) if estimates else None
 
 
-def check_person(points: Points, order: Skeleton, unit: str) -> None:
-    """Check the stature and the uprightness of a person in metres, y up, that was given in `unit`. Raises Implausible."""
+def check_person(points: Points, order: Skeleton, unit: str) -> list[str]:
+    """Check the stature and the uprightness of a person in metres, y up, that was given in `unit`.
+
+    Returns warnings about what is doubtful. Raises Implausible.
+    """
     check_extent(points)
+    warnings = []
     if (metres := stature(points, order)) is not None:
         check_size("a person", metres, unit, *STATURE_M)
+        if not USUAL_M[0] <= metres <= USUAL_M[1]:
+            warnings.append(f"the person is {describe_size(metres)} tall, read in {unit}; check `units`")
     if is_upside_down(points, order):
         raise Implausible(
             "expected a person with y up, got one whose head is below the hips throughout; state the axes, "
             "as axes=camera for poses from /poses/lift"
         )
+    if (lying := _lies(points, order)) is not None:
+        warnings.append(lying)
+    return warnings
+
+
+def _lies(points: Points, order: Skeleton) -> str | None:
+    """Return a warning if a person's trunk lies along z throughout: z may be up."""
+    if not {"left_hip", "right_hip", "left_shoulder", "right_shoulder"} <= set(order.joints):
+        return None
+    hips, shoulders = (
+        points[:, order.indices((f"left_{part}", f"right_{part}"))].mean(axis=1) for part in ("hip", "shoulder")
+    )
+    trunk = shoulders - hips
+    trunk = trunk[np.isfinite(trunk).all(axis=-1)]
+    if not len(trunk) or np.median(trunk[:, 2]) <= 3 * np.abs(trunk[:, 1]).max():
+        return None
+    return "the person lies on their back throughout; if z is up, send axes=z-up"
 
 
 def is_upside_down(points: Points, order: Skeleton) -> bool:

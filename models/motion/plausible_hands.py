@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from models.skeletons.hand import FINGERS, HANDS
 from models.skeletons.skeleton import Skeleton
-from models.skeletons.units import Implausible, check_size
+from models.skeletons.units import Implausible, check_size, describe_size
 
 LENGTH_M = (0.08, 0.32)  # from the wrist along the middle finger to its tip
 MIN_KNUCKLE = (
@@ -20,7 +20,9 @@ MIN_KNUCKLE = (
 )
 MAX_PHALANX = 0.42  # the most that a phalanx may have of the hand's length; 0.29 on recordings
 
-ROW_SLACK = 1.15  # how much farther the nearer of two knuckles may be
+ROW_SLACK = 1.15  # how much farther the nearer of two knuckles may be; 0.73 on recordings
+USUAL_M = (0.1, 0.25)  # a warning beyond, as beyond the next three; 14.8 to 21.3 cm on recordings
+DOUBTFUL_KNUCKLE, DOUBTFUL_PHALANX, DOUBTFUL_ROW = 0.36, 0.34, 0.95
 MOST_FRAMES = 16  # that are looked at, spread over the clip
 
 _PARTS = ("mcp", "pip", "dip", "tip")
@@ -43,10 +45,13 @@ Hands = Float[np.ndarray, "frames joints 3"]
 Distances = dict[tuple[str, str], float]
 
 
-def check_hand(points: Hands, order: Skeleton, unit: str) -> None:
-    """Check the size and the joint order of a hand in metres, one frame or more, that was given in `unit`. Raises Implausible."""
+def check_hand(points: Hands, order: Skeleton, unit: str) -> list[str]:
+    """Check the size and the joint order of a hand in metres, one frame or more, that was given in `unit`.
+
+    Returns warnings about what is doubtful. Raises Implausible.
+    """
     if not len(points):
-        return
+        return []
     distances = _distances(points, order)
     if max(distances.values()) == 0:
         raise Implausible(
@@ -57,6 +62,7 @@ def check_hand(points: Hands, order: Skeleton, unit: str) -> None:
         others = [name for name in orders_that_fit(points) if name != order.name]
         advice = f"the points fit {' or '.join(others)}" if others else "check the joint order"
         raise Implausible(f"expected a hand in {order.name} order, got {fault}; {advice}")
+    return _doubts(distances, order, unit)
 
 
 def hand_length(points: Hands, order: Skeleton) -> float:
@@ -70,8 +76,20 @@ def orders_that_fit(points: Hands) -> tuple[str, ...]:
     return tuple(order.name for order in candidates if _order_fault(_distances(points, order)) is None)
 
 
-def _order_fault(distances: Distances) -> str | None:
-    """Return how the distances between joints contradict their names, or None if they do not.
+def _doubts(distances: Distances, order: Skeleton, unit: str) -> list[str]:
+    """Return warnings about a hand that is possible, and unlike those of all recordings."""
+    length, warnings = _length(distances), []
+    if not USUAL_M[0] <= length <= USUAL_M[1]:
+        warnings.append(f"the hand is {describe_size(length)} long, read in {unit}; check `units`")
+    if fault := _order_fault(distances, DOUBTFUL_KNUCKLE, DOUBTFUL_PHALANX, DOUBTFUL_ROW):
+        warnings.append(f"the joints hardly fit {order.name} order: {fault}; check `joints`")
+    return warnings
+
+
+def _order_fault(
+    distances: Distances, knuckle_at: float = MIN_KNUCKLE, phalanx_at: float = MAX_PHALANX, row_at: float = ROW_SLACK
+) -> str | None:
+    """Return how the distances between joints contradict their names at these limits, or None if they do not.
 
     A hand has long palm bones and short phalanges, and its knuckles lie in a row. Exchanged fingers, an exchanged palm and wrist, and one
     order taken for another each break one of these.
@@ -79,13 +97,13 @@ def _order_fault(distances: Distances) -> str | None:
     length = _length(distances)
     if length <= 0:
         return "bones without length"
-    if (knuckle := distances["wrist", "middle_mcp"]) < MIN_KNUCKLE * length:
+    if (knuckle := distances["wrist", "middle_mcp"]) < knuckle_at * length:
         return f"a wrist {knuckle / length:.0%} of the hand's length from the middle knuckle, where hands have 41 % or more"
     for a, b in PHALANGES:
-        if (phalanx := distances[a, b]) > MAX_PHALANX * length:
+        if (phalanx := distances[a, b]) > phalanx_at * length:
             return f"{phalanx / length:.0%} of the hand's length between {a} and {b}, where hands have 29 % or less"
     for a, near, far in ROW:
-        if distances[f"{a}_mcp", f"{near}_mcp"] > ROW_SLACK * distances[f"{a}_mcp", f"{far}_mcp"]:
+        if distances[f"{a}_mcp", f"{near}_mcp"] > row_at * distances[f"{a}_mcp", f"{far}_mcp"]:
             return f"a {far} knuckle nearer to the {a} one than the {near} one is"
     return None
 

@@ -184,7 +184,8 @@ def recognize(
     axes: Annotated[
         BodyAxes | None,
         typer.Option(
-            help="Of coordinates in three dimensions; camera: y down, z away.", show_default="the clip's, or y-up"
+            help="Of coordinates in three dimensions: y-up, z-up or camera (y down, z away).",
+            show_default="the clip's, or y-up",
         ),
     ] = None,
     top: Annotated[int | None, typer.Option(min=1, max=1000, help="Number of classes.", show_default="5")] = None,

@@ -13,6 +13,7 @@ from models.contract.symmetry import Tensors
 from models.contract.task import ActionRecognition
 from models.motion.bodies import box_of, boxed, cropped, evenly, facing, shown
 from models.motion.plausible_bodies import check_extent, check_person
+from models.motion.proportions import check_order
 from models.motion.timing import even_timing
 from models.skeletons.body import undefined_joints
 from models.skeletons.body_orders import get_body_order
@@ -37,7 +38,11 @@ from service.tasks.endpoint import Encoded, Limits
 from service.tasks.fields import REACH_M
 
 CSV = "text/csv"
-AXES = {"y-up": np.ones(3), "camera": np.array([1.0, -1.0, -1.0])}  # the camera's y is down and its z points away
+AXES = {  # points times these are in axes with y up; the camera's y is down and its z points away
+    "y-up": np.eye(3),
+    "camera": np.diag([1.0, -1.0, -1.0]),
+    "z-up": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]),
+}
 FAR = 1e9  # coordinates in two dimensions have any unit
 
 
@@ -63,13 +68,12 @@ def prepare(request: DecodedClips[ActionsOptions], model: BundleMeta, limits: Li
     order, target = order_of(request), get_body_order(task.order)
     stamped = request.options.timestamps is not None
     timing = timing_of_request(request, limits.gap_s) if stamped else even_timing(1, 1.0)
-    warnings = timing.warnings
     people, lost = answered(request, lambda clip: even(_checked(clip, order, target, task, request.options), timing))
     together = request.array == "persons"
     places = [index for index in range(len(request.clips)) if index not in lost]
     groups = [(people, places)] if together else [([one], [0]) for one in people]
     clips = [_prepared(group, at, request.options, target, task, model.name) for group, at in groups]
-    clips = [replace(clip, warnings=warnings) for clip in clips]
+    clips = [replace(clip, warnings=timing.warnings + clip.warnings) for clip in clips]
     return PreparedClips(request, task, clips, lost, together)
 
 
@@ -139,7 +143,8 @@ def _prepared(
     tensor = np.zeros((task.persons, *numbers.shape[1:]), np.float32)
     tensor[: len(numbers)] = numbers
     clipped = sum(person.clipped for person in people)
-    return ActionClip(options, frames, [places[i] for i in chosen], clipped, [{"clips": tensor}])
+    warnings = tuple(dict.fromkeys(text for person in people for text in person.warnings))
+    return ActionClip(options, frames, [places[i] for i in chosen], clipped, [{"clips": tensor}], warnings)
 
 
 def _checked(
@@ -148,16 +153,19 @@ def _checked(
     keypoints = keypoints_of(clip, order, task.dims)
     with plausible(clip.pointer):
         check_extent(keypoints.points)
+    warnings: list[str] = []
     if task.dims == 2:
         check_reach(keypoints, keypoints.points, FAR, f"expected at most {FAR:g} from 0")
     else:
-        metres = keypoints.points * to_metres(options.units) * AXES[options.axes]
+        metres = keypoints.points * to_metres(options.units) @ AXES[options.axes]
         keypoints = replace(keypoints, points=metres)
         detail = f"expected at most {REACH_M:g} m from the origin in {options.units}; check `units`"
         check_reach(keypoints, metres, REACH_M, detail)
         with plausible(clip.pointer):
-            check_person(metres, order, options.units)
-    return in_order(keypoints, order, target)
+            warnings += check_person(metres, order, options.units)
+    with plausible(clip.pointer):
+        doubt = check_order(keypoints.points, order)
+    return replace(in_order(keypoints, order, target), warnings=(*warnings, *([doubt] if doubt else [])))
 
 
 def _pelvis(person: Keypoints, target: Skeleton, model: str) -> Float[np.ndarray, "3"]:

@@ -9,7 +9,7 @@ from models.contract.task import ActionRecognition, PoseForecast, PoseLift
 from models.motion.bodies import denormalise
 
 # a person who stands and looks at the camera, Human3.6M order, metres: x to their left, y up, z to the front
-_BODY_M = np.array(
+BODY_M = np.array(
     [  # pelvis, right leg, left leg, then up to the crown, left arm, right arm
         (0, 0.95, 0), (-0.13, 0.93, 0), (-0.14, 0.50, 0.02), (-0.14, 0.08, -0.03),
         (0.13, 0.93, 0), (0.14, 0.50, 0.02), (0.14, 0.08, -0.03),
@@ -67,7 +67,7 @@ def actions() -> dict[str, dict[str, Any]]:
 
 def _raising(frames: int) -> np.ndarray:
     """Return the person, [frames][17][3] in metres, while the left arm is raised."""
-    bodies = np.repeat(_BODY_M[None], frames, axis=0)
+    bodies = np.repeat(BODY_M[None], frames, axis=0)
     share = np.linspace(0, 1, frames)[:, None, None]
     bodies[:, _ARM] += share * [(0.15, 0.25, 0), (0.35, 0.6, -0.05)]
     return bodies

@@ -14,6 +14,7 @@ from models.contract.task import PoseForecast
 from models.motion.bodies import box_of, boxed, shown
 from models.motion.hands import future_to_fps
 from models.motion.plausible_bodies import check_extent
+from models.motion.proportions import check_order
 from models.skeletons.body import convert_body, convert_confidence, undefined_joints
 from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
@@ -72,6 +73,8 @@ def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limi
         with plausible(clip.pointer):
             check_extent(sent.points)
         check_reach(sent, sent.points, FAR, f"expected at most {FAR:g} from 0")
+        with plausible(clip.pointer):
+            doubt = check_order(sent.points, order)
         steady = even(in_order(sent, order, target), timing, from_end=True)
         past = _past(seen_or_not(bridged(steady, timing.fps, limits.gap_s)), timing.fps, task, model.name)
         if not past.present.any():
@@ -96,7 +99,7 @@ def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limi
             seen,
             last,
             [{"past": np.ascontiguousarray(tensor)}],
-            timing.warnings,
+            timing.warnings + ((doubt,) if doubt else ()),
         )
 
     return prepare_each(request, task, prepared)

@@ -36,6 +36,7 @@ class Keypoints:
     confidence: Float[np.ndarray, "frames joints"]
     filled: int = 0  # keypoints that were missing and are interpolated
     clipped: int = 0  # confidences above 1, which detectors of heatmaps give; they are 1 here
+    warnings: tuple[str, ...] = ()
 
     @property
     def present(self) -> Bool[np.ndarray, "frames joints"]:

@@ -13,6 +13,7 @@ from models.contract.symmetry import Tensors
 from models.contract.task import PoseLift
 from models.motion.bodies import at_places, edge_padded, normalise, shown
 from models.motion.plausible_bodies import check_in_image
+from models.motion.proportions import check_order
 from models.skeletons.body import undefined_joints
 from models.skeletons.body_orders import get_body_order
 from service.http.problems import Problem
@@ -69,6 +70,8 @@ def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limit
             check_in_image(seen.points, options.image)
         points = normalise(seen.points, options.image)
         check_reach(seen, points, FAR, f"expected at most {FAR / 2:g} image widths from the middle; check `image`")
+        with plausible(clip.pointer):
+            doubt = check_order(seen.points, order)
         unseen = np.flatnonzero(~seen.present.any(axis=1)).tolist()
         normal = Keypoints(seen.pointer, points, seen.confidence)
         ready = seen_or_not(bridged(even(in_order(normal, order, target), timing), timing.fps, limits.gap_s))
@@ -76,7 +79,7 @@ def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limit
             check_gaps(ready, target, model.name, limits.gap_s)
         tensors = _stretches(_at_models_rate(ready, timing.fps, task.fps), task)
         times = timing.times if options.timestamps else np.arange(len(clip.values)) / timing.fps
-        warnings = timing.warnings
+        warnings = timing.warnings + ((doubt,) if doubt else ())
         return LiftClip(times, timing.fps, ready.filled, unseen, seen.clipped, tensors, warnings)
 
     return prepare_each(request, task, prepared)

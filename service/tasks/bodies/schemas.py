@@ -23,7 +23,7 @@ from service.tasks.fields import (
 )
 
 MAX_CLIPS, MAX_SIDE, MAX_TOP = 256, 100_000, 1000
-Axes = Literal["y-up", "camera"]
+Axes = Literal["y-up", "camera", "z-up"]
 RawShape = Annotated[list[int], Meta(min_length=3, max_length=4)]
 Dtype = Literal["<f4", "<f8"]
 Name = Annotated[str, Meta(max_length=MAX_NAME)]
@@ -186,7 +186,7 @@ class ActionsRequest(BodyRequest):
     )
     axes: Axes = Field(
         default="y-up",
-        description="of coordinates in three dimensions: y-up, or camera (x right, y down, z away) as POST /poses/lift gives them",
+        description="of coordinates in three dimensions: y-up, z-up, or camera (x right, y down, z away) as POST /poses/lift gives them",
     )
     top: int = Field(default=5, ge=1, le=MAX_TOP, description="number of classes in the answer")
     clip: Keypoints23 | None = Field(

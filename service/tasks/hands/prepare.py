@@ -76,7 +76,7 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     seen = np.stack([_seen(hand) for hand in hands], axis=1)
     _check_numbers(request, values, seen)
     seen &= ~np.stack([unseen_hands(values[:, i]) for i in range(len(hands))], axis=1)
-    _check_plausible(request, values, seen, order)
+    doubts = _check_plausible(request, values, seen, order)
     if options.timestamps is None:
         _check_length(len(values), task, times.fps, model.name)
     centre = values[-1][seen[-1]].reshape(-1, 3).mean(axis=0) if seen[-1].any() else np.zeros(3)
@@ -90,7 +90,15 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
         sides = LEFT_RIGHT  # one array cannot express that one of its two hands is missing
     without_arrays = replace(request, arrays={})  # the past is prepared: only the options are needed from here on
     return PreparedHands(
-        without_arrays, task, order, sides, times.fps, past, values[-1, list(past.hands)], centre, times.warnings
+        without_arrays,
+        task,
+        order,
+        sides,
+        times.fps,
+        past,
+        values[-1, list(past.hands)],
+        centre,
+        (*times.warnings, *doubts),
     )
 
 
@@ -191,14 +199,16 @@ def _check_numbers(request: DecodedHands, metres: Poses, seen: Bool[np.ndarray, 
 
 def _check_plausible(
     request: DecodedHands, metres: Poses, seen: Bool[np.ndarray, "frames hands"], order: Skeleton
-) -> None:
-    """Raise implausible for a hand of a wrong size or with joints in another order."""
+) -> tuple[str, ...]:
+    """Return warnings about doubtful hands. Raises implausible for one of a wrong size or with joints in another order."""
+    warnings: list[str] = []
     for hand in range(metres.shape[1]):
         name = list(request.arrays)[0 if "past" in request.arrays else hand]
         try:
-            check_hand(metres[seen[:, hand], hand], order, request.options.units)
+            warnings += check_hand(metres[seen[:, hand], hand], order, request.options.units)
         except Implausible as error:
             raise Problem.at("implausible", request.pointer(name), str(error)) from None
+    return tuple(dict.fromkeys(warnings))
 
 
 def _to_metres(options: HandsOptions) -> Float[np.ndarray, "3"]:

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from people import moving_person
 
 from models.motion.plausible_bodies import check_in_image, check_person, stature
+from models.skeletons.body_orders import BODIES
 from models.skeletons.units import UNITS, Implausible
 from training.tasks.bodies.readers.npz import read_bodies
 
@@ -20,7 +22,8 @@ def test_every_recorded_person_is_accepted(data_folder, source):
     checked = 0
     for clip in read_bodies(data_folder / "body", source):
         for start in range(0, len(clip.points), WINDOW):
-            check_person(clip.points[start : start + WINDOW].astype(float), clip.skeleton, "m")
+            warnings = check_person(clip.points[start : start + WINDOW].astype(float), clip.skeleton, "m")
+            assert all("lies on their back" in warning for warning in warnings)
             checked += 1
     assert checked
 
@@ -67,3 +70,12 @@ def test_a_single_keypoint_is_accepted():
     points = np.full((4, 17, 2), np.nan)
     points[:, 3] = 5.0
     check_in_image(points, (1920, 1080))
+
+
+def test_a_person_with_z_up_and_one_of_an_unusual_size_are_doubted():
+    person, order = moving_person("h36m-17", 5), BODIES["h36m-17"]
+    assert check_person(person, order, "m") == []
+    (warning,) = check_person(person[..., [0, 2, 1]] * [1, -1, 1], order, "m")
+    assert "send axes=z-up" in warning
+    (warning,) = check_person(person * 0.4, order, "ft")
+    assert "tall, read in ft; check `units`" in warning

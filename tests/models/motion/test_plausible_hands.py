@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from hand_motion import rest_hand
 
 from models.motion.plausible_hands import check_hand, hand_length, orders_that_fit
 from models.skeletons.hand import ASSEMBLY101, HANDS
@@ -40,8 +41,8 @@ def hand(data_folder):
 def test_every_recorded_hand_is_accepted(data_folder, source):
     checked = 0
     for window in windows(data_folder, source):
-        check_hand(window, ASSEMBLY101, "m")
-        check_hand(window[:1], ASSEMBLY101, "m")
+        assert check_hand(window, ASSEMBLY101, "m") == []
+        assert check_hand(window[:1], ASSEMBLY101, "m") == []
         checked += 1
     assert checked
 
@@ -51,7 +52,8 @@ def test_every_recorded_hand_is_accepted(data_folder, source):
 def test_the_error_for_a_wrong_unit_names_the_correct_one(hand, unit, assumed):
     read = hand / UNITS[unit] * UNITS[assumed]
     if unit == assumed:
-        return check_hand(read, ASSEMBLY101, assumed)
+        assert check_hand(read, ASSEMBLY101, assumed) == []
+        return
     with pytest.raises(Implausible, match=rf"got .* read in {assumed}; it would fit in .*\b{unit}\b"):
         check_hand(read, ASSEMBLY101, assumed)
 
@@ -91,3 +93,15 @@ def test_plausibility_is_invariant_to_rotation_translation_and_mirror(hand):
     assert hand_length(moved, ASSEMBLY101) == pytest.approx(hand_length(hand, ASSEMBLY101), rel=1e-9)
     assert orders_that_fit(moved) == orders_that_fit(hand)
     check_hand(moved, ASSEMBLY101, "m")
+
+
+def test_a_hand_that_is_possible_and_unusual_is_doubted():
+    hand = rest_hand()[None]
+    (warning,) = check_hand(hand * 0.5, ASSEMBLY101, "m")
+    assert "the hand is 9.33 cm long, read in m" in warning
+    long_tip = hand.copy()
+    tip, dip = ASSEMBLY101.indices(("index_tip", "index_dip"))
+    long_tip[:, tip] = long_tip[:, dip] + 3.0 * (long_tip[:, tip] - long_tip[:, dip])
+    (warning,) = check_hand(long_tip, ASSEMBLY101, "m")
+    assert "the joints hardly fit assembly101 order" in warning
+    assert check_hand(hand, ASSEMBLY101, "m") == []

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from people import moving_person, pixels
 
 from models.skeletons.body_orders import BODIES
 from service.tasks.bodies.detections import read
@@ -24,7 +25,7 @@ Clip = np.ndarray  # frames, joints and x, y, confidence
 
 def clip_of(order: str, seed: int = 0) -> Clip:
     """Return a clip in an order, with one missing keypoint."""
-    points = moving_body(FRAMES, 2, len(BODIES[order].joints), seed)
+    points = pixels(moving_person(order, FRAMES, seed))
     clip = np.concatenate([points, np.full((*points.shape[:2], 1), 0.9)], axis=-1)
     clip[3, BODIES[order].joints.index("left_knee")] = 0
     return clip

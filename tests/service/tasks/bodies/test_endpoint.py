@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from people import moving_person, pixels
 
 from models.contract.task import ActionRecognition, PoseForecast
 from models.motion.bodies import about_y
@@ -103,7 +104,7 @@ def test_computing_a_long_clip_in_chunks_gives_the_same_poses(client, monkeypatc
 @pytest.mark.parametrize("order", BODIES)
 def test_keypoints_in_every_order_are_lifted_and_missing_joints_are_listed(client, order):
     joints = get_body_order(order).joints
-    answer = ask(client, LIFT, {**LIFTED, "joints": order}, keypoints=moving_body(3, 2, len(joints)))
+    answer = ask(client, LIFT, {**LIFTED, "joints": order}, keypoints=pixels(moving_person(order, 3)))
     assert np.array(answer["poses"]).shape == (3, 17, 3)
     assert {"left_knee", "right_wrist"} <= set(answer["names"]) - set(answer["missing_joints"])
     assert ("head_top" in answer["missing_joints"]) == ("head_top" not in joints)
