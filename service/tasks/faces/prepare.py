@@ -14,7 +14,7 @@ from models.contract.task import FaceLandmarks
 from models.scans.cloud import Scan, TooBig
 from models.scans.files import read_scan
 from models.scans.head import head_pose, seen_from_behind
-from models.scans.levels import MESH_POINTS, Face, search
+from models.scans.levels import CONFIDENT, MESH_POINTS, Face, search
 from models.scans.plausible_faces import (
     EYES_M,
     TYPICAL_M,
@@ -34,7 +34,6 @@ from service.tasks.fields import Unit
 
 MOST_POINTS = 50_000  # of a cloud that are used: their farthest points and neighbours take 30 ms of a core
 NO_FACE = 0.1  # mean confidence below which there is no face, whatever else is wrong: balls and boxes have 0.01
-SURE = 0.35  # the same for a face of a right size: 0.57 and more on 90 faces; at most 0.33 on faces that are too large, 0.22 on bodies
 MOST_FULL = 300_000  # points at which heatmaps are interpolated: 68 float32 each, 82 MB
 MOST_ALIGNED = 1_000_000  # points of an aligned copy in an answer, which has 38 MB with twice as many triangles
 MIRRORED = (
@@ -132,6 +131,8 @@ def prepare(upload: Upload, model: BundleMeta, limits: Limits) -> PreparedScan:
     else:
         indices, (points, normals) = None, sample_with_normals(scan.points, scan.triangles, MESH_POINTS)
     unit = unit_of(points) if options.units == "auto" else options.units
+    if scan.triangles is not None and typical_radius(points) * to_metres(unit) > TYPICAL_M[1]:  # more than a head
+        points, normals = sample_with_normals(scan.points, scan.triangles, MOST_POINTS)
     scale, triangles = to_metres(unit), 0 if scan.triangles is None else len(scan.triangles)
     keep = upload.keep or options.aligned or options.heatmaps == "full"
     whole = Scan(scan.points * scale, scan.triangles, scan.kept) if keep else None
@@ -184,8 +185,8 @@ def require_face(scan: PreparedScan, face: Face) -> None:
     check_face(face.landmarks, scan.points[face.sampled], scan.unit)
     if scan.options.units == "auto":
         require_inferred(scan.unit, face)
-    elif confidence < SURE:
-        raise _no_face(scan, SURE, confidence)
+    elif confidence < CONFIDENT:
+        raise _no_face(scan, CONFIDENT, confidence)
 
 
 def _no_face(scan: PreparedScan, least: float, confidence: float) -> NoFace:
@@ -203,8 +204,10 @@ def require_inferred(unit: Unit, face: Face) -> None:
     """Raise UnclearUnits unless, in the unit that was inferred, the network is sure and the eyes are as far apart as a person's."""
     confidence, fitting = float(face.confidence.mean()), units_of_eyes(face.landmarks, unit)
     suggested = f"in {unit}, which the size of the scan suggests"
-    if confidence < SURE:
-        detail = f"expected a mean confidence of at least {SURE:g} {suggested}, got {confidence:.3g}; say its units"
+    if confidence < CONFIDENT:
+        detail = (
+            f"expected a mean confidence of at least {CONFIDENT:g} {suggested}, got {confidence:.3g}; say its units"
+        )
         raise UnclearUnits(detail)
     if unit in fitting:
         return

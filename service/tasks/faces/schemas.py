@@ -95,7 +95,7 @@ class FaceAnswer(BaseModel):
     triangles: int = Field(description="in the file; 0 for a cloud")
     sampled: int = Field(description="points that the network saw")
     looks: int = Field(
-        description="2 if the scan shows much besides a face, and the network was run again on the face alone"
+        description="how often the network was run: 2 if the scan shows much besides a face, more if it shows a whole person"
     )
     landmarks: list[Landmark]
     regions: dict[str, list[int]] = Field(description="landmarks by part of the face")

@@ -10,10 +10,16 @@ from models.contract.symmetry import random_rotation
 from models.contract.task import check_inputs
 from models.scans.cloud import Degenerate
 from models.scans.levels import (
+    APART_M,
+    CONFIDENT,
+    CONVINCING,
+    FEW_WINDOWS,
     REACH_M,
+    WINDOW_M,
     find,
     levels,
     nose,
+    windows,
 )
 
 
@@ -109,3 +115,60 @@ def test_both_looks_select_the_same_points_in_any_pose():
         result = find(turned, SMALL, network_peaking(-scan.mean(axis=0) @ turn.T, []))
         assert np.array_equal(result.sampled, straight.sampled)
         assert np.abs(result.landmarks - (straight.landmarks @ turn.T + shift)).max() < 1e-6
+
+
+def person(seed: int = 0) -> np.ndarray:
+    """Return a cloud of 2 m with a dense small one at its end."""
+    rng = np.random.default_rng(seed)
+    body = rng.uniform(-0.05, 0.05, (4000, 3)) + rng.uniform(0, 2, (4000, 1)) * np.array([0, 1, 0])
+    return np.concatenate([bumpy_cloud(400, seed) + np.array([0, 2.1, 0]), body])
+
+
+def network_confident_of(number: int, sizes: list[float]):
+    """Return a network that is confident of its input of this number only; it appends the radius of each input to `sizes`."""
+
+    def run(tensors):
+        points = tensors["points"]
+        sizes.append(float(np.linalg.norm(points[0], axis=1).max()))
+        heatmaps = np.repeat(np.exp(points[..., 1] - points[..., 1].max())[:, None], 68, axis=1).astype(np.float32)
+        confidence = np.full((1, 68), 0.9 if len(sizes) == number else 0.1, np.float32)
+        return {"heatmaps": heatmaps, "landmarks": np.repeat(points[:, :1], 68, axis=1), "confidence": confidence}
+
+    return run
+
+
+def test_windows_of_a_large_scan_are_searched_until_one_is_convincing():
+    sizes: list[float] = []
+    result = find(person(), SMALL, network_confident_of(6, sizes))
+    assert result.looks == len(sizes) == 6
+    assert sizes[0] > 1 > 2 * WINDOW_M > max(sizes[2:])
+    assert result.confidence.mean() > CONVINCING
+
+
+def test_the_first_answer_is_returned_if_no_window_is_convincing():
+    sizes: list[float] = []
+    result = find(person(), SMALL, network_confident_of(0, sizes))
+    assert result.looks == len(sizes) > FEW_WINDOWS
+    assert result.confidence.mean() < CONFIDENT
+
+
+@pytest.mark.parametrize(("scale", "searched"), [(1, False), (3, True), (30, False)], ids=["head", "person", "room"])
+def test_neither_a_head_nor_a_room_is_cut_into_windows(scale: float, searched: bool):
+    sample = bumpy_cloud(3000)
+    sample = scale * sample[levels(sample, SMALL).sampled]
+    middles = windows(sample)
+    assert (len(middles) > 0) == searched
+    if searched:
+        distances = np.linalg.norm(sample[:, None] - middles[None], axis=2)
+        assert distances.min(axis=1).max() <= APART_M
+
+
+def test_the_same_windows_are_searched_in_any_pose():
+    scan, rng = person(), np.random.default_rng(0)
+    straight = find(scan, SMALL, network_confident_of(0, []))
+    turn, shift = random_rotation(rng), rng.uniform(-10, 10, 3)
+    turned = scan @ turn.T + shift
+    run = network_confident_of(0, [])
+    result = find(turned, SMALL, lambda tensors: run({**tensors, "points": tensors["points"] @ turn}))
+    assert result.looks == straight.looks
+    assert np.array_equal(result.sampled, straight.sampled)

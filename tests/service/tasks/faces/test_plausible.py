@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from models.contract.bundle import read_bundle
+from models.scans.head import head_pose, in_head_frame
 from models.skeletons.units import UNITS
 from service.http.problems import Problem
 from service.inference.predictor import Predictor
@@ -70,11 +71,28 @@ def capsule(start: tuple[float, ...], end: tuple[float, ...], radius: float, poi
     return start + rng.random((points, 1)) * along + radius * outward
 
 
-@pytest.mark.parametrize(("units", "kind"), [("m", "no-face"), ("auto", "unclear-units")])
-def test_a_scan_of_a_whole_person_is_refused_with_advice(find, units, kind):
-    """docs/landmarks.md states this for scans that show far more than a head."""
-    trunk = capsule((0, -0.25, -0.08), (0, -0.8, -0.08), 0.16, 9000)
-    legs = [capsule((side, -0.8, -0.08), (side, -1.6, -0.08), 0.07, 6000) for side in (-0.1, 0.1)]
+BODY = [  # of a person of 1.7 m, from between the eyes
+    capsule((0, -0.12, -0.1), (0, 0.06, -0.1), 0.085, 5000),
+    capsule((-0.2, -0.27, -0.1), (0.2, -0.27, -0.1), 0.07, 9000),
+    capsule((0, -0.27, -0.1), (0, -0.8, -0.1), 0.16, 20_000),
+    *(capsule((side * 0.22, -0.27, -0.1), (side * 0.3, -0.85, -0.05), 0.045, 8000) for side in (-1, 1)),
+    *(capsule((side * 0.1, -0.8, -0.1), (side * 0.12, -1.6, -0.1), 0.07, 9000) for side in (-1, 1)),
+]
+
+
+def test_the_face_of_a_whole_person_is_found_if_the_unit_is_stated(find):
+    head = in_head_frame(SCAN, head_pose(find(SCAN, "m").face.landmarks))
+    person = np.concatenate([head, *BODY])
+    found = find(person, "m")
+    assert found.face.looks > 2
+    assert np.linalg.norm(found.landmarks - find(head, "m").landmarks, axis=1).mean() < 0.005
+    with pytest.raises(Problem, match="say its units, and crop it to the head and shoulders") as caught:
+        find(person, "auto")
+    assert caught.value.kind == "unclear-units"
+
+
+def test_a_room_is_not_searched_and_refused_with_advice(find):
+    wall = np.random.default_rng(0).uniform(-2.5, 2.5, (20_000, 3)) * np.array([1, 1, 0])
     with pytest.raises(Problem, match="crop it to the head and shoulders") as caught:
-        find(np.concatenate([SCAN - SCAN.mean(axis=0), trunk, *legs]), units)
-    assert caught.value.kind == kind
+        find(np.concatenate([SCAN, *BODY, wall - np.array([0, 0, 1])]), "m")
+    assert caught.value.kind == "no-face"

@@ -13,7 +13,7 @@ from models.contract.bundle import read_bundle
 from models.contract.symmetry import random_rotation
 from models.scans.cloud import Degenerate, TooBig
 from models.scans.files import read_scan
-from models.scans.levels import Face
+from models.scans.levels import MESH_POINTS, Face
 from models.scans.plausible_faces import TYPICAL_M, typical_radius
 from models.skeletons import face as face_skeleton
 from models.skeletons.units import METRIC, UNITS
@@ -27,7 +27,7 @@ from service.tasks.faces.schemas import FaceOptions
 from service.tasks.faces.upload import Upload
 
 from ...exchange import npy
-from ...scans import ply
+from ...scans import ply, triangles_of
 
 CLOUD = bumpy_cloud(3000)
 LIMITS = Limits(1 << 30, points=5_000_000)
@@ -116,6 +116,12 @@ def test_the_complete_scan_is_kept_only_for_full_heatmaps(prepare_scan):
     assert prepare_scan(CLOUD, heatmaps="points").whole is None
 
 
+def test_a_mesh_of_more_than_a_head_is_sampled_as_finely_as_a_cloud(prepare_scan):
+    for scale, count in ((1, MESH_POINTS), (10, prepare.MOST_POINTS)):
+        scan = prepare_scan(ply(scale * CLOUD, triangles_of(CLOUD)), ".ply", units="m")
+        assert len(scan.points) == len(scan.normals) == count
+
+
 def test_a_mesh_without_any_area_is_refused(prepare_scan):
     with pytest.raises(Degenerate, match="expected a mesh with an area"):
         prepare_scan(ply(CLOUD, np.zeros((4, 3), int)), ".ply")
@@ -138,7 +144,7 @@ def test_an_answer_with_nan_is_not_a_face(find_face, broken):
 
 def test_an_inferred_unit_needs_a_confident_network(find_face, monkeypatch):
     mean_confidence = float(find_face(CLOUD).face.confidence.mean())
-    monkeypatch.setattr(prepare, "SURE", mean_confidence * 1.001)
+    monkeypatch.setattr(prepare, "CONFIDENT", mean_confidence * 1.001)
     with pytest.raises(
         Problem, match=r"mean confidence of at least .* in m, which the size of the scan suggests"
     ) as caught:
