@@ -1,4 +1,4 @@
-"""Batches for recognition: mirrored classes, crops of short clips, and other joint orders."""
+"""Tests of batches for recognition: mirrored classes, crops of short clips, and other joint orders."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,14 +50,14 @@ def test_clips_can_be_converted_to_another_joint_order(data_folder: Path):
     assert (own.clips.skeleton.name, other.clips.skeleton.name) == ("hdm05-25", "h36m-17")
     assert other.clips.classes == own.clips.classes
     np.testing.assert_array_equal(other.clips.labels, own.clips.labels)
-    (theirs, labels), (ours, same) = own.training_batch(0, 0), other.training_batch(0, 0)
-    np.testing.assert_array_equal(labels, same)
-    assert ours["clips"].shape == (64, 1, 8, 17, 4)
-    converted = convert_body(theirs["clips"], BODIES["hdm05-25"], H36M, partial=True)
+    (source, labels), (batch, same_labels) = own.training_batch(0, 0), other.training_batch(0, 0)
+    np.testing.assert_array_equal(labels, same_labels)
+    assert batch["clips"].shape == (64, 1, 8, 17, 4)
+    converted = convert_body(source["clips"], BODIES["hdm05-25"], H36M, partial=True)
     known = np.isfinite(converted).all(axis=(0, 1, 2, 4))
     assert known.sum() >= 16
-    np.testing.assert_allclose(ours["clips"][..., known, :], converted[..., known, :], atol=1e-5)
-    assert not ours["clips"][..., ~known, :].any()
+    np.testing.assert_allclose(batch["clips"][..., known, :], converted[..., known, :], atol=1e-5)
+    assert not batch["clips"][..., ~known, :].any()
 
 
 def test_joints_that_the_source_lacks_are_missing_in_another_joint_order(data_folder: Path):

@@ -1,4 +1,4 @@
-"""The benchmark tables of bodies: nothing is trained twice, the best cell is bold, and every line has its runs."""
+"""Tests of the benchmark tables of bodies: no network is trained twice, the best cell is bold, and every line has its runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from training.tasks.bodies.report import Report, Row, measure
 PLAIN = variant_of(LIFT, "few-lifted-plain", chiral=False)
 
 
-class BothLooks(nn.Module):
+class FlipAverage(nn.Module):
     """The reference implementation of averaging over the flip."""
 
     def __init__(self, network: nn.Module, task: Any) -> None:
@@ -56,7 +56,7 @@ def plain(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return out, measured(PLAIN, 0, data_folder, out, Report, measure_alone, Watch(bar=False))
 
 
-def test_a_run_is_trained_once_and_its_report_read_again(plain, data_folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_is_trained_once_and_its_report_is_read_later(plain, data_folder: Path, monkeypatch: pytest.MonkeyPatch):
     out, report = plain
     folder = folder_of(out, PLAIN, 0)
     assert (folder / BEST).is_file()
@@ -72,11 +72,11 @@ def test_a_run_is_trained_once_and_its_report_read_again(plain, data_folder: Pat
         measured(PLAIN, 1, data_folder, out, Report, again)  # another seed is another network
 
 
-def test_averaging_over_flips_measures_the_mean_of_both_answers(plain, data_folder: Path, tmp_path: Path):
+def test_averaging_over_flips_evaluates_the_mean_of_both_answers(plain, data_folder: Path, tmp_path: Path):
     out, report = plain
     best, batches = folder_of(out, PLAIN, 0) / BEST, PLAIN.data.load(data_folder)
     averaged = measured(PLAIN, 0, data_folder, tmp_path, Report, measure_averaged, Watch(bar=False))
-    slow = measure(BothLooks(load_best(PLAIN, best), PLAIN.task), batches, "test")
+    slow = measure(FlipAverage(load_best(PLAIN, best), PLAIN.task), batches, "test")
     (row,), (twin,), (alone,) = averaged.rows, slow.rows, report.rows
     assert row.figures == pytest.approx(twin.figures, rel=1e-4)
     assert abs(row.figures["MPJPE"] - alone.figures["MPJPE"]) > 0.1
@@ -138,7 +138,7 @@ VALUES = {  # of each kind of network and seed
 
 
 @pytest.mark.parametrize(("better", "bold"), [(min, "chiral"), (max, "plain")])
-def test_a_cell_is_the_mean_and_spread_over_seeds_and_the_best_by_the_suites_own_measure_is_bold(
+def test_a_cell_is_the_mean_and_spread_over_seeds_and_the_best_cell_is_bold(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, better: Any, bold: str
 ):
     requested = []
@@ -172,14 +172,16 @@ def test_a_cell_is_the_mean_and_spread_over_seeds_and_the_best_by_the_suites_own
     ]
 
 
-def test_a_picture_has_a_line_a_network_over_the_shares_of_the_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_picture_has_a_line_for_each_network_over_the_shares_of_the_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     drawn: list[Any] = []
 
     def report(stem: str, kind: str, seed: int) -> Report:
         place = list(body_benchmark.SHARES.values()).index(stem.removeprefix("lift-"))
         return Report((Row("hdm05_11", 1, 1, {"MPJPE": 100.0 * list(KINDS).index(kind) + 10 * seed + place}),))
 
-    monkeypatch.setattr(body_benchmark, "curves", lambda *given, **options: drawn.append((given, options)))
+    monkeypatch.setattr(body_benchmark, "curves", lambda *arguments, **options: drawn.append((arguments, options)))
     body_benchmark.draw_limited_data(report, tmp_path / "picture.png")
     (((lines, at, path), options),) = drawn
     assert list(lines) == list(KINDS.values())
@@ -193,7 +195,7 @@ def test_a_picture_has_a_line_a_network_over_the_shares_of_the_data(monkeypatch:
 # --- the real tables ---
 
 
-def test_every_line_has_three_runs_that_differ_only_in_what_is_compared():
+def test_every_line_has_three_runs_that_differ_only_in_the_symmetry():
     runs: dict[str, Any] = {**all_runs()}
     for line in (line for suite in SUITES for line in suite.lines):
         plain, flips, chiral = (runs[f"{line.stem}-{kind}"] for kind in KINDS)
@@ -209,7 +211,7 @@ def test_every_line_has_three_runs_that_differ_only_in_what_is_compared():
         assert line.source in getattr(plain.data, "sources", (getattr(plain.data, "source", None),))
 
 
-def test_every_line_has_a_figure_that_reports_have():
+def test_the_figure_of_every_line_is_in_the_reports():
     for suite in SUITES:
         for line in suite.lines:
             task = get_run(f"{line.stem}-chiral").task
@@ -230,7 +232,7 @@ def test_every_line_has_a_figure_that_reports_have():
     ],
 )
 def test_a_recogniser_has_the_classes_of_its_data_in_their_order(data_folder: Path, name: str):
-    """Otherwise every label would mean another class, and nothing else would notice."""
+    """In another order every label would mean another class, and no other test would fail."""
     run = get_run(name)
     clips = run.data.load(data_folder).clips
     assert run.task.classes == clips.classes
@@ -239,7 +241,7 @@ def test_a_recogniser_has_the_classes_of_its_data_in_their_order(data_folder: Pa
     assert ACTIONS.task.classes == ACTIONS.data.load(data_folder).clips.classes
 
 
-def test_runs_whose_box_is_of_the_whole_clip_do_not_ship():
+def test_the_licence_of_runs_with_boxes_of_whole_clips_forbids_distribution():
     runs = [run for run in all_runs().values() if isinstance(run.data, PoseForecastData)]
     clipped = {run.name for run in runs if run.task.box == "clip"}
     assert clipped

@@ -1,4 +1,4 @@
-"""Clips of bodies: handedness, mirrored classes, held-out clips and missing points."""
+"""Tests of clips of bodies: handedness, mirrored classes, held-out clips and missing points."""
 
 from pathlib import Path
 
@@ -52,11 +52,11 @@ def test_the_arm_that_a_class_names_moves_most(bodies: Path):
 def test_the_last_training_clips_of_each_class_are_held_out():
     splits: list[Split] = ["test" if i == 20 else "train" for i in range(25)]
     labels = ["a"] * 21 + ["b"] * 3 + ["c"]
-    held = [i for i, split in enumerate(hold_out(splits, labels)) if split == "validation"]
-    assert held == [18, 19, 23]
+    held_out = [i for i, split in enumerate(hold_out(splits, labels)) if split == "validation"]
+    assert held_out == [18, 19, 23]
 
 
-def test_guessed_points_can_be_removed_and_missing_points_have_no_confidence():
+def test_points_without_confidence_are_missing_and_missing_points_have_no_confidence():
     points = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     confidence = np.array([[1, 0, 0.5], [1, 1, 0]], np.float32)
     seen = seen_points(points, confidence)

@@ -1,4 +1,4 @@
-"""Batches for forecasting: Penn Action's samples, boxes that do not know the future, and teacher forcing."""
+"""Tests of batches for forecasting: Penn Action's samples, boxes of the past alone, and teacher forcing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +23,8 @@ def test_samples_and_boxes_of_penn_action_are_as_published(data_folder: Path):
     assert inputs["past"].shape[1:] == (1, 13, 2)
     assert set(np.unique(future[..., 2])) == {0, 1}
     assert np.abs(np.concatenate([inputs["past"], future[..., :2]], axis=1)).max() <= 1
-    whole = [pose for pose in frames.poses[: len(batches.recordings[0].points), :, :2] if len(pose)]
-    assert np.max(whole) == pytest.approx(1, abs=1e-6) or np.min(whole) == pytest.approx(-1, abs=1e-6)
+    poses = [pose for pose in frames.poses[: len(batches.recordings[0].points), :, :2] if len(pose)]
+    assert np.max(poses) == pytest.approx(1, abs=1e-6) or np.min(poses) == pytest.approx(-1, abs=1e-6)
 
 
 def test_the_box_of_the_past_does_not_depend_on_the_future(batches: PoseForecastBatches):
@@ -51,9 +51,9 @@ def test_samples_at_a_rate_are_consecutive_frames_of_one_clip(batches: PoseForec
     assert {clip.fps for clip in batches.recordings} == {15}
 
 
-def test_the_forced_share_of_training_samples_comes_with_the_true_future(data_folder: Path):
+def test_the_forced_share_of_training_samples_has_the_true_future(data_folder: Path):
     data = PoseForecastData(("reactidle",), past=4, future=3, fps=6, box="past", batch=256)
-    half, whole = (replace(data, forced=forced).load(data_folder) for forced in (0.5, 1.0))
+    half, always = (replace(data, forced=forced).load(data_folder) for forced in (0.5, 1.0))
     inputs, future = half.training_batch(0, 0)
     assert list(inputs) == ["past", "teacher"]
     teacher = inputs["teacher"]
@@ -64,8 +64,8 @@ def test_the_forced_share_of_training_samples_comes_with_the_true_future(data_fo
     assert forced.mean() == pytest.approx(0.5, abs=0.1)
     np.testing.assert_array_equal(teacher[forced], future[forced])
     assert not teacher[~forced][..., 2].any()
-    everyone, _ = whole.training_batch(0, 0)
-    np.testing.assert_array_equal(everyone["teacher"], future)
+    all_forced, _ = always.training_batch(0, 0)
+    np.testing.assert_array_equal(all_forced["teacher"], future)
     assert list(data.load(data_folder).training_batch(0, 0)[0]) == ["past"]
     for _, (validation, _) in half.validation_batches():
         assert list(validation) == ["past"]

@@ -1,4 +1,4 @@
-"""Batches for lifting: windows of real clips, shares of known poses, and joints that a source lacks."""
+"""Tests of batches for lifting: windows of real clips, shares of known poses, and joints that a source lacks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ def batches(data_folder: Path) -> LiftBatches:
     return DATA.load(data_folder)
 
 
-def test_a_window_holds_the_frames_around_its_poses_and_repeats_the_ends_of_the_clip(batches: LiftBatches):
+def test_a_window_has_the_frames_around_its_poses_and_repeats_the_ends_of_the_clip(batches: LiftBatches):
     """The reference implementation takes every window of the padded clip."""
     clips = batches.clips("validation")[:3]
     frames = batches.frames(clips)
@@ -79,12 +79,12 @@ def test_the_run_of_known_poses_depends_on_the_name_alone():
     assert known_run("a", 5, 0.1, least=27) == range(5)
 
 
-def test_held_out_recordings_can_be_trained_on(data_folder: Path):
-    held, whole = (LiftData(("hdm05_11",), hold_out=hold_out).load(data_folder) for hold_out in (True, False))
-    assert {clip.subject for clip in held.clips("train")} == {"bd", "bk"}
-    assert {clip.subject for clip in whole.clips("train")} == {"bd", "bk", "dg"}
-    assert {clip.subject for clip in whole.clips("test")} == {"mm"}
-    assert len(whole.clips("validation")) == len(held.clips("validation")) == 4 * 61
+def test_held_out_recordings_can_be_used_for_training(data_folder: Path):
+    without, everyone = (LiftData(("hdm05_11",), hold_out=hold_out).load(data_folder) for hold_out in (True, False))
+    assert {clip.subject for clip in without.clips("train")} == {"bd", "bk"}
+    assert {clip.subject for clip in everyone.clips("train")} == {"bd", "bk", "dg"}
+    assert {clip.subject for clip in everyone.clips("test")} == {"mm"}
+    assert len(everyone.clips("validation")) == len(without.clips("validation")) == 4 * 61
 
 
 def test_joints_that_a_source_lacks_are_missing(data_folder: Path):
@@ -108,8 +108,8 @@ def test_augmentation_changes_training_keypoints_and_neither_poses_nor_validatio
     data = LiftData(("hdm05_11",), batch=32, fps=6, with_confidence=True)
     changes = BodyAugmentation(seen_as=("coco-17",), noise=0.01, zoom=1.5, shift=0.3, drop=0.05)
     plain, changed = data.load(data_folder), replace(data, augmentation=changes).load(data_folder)
-    (inputs, targets), (seen, same) = plain.training_batch(0, 0), changed.training_batch(0, 0)
-    np.testing.assert_array_equal(same, targets)
+    (inputs, targets), (seen, same_targets) = plain.training_batch(0, 0), changed.training_batch(0, 0)
+    np.testing.assert_array_equal(same_targets, targets)
     x, y = inputs["keypoints"], seen["keypoints"]
     assert (x != y)[..., :2].mean() > 0.9
     assert set(np.unique(y[..., 2])) == {0, 1}

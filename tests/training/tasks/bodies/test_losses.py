@@ -1,4 +1,4 @@
-"""The losses of bodies equal the reported metrics, and unknown joints have no gradient."""
+"""Tests of the losses of bodies: they equal the reported metrics, and unknown joints have no gradient."""
 
 import math
 
@@ -33,21 +33,21 @@ def test_the_loss_of_lifting_is_protocol_1():
 
 def test_unknown_joints_do_not_count_and_have_no_gradient():
     poses, true = noise(5, 3, 17, 3).requires_grad_(), noise(5, 3, 17, 3, seed=1)
-    kept = [joint for joint in range(17) if joint != 10]
-    alone = pose_distance_mm(poses.detach()[:, :, kept], true[:, :, kept])
+    others = [joint for joint in range(17) if joint != 10]
+    alone = pose_distance_mm(poses.detach()[:, :, others], true[:, :, others])
     true[:, :, 10] = math.nan
     true[0, 0, 3, 1] = math.nan  # one number of one joint is enough
     pose_distance_mm(poses, true).backward()
     assert torch.isfinite(gradient(poses)).all()
     assert not gradient(poses)[:, :, 10].any()
     assert not gradient(poses)[0, 0, 3].any()
-    assert gradient(poses)[:, :, kept][1:].ne(0).all()
+    assert gradient(poses)[:, :, others][1:].ne(0).all()
     true[0, 0, 3] = poses.detach()[0, 0, 3] + torch.tensor([0.003, 0.004, 0.0])
     known = 15 * 16
-    with_it, without = pose_distance_mm(poses, true).item(), alone.item()
-    assert with_it != pytest.approx(without, rel=1e-6)
+    error_with, without = pose_distance_mm(poses, true).item(), alone.item()
+    assert error_with != pytest.approx(without, rel=1e-6)
     true[0, 0, 3] = math.nan
-    assert pose_distance_mm(poses, true).item() == pytest.approx((with_it * known - 5) / (known - 1), rel=1e-4)
+    assert pose_distance_mm(poses, true).item() == pytest.approx((error_with * known - 5) / (known - 1), rel=1e-4)
 
 
 def test_the_loss_is_0_if_no_pose_is_known():
@@ -76,12 +76,12 @@ def test_invisible_joints_have_no_gradient_and_exact_ones_a_finite_gradient():
     loss = seen_distance(poses, true)
     loss.backward()
     assert torch.isfinite(gradient(poses)).all()
-    taught = gradient(poses).abs().sum(-1) > 1e-6
-    assert taught.all(0).all(0).tolist() == [joint == 4 for joint in range(13)]
+    has_gradient = gradient(poses).abs().sum(-1) > 1e-6
+    assert has_gradient.all(0).all(0).tolist() == [joint == 4 for joint in range(13)]
     assert loss.item() == pytest.approx(100 * 0.5 * math.sqrt(2) / 12, rel=1e-4)
 
 
-def test_a_tenth_of_the_label_is_spread_over_all_classes():
+def test_label_smoothing_spreads_a_tenth_over_all_classes():
     logits, true = noise(6, 5), torch.tensor([0, 1, 2, 3, 4, 0])
     log = logits.log_softmax(-1)
     slow = [-(0.9 * row[label] + 0.1 * row.mean()) for row, label in zip(log, true, strict=True)]

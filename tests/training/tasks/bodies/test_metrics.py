@@ -1,4 +1,4 @@
-"""Errors of poses and classes, against slow reference implementations and under the changes that each ignores."""
+"""Tests of errors of poses and classes: they equal reference implementations, and ignore the right transforms."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_mpjpe_is_the_mean_distance_in_millimetres():
     np.testing.assert_allclose(mpjpe_mm(poses, true), [5 / 3, 10], rtol=1e-5)
 
 
-def test_aligned_errors_ignore_what_they_align_and_nothing_else():
+def test_aligned_errors_ignore_the_transforms_that_they_align_and_no_others():
     poses, true = some_poses()
     turned = 1.7 * poses @ Rotation.random(rng=np.random.default_rng(0)).as_matrix().T.astype(np.float32) + np.float32(
         3
@@ -41,18 +41,18 @@ def test_aligned_errors_ignore_what_they_align_and_nothing_else():
     assert (mpjpe_mm(1.7 * poses, true) > 2 * mpjpe_mm(poses, true)).all()
 
 
-def test_a_mirrored_pose_is_not_aligned_away():
+def test_alignment_does_not_mirror_a_pose():
     _, true = some_poses()
     assert p_mpjpe_mm(true, true).max() < 1e-3
     assert (p_mpjpe_mm(true * np.array([-1, 1, 1], np.float32), true) > 300).all()
 
 
-def test_the_best_alignment_is_scipys():
+def test_the_alignment_equals_that_of_scipy():
     poses, true = some_poses(frames=4)
     poses = poses @ Rotation.random(rng=np.random.default_rng(1)).as_matrix().T.astype(np.float32)
     poses[0] *= [-1, 1, 1]  # a mirrored pose still gets the best proper rotation
-    for pose, wanted, error in zip(poses, true, p_mpjpe_mm(poses, true), strict=True):
-        a, b = pose - pose.mean(axis=0), wanted - wanted.mean(axis=0)
+    for pose, target, error in zip(poses, true, p_mpjpe_mm(poses, true), strict=True):
+        a, b = pose - pose.mean(axis=0), target - target.mean(axis=0)
         rotation = Rotation.align_vectors(b, a)[0]
         moved = rotation.apply(a)
         scale = (moved * b).sum() / (a * a).sum()
@@ -61,11 +61,11 @@ def test_the_best_alignment_is_scipys():
 
 def test_an_unknown_joint_does_not_count():
     poses, true = some_poses()
-    kept = np.delete(np.arange(17), 5)
+    known = np.delete(np.arange(17), 5)
     unknown = true.copy()
     unknown[:, 5] = np.nan
     for error in (mpjpe_mm, n_mpjpe_mm, p_mpjpe_mm, mpjve_mm):
-        np.testing.assert_allclose(error(poses, unknown), error(poses[:, kept], true[:, kept]), rtol=1e-4)
+        np.testing.assert_allclose(error(poses, unknown), error(poses[:, known], true[:, known]), rtol=1e-4)
 
 
 def test_the_velocity_error_ignores_a_constant_offset():
@@ -92,7 +92,7 @@ def test_pck_counts_the_visible_joints_of_each_step():
     assert np.isnan(pck(poses, true, seen)[2])
 
 
-def test_the_legacy_pairing_measures_other_pairs():
+def test_the_legacy_pairing_equals_its_loop_and_differs_from_pck():
     rng = np.random.default_rng(0)
     true, poses = rng.normal(size=(2, 5, 4, 13, 2)) * 0.1
     seen = rng.random((5, 4, 13)) < 0.8
@@ -108,7 +108,7 @@ def test_the_legacy_pairing_measures_other_pairs():
     assert np.abs(pck_legacy_pairing(poses, true, seen) - pck(poses, true, seen)).max() > 0.01
 
 
-def test_top_k_counts_clips_whose_class_is_among_the_best_and_ties_count_against_them():
+def test_top_k_is_the_share_of_clips_with_their_class_among_the_best_and_a_tie_is_a_miss():
     scores = np.array([[3.0, 2, 1], [1, 2, 3], [2, 2, 1], [0, 0, 0]])
     labels = np.array([0, 0, 1, 2])
     assert top_k(scores, labels) == 0.25

@@ -1,4 +1,4 @@
-"""Plots of results on bodies: a line with its spread for each network, and a square for each pair of classes."""
+"""Tests of plots of results on bodies: a line with its spread for each network, and a square for each pair of classes."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.mark.parametrize("logarithmic", [False, True])
-def test_a_line_is_the_mean_over_seeds_and_its_band_their_span(tmp_path: Path, drawn: list[Any], logarithmic: bool):
+def test_a_line_is_the_mean_over_seeds_and_its_band_is_their_range(tmp_path: Path, drawn: list[Any], logarithmic: bool):
     at = (1.0, 10.0, 100.0)
     curves(VALUES, at, tmp_path / "c.png", x="share", y="mm", title="made up", logarithmic=logarithmic)
     (panel,) = drawn[0].axes
@@ -38,8 +38,8 @@ def test_a_line_is_the_mean_over_seeds_and_its_band_their_span(tmp_path: Path, d
 
 
 def test_a_line_without_a_style_is_refused(tmp_path: Path):
-    with pytest.raises(KeyError, match="somebody"):
-        curves({"somebody": VALUES["plain"]}, (1.0, 2.0, 3.0), tmp_path / "c.png", x="", y="", title="")
+    with pytest.raises(KeyError, match="unknown"):
+        curves({"unknown": VALUES["plain"]}, (1.0, 2.0, 3.0), tmp_path / "c.png", x="", y="", title="")
 
 
 def test_a_square_is_the_share_of_the_clips_in_its_row(tmp_path: Path, drawn: list[Any]):

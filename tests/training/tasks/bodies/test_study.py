@@ -1,4 +1,4 @@
-"""The study of a network on bodies: its tables and pictures, and a bundle that states what was measured and keeps its symmetry."""
+"""Tests of the study of a network on bodies: its tables and pictures, and a bundle with its measurements and symmetry."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -66,7 +66,7 @@ def all_facts(networks: dict[str, nn.Module], data_folder: Path) -> dict[str, tu
 
 
 @every_kind
-def test_a_bundle_reads_back_repeats_its_example_and_keeps_the_transform(
+def test_a_bundle_is_read_back_repeats_its_example_and_is_equivariant(
     kind: str, networks: dict[str, nn.Module], all_facts: dict[str, tuple[Facts, str]], tmp_path: Path
 ):
     run, (measured, _) = RUNS[kind], all_facts[kind]
@@ -84,7 +84,7 @@ def test_a_bundle_reads_back_repeats_its_example_and_keeps_the_transform(
     assert all(source.attribution in card for source in measured.trained_on)
 
 
-def test_a_plain_network_that_claims_the_symmetry_is_refused_and_nothing_is_written(
+def test_a_network_without_the_symmetry_that_it_claims_is_refused_and_nothing_is_written(
     all_facts: dict[str, tuple[Facts, str]], tmp_path: Path
 ):
     run = variant_of(RUNS["lift"], "plain", chiral=False)
@@ -150,7 +150,7 @@ def test_the_example_is_one_real_input_of_the_test_split(
     assert any(x.shape == example[name][0].shape and np.array_equal(x, example[name][0]) for x in windows)
 
 
-def test_training_sources_are_counted_in_recordings_not_in_camera_views(
+def test_training_sources_are_counted_in_recordings_rather_than_camera_views(
     all_facts: dict[str, tuple[Facts, str]], data_folder: Path
 ):
     def counted(kind: str) -> dict[str, int]:
@@ -160,8 +160,8 @@ def test_training_sources_are_counted_in_recordings_not_in_camera_views(
     seen = [clip.name for clip in lift.clips("train")]
     assert counted("lift") == {"hdm05_11": 2}
     assert len(seen) == 8  # of four cameras each
-    whole = [clip for clip in read_bodies(data_folder / "body", "hdm05_11") if clip.split == "train"]
-    assert counted("actions") == {"hdm05_11": len(whole)}
+    all_clips = [clip for clip in read_bodies(data_folder / "body", "hdm05_11") if clip.split == "train"]
+    assert counted("actions") == {"hdm05_11": len(all_clips)}
     assert counted("forecast") == {
         "reactidle": 4,
         "cmu_9act": 4,
@@ -169,7 +169,7 @@ def test_training_sources_are_counted_in_recordings_not_in_camera_views(
     assert {source.licence for source in all_facts["forecast"][0].trained_on} == {"MIT", "free for all uses, no resale"}
 
 
-def test_a_turned_copy_of_a_recording_does_not_count_again(
+def test_a_turned_copy_of_a_recording_is_not_counted_again(
     networks: dict[str, nn.Module], data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run = RUNS["lift"]

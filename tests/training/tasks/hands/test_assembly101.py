@@ -1,4 +1,4 @@
-"""Assembly101 as published: real frames written in both layouts are read back, and real annotations find them."""
+"""Tests of Assembly101's reader: real frames written in both published layouts, and real annotations."""
 
 import csv
 import gzip
@@ -34,7 +34,7 @@ OFFICIAL = (
 
 @pytest.fixture
 def frames_mm(data_folder: Path) -> np.ndarray:
-    """200 real frames, (frames, 2, 21, 3) float32 millimetres."""
+    """Return 200 real frames, (frames, 2, 21, 3) float32 millimetres."""
     with np.load(data_folder / "hands/assembly101_sample/assembly101_sample.npz") as arrays:
         start, stop = arrays["seq_start"][1:3]
         return arrays["joints"][start:stop]
@@ -103,11 +103,11 @@ def test_a_recording_read_from_json_gives_the_same_windows_as_from_npz(tmp_path,
         name = arrays["seq_name"][1]
     clip = read_poses(write_dict(tmp_path / "landmarks3D/recording.json", frames_mm), tmp_path / "cache")
     known = next(r for r in read_hands(data_folder / "hands", "assembly101_sample") if r.name == name)
-    ours = cut([Recording("assembly101", name, "", clip)], PRESETS["10+10@30"])
-    theirs = cut([known], PRESETS["10+10@30"])
-    everything = np.arange(len(theirs))
-    assert len(ours) == len(theirs) == 200 - 2 * 19
-    np.testing.assert_allclose(ours.past_future(everything)[1], theirs.past_future(everything)[1], rtol=1e-6)
+    windows = cut([Recording("assembly101", name, "", clip)], PRESETS["10+10@30"])
+    expected = cut([known], PRESETS["10+10@30"])
+    every_window = np.arange(len(expected))
+    assert len(windows) == len(expected) == 200 - 2 * 19
+    np.testing.assert_allclose(windows.past_future(every_window)[1], expected.past_future(every_window)[1], rtol=1e-6)
 
 
 def test_missing_frames_and_hands_are_absent_and_not_zero(tmp_path, frames_mm):
@@ -125,13 +125,13 @@ def test_missing_frames_and_hands_are_absent_and_not_zero(tmp_path, frames_mm):
     np.testing.assert_allclose(1000 * newer.joints[expected], frames_mm[expected], rtol=1e-6)
 
 
-def test_the_last_frame_id_gives_the_length(tmp_path, frames_mm):
+def test_the_last_frame_id_determines_the_length(tmp_path, frames_mm):
     clip = read_poses(write_dict(tmp_path / "landmarks3D/a.json", frames_mm, missing=range(150, 199)), tmp_path / "c")
     assert len(clip) == 200
     assert clip.valid[199].all()
 
 
-def test_a_hand_written_as_null_or_empty_or_a_whole_frame_as_null_is_absent(tmp_path, frames_mm):
+def test_null_and_empty_hands_and_null_frames_are_absent(tmp_path, frames_mm):
     right = frames_mm[0, 1].tolist()
     clip = read_poses(
         write(tmp_path / "a/a.json", {"0": {"0": None, "1": right}, "1": {"0": [], "1": right}, "2": None, "3": {}}),
@@ -189,7 +189,7 @@ def test_a_malformed_recording_is_refused_and_not_cached(tmp_path, content, mess
     assert not (tmp_path / "cache").exists()
 
 
-def test_official_annotations_give_each_segment_once_in_pose_frames(tmp_path):
+def test_official_annotations_are_read_as_one_segment_each_in_pose_frames(tmp_path):
     folder = write_official(
         tmp_path / "fine", "train", [("rec", 84, 111, "clap hand", "suv"), ("rec", 111, 171, "pick up toy", "suv")]
     )
@@ -291,7 +291,7 @@ def test_whole_recordings_come_once_each(release):
     assert [(r.name, r.label, len(r.clip)) for r in recordings] == [("first", "suv", 200), ("second", "truck", 100)]
 
 
-def test_windows_of_a_release_stay_in_its_files_and_out_of_its_gaps(release):
+def test_windows_of_a_release_are_memory_mapped_and_span_no_gap(release):
     recordings = read_assembly101(release, release / "fine", "train", cache=release / "cache", whole=True)
     windows = cut(recordings, Window(10, 10, 60))
     assert all(isinstance(track.points, np.memmap) for track in windows.tracks)
@@ -314,7 +314,7 @@ def test_a_missing_file_is_reported_with_the_places_that_were_searched(release, 
         next(read_assembly101(release, fine, "test", cache=cache))
 
 
-def test_the_newer_release_is_preferred_to_the_older(tmp_path, frames_mm):
+def test_the_newer_layout_is_preferred_to_the_older(tmp_path, frames_mm):
     write_list(tmp_path / "poses@60fps/a.json", frames_mm[:2])
     assert pose_folder(tmp_path) == tmp_path / "poses@60fps"
     write_dict(tmp_path / "landmarks3D/a.json", frames_mm[:2])

@@ -1,4 +1,4 @@
-"""Batches of hand windows are a function of seed and step alone, and augmentation keeps windows plausible."""
+"""Tests of batches of hand windows: they depend on seed and step alone, and augmentation keeps windows plausible."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_mirroring_negates_an_axis_and_swaps_the_hands_of_that_share_of_windows(
     assert 20 <= mirrored.sum() <= 44
 
 
-def test_mirroring_mirrored_hands_again_gives_them_back():
+def test_mirroring_twice_gives_the_original_hands():
     how = replace(NOTHING, mirror=1)
     assert np.array_equal(changed(how, changed(how, clips())), clips())
 
@@ -105,7 +105,7 @@ def test_a_batch_is_a_function_of_seed_and_step_alone(tiny: Run[HandForecast, Ha
     assert not np.array_equal(one.training_batch(0, 0)[1], one.training_batch(1, 0)[1])
 
 
-def test_an_epoch_shows_every_window_once_except_those_that_fill_no_batch(batches: HandBatches):
+def test_an_epoch_has_every_window_once_except_those_of_an_incomplete_batch(batches: HandBatches):
     shown = [batches.training_batch(0, step)[1] for step in range(batches.steps_an_epoch())]
     for nodes, windows in ((21, batches.training[0]), (42, batches.training[1])):
         assert windows.nodes == nodes
@@ -119,12 +119,12 @@ def test_epochs_differ_in_order(batches: HandBatches):
     assert not np.array_equal(batches.training_batch(0, 0)[1], batches.training_batch(0, steps)[1])
 
 
-def test_the_shares_of_several_processes_make_up_the_batch_of_one(tiny: Run[HandForecast, HandData], made_data: Path):
+def test_every_rank_gets_its_own_part_of_a_batch(tiny: Run[HandForecast, HandData], made_data: Path):
     batches = tiny.data.load(made_data)
-    whole, _ = batches.training_batch(0, 2)
+    batch, _ = batches.training_batch(0, 2)
     for rank in (0, 1):
         share, target = batches.training_batch(0, 2, rank, 2)
-        assert np.array_equal(share["past"], whole["past"][rank::2])
+        assert np.array_equal(share["past"], batch["past"][rank::2])
         assert len(target) == len(share["past"])
 
 
@@ -142,7 +142,7 @@ def test_validation_has_every_source_and_number_of_hands_and_no_test_recording(
     assert seen == {("leap", 42), ("tzionas", 21)}
 
 
-def test_a_limit_thins_the_validation_windows(tiny: Run[HandForecast, HandData], made_data: Path):
+def test_a_limit_reduces_the_number_of_validation_windows(tiny: Run[HandForecast, HandData], made_data: Path):
     batches = tiny.data.load(made_data)
     counted = [sum(len(target) for _, (_, target) in batches.validation_batches(limit)) for limit in (500, 5)]
     assert counted[0] == sum(len(windows) for _, windows in batches.validation) > counted[1] >= 10

@@ -1,4 +1,4 @@
-"""The loss of hand forecasters is the reported error; with several modes, half of it belongs to the nearest mode."""
+"""Tests of the loss of hand forecasters: it is the reported error; with several modes the nearest has half of the weight."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_with_more_modes_half_the_weight_goes_to_the_nearest_of_each_window():
     assert mean_distance_mm(futures, true).item() == pytest.approx(0.5 * 10 + 0.5 * (4 + 6) / 2, rel=1e-5)
 
 
-def test_a_mode_that_is_neither_first_nor_nearest_learns_nothing():
+def test_a_mode_that_is_neither_first_nor_nearest_has_no_gradient():
     futures = torch.zeros(1, 3, 2, 21, 3)
     futures[:, 1], futures[:, 2] = 0.5, 2.0
     futures.requires_grad_()

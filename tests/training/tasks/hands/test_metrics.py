@@ -1,4 +1,4 @@
-"""Errors of hand forecasts equal the loops that define them."""
+"""Tests of errors of hand forecasts: they equal the loops that define them."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_a_centimetre_off_is_ten_millimetres_and_a_hundredth_of_a_square_decimet
     assert squares_dm2(off, true).item() == pytest.approx(0.01)
 
 
-def test_horizons_are_those_that_the_forecast_reaches_each_at_the_nearest_frame():
+def test_the_error_at_a_horizon_is_that_of_the_nearest_frame():
     assert HORIZONS_MS == (100, 333, 500, 1000)
     assert at_horizons(np.arange(1.0, 31), 30) == {"100 ms": 3, "333 ms": 10, "500 ms": 15, "1000 ms": 30}
     assert at_horizons(np.arange(1.0, 11), 30) == {"100 ms": 3, "333 ms": 10}

@@ -1,4 +1,4 @@
-"""Sources of hand motion in one .npz each: splits, units and refusals."""
+"""Tests of sources of hand motion in one .npz each: splits, units and refused files."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def some_source(folder: Path, **changes) -> Path:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_the_splits_hold_every_recording_once(hands, source):
+def test_every_recording_is_in_one_split(hands, source):
     splits = [read_hands(hands, source, split) for split in ("train", "validation", "test")]
     names = [recording.name for split in splits for recording in split]
     assert sorted(names) == sorted(recording.name for recording in read_hands(hands, source))
@@ -63,7 +63,7 @@ def test_hands_are_in_metres_where_valid_and_nan_where_absent(hands, source):
     assert 0.06 < np.nanmedian(index) < 0.13  # wrist to index MCP, metres
 
 
-def test_labels_and_names_are_those_of_the_file(tmp_path):
+def test_labels_and_names_equal_those_of_the_file(tmp_path):
     one, two = read_hands(some_source(tmp_path), "tiny")
     assert (one.name, one.label, len(one.clip)) == ("one", "waving", 3)
     assert (two.name, two.label, len(two.clip)) == ("two", "pinching", 4)

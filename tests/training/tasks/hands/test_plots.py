@@ -1,4 +1,4 @@
-"""The plot of a report: a panel for each group, a line for each model, one legend."""
+"""Tests of the plot of a report: a panel for each group, a line for each model, one legend."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Sources of hand motion: found by name, read through HandData and the check, licensed or refused a bundle."""
+"""Tests of sources of hand motion: their names, their readers, the check, and their licences."""
 
 import csv
 import json
@@ -38,7 +38,7 @@ def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def test_a_source_is_found_by_name_with_its_licence():
+def test_a_source_has_its_licence():
     entry = hand_source("tzionas").trained_on(14)
     assert (entry.name, entry.licence, entry.recordings) == ("tzionas", "MIT", 14)
 
@@ -48,14 +48,14 @@ def test_a_source_without_a_known_licence_gets_no_bundle():
         hand_source("mine").trained_on(1)
 
 
-def test_an_unregistered_name_is_the_npz_file_of_that_name(made_data: Path, tmp_path: Path):
+def test_an_unregistered_source_is_read_from_the_npz_file_of_its_name(made_data: Path, tmp_path: Path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "mine.npz").write_bytes((made_data / "hands" / "leap" / "leap.npz").read_bytes())
     names = {recording.name for recording in hand_source("mine").read(tmp_path, None)}
     assert names == {"walk", "wave", "check", "meet", "part", "alone"}
 
 
-def test_assembly101_as_published_is_a_source_like_any_other(release: Path):
+def test_the_published_assembly101_can_be_used_like_other_sources(release: Path):
     batches = HandData(("assembly101",), WINDOW).load(release)
     assert [batches.recordings(split, "assembly101") for split in ("train", "validation", "test")] == [1, 1, 1]
     windows = batches.windows("test", 2, phases="first")
@@ -95,7 +95,7 @@ def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     return add
 
 
-def test_a_file_from_outside_adds_a_source_that_data_and_the_check_read(extension, made_data: Path, tmp_path: Path):
+def test_a_source_from_an_extension_is_read_by_data_and_by_the_check(extension, made_data: Path, tmp_path: Path):
     extension("mine")
     shutil.copytree(made_data / "hands", tmp_path / "hands" / "from-elsewhere")
     (tmp_path / "hands" / "splits.json").write_text("{}")

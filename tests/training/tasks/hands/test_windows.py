@@ -1,4 +1,4 @@
-"""Windows span no gap, hold consecutive frames, and give known baseline errors on the real sources."""
+"""Tests of windows: they span no gap, have consecutive frames, and give known baseline errors on the real sources."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def test_presets_have_the_names_of_their_windows():
     assert PRESETS["80+20@60"] == Window(past=80, future=20, fps=60)
 
 
-def test_every_window_holds_consecutive_frames_left_hand_then_right():
+def test_every_window_has_consecutive_frames_of_the_left_hand_then_the_right():
     windows = cut([counting(7)], Window(3, 2, 30))
     assert frames_of(windows, node=20) == [[i, i + 1, i + 2, i + 3, i + 4] for i in range(3)]
     assert frames_of(windows, node=21) == [[i + 0.5 for i in row] for row in frames_of(windows, node=20)]
@@ -68,7 +68,7 @@ def test_a_missing_frame_between_those_of_a_window_is_a_gap_too():
     assert frames_of(cut([recording], Window(1, 1, 30))) == [[0, 2], [4, 6], [5, 7], [6, 8]]
 
 
-def test_a_faster_recording_gives_windows_from_every_frame_or_from_one_grid():
+def test_windows_of_a_faster_recording_begin_at_every_frame_or_on_one_grid():
     recording, window = counting(10, fps=90), Window(2, 1, 30)
     assert frames_of(cut([recording], window)) == [[i, i + 3, i + 6] for i in range(4)]
     assert frames_of(cut([recording], window, phases="first")) == [[0, 3, 6], [3, 6, 9]]
@@ -88,7 +88,7 @@ def test_each_single_hand_gives_windows_of_its_own():
     ]
 
 
-def test_windows_of_lone_hands_and_of_two_hands_together_are_all_windows_once():
+def test_windows_of_lone_hands_and_of_pairs_together_are_all_windows_of_single_hands():
     recording = counting(9, absent=[(slice(5, 9), 0), (0, 1)])
     window = Window(1, 1, 30)
     one, two = cut([recording], window, hands=1), cut([recording], window, hands=2)
@@ -105,7 +105,7 @@ def test_a_recording_of_one_hand_gives_no_windows_of_two():
         cut([recording], Window(1, 1, 30), hands=2)
 
 
-def test_windows_know_their_recordings_and_short_recordings_have_none():
+def test_windows_state_their_recordings_and_short_recordings_have_no_windows():
     recordings = [replace(counting(n), name=f"of {n}") for n in (4, 2, 5)]
     windows = cut(recordings, Window(2, 1, 30))
     assert windows.recordings == [("made", "of 4", "count"), ("made", "of 2", "count"), ("made", "of 5", "count")]
@@ -148,13 +148,13 @@ def test_an_irregular_recording_is_resampled_and_no_window_spans_its_pause():
 
 def errors_mm(windows: WindowSet) -> tuple[float, float]:
     """Return the mean distance over the horizon of holding the last pose, and of continuing at its velocity."""
-    hold, going = [], []
+    hold, velocity = [], []
     for chunk in np.array_split(np.arange(len(windows)), max(1, len(windows) // 512)):
         past, future = windows.past_future(chunk)
         step = (past[:, -1:] - past[:, -2:-1]) * np.arange(1, future.shape[1] + 1)[:, None, None]
         hold.append(np.linalg.norm(past[:, -1:] - future, axis=-1).mean(axis=(1, 2)))
-        going.append(np.linalg.norm(past[:, -1:] + step - future, axis=-1).mean(axis=(1, 2)))
-    return 1000 * float(np.concatenate(hold).mean()), 1000 * float(np.concatenate(going).mean())
+        velocity.append(np.linalg.norm(past[:, -1:] + step - future, axis=-1).mean(axis=(1, 2)))
+    return 1000 * float(np.concatenate(hold).mean()), 1000 * float(np.concatenate(velocity).mean())
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def errors_mm(windows: WindowSet) -> tuple[float, float]:
         ("leap", "10+10@30", 314, 26.43, 27.66),
     ],
 )
-def test_the_floors_of_real_motion_are_these(data_folder, source, preset, count, hold_mm, velocity_mm):
+def test_the_baselines_have_their_known_errors_on_real_motion(data_folder, source, preset, count, hold_mm, velocity_mm):
     windows = cut(
         read_hands(data_folder / "hands", source), replace(PRESETS[preset], stride=2), hands=2, phases="first"
     )
@@ -179,7 +179,7 @@ def test_the_floors_of_real_motion_are_these(data_folder, source, preset, count,
 
 @pytest.mark.parametrize("source", ["manipnet", "tzionas", "leap"])
 @pytest.mark.parametrize("hands", [1, 2])
-def test_real_windows_are_hands_and_nothing_else(data_folder, source, hands):
+def test_windows_of_real_sources_are_finite_and_of_the_size_of_hands(data_folder, source, hands):
     windows = cut(read_hands(data_folder / "hands", source), PRESETS["30+30@30"], hands=hands, phases="first")
     past, future = windows.past_future(np.arange(0, len(windows), 7))
     points = np.concatenate([past, future], axis=1)

@@ -1,4 +1,4 @@
-"""Virtual cameras, and the cameras of the studios."""
+"""Tests of virtual cameras, and of the cameras of the studios."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def rig_file(data_folder: Path) -> Path:
 
 
 def a_camera(**changes) -> Camera:
-    given = {
+    fields = {
         "name": "v",
         "R_camera_world": np.diag([1.0, -1.0, -1.0]),  # y up becomes y down: looks along -z
         "position": np.array([0.0, 1.0, 5.0]),
@@ -44,10 +44,10 @@ def a_camera(**changes) -> Camera:
         "focal": (1000.0, 1000.0),
         "centre": (500.0, 400.0),
     }
-    return Camera(**(given | changes))
+    return Camera(**(fields | changes))
 
 
-def test_a_point_is_seen_where_the_pinhole_puts_it():
+def test_projection_is_that_of_a_pinhole_camera():
     points = np.array([[0.0, 1.0, 0.0], [0.5, 1.0, 0.0], [0.0, 2.0, 0.0], [0.0, 1.0, 6.0]])
     seen = to_camera(points, a_camera())
     np.testing.assert_allclose(seen, [[0, 0, 5], [0.5, 0, 5], [0, -1, 5], [0, 0, -1]])
@@ -75,7 +75,7 @@ def test_the_image_of_a_mirrored_subject_is_the_mirrored_image():
     np.testing.assert_allclose(np.abs(again - mirrored(keypoints, body))[..., 0], 0.08, atol=1e-9)
 
 
-def test_motion_moves_to_the_origin_along_the_ground_alone():
+def test_on_the_spot_moves_a_clip_to_the_origin_along_the_ground_only():
     walk = np.zeros((10, 2, 3)) + np.arange(10)[:, None, None]
     still = on_the_spot(walk, 0)
     np.testing.assert_allclose(still[:, 0].mean(axis=0), [0, 4.5, 0])
@@ -83,8 +83,8 @@ def test_motion_moves_to_the_origin_along_the_ground_alone():
     np.testing.assert_allclose(on_the_spot(walk, 0, ground=(0, 1))[:, 0].mean(axis=0), [0, 0, 4.5])
 
 
-def test_the_virtual_rig_sees_people_the_right_way_round(data_folder: Path, rig_file: Path):
-    """The rig's README says: hardly any frame leaves the image, and people facing a camera have the left shoulder on its right."""
+def test_the_images_of_the_virtual_rig_are_not_mirrored(data_folder: Path, rig_file: Path):
+    """As the rig's README states, few frames leave the image, and the left shoulder of people who face a camera is on the right."""
     rig = read_rig(rig_file)
     assert [camera.name for camera in rig] == ["v0", "v1", "v2", "v3"]
     inside, left_to_the_right = [], []
@@ -116,7 +116,7 @@ def test_the_virtual_rig_sees_people_the_right_way_round(data_folder: Path, rig_
         ({"position_m": "here"}, "expected.*cameras"),
     ],
 )
-def test_a_rig_that_mirrors_or_is_malformed_is_refused(tmp_path, rig_file, change, message):
+def test_a_mirroring_or_malformed_rig_is_refused(tmp_path, rig_file, change, message):
     rig = json.loads(rig_file.read_text())
     rig["cameras"][0] |= change
     (tmp_path / "rig.json").write_text(json.dumps(rig))
@@ -133,7 +133,7 @@ def test_a_missing_or_malformed_rig_file_is_named(tmp_path):
             read_rig(tmp_path / "rig.json")
 
 
-def test_a_quaternion_gives_the_rotation_that_scipy_gives():
+def test_the_rotation_of_a_quaternion_equals_that_of_scipy():
     for quaternion in np.random.default_rng(0).normal(size=(10, 4)):
         np.testing.assert_allclose(
             rotation_of(tuple(quaternion.tolist())),
@@ -144,7 +144,7 @@ def test_a_quaternion_gives_the_rotation_that_scipy_gives():
 
 @pytest.mark.parametrize(("studio", "subject", "camera"), STUDIOS, ids=lambda value: getattr(value, "name", value))
 def test_the_cameras_of_a_studio_look_at_its_middle_the_right_way_up(studio, subject, camera):
-    """An inverted or reordered quaternion, millimetres taken for metres, or a reflection would each fail here."""
+    """An inverted or reordered quaternion, millimetres in place of metres, or a reflection would fail this test."""
     right, down, forward = camera.R_camera_world
     np.testing.assert_allclose(np.cross(right, down), forward, atol=1e-6)
     assert down @ [0, 0, -1] > 0.95
@@ -156,7 +156,7 @@ def test_the_cameras_of_a_studio_look_at_its_middle_the_right_way_up(studio, sub
     assert 0.2 < nearest[2] < 1.2
 
 
-def test_the_cameras_of_human36m_stand_round_the_room_in_their_order():
+def test_the_cameras_of_human36m_stand_in_the_corners_in_their_order():
     for cameras in human36m_cameras().values():
         assert [camera.name for camera in cameras] == ["54138969", "55011271", "58860488", "60457274"]
         assert [tuple(np.sign(camera.position[:2])) for camera in cameras] == [(1, 1), (1, -1), (-1, 1), (-1, -1)]

@@ -1,4 +1,4 @@
-"""Human3.6M and HumanEva in VideoPose3D's files, written here from real motion capture and the studios' cameras."""
+"""Tests of Human3.6M and HumanEva in VideoPose3D's files, which are written from real motion and the studios' cameras."""
 
 import os
 from dataclasses import replace
@@ -59,8 +59,8 @@ def test_targets_are_the_poses_in_the_cameras_axes_from_the_pelvis(h36m: Path, m
     )
     poses = motion["Walking"][:, MOVING].astype(np.float64)
     poses -= poses[:, :1].copy()
-    wanted = turn.inv().apply(poses.reshape(-1, 3)).reshape(poses.shape)
-    np.testing.assert_allclose(clip.targets, wanted, atol=1e-6)
+    expected = turn.inv().apply(poses.reshape(-1, 3)).reshape(poses.shape)
+    np.testing.assert_allclose(clip.targets, expected, atol=1e-6)
     assert (clip.targets[:, 0] == 0).all()
     head, ankle = clip.targets[:, H36M.joints.index("head_top")], clip.targets[:, H36M.joints.index("left_ankle")]
     assert np.median((head - ankle)[:, 1]) < -0.8  # y is down
@@ -112,7 +112,7 @@ def test_the_corrupt_recording_is_left_out(tmp_path: Path, motion):
     }
 
 
-def test_another_camera_order_other_units_and_a_mirror_are_refused(tmp_path: Path, motion):
+def test_another_order_of_cameras_other_units_and_mirrored_motion_are_refused(tmp_path: Path, motion):
     poses, views = {"S1": {"Walking": motion["Walking"]}}, human36m_pixels(motion["Walking"], "S1")
     with pytest.raises(
         MalformedBodies,
@@ -130,7 +130,7 @@ def test_another_camera_order_other_units_and_a_mirror_are_refused(tmp_path: Pat
         )
 
 
-def test_poses_and_keypoints_that_do_not_fit_are_refused(tmp_path: Path, motion):
+def test_poses_and_keypoints_that_do_not_match_are_refused(tmp_path: Path, motion):
     walk = motion["Walking"]
     poses, views = {"S1": {"Walking": walk}}, human36m_pixels(walk, "S1")
     for keypoints, message in (
@@ -173,16 +173,16 @@ def test_files_of_other_content_are_refused(tmp_path: Path):
     with pytest.raises(MalformedBodies, match="expected metadata"):
         read_detections(tmp_path / "b.npz")
 
-    class Runs:
+    class CommandOnUnpickling:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "ran"),)
 
     with pytest.raises(UntrustedFile, match=r"asks for .*mkdir"):
-        read_motion(write_dicts(tmp_path / "c.npz", positions_3d={"S1": Runs()}), 32)
+        read_motion(write_dicts(tmp_path / "c.npz", positions_3d={"S1": CommandOnUnpickling()}), 32)
     assert not (tmp_path / "ran").exists()
 
 
-def test_lifting_batches_have_measured_keypoints_in_an_order_these_can_give(tmp_path: Path, motion):
+def test_lifting_batches_have_measured_keypoints_in_a_supported_order(tmp_path: Path, motion):
     (tmp_path / "body/human36m").mkdir(parents=True)
     keypoints = {subject: {"Walking": human36m_pixels(motion["Walking"], subject, COCO)} for subject in ("S1", "S8")}
     poses = {subject: {"Walking": motion["Walking"]} for subject in keypoints}
@@ -222,7 +222,7 @@ def humaneva(tmp_path: Path, motion) -> Path:
     return tmp_path
 
 
-def test_chunks_stay_apart_and_the_last_of_an_action_is_held_out(humaneva: Path):
+def test_chunks_are_separate_clips_and_the_last_of_an_action_is_for_validation(humaneva: Path):
     clips = read_humaneva(humaneva)
     assert [(c.name, c.camera, c.split, c.label, len(c.targets)) for c in clips[::3][:2]] == [
         ("Train/S1 Walking 1 chunk0", "C1", "train", "Walking", 40),
@@ -240,8 +240,8 @@ def test_humanevas_keypoints_are_normalised_by_640_pixels_and_targets_turned(hum
     clip = read_humaneva(humaneva)[1]
     np.testing.assert_allclose(clip.keypoints[0, 0], [200 / 640 * 2 - 1, 200 / 640 * 2 - 480 / 640], atol=1e-6)
     points = convert_body(motion["Walking"][:40, MOVING], H36M, EVA).astype(np.float64)
-    wanted = (points - points[:, :1]) @ humaneva_cameras()["S1"][1].R_camera_world.T
-    np.testing.assert_allclose(clip.targets, wanted, atol=1e-6)
+    expected = (points - points[:, :1]) @ humaneva_cameras()["S1"][1].R_camera_world.T
+    np.testing.assert_allclose(clip.targets, expected, atol=1e-6)
 
 
 def test_an_unknown_subject_of_humaneva_is_refused(tmp_path: Path, humaneva: Path):

@@ -1,4 +1,4 @@
-"""Kinetics-skeleton as published and as ST-GCN converts it."""
+"""Tests of Kinetics-skeleton's readers: the published form, and the form that ST-GCN converts it to."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def published(tmp_path: Path) -> Path:
     return write_kinetics(tmp_path)
 
 
-def test_a_video_is_read_as_st_gcns_feeder_reads_it(published: Path):
+def test_a_video_equals_that_of_st_gcns_feeder(published: Path):
     points, scores = read_video(published / "kinetics_train/v0.json")
     assert points.shape == (2, 300, 18, 2)
     np.testing.assert_array_equal(np.isnan(points).any(axis=-1), scores == 0)
@@ -36,7 +36,7 @@ def test_people_are_sorted_by_score_in_every_frame(published: Path):
     assert (first > second).any()
 
 
-def test_published_clips_have_their_labels_and_splits_and_none_without_skeletons(published: Path):
+def test_published_clips_have_labels_and_splits_and_clips_without_skeletons_are_left_out(published: Path):
     clips = read_kinetics(published)
     assert list(clips.names) == ["v0", "v2", "v3", "v4"]
     assert clips.labels.tolist() == [0, 2, 0, 1]
@@ -50,12 +50,12 @@ def test_the_converted_form_gives_the_same_clips(tmp_path: Path, published: Path
     folder = tmp_path / "converted"
     folder.mkdir()
     videos = [json.loads((published / f"kinetics_train/v{i}.json").read_text()) for i in (0, 2, 3)]
-    ours, theirs = read_kinetics(write_converted(folder, "train", videos)), read_kinetics(published)
-    assert list(ours.names) == ["v0", "v1", "v2"]
-    assert ours.labels.tolist() == [0, 2, 0]
-    assert ours.classes == ("class 0", "class 1", "class 2")
+    converted, expected = read_kinetics(write_converted(folder, "train", videos)), read_kinetics(published)
+    assert list(converted.names) == ["v0", "v1", "v2"]
+    assert converted.labels.tolist() == [0, 2, 0]
+    assert converted.classes == ("class 0", "class 1", "class 2")
     for i in range(3):
-        for a, b in zip(ours.read(i), theirs.read(i), strict=True):
+        for a, b in zip(converted.read(i), expected.read(i), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6)
 
 
@@ -69,7 +69,7 @@ def test_one_training_clip_in_fifty_is_held_out_and_the_val_clips_are_test(tmp_p
 
 
 def test_the_mirror_leaves_missing_joints_in_place(published: Path):
-    """Clips are centred before they are emptied: with x in [0, 1] the mirror would be 1 - x and move missing joints."""
+    """Clips are centred before missing joints are set to 0: for x in [0, 1] the mirror would be 1 - x and move missing joints."""
     points, scores = read_video(published / "kinetics_train/v0.json")
     clip = shown(points, scores)
     image = mirrored(clip, OPENPOSE)
@@ -83,7 +83,7 @@ def test_the_mirror_leaves_missing_joints_in_place(published: Path):
     assert np.nanmax(points) > 0.4
 
 
-def test_batches_are_crops_in_training_and_whole_clips_in_the_test(tmp_path: Path):
+def test_batches_have_crops_for_training_and_whole_clips_for_testing(tmp_path: Path):
     (tmp_path / "body/kinetics").mkdir(parents=True)
     write_converted(tmp_path / "body/kinetics", "train", [kinetics_video(i) for i in range(4)])
     write_converted(tmp_path / "body/kinetics", "val", [kinetics_video(5)])
@@ -153,12 +153,12 @@ def test_malformed_arrays_and_labels_are_refused(tmp_path: Path):
 
 
 def test_a_pickle_of_labels_is_not_run(tmp_path: Path):
-    class Runs:
+    class CommandOnUnpickling:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "ran"),)
 
     write_converted(tmp_path, "train", [kinetics_video(0)])
-    (tmp_path / "train_label.pkl").write_bytes(pickle.dumps((["a"], Runs())))
+    (tmp_path / "train_label.pkl").write_bytes(pickle.dumps((["a"], CommandOnUnpickling())))
     with pytest.raises(UntrustedFile, match=r"asks for .*mkdir"):
         read_kinetics(tmp_path)
     assert not (tmp_path / "ran").exists()

@@ -1,4 +1,4 @@
-"""Sources of body motion in one .npz each: units, sides, splits, and refused files."""
+"""Tests of sources of body motion in one .npz each: units, sides, splits, and refused files."""
 
 import io
 import os
@@ -115,7 +115,7 @@ def test_quantised_motion_is_the_sum_of_root_and_joints(bodies: Path):
 
 
 @pytest.mark.parametrize("source", MOTION)
-def test_a_reflection_is_refused_and_a_true_mirror_image_passes(tmp_path: Path, bodies: Path, source: str):
+def test_a_reflection_is_refused_and_a_mirrored_body_is_accepted(tmp_path: Path, bodies: Path, source: str):
     array = "joints" if "joints" in SOURCES[source].points else "joints_rel_0p1mm"
 
     def reflected(arrays):
@@ -170,13 +170,13 @@ def test_an_unknown_source_and_a_missing_file_are_named(tmp_path: Path):
 
 
 def test_a_pickle_in_the_file_is_not_run(tmp_path: Path, bodies: Path):
-    class Runs:
+    class CommandOnUnpickling:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "ran"),)
 
-    evil = np.array([Runs(), Runs()], dtype=object)
+    malicious = np.array([CommandOnUnpickling(), CommandOnUnpickling()], dtype=object)
     with pytest.raises(UntrustedFile, match=r"asks for .*mkdir"):
-        read_bodies(some_source(tmp_path, bodies, action_names=evil), "hdm05_11")
+        read_bodies(some_source(tmp_path, bodies, action_names=malicious), "hdm05_11")
     assert not (tmp_path / "ran").exists()
 
 

@@ -1,4 +1,4 @@
-"""NW-UCLA from its JSON files and from one file of all."""
+"""Tests of NW-UCLA's readers: its JSON files, and one .npz of all clips."""
 
 from pathlib import Path
 
@@ -39,25 +39,25 @@ def test_the_test_clips_are_those_of_the_protocol(data_folder: Path, protocol, f
     clips = read_nw_ucla(data_folder / "body/nw_ucla", protocol)
     with np.load(data_folder / "body/nw_ucla/nw_ucla.npz") as arrays:
         assert [clip.split != "test" for clip in clips] == arrays[flag].tolist()
-    held = {clip.subject for clip in clips if clip.split == "validation"}
-    assert len(held) == 1
-    assert held.isdisjoint({clip.subject for clip in clips if clip.split == "train"})
+    held_out = {clip.subject for clip in clips if clip.split == "validation"}
+    assert len(held_out) == 1
+    assert held_out.isdisjoint({clip.subject for clip in clips if clip.split == "train"})
 
 
-def test_json_files_and_the_one_file_give_the_same_clips(tmp_path: Path, clips: list[BodyClip]):
+def test_json_files_and_the_npz_file_give_the_same_clips(tmp_path: Path, clips: list[BodyClip]):
     for clip in clips[::150]:
         write_nw_ucla(tmp_path, clip)
-    for ours, theirs in zip(read_nw_ucla(tmp_path), clips[::150], strict=True):
-        assert (ours.name, ours.label, ours.subject, ours.split) == (
-            theirs.name,
-            theirs.label,
-            theirs.subject,
-            theirs.split,
+    for read, expected in zip(read_nw_ucla(tmp_path), clips[::150], strict=True):
+        assert (read.name, read.label, read.subject, read.split) == (
+            expected.name,
+            expected.label,
+            expected.subject,
+            expected.split,
         )
-        np.testing.assert_array_equal(ours.points, theirs.points)
+        np.testing.assert_array_equal(read.points, expected.points)
 
 
-def test_codes_of_files_and_labels_agree(clips: list[BodyClip]):
+def test_codes_in_file_names_agree_with_labels(clips: list[BodyClip]):
     assert {(clip.name[:3], clip.label) for clip in clips} == {
         (f"a{code:02d}", label) for code, label in zip(CODES, CLASSES, strict=True)
     }

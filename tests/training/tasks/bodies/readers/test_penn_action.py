@@ -1,4 +1,4 @@
-"""Penn Action from its official label files and from one file of all, and the floor of forecasting on it."""
+"""Tests of Penn Action's readers: its official label files and one .npz of all clips; and of its floor of forecasting."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def penn(data_folder: Path) -> list[BodyClip]:
     return read_penn(data_folder / "body/penn_action")
 
 
-def test_all_clips_are_there_with_the_official_split(penn: list[BodyClip]):
+def test_all_clips_are_read_with_the_official_split(penn: list[BodyClip]):
     assert len(penn) == 2326
     frames = {test: sum(len(clip.points) for clip in penn if (clip.split == "test") == test) for test in (True, False)}
     assert frames == {False: 87_543, True: 76_298}
@@ -54,15 +54,19 @@ def test_joints_have_the_persons_sides_and_invisible_ones_have_no_confidence(pen
     assert (hidden <= 1).all(axis=-1).mean() == pytest.approx(0.36, abs=0.01)
 
 
-def test_label_files_and_the_one_file_give_the_same_clips(tmp_path: Path, penn: list[BodyClip]):
+def test_label_files_and_the_npz_file_give_the_same_clips(tmp_path: Path, penn: list[BodyClip]):
     chosen = [clip for clip in penn[::300] if clip.split != "validation"]
     for clip in chosen:
         write_mat(tmp_path / "labels", clip)
-    for ours, theirs in zip(read_penn(tmp_path), chosen, strict=True):
-        assert (ours.name, ours.label, ours.split == "test") == (theirs.name, theirs.label, theirs.split == "test")
-        np.testing.assert_array_equal(ours.points, theirs.points)
-        np.testing.assert_array_equal(ours.confidence, theirs.confidence)
-        assert ours.points.dtype == np.float32
+    for read, expected in zip(read_penn(tmp_path), chosen, strict=True):
+        assert (read.name, read.label, read.split == "test") == (
+            expected.name,
+            expected.label,
+            expected.split == "test",
+        )
+        np.testing.assert_array_equal(read.points, expected.points)
+        np.testing.assert_array_equal(read.confidence, expected.confidence)
+        assert read.points.dtype == np.float32
 
 
 def test_differences_of_byte_coordinates_do_not_overflow(tmp_path: Path, penn: list[BodyClip]):
@@ -106,7 +110,7 @@ def test_a_file_that_is_not_a_label_file_is_refused(tmp_path: Path):
         read_penn(tmp_path)
 
 
-def test_a_file_of_all_with_anatomical_names_is_refused(tmp_path: Path, data_folder: Path):
+def test_an_npz_file_with_anatomical_names_is_refused(tmp_path: Path, data_folder: Path):
     with np.load(data_folder / "body/penn_action/penn_action.npz") as real:
         arrays = dict(real)
     arrays["joint_names"] = arrays["joint_names_anatomical"]
@@ -118,7 +122,7 @@ def test_a_file_of_all_with_anatomical_names_is_refused(tmp_path: Path, data_fol
 
 
 def test_repeating_the_last_pose_reaches_the_known_floor_with_either_pairing(penn: list[BodyClip]):
-    """There are 76,298 samples, one for each start frame of the test clips; measure the correct metric and TP-RNN's."""
+    """There are 76,298 samples, one for each start frame of the test clips. The pairings are the correct one and TP-RNN's."""
     samples, seen = [], []
     for clip in penn:
         if clip.split == "test":
@@ -127,6 +131,6 @@ def test_repeating_the_last_pose_reaches_the_known_floor_with_either_pairing(pen
             seen.append(clip.confidence[rows] > 0)
     poses, visible = np.concatenate(samples), np.concatenate(seen)
     assert len(poses) == 76_298
-    held, true, visible = np.repeat(poses[:, :1], 16, axis=1), poses[:, 1:], visible[:, 1:]
-    np.testing.assert_allclose(100 * pck(held, true, visible), ZERO_VELOCITY, atol=0.06)
-    np.testing.assert_allclose(100 * pck_legacy_pairing(held, true, visible), ZERO_VELOCITY_LEGACY, atol=0.06)
+    repeated, true, visible = np.repeat(poses[:, :1], 16, axis=1), poses[:, 1:], visible[:, 1:]
+    np.testing.assert_allclose(100 * pck(repeated, true, visible), ZERO_VELOCITY, atol=0.06)
+    np.testing.assert_allclose(100 * pck_legacy_pairing(repeated, true, visible), ZERO_VELOCITY_LEGACY, atol=0.06)
