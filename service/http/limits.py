@@ -44,6 +44,11 @@ class Reservation:
         self._budget.free -= times * count
         self.bytes += times * count
 
+    def settle(self, to: int) -> None:
+        """Hold `to` bytes from now on; raise the problem overloaded if they are more and not free."""
+        self.shrink(to)
+        self.grow(to - self.bytes)
+
     def shrink(self, to: int) -> None:
         """Release the bytes beyond `to`."""
         released = max(0, self.bytes - to)

@@ -7,6 +7,8 @@ import signal
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 
+from service.tasks.memory import enforce_limits
+
 NICENESS = 5  # of a process: the event loop gets the CPU first
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
@@ -26,8 +28,9 @@ def start_thread() -> Executor:
 
 
 def _begin_process() -> None:
-    """Have a process yield the CPU to the event loop, leave Ctrl-C to its parent, and end with it, however that ends."""
+    """Have a process yield the CPU to the event loop, limit its memory, leave Ctrl-C to its parent, and end with it."""
     os.nice(NICENESS)
+    enforce_limits()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -23,6 +23,7 @@ from models.contract.symmetry import Tensors
 from service.http.negotiation import JSON
 from service.http.problems import Problem
 from service.settings import Settings
+from service.tasks.memory import Memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,7 +96,7 @@ class Endpoint(Generic[RequestT, PreparedT, ResultT]):
     offers: tuple[str, ...]  # media types of an answer
     with_query: tuple[str, ...]  # media types of requests that have their options in the query
     limits: Callable[[Settings], Limits]
-    memory: Callable[[str], int]  # bytes in memory for each byte of a body, by its media type
+    memory: Callable[[str], Memory]  # by the media type of a body
     on_loop_bytes: int  # the largest body that is handled on the event loop
     errors: tuple[str, ...]  # kinds of problem
     raised: Mapping[type[Exception], str]  # errors of the functions below that are problems, by kind
@@ -113,6 +114,8 @@ class Endpoint(Generic[RequestT, PreparedT, ResultT]):
     align: Callable[[ResultT, BundleMeta], bytes] | None = None  # the input in the frame of the found face, as .ply
     warnings: Callable[[ResultT], Sequence[str]] = lambda result: ()  # warnings about the answer
     one_a_frame: str | None = None  # suffix of .json files of single frames: a folder of these is one input
+    is_short: Callable[[RequestT], bool] = lambda request: True  # whether a decoded request takes a few milliseconds
+    kept: Callable[[PreparedT], int] | None = None  # bytes of a prepared request with its answer; None: all reserved
 
     @property
     def name(self) -> str:

@@ -5,10 +5,10 @@ import inspect
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -37,17 +37,11 @@ from service.settings import Settings
 from service.tasks import walk
 from service.tasks.decoders import start_process, start_thread
 from service.tasks.endpoint import Body, Endpoint
+from service.tasks.memory import ARRIVING, SHORT
 from service.tasks.walk import Turn, Walk
 from service.telemetry.metrics import Metrics
 
-_numbers = itertools.count()  # of the requests that walk elsewhere
-
-
-class Walking(Protocol):
-    """A request that walks somewhere: the calls of Walk, which take their time."""
-
-    async def begin(self, *arguments: Any) -> Turn: ...
-    async def proceed(self, outputs: list[Tensors]) -> Turn: ...
+_numbers = itertools.count()  # of the requests in processes
 
 
 class Pipeline:
@@ -104,30 +98,41 @@ class Pipeline:
         compressed = content_coding(request, (GZIP, IDENTITY)) == GZIP or None  # None: the first bytes tell
         options = query_options(request, media, allowed=media in endpoint.with_query)
         self._admit(endpoint)
-        limits, cost = endpoint.limits(self._settings), endpoint.memory(media)
-        limits = replace(limits, bytes=min(limits.bytes, self._memory.size // cost))
+        limits, memory_of = endpoint.limits(self._settings), endpoint.memory(media)
+        total, on_loop_bytes = self._memory.size, endpoint.on_loop_bytes
+        largest = max(memory_of.largest(total), min(on_loop_bytes, (total - SHORT) // ARRIVING))
+        limits = replace(limits, bytes=min(limits.bytes, largest))
         announced = announced_bytes(request, limits.bytes)
-        memory.require(cost * (announced or 0))
-        most = limits.bytes if compressed or announced is None else announced
-        if most > endpoint.on_loop_bytes:
+        if (limits.bytes if compressed or announced is None else announced) > on_loop_bytes:
             self._queue.admit()
-        reserve = partial(memory.grow, times=cost)
+        if announced is not None:
+            memory.require(ARRIVING * announced + (SHORT if announced <= on_loop_bytes else memory_of.of(announced)))
+        reserve = partial(memory.grow, times=ARRIVING)
         data = bytes(await read_body(request, limits.bytes, reserve, self._patience, compressed=compressed))
         body = Body(data, media, answer, options, request.headers["content-type"])
-        elsewhere = len(data) > endpoint.on_loop_bytes
-        if elsewhere:
-            await self._queue.ready()
-        deadline = time.monotonic() + self._settings.deadline_s
-        async with self._elsewhere(endpoint, deadline) if elsewhere else _here(endpoint) as walking:
-            models, default = self._models.of_kind(endpoint.kind), self._models.default(endpoint.kind)
-            metas = {name: model.bundle.meta for name, model in models.items()}
-            turn = self._observed(endpoint, await walking.begin(body, metas, default, limits))
-            model = self._model(endpoint, models, turn)
-            memory.shrink(len(data))
+        models, default = self._models.of_kind(endpoint.kind), self._models.default(endpoint.kind)
+        metas = {name: model.bundle.meta for name, model in models.items()}
+        async with AsyncExitStack() as stack:
+            here, process, turn = Walk(endpoint), None, None
+            deadline = time.monotonic() + self._settings.deadline_s
+            if len(data) <= on_loop_bytes:
+                memory.grow(SHORT)
+                turn = here.begin(body, metas, default, limits, short=True)
+            if turn is None:
+                memory.grow(most := memory_of.of(len(data)))
+                await self._queue.ready()
+                deadline = time.monotonic() + self._settings.deadline_s
+                process = await stack.enter_async_context(self._process(endpoint.kind, deadline))
+                turn = await process.begin(most, body, metas, default, limits)
+                if turn.kept is not None:
+                    memory.settle(turn.kept)
             del data, body  # only what is prepared is kept while the request waits for the model
+            self._observe(endpoint, turn)
+            model = self._model(endpoint, models, turn)
             while turn.items is not None:
                 outputs, deadline = await submit(model.batcher, turn.items, deadline), None
-                turn = self._observed(endpoint, await walking.proceed(outputs))
+                turn = await process.proceed(outputs) if process else here.proceed(outputs)
+                self._observe(endpoint, turn)
         assert turn.answer is not None, "a request without further items has its answer"
         return Response(turn.answer.content, headers=turn.answer.headers, media_type=answer)
 
@@ -149,53 +154,35 @@ class Pipeline:
             raise Problem("not-ready", f"{turn.model} has just been loaded", headers={"retry-after": "1"})
         return models[turn.model]
 
-    def _observed(self, endpoint: Endpoint, turn: Turn) -> Turn:
-        """Return the turn after counting the seconds of its stages."""
+    def _observe(self, endpoint: Endpoint, turn: Turn) -> None:
+        """Count the seconds of a turn's stages."""
         for name, seconds in turn.seconds.items():
             self._metrics.observe_stage(endpoint.path, name, seconds)
-        return turn
 
     @asynccontextmanager
-    async def _elsewhere(self, endpoint: Endpoint, deadline: float) -> AsyncIterator["Walking"]:
-        """Yield a request that walks in a process, once that has a place for it. Raises QueueFull."""
+    async def _process(self, kind: str, deadline: float) -> AsyncIterator["_InProcess"]:
+        """Yield a request's way through a process, once that has a place for it. Raises QueueFull."""
         async with self._queue.place(deadline) as place:
-            walking = _Elsewhere(place, endpoint.kind)
+            request = _InProcess(place, kind)
             try:
-                yield walking
+                yield request
             finally:
-                walking.close()
+                request.close()
 
 
-@asynccontextmanager
-async def _here(endpoint: Endpoint) -> AsyncIterator["Walking"]:
-    """Yield a request that walks on the event loop."""
-    yield _Here(endpoint)
-
-
-class _Here:
-    """A request that walks on the event loop."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._walk = Walk(endpoint)
-
-    async def begin(self, *arguments: Any) -> Turn:
-        return self._walk.begin(*arguments)
-
-    async def proceed(self, outputs: list[Tensors]) -> Turn:
-        return self._walk.proceed(outputs)
-
-
-class _Elsewhere:
-    """A request that walks in a process, under a number."""
+class _InProcess:
+    """A request that a process decodes, prepares and answers, under a number."""
 
     def __init__(self, place: Place, kind: str) -> None:
         self._place, self._number, self._kind = place, next(_numbers), kind
         self._kept = False  # by the process
 
     async def begin(self, *arguments: Any) -> Turn:
+        """Call Walk.begin in the process."""
         return await self._run(walk.begin, self._kind, *arguments)
 
     async def proceed(self, outputs: list[Tensors]) -> Turn:
+        """Call Walk.proceed in the process."""
         return await self._run(walk.proceed, outputs)
 
     def close(self) -> None:
@@ -204,7 +191,7 @@ class _Elsewhere:
             self._place.post(walk.forget, self._number)
 
     async def _run(self, function: Callable[..., Turn], *arguments: Any) -> Turn:
-        self._kept = True  # whatever happens to this call here, it goes on there
+        self._kept = True  # also if this call is cancelled
         try:
             turn = await self._place.run(function, self._number, *arguments)
         except Exception:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from models.contract.bundle import BundleMeta
 from models.contract.symmetry import Tensors
 from service.tasks.endpoint import Body, Done, Encoded, Endpoint, Limits, advance, call
+from service.tasks.memory import memory_limit
 
 
 class Turn(NamedTuple):
@@ -21,6 +22,7 @@ class Turn(NamedTuple):
     items: list[Tensors] | None  # without a batch axis; None if the model is not known or the answer is there
     answer: Encoded | None
     seconds: dict[str, float]  # by stage
+    kept: int | None = None  # bytes that the request takes from now on, with its answer; None: as many as before
 
 
 class Walk:
@@ -32,13 +34,18 @@ class Walk:
         self._name, self._pointer, self._media = None, "", ""
         self._meta: Any = None  # of the model, once it is known
 
-    def begin(self, body: Body, models: Mapping[str, BundleMeta], default: str | None, limits: Limits) -> Turn:
+    def begin(
+        self, body: Body, models: Mapping[str, BundleMeta], default: str | None, limits: Limits, *, short: bool = False
+    ) -> Turn | None:
         """Decode a body and prepare it for the model that it names, or for the default. Raises Problem.
 
-        The turn has neither items nor an answer if the model is not among `models`.
+        The turn has neither items nor an answer if the model is not among `models`. It is None if the request should be `short`, and is
+        not.
         """
         endpoint, start = self._endpoint, time.perf_counter()
         request = call(endpoint.raised, endpoint.decode, body)
+        if short and not endpoint.is_short(request):
+            return None
         decoded = time.perf_counter()
         self._name, self._pointer, self._media = request.model or default, request.pointer("model"), body.answer
         self._meta = models.get(self._name or "")
@@ -47,7 +54,8 @@ class Walk:
             return Turn(self._name, self._pointer, None, None, seconds)
         prepared = call(endpoint.raised, endpoint.prepare, request, self._meta, limits)
         self._steps = endpoint.steps(prepared)
-        return self._next(None, {**seconds, "prepare": time.perf_counter() - decoded})
+        turn = self._next(None, {**seconds, "prepare": time.perf_counter() - decoded})
+        return turn._replace(kept=endpoint.kept(prepared)) if endpoint.kept else turn
 
     def proceed(self, outputs: list[Tensors]) -> Turn:
         """Take the network's outputs for the items of the turn before. Raises Problem."""
@@ -67,12 +75,17 @@ class Walk:
 _walks: dict[int, Walk] = {}  # of the requests that walk in this process, by number
 
 
-def begin(number: int, kind: str, *arguments: Any) -> Turn:
-    """Call Walk.begin for the endpoint of a kind of task, and keep the request under a number if it has further turns."""
+def begin(number: int, kind: str, memory: int, *arguments: Any) -> Turn:
+    """Call Walk.begin for the endpoint of a kind of task, and keep the request under a number if it has further turns.
+
+    Raises body-too-large if it takes more than `memory` bytes.
+    """
     from service.tasks.catalogue import BY_KIND
 
     walk = Walk(BY_KIND[kind])
-    turn = walk.begin(*arguments)
+    with memory_limit(memory):
+        turn = walk.begin(*arguments)
+    assert turn is not None, "a request that need not be short begins"
     if turn.items is not None:
         _walks[number] = walk
     return turn

@@ -5,7 +5,7 @@ from functools import partial
 from service.http.negotiation import JSON, MSGPACK, NPY, NPZ, TYPES
 from service.http.openapi import operation
 from service.settings import Settings
-from service.tasks.arrays import memory_of_arrays
+from service.tasks.arrays import FRAMES_ON_LOOP, memory_of_arrays
 from service.tasks.bodies import actions, examples, forecast, lift, pictures, wire
 from service.tasks.bodies.actions import ActionClip
 from service.tasks.bodies.clips import ComputedClips, PreparedClips, steps, warnings_of
@@ -34,6 +34,11 @@ OPENPOSE_END = "_keypoints.json"
 FILES = {".json": JSON, ".npz": NPZ, ".npy": NPY}
 
 
+def is_short(request: DecodedClips) -> bool:
+    """Return whether a request takes the event loop a few milliseconds."""
+    return request.frames <= FRAMES_ON_LOOP
+
+
 def limits(settings: Settings) -> Limits:
     """Return the limits of a request under the settings."""
     return Limits(settings.max_body_bytes, gap_s=settings.max_gap_s)
@@ -55,6 +60,7 @@ LIFT: Endpoint[DecodedClips[LiftOptions], PreparedClips[LiftClip], ComputedClips
     limits=limits,
     memory=memory_of_arrays,
     on_loop_bytes=DECODE_ON_LOOP,
+    is_short=is_short,
     errors=ERRORS,
     raised={},
     answer=LiftAnswer,
@@ -87,6 +93,7 @@ POSES: Endpoint[DecodedClips[PosesOptions], PreparedClips[ForecastClip], Compute
     limits=limits,
     memory=memory_of_arrays,
     on_loop_bytes=DECODE_ON_LOOP,
+    is_short=is_short,
     errors=ERRORS,
     raised={},
     answer=PosesAnswer,
@@ -118,6 +125,7 @@ ACTIONS: Endpoint[DecodedClips[ActionsOptions], PreparedClips[ActionClip], Compu
     limits=limits,
     memory=memory_of_arrays,
     on_loop_bytes=DECODE_ON_LOOP,
+    is_short=is_short,
     errors=ERRORS,
     raised={},
     answer=ActionsAnswer,

@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.contract.task import MAX_FRAMES
 from service.http.negotiation import JSON, MSGPACK, NPY, NPZ, typed
 from service.http.problems import Problem
 from service.tasks.arrays import (
     Decoders,
     Shape,
+    check_frames,
     decode_fields,
     json_bytes,
     msgpack_bytes,
@@ -73,6 +73,11 @@ class DecodedClips(Generic[Options]):
     def model(self) -> str | None:
         return self.options.model
 
+    @property
+    def frames(self) -> int:
+        """The number of frames of all clips together."""
+        return sum(len(clip.values) for clip in self.clips)
+
     def pointer(self, name: str) -> str:
         """Return the pointer to the option `name`."""
         return f"{self.prefix}{name}"
@@ -111,9 +116,7 @@ ACTIONS: ClipForm[ActionsOptions] = _form(
 def decode(form: ClipForm[Options], body: Body) -> DecodedClips[Options]:
     """Return the request in a body. Raises malformed-body, invalid-request, wrong-shape and too-many-frames."""
     request = _decode_npy(form, body) if body.media == NPY else _decode_fields(form, body)
-    frames = sum(len(clip.values) for clip in request.clips)
-    if frames > MAX_FRAMES:
-        raise Problem("too-many-frames", f"expected at most {MAX_FRAMES} frames in a request, got {frames}")
+    check_frames(request.frames)
     return request
 
 
@@ -180,6 +183,7 @@ def _decode_struct(form: ClipForm[Options], struct: Any) -> DecodedClips[Options
         return DecodedClips(options, array, _from_array(pointer, values), struct.dtype)
     if several and not value:
         raise Problem.at("wrong-shape", pointer, "expected at least one clip, got none")
+    check_frames(sum(len(clip or ()) for clip in value) if several else len(value))
     if array == "persons":
         clips = _persons(
             [None if clip is None else _from_lists(f"{pointer}/{i}", clip) for i, clip in enumerate(value)]

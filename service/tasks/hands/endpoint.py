@@ -8,7 +8,7 @@ from models.pictures.hands import draw_hands
 from service.http.negotiation import JSON, NPY, NPZ, TYPES
 from service.http.openapi import operation
 from service.settings import Settings
-from service.tasks.arrays import memory_of_arrays
+from service.tasks.arrays import FRAMES_ON_LOOP, memory_of_arrays
 from service.tasks.endpoint import DECODE_ON_LOOP, Encoded, Endpoint, Example, Limits
 from service.tasks.fields import with_model
 from service.tasks.hands import examples, wire
@@ -23,8 +23,8 @@ which a hand was not seen, are interpolated. In MessagePack, arrays may be raw l
 .npy the other fields are query parameters. The Accept header chooses the form of the answer.
 """
 ERRORS = (
-    "malformed-body", "unknown-model", "not-acceptable", "request-timeout", "body-too-large", "unsupported-media-type", "invalid-request",
-    "wrong-shape", "not-finite", "out-of-range", "too-few-frames", "gap-too-long", "unknown-joints", "degenerate-hand",
+    "malformed-body", "unknown-model", "not-acceptable", "request-timeout", "body-too-large", "too-many-frames", "unsupported-media-type",
+    "invalid-request", "wrong-shape", "not-finite", "out-of-range", "too-few-frames", "gap-too-long", "unknown-joints", "degenerate-hand",
     "implausible", "internal", "overloaded", "not-ready",
 )  # fmt: skip
 FILES = {".json": JSON, ".npz": NPZ, ".npy": NPY}
@@ -64,6 +64,7 @@ HANDS: Endpoint[DecodedHands, PreparedHands, HandsForecast] = Endpoint(
     limits=limits,
     memory=memory_of_arrays,
     on_loop_bytes=DECODE_ON_LOOP,
+    is_short=lambda request: request.frames <= FRAMES_ON_LOOP,
     errors=ERRORS,
     raised={TooFewFrames: "too-few-frames", GapTooLong: "gap-too-long"},
     answer=HandsAnswer,

@@ -14,6 +14,7 @@ from service.http.problems import Problem
 from service.tasks.arrays import (
     Decoders,
     Shape,
+    check_frames,
     decode_fields,
     json_bytes,
     msgpack_bytes,
@@ -53,13 +54,18 @@ class DecodedHands:
     def model(self) -> str | None:
         return self.options.model
 
+    @property
+    def frames(self) -> int:
+        """The number of frames."""
+        return max((len(points.values) for points in self.arrays.values()), default=0)
+
     def pointer(self, name: str) -> str:
         """Return the pointer to the field `name`."""
         return f"{'/' if name in ARRAYS else self.prefix}{name}"
 
 
 def decode(body: Body) -> DecodedHands:
-    """Return the request in a body. Raises malformed-body, invalid-request and wrong-shape."""
+    """Return the request in a body. Raises malformed-body, invalid-request, wrong-shape and too-many-frames."""
     if body.media == NPY:
         stamps = body.options.get("timestamps")
         fields = {**body.options, "timestamps": stamps.split(",")} if isinstance(stamps, str) else dict(body.options)
@@ -72,6 +78,7 @@ def decode(body: Body) -> DecodedHands:
     if isinstance(struct, HandsMsgpack) and any(isinstance(array, bytes) for array in arrays.values()):
         raw = {name: _from_bytes(name, array, struct) for name, array in arrays.items()}
         return DecodedHands(options, raw, struct.dtype)
+    check_frames(max(map(len, arrays.values()), default=0))
     return DecodedHands(options, {name: _from_lists(name, array) for name, array in arrays.items()}, "<f8")
 
 

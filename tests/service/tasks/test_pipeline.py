@@ -18,15 +18,15 @@ from service.http.problems import QueueFull
 from service.inference.batcher import Batcher
 from service.settings import Settings
 from service.tasks import walk
-from service.tasks.arrays import memory_of_arrays
 from service.tasks.endpoint import DECODE_ON_LOOP
+from service.tasks.memory import ARRIVING, SHORT
 
 from ..exchange import CLOUD, FACE_URL, NPY, npy, problem_of
 from ..exchange import HANDS_URL as URL
 
-BODY = json.dumps({"fps": 30, "past": moving_hands(40, hands=2).tolist(), "model": "hands-thirty"}).encode()
+BODY = json.dumps({"fps": 30, "past": moving_hands(40, hands=1).tolist(), "model": "hands-thirty"}).encode()
+COST = ARRIVING * len(BODY) + SHORT
 LARGE = BODY + b" " * DECODE_ON_LOOP
-COST = memory_of_arrays("application/json")
 Post = Callable[..., Coroutine[Any, Any, tuple[int, dict[str, str], Any]]]
 
 
@@ -93,7 +93,7 @@ def test_a_request_over_the_memory_limit_is_refused_while_others_are_answered(bu
         assert (await first)[0] == 200
         assert (await post(chunks(BODY)))[0] == 200
 
-    serve(bundles, act, max_memory_bytes=int(1.5 * COST * len(BODY)))
+    serve(bundles, act, max_memory_bytes=int(1.01 * COST))
 
 
 def test_a_request_larger_than_all_memory_is_too_large(bundles):
@@ -101,7 +101,7 @@ def test_a_request_larger_than_all_memory_is_too_large(bundles):
         status, _, problem = await post(chunks(BODY), **{"content-length": str(len(BODY))})
         assert (status, problem["type"]) == (413, "/problems/body-too-large")
 
-    serve(bundles, act, max_memory_bytes=COST * (len(BODY) - 1))
+    serve(bundles, act, max_memory_bytes=COST - ARRIVING)
 
 
 def test_a_request_is_refused_before_its_body_is_read_while_every_model_is_full(bundles, monkeypatch):
@@ -125,7 +125,7 @@ def test_a_stalled_body_is_answered_with_408_and_its_memory_is_released(bundles)
         assert f"got {len(BODY) - 10} bytes" in problem["detail"]
         assert (await post(chunks(BODY)))[0] == 200
 
-    serve(bundles, act, body_pause_s=0.2, max_memory_bytes=int(1.5 * COST * len(BODY)))
+    serve(bundles, act, body_pause_s=0.2, max_memory_bytes=COST)
 
 
 def test_an_endless_body_is_answered_with_408(bundles):
@@ -262,4 +262,4 @@ def test_the_memory_of_a_request_is_what_it_inflates_to(bundles):
         rest.set()
         assert (await first)[0] == 200
 
-    serve(bundles, act, max_memory_bytes=int(1.5 * COST * len(BODY)))
+    serve(bundles, act, max_memory_bytes=int(1.01 * COST))

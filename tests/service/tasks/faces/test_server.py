@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from waiting import PATIENCE_S, post
@@ -17,6 +18,8 @@ from models.scans.cloud import Scan
 from service.app import create_app
 from service.settings import Settings
 from service.tasks.faces import prepare
+from service.tasks.faces.endpoint import FACE
+from service.tasks.memory import ARRIVING
 
 from ...conftest import MAX_SCAN
 from ...exchange import CLOUD, NPY, npy, problem_of
@@ -25,20 +28,22 @@ from ...scans import OCTETS, ply
 from ...test_server import Running, start, stop
 from .test_errors import END, FILE, FORM_ERRORS, SCAN_ERRORS
 
-LIMIT = 200_000  # bytes of a scan; the memory suffices for one
+LIMIT = 200_000  # bytes of a scan
+MEMORY = FACE.memory(NPY).of(LIMIT) + ARRIVING * LIMIT  # suffices for one
+FULL = npy(np.resize(CLOUD, (LIMIT // 24 - 100, 3)))
 
 
 @pytest.fixture(scope="module")
 def server(bundles) -> Iterator[Running]:
     running = start(
-        bundles, CHIRON_MAX_SCAN_BYTES=str(LIMIT), CHIRON_MAX_MEMORY_BYTES=str(8 * LIMIT), CHIRON_DEADLINE_S="300"
+        bundles, CHIRON_MAX_SCAN_BYTES=str(LIMIT), CHIRON_MAX_MEMORY_BYTES=str(MEMORY), CHIRON_DEADLINE_S="300"
     )
     yield running
     assert "Traceback" not in stop(running)
 
 
-def upload(server: Running) -> httpx2.Response:
-    return post(server.url + URL, content=npy(CLOUD), headers={"content-type": NPY})
+def upload(server: Running, scan: bytes = npy(CLOUD)) -> httpx2.Response:
+    return post(server.url + URL, content=scan, headers={"content-type": NPY})
 
 
 def head(media: str, length: int) -> bytes:
@@ -86,10 +91,10 @@ def test_a_scan_announced_as_too_large_is_refused_before_it_is_sent(server):
     connection.close()
 
 
-def upload_until(server: Running, status: int) -> httpx2.Response:
+def upload_until(server: Running, status: int, scan: bytes) -> httpx2.Response:
     """Upload until the answer has this status, since data of other clients arrives at an unknown time."""
     for _ in range(500):
-        if (response := upload(server)).status_code == status:
+        if (response := upload(server, scan)).status_code == status:
             return response
     raise AssertionError(f"never answered {status}")
 
@@ -97,10 +102,10 @@ def upload_until(server: Running, status: int) -> httpx2.Response:
 def test_uploads_are_refused_while_others_fill_the_memory(server):
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(head(NPY, LIMIT) + bytes(LIMIT - 1000))
-        refused = upload_until(server, 503)
+        refused = upload_until(server, 503, FULL)
         problem_of(refused, "overloaded")
         assert int(refused.headers["retry-after"]) >= 1
-    upload_until(server, 200)
+    upload_until(server, 200, FULL)
 
 
 def test_other_requests_are_answered_while_a_scan_is_read(bundles, monkeypatch):
