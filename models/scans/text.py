@@ -47,9 +47,10 @@ def lines_of(text: bytes, max_lines: int, what: str) -> Lines:
     """Parse white-space separated numbers line by line; `what` names the text in messages. Raises Unreadable or TooBig."""
     if (lines := text.count(b"\n")) > max_lines:
         raise TooBig(f"expected at most {max_lines} lines in {what}, got {lines}")
-    if text.translate(None, _NUMERALS):
-        text = _MICROSOFT_NAN.sub(b"nan", text)
-    if others := text.translate(None, _NUMERALS):
+    others = text.translate(None, _NUMERALS)
+    if others and (changed := _MICROSOFT_NAN.sub(b"nan", text)) != text:
+        text, others = changed, changed.translate(None, _NUMERALS)
+    if others:
         at = text.index(others[:1])
         raise Unreadable(f"expected numbers in {what}, got {text[max(0, at - 20) : at + 20]!r}")
     letters = np.frombuffer(text, np.uint8)
