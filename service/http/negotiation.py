@@ -65,14 +65,22 @@ def query_options(request: Request, media: str, *, allowed: bool) -> dict[str, s
     return options
 
 
-def announced_bytes(request: Request, limit: int) -> int | None:
-    """Return the size that Content-Length announces, if there is one; raise body-too-large if it is beyond the limit."""
+def announced_bytes(request: Request, limit: int, setting: str = "") -> int | None:
+    """Return the size that Content-Length announces, if there is one; raise body-too-large if it is beyond the limit.
+
+    `setting` is the name of the setting that sets the limit, for the message.
+    """
     announced = request.headers.get("content-length", "")
     if not announced.isdecimal():
         return None
     if int(announced) > limit:
-        raise Problem("body-too-large", f"expected at most {limit} bytes; Content-Length announces {announced}")
+        raise Problem("body-too-large", f"{_at_most(limit, setting)}; Content-Length announces {announced}")
     return int(announced)
+
+
+def _at_most(limit: int, setting: str) -> str:
+    """Return the beginning of a message about a limit on bytes."""
+    return f"expected at most {limit} bytes" + (f" ({setting})" if setting else "")
 
 
 class Patience(NamedTuple):
@@ -88,14 +96,16 @@ async def read_body(
     take: Callable[[int], None] | None = None,
     patience: Patience | None = None,
     *,
+    setting: str = "",
     compressed: bool | None = False,
 ) -> bytearray:
     """Return the whole body. Raises body-too-large beyond `limit` bytes, and request-timeout where it arrives too slowly.
 
     A body that is `compressed` with gzip is inflated as it arrives, and the limit is on inflated bytes; None leaves it to the first
-    bytes. Raises malformed-body if it is not gzip. `take` is called with the size of each piece before it is kept.
+    bytes. Raises malformed-body if it is not gzip. `take` is called with the size of each piece before it is kept. `setting` is the name
+    of the setting that sets the limit.
     """
-    announced_bytes(request, limit)
+    announced_bytes(request, limit, setting)
     patience, loop = patience or Patience(), asyncio.get_running_loop()
     body, chunks, end = bytearray(), request.stream(), loop.time() + patience.whole_s
     inflater = Inflater() if compressed else None
@@ -118,7 +128,7 @@ async def read_body(
             for piece in inflater.feed(chunk) if inflater else (chunk,):
                 if len(body) + len(piece) > limit:
                     inflated = " once inflated" if inflater else ""
-                    raise Problem("body-too-large", f"expected at most {limit} bytes{inflated}; got more")
+                    raise Problem("body-too-large", f"{_at_most(limit, setting)}{inflated}; got more")
                 if take:
                     take(len(piece))
                 body += piece

@@ -54,7 +54,11 @@ KINDS: dict[str, Kind] = {
     "dataset-exists": Kind(409, "A data set of this name exists", "Choose another name: a data set never changes."),
     "dataset-not-ready": Kind(409, "The data set has not been read yet", "GET /datasets/{name} says why."),
     "bundle-refused": Kind(409, "This version cannot be served", "`detail` says why; the version before still serves."),
-    "body-too-large": Kind(413, "The body is too large", "Send fewer frames or points, or use a binary form."),
+    "body-too-large": Kind(
+        413,
+        "The body is too large",
+        "Send fewer frames or points, or use a binary form; the operator can raise the setting in `detail`.",
+    ),
     "scan-too-large": Kind(413, "The scan has too many points", "Thin the cloud or simplify the mesh."),
     "too-many-frames": Kind(413, "The clips have too many frames", "Send a long clip in overlapping pieces."),
     "unsupported-media-type": Kind(415, "The Content-Type is not supported", "Use one of the types in `detail`."),

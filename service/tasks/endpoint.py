@@ -61,6 +61,7 @@ class Limits:
     bytes: int
     gap_s: float = 0.0
     points: int = 0
+    setting: str = "CHIRON_MAX_BODY_BYTES"  # that sets `bytes`
 
 
 class Decoded(Protocol):

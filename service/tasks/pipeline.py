@@ -101,14 +101,18 @@ class Pipeline:
         limits, memory_of = endpoint.limits(self._settings), endpoint.memory(media)
         total, on_loop_bytes = self._memory.size, endpoint.on_loop_bytes
         largest = max(memory_of.largest(total), min(on_loop_bytes, (total - SHORT) // ARRIVING))
-        limits = replace(limits, bytes=min(limits.bytes, largest))
-        announced = announced_bytes(request, limits.bytes)
+        if largest < limits.bytes:
+            limits = replace(limits, bytes=largest, setting="CHIRON_MAX_MEMORY_BYTES")
+        announced = announced_bytes(request, limits.bytes, limits.setting)
         if (limits.bytes if compressed or announced is None else announced) > on_loop_bytes:
             self._queue.admit()
         if announced is not None:
             memory.require(ARRIVING * announced + (SHORT if announced <= on_loop_bytes else memory_of.of(announced)))
         reserve = partial(memory.grow, times=ARRIVING)
-        data = bytes(await read_body(request, limits.bytes, reserve, self._patience, compressed=compressed))
+        arriving = read_body(
+            request, limits.bytes, reserve, self._patience, setting=limits.setting, compressed=compressed
+        )
+        data = bytes(await arriving)
         body = Body(data, media, answer, options, request.headers["content-type"])
         models, default = self._models.of_kind(endpoint.kind), self._models.default(endpoint.kind)
         metas = {name: model.bundle.meta for name, model in models.items()}

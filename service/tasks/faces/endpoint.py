@@ -49,7 +49,7 @@ RAISED: dict[type[Exception], str] = {
 
 def limits(settings: Settings) -> Limits:
     """Return the limits of a request under the settings."""
-    return Limits(settings.max_scan_bytes, points=MAX_POINTS)
+    return Limits(settings.max_scan_bytes, points=MAX_POINTS, setting="CHIRON_MAX_SCAN_BYTES")
 
 
 def memory(media: str) -> Memory:

@@ -282,7 +282,7 @@ def test_an_option_in_both_form_and_query_is_refused(client):
 
 def test_an_upload_is_cut_off_at_the_limit_for_scans(client):
     announced = client.post(URL, content=b" " * (MAX_SCAN + 1), headers={"content-type": "model/ply"})
-    assert f"at most {MAX_SCAN} bytes" in problem_of(announced, "body-too-large")["detail"]
+    assert f"at most {MAX_SCAN} bytes (CHIRON_MAX_SCAN_BYTES)" in problem_of(announced, "body-too-large")["detail"]
     chunks = (b" " * 100_000 for _ in range(50))
     problem_of(client.post(URL, content=chunks, headers={"content-type": "model/ply"}), "body-too-large")
 

@@ -94,7 +94,7 @@ JSON_ERRORS: dict[str, tuple[object, str, str]] = {  # body, kind of problem, te
     "a point": ({**BASE, "past": [[[0.1, 0.2, 0.3]] * 21] * 30, "hand": "left", "joints": "mano"}, "gap-too-long", "visible hand"),
     "long name": ({**BASE, "past": GOOD, "model": "m" * 65}, "invalid-request", "/model"),
     "long field": ({**BASE, "x" * 5000: 1}, "invalid-request", "unknown field"),
-    "too large": (b" " * (MAX_BODY + 1), "body-too-large", f"at most {MAX_BODY} bytes"),
+    "too large": (b" " * (MAX_BODY + 1), "body-too-large", f"at most {MAX_BODY} bytes (CHIRON_MAX_BODY_BYTES)"),
 }  # fmt: skip
 
 
