@@ -1,4 +1,4 @@
-"""Common ground of all tests: the folder of real data, fixed random numbers, and an order that keeps all processes busy."""
+"""Fixtures of all tests: the folder of real data and fixed random numbers; and an order that keeps all processes busy."""
 
 import os
 import sys
@@ -20,13 +20,13 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the modules marked `long` first, so that no process is left with one of them when the others have nothing to do."""
+    """Sort the modules marked `long` to the front, so that none of them begins when the other processes have finished."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(autouse=True)
-def same_noise() -> None:
-    """Seed torch, so that what a test draws does not depend on the tests before it."""
+def fixed_seed() -> None:
+    """Seed torch, so that a test's random numbers do not depend on the tests before it."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
 
@@ -40,7 +40,7 @@ def data_folder() -> Path:
     """
     folder = Path(os.environ.get("CHIRON_DATA", CHECKOUT.parent / "shared" / "data"))
     if not (folder / "hands" / "splits.json").is_file():
-        reason = f"no real data: {folder} has no hands/splits.json; set CHIRON_DATA to the folder that holds it"
+        reason = f"no real data: {folder} has no hands/splits.json; set CHIRON_DATA to the folder that has it"
         if os.environ.get("CHIRON_REQUIRE_DATA") == "1":
             pytest.fail(reason)
         pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""The documentation holds: every printed command runs, links lead somewhere, and figures are those of the model cards.
+"""Tests of the documentation: every printed command runs, links have targets, and figures equal those of the model cards.
 
 A command is a line of a shell block, or of an indented block that begins with a command. All commands of a page run in order in one shell,
 in an empty folder, against one running server. Python blocks run between them, or become the file that their first line names. Two kinds
@@ -32,7 +32,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
 ADDRESS = "http://127.0.0.1:8000"
 SHELL, PYTHON = ("sh", "bash"), ("python",)
 COMMANDS = r"(curl|chiron|python|make|docker|pip|for|cp|cat|mkdir|source|export|[A-Z_]+=\S+) "
-PATIENCE_S = 600  # timeout of one page: generous, because the machine may be busy
+TIMEOUT_S = 600  # for one page: generous, because the machine may be busy
 CANNOT_RUN = {
     r"^make (serve|worker|check|test|\.venv/\.made)\b": "makes an environment; the test has one",
     r"^source \.venv/bin/activate$": "the environment of the test is active",
@@ -45,7 +45,7 @@ CANNOT_RUN = {
     r"^curl -s -X DELETE \S+/datasets/own": "refused while the data set is being checked; tests/service/test_datasets.py removes one",
     r"^recordings = read_assembly101\($": "needs Assembly101, which may not be passed on",
 }
-REFUSED = r"\[0, 0, true\]"  # a request that the page shows being refused
+REFUSED = r"\[0, 0, true\]"  # in a request that the page sends in order to show the error
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Block:
 
     @property
     def reason(self) -> str | None:
-        """Why the whole block cannot run, or None."""
-        reasons = [why for pattern, why in CANNOT_RUN.items() if re.search(pattern, self.text, re.MULTILINE)]
+        """Return the reason why the whole block cannot run, or None."""
+        reasons = [reason for pattern, reason in CANNOT_RUN.items() if re.search(pattern, self.text, re.MULTILINE)]
         return reasons[0] if reasons and self.language in PYTHON else None
 
     @property
@@ -88,7 +88,7 @@ def blocks(page: Path) -> Iterator[Block]:
             and re.match("from |import ", indented[0])
             and "".join(lines[number : number + 1])[:4] == "    "
         ):
-            indented.append("")  # Python goes on after a blank line, a command does not
+            indented.append("")  # Python continues after a blank line, a command does not
         elif language is None and indented:
             language_of = {COMMANDS: "sh", "(from|import) ": "python"}
             for pattern, own in language_of.items():
@@ -98,7 +98,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def script(page: Path, url: str, *, jobs: bool) -> str:
-    """Return a page as one shell script: either its commands that need a worker, or all others."""
+    """Return a page as one shell script: its commands that need a worker, or all others."""
     parts = ["set -euo pipefail"]
     for block in blocks(page):
         if block.language not in SHELL + PYTHON or block.reason or block.needs_worker is not jobs:
@@ -116,24 +116,24 @@ def script(page: Path, url: str, *, jobs: bool) -> str:
 
 
 def _runnable(text: str) -> str:
-    """Return shell commands without those of CANNOT_RUN; a command that the page shows being refused may fail."""
+    """Return shell commands without those of CANNOT_RUN; a request with REFUSED may fail."""
     lines = [":" if any(re.search(pattern, line) for pattern in CANNOT_RUN) else line for line in text.splitlines()]
     return "\n".join(f"REFUSED=1 {line}" if re.search(REFUSED, line) else line for line in lines)
 
 
 def run(text: str, folder: Path, environment: dict[str, str]) -> None:
     """Run a script in a folder. Fail with its output if a command fails."""
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", text],
         cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
-    output = f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    assert done.returncode == 0, output
+    output = f"{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+    assert result.returncode == 0, output
     assert "Traceback" not in output, output
 
 
@@ -167,12 +167,12 @@ exec {python} "$@"
 
 @contextmanager
 def interpreter(folder: Path) -> Iterator[str]:
-    """Run a preloaded interpreter, and yield the command line that stands for `python`."""
+    """Run a preloaded interpreter, and yield the command line that runs `python` in it."""
     program, address = ROOT / "tests/preloaded.py", folder / "python.sock"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     process = subprocess.Popen([sys.executable, program, "serve", address], env=environment, start_new_session=True)
     try:
-        until("the interpreter listens", lambda: address.exists() or process.poll())
+        until("an interpreter that listens", lambda: address.exists() or process.poll())
         yield f"{sys.executable} -I -S {program} run {address}"
     finally:
         os.killpg(process.pid, signal.SIGKILL)  # with commands that still run
@@ -193,8 +193,8 @@ def environment_of(programs: Path, folder: Path) -> dict[str, str]:
     }
 
 
-def bring(page: Path, folder: Path) -> None:
-    """Bring the files that a page takes as the reader's own: what two detectors write, and a scan."""
+def write_recipe_files(page: Path, folder: Path) -> None:
+    """Write the detectors' files that recipes.md takes as the reader's own."""
     if page.name == "recipes.md":
         keypoints = np.concatenate(
             [np.random.default_rng(0).uniform(400, 600, (6, 25, 2)), np.full((6, 25, 1), 0.9)], axis=-1
@@ -205,27 +205,27 @@ def bring(page: Path, folder: Path) -> None:
             person = {"pose_keypoints_2d": points.ravel().tolist()}
             (folder / f"openpose/{number:012d}_keypoints.json").write_text(json.dumps({"people": [person]}))
             x, y, visible = points[:17].T.tolist()
-            found = [{"confidence": 0.8, "keypoints": {"x": x, "y": y, "visible": visible}}]
-            (folder / f"yolo/{number:06d}.json").write_text(json.dumps(found))
+            detections = [{"confidence": 0.8, "keypoints": {"x": x, "y": y, "visible": visible}}]
+            (folder / f"yolo/{number:06d}.json").write_text(json.dumps(detections))
 
 
 def test_every_printed_command_runs(data_folder: Path, programs: Path, tmp_path: Path):
-    """Run all pages against one server: first what needs no worker, then what sends jobs."""
-    bring_recordings(data_folder, tmp_path)
+    """All pages run against one server: first the commands that need no worker, then those that send jobs."""
+    write_recordings(data_folder, tmp_path)
     with stack(data_folder, ROOT / "bundles", CHIRON_DATA_ROOT=str(tmp_path), CHIRON_JOBS_A_PROCESS="20") as running:
         running.api()
         for page in PAGES:
             folder = tmp_path / page.stem
             folder.mkdir()
-            bring(page, folder)
+            write_recipe_files(page, folder)
             run(script(page, running.url, jobs=False), folder, environment_of(programs, folder))
         running.worker()
         for page in PAGES:
             run(script(page, running.url, jobs=True), tmp_path, environment_of(programs, tmp_path))
 
 
-def bring_recordings(data_folder: Path, folder: Path) -> None:
-    """Bring the recordings that jobs.md takes as the reader's own: own.zip, and the folder lab/2026."""
+def write_recordings(data_folder: Path, folder: Path) -> None:
+    """Write the recordings that jobs.md takes as the reader's own: own.zip, and the folder lab/2026."""
     hands = folder / "lab/2026/hands"
     (hands / "tzionas").mkdir(parents=True)
     splits = json.loads((data_folder / "hands/splits.json").read_text())
@@ -234,12 +234,12 @@ def bring_recordings(data_folder: Path, folder: Path) -> None:
     shutil.make_archive(str(folder / "own"), "zip", hands.parent)
 
 
-def test_every_line_that_cannot_run_is_printed_somewhere():
+def test_every_pattern_of_lines_that_cannot_run_is_on_a_page():
     printed = "\n".join(block.text for page in PAGES for block in blocks(page))
     assert [pattern for pattern in CANNOT_RUN if not re.search(pattern, printed, re.MULTILINE)] == []
 
 
-def test_every_language_of_a_block_is_known():
+def test_the_language_of_every_block_is_known():
     languages = {block.language for page in PAGES for block in blocks(page)}
     assert languages <= {*SHELL, *PYTHON, "json", "text", "cpp", "csharp", "js"}
 
@@ -250,7 +250,7 @@ def anchor(heading: str) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_to_a_file_and_heading_that_exist(page: Path):
+def test_the_target_of_every_link_exists(page: Path):
     broken = []
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         if re.match(r"https?:", target):
@@ -265,7 +265,7 @@ def test_every_link_leads_to_a_file_and_heading_that_exist(page: Path):
     assert broken == []
 
 
-FIGURES = {  # of a row of the README's table: the metric in the bundle's card
+FIGURES = {  # the metric in the bundle's card, by the figure in the README's table
     "mean error, 68 landmarks": "mean error, 68 landmarks",
     "mean over the next second": "MPJPE over 30+30@30, {hands} hand",
     "MPJPE": "MPJPE",
@@ -274,7 +274,7 @@ FIGURES = {  # of a row of the README's table: the metric in the bundle's card
 }
 
 
-def test_the_readmes_figures_are_those_of_the_cards():
+def test_the_readmes_figures_equal_those_of_the_cards():
     rows = re.findall(
         r"^\| ([a-z0-9-]+) \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
     )
@@ -294,11 +294,11 @@ def test_the_readmes_figures_are_those_of_the_cards():
             assert (value.startswith("**"), baseline.startswith("**")) == (better, not better), (name, data)
 
 
-def test_the_readme_is_short():
+def test_the_readme_has_at_most_120_lines():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
-def test_pictures_have_full_colours_and_are_small():
+def test_pictures_have_full_colours_and_less_than_400_kilobytes():
     for path in ROOT.glob("docs/*.png"):
         data = path.read_bytes()
         assert data[25] in (2, 6), f"{path.name} has a palette"
