@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service.http import problems
 from service.http.head import HeadAsGet
+from service.http.in_flight import LimitInFlight
 from service.http.openapi import publish
 from service.http.origins import ANY, CheckOrigin
 from service.http.prefix import UnderPrefix
@@ -85,6 +86,7 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     problems.install(app, RAISED)
     hosts = settings.hosts or ((ANY,) if keys else ())
     # The one added last is outermost: a preflight is answered before keys are checked, and every answer is observed.
+    app.add_middleware(LimitInFlight, requests=settings.max_requests_in_flight, bytes=settings.max_bytes_in_flight)
     app.add_middleware(
         LimitRate, per_minute=settings.requests_per_minute, redis_url=broker.url if broker else settings.redis_url
     )

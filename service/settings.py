@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     requests_per_minute: int | None = Field(
         default=None, ge=1, description="of each key, or of each client without one; default: no limit"
     )
+    max_requests_in_flight: int | None = Field(
+        default=None, ge=1, description="of each key, or of each client without one; default: no limit"
+    )
+    max_bytes_in_flight: int | None = Field(
+        default=None, ge=1, description="of the bodies of each key, or of each client without one; default: no limit"
+    )
     slots: int | None = Field(
         default=None,
         ge=1,

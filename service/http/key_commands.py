@@ -25,10 +25,13 @@ def add(
     per_minute: Annotated[
         int | None, typer.Option(min=1, help="Requests a minute, instead of the server's limit.")
     ] = None,
+    in_flight: Annotated[
+        int | None, typer.Option(min=1, help="Requests in flight, instead of the server's limit.")
+    ] = None,
 ) -> None:
     """Make a key and print it. It is shown this once: the server keeps only its hash."""
     try:
-        secret = add_key(Settings().keys, name, _scopes(scopes), _duration(expires), per_minute)
+        secret = add_key(Settings().keys, name, _scopes(scopes), _duration(expires), per_minute, in_flight)
     except (BadKeys, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(secret)
@@ -44,6 +47,7 @@ def list_() -> None:
     for key in keys:
         until = f"until {key.expires:%Y-%m-%d %H:%M} UTC" if key.expires else "without expiry"
         limit = f", {key.per_minute} requests a minute" if key.per_minute else ""
+        limit += f", {key.in_flight} requests in flight" if key.in_flight else ""
         typer.echo(f"{key.name:24} {key.state(datetime.now(UTC)):8} {','.join(key.scopes)}, {until}{limit}")
 
 

@@ -43,6 +43,7 @@ class Key(BaseModel):
     expires: AwareDatetime | None = None
     revoked: AwareDatetime | None = None
     per_minute: int | None = Field(default=None, ge=1, description="requests a minute, instead of the server's limit")
+    in_flight: int | None = Field(default=None, ge=1, description="requests in flight, instead of the server's limit")
 
     @field_validator("scopes")
     @classmethod
@@ -85,7 +86,12 @@ def read_keys(path: Path) -> tuple[Key, ...]:
 
 
 def add_key(
-    path: Path, name: str, scopes: tuple[Scope, ...], expires_in: timedelta | None = None, per_minute: int | None = None
+    path: Path,
+    name: str,
+    scopes: tuple[Scope, ...],
+    expires_in: timedelta | None = None,
+    per_minute: int | None = None,
+    in_flight: int | None = None,
 ) -> str:
     """Make a key and return its secret, which is kept nowhere. Raises BadKeys if a valid key has the name."""
     if not NAME.fullmatch(name):
@@ -98,6 +104,7 @@ def add_key(
         created=now,
         expires=now + expires_in if expires_in else None,
         per_minute=per_minute,
+        in_flight=in_flight,
     )
     with _changing(path) as keys:
         if any(known.name == name and known.state(now) == "valid" for known in keys):

@@ -30,12 +30,16 @@ class UnsafeBind(ValueError):
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a request: a key by its name, or a client by its address. `per_minute` is the key's own limit."""
+    """The sender of a request: a key by its name, or a client by its address.
+
+    `per_minute` and `in_flight` are the key's own limits on requests.
+    """
 
     identity: str
     label: str
     key: str | None = None
     per_minute: int | None = None
+    in_flight: int | None = None
 
 
 def check_bind(settings: Settings, ring: KeyRing) -> None:
@@ -115,7 +119,9 @@ class RequireKey:
         key = self.ring.find(secret) if secret else None
         state = key.state(datetime.now(UTC)) if key else "unknown"
         if key is not None and state == "valid":
-            scope["caller"] = Caller(f"key:{key.name}", f"the key {key.name!r}", key.name, key.per_minute)
+            scope["caller"] = Caller(
+                f"key:{key.name}", f"the key {key.name!r}", key.name, key.per_minute, key.in_flight
+            )
         path = route_path(scope)
         if is_open(path):
             return None

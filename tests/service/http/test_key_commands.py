@@ -14,7 +14,17 @@ def chiron(tmp_path, *arguments: str):
 
 def test_a_key_is_added_listed_and_revoked(tmp_path):
     added = chiron(
-        tmp_path, "add", "tracker-lab", "--scopes", "models,infer", "--expires", "90d", "--per-minute", "600"
+        tmp_path,
+        "add",
+        "tracker-lab",
+        "--scopes",
+        "models,infer",
+        "--expires",
+        "90d",
+        "--per-minute",
+        "600",
+        "--in-flight",
+        "8",
     )
     assert added.exit_code == 0
     secret = added.stdout.strip()
@@ -23,7 +33,7 @@ def test_a_key_is_added_listed_and_revoked(tmp_path):
     assert "tracker-lab" in listing
     assert "valid" in listing
     assert "infer,models, until" in listing
-    assert "600 requests a minute" in listing
+    assert "600 requests a minute, 8 requests in flight" in listing
     assert secret not in listing
     assert chiron(tmp_path, "revoke", "tracker-lab").exit_code == 0
     assert "revoked" in chiron(tmp_path, "list").stdout

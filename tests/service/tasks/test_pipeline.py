@@ -104,6 +104,21 @@ def test_a_request_larger_than_all_memory_is_too_large(bundles):
     serve(bundles, act, max_memory_bytes=COST - ARRIVING)
 
 
+def test_a_client_with_as_many_requests_in_flight_as_it_may_have_gets_429(bundles):
+    async def act(post: Post) -> None:
+        rest = asyncio.Event()
+        first = asyncio.create_task(post(chunks(BODY[:-10], rest, BODY[-10:])))
+        await asyncio.sleep(0)
+        status, headers, problem = await post(chunks(BODY))
+        assert (status, problem["type"]) == (429, "/problems/too-many-requests")
+        assert headers["ratelimit-limit"] == "1"
+        rest.set()
+        assert (await first)[0] == 200
+        assert (await post(chunks(BODY)))[0] == 200
+
+    serve(bundles, act, max_requests_in_flight=1)
+
+
 def test_a_request_is_refused_before_its_body_is_read_while_every_model_is_full(bundles, monkeypatch):
     def refuse(*_: object) -> None:
         raise QueueFull("9 requests are waiting, for about 12.0 s", 12.0)
