@@ -45,7 +45,7 @@ def check_person(points: Points, order: Skeleton, unit: str) -> list[str]:
     if is_upside_down(points, order):
         raise Implausible(
             "expected a person with y up, got one whose head is below the hips throughout; state the axes, "
-            "as axes=camera for poses from /poses/lift"
+            "as axes=camera for poses from /poses/lift, or axes=z-up"
         )
     if (lying := _lies(points, order)) is not None:
         warnings.append(lying)

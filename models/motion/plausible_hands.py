@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from models.skeletons.hand import FINGERS, HANDS
-from models.skeletons.skeleton import Skeleton
+from models.skeletons.skeleton import Hand, Skeleton
 from models.skeletons.units import Implausible, check_size, describe_size
 
 LENGTH_M = (0.08, 0.32)  # from the wrist along the middle finger to its tip
@@ -23,6 +23,9 @@ MAX_PHALANX = 0.42  # the most that a phalanx may have of the hand's length; 0.2
 ROW_SLACK = 1.15  # how much farther the nearer of two knuckles may be; 0.73 on recordings
 USUAL_M = (0.1, 0.25)  # a warning beyond, as beyond the next three; 14.8 to 21.3 cm on recordings
 DOUBTFUL_KNUCKLE, DOUBTFUL_PHALANX, DOUBTFUL_ROW = 0.36, 0.34, 0.95
+BACKWARDS = (
+    -0.3
+)  # of the palm's length: fingertips behind it; beyond -0.25 in a hundredth of the clips of one source of nine
 MOST_FRAMES = 16  # that are looked at, spread over the clip
 
 _PARTS = ("mcp", "pip", "dip", "tip")
@@ -63,6 +66,30 @@ def check_hand(points: Hands, order: Skeleton, unit: str) -> list[str]:
         advice = f"the points fit {' or '.join(others)}" if others else "check the joint order"
         raise Implausible(f"expected a hand in {order.name} order, got {fault}; {advice}")
     return _doubts(distances, order, unit)
+
+
+def check_side(points: Hands, order: Skeleton, hand: Hand) -> list[str]:
+    """Return a warning if the fingers of a left or right hand, in right-handed axes, bend backwards.
+
+    It may be a mirror image of the other hand. Half of all mirrored clips are noticed; open hands show no side.
+    """
+    if not len(points):
+        return []
+    names = (f"{finger}_{part}" for part in ("mcp", "tip") for finger in FINGERS[1:])
+    wrist, *rest = (points[:: -(-len(points) // MOST_FRAMES)][:, i] for i in order.indices(("wrist", *names)))
+    bases, tips = np.stack(rest[:4], axis=1), np.stack(rest[4:], axis=1)
+    index, pinky = bases[:, 0] - wrist, bases[:, 3] - wrist
+    out = np.cross(index, pinky) if hand == "right" else np.cross(pinky, index)  # of the palm
+    scale = np.linalg.norm(out, axis=-1) * np.linalg.norm(index, axis=-1)
+    if not (scale > 0).all():
+        return []
+    bend = float(np.median(((tips - bases) * out[:, None]).sum(axis=-1).mean(axis=1) / scale))
+    if bend > BACKWARDS:
+        return []
+    return [
+        f"the fingers of the {hand} hand bend backwards: left and right may be exchanged, or the axes be left-handed "
+        "(axes=left-handed)"
+    ]
 
 
 def hand_length(points: Hands, order: Skeleton) -> float:

@@ -23,7 +23,7 @@ SHARES = {  # of the stature that a limb has, between joint centres (Drillis and
 }
 DOUBTFUL = {2: 0.5, 3: 0.3}  # misfit by the number of dimensions
 FITS = 0.25  # misfit of another order that is the right one
-WRONG = 0.4  # misfit beyond which a request is refused if another order fits
+WRONG = {2: 0.4, 3: 0.3}  # misfit beyond which a request is refused if another order fits
 IMPOSSIBLE = 1.5  # and if none does: limbs differ from a person's by a factor of four
 LIMBS = 6  # of eight that must be seen for a verdict
 MOST_FRAMES = 16  # that are looked at, spread over the clip
@@ -45,7 +45,7 @@ def check_order(points: Points, order: Skeleton) -> str | None:
     }  # fmt: skip
     fitting = [name for name, other in others.items() if other <= min(FITS, own / 2)]
     found = f"the limbs have no person's proportions in {order.name} order"
-    if fitting and own > WRONG:
+    if fitting and own > WRONG[points.shape[-1]]:
         raise Implausible(
             f"expected a person in {order.name} order, got one whose joints fit {' or '.join(fitting)}; check `joints`"
         )

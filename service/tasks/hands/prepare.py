@@ -5,6 +5,7 @@ origin is as accurate as one at the origin.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from models.contract.bundle import BundleMeta
 from models.contract.task import HandForecast
 from models.motion.hands import SNAP_S, HandClip, Past, future_to_fps, past_window
 from models.motion.missing import unseen_hands
-from models.motion.plausible_hands import check_hand
+from models.motion.plausible_hands import check_hand, check_side
 from models.skeletons.hand import ASSEMBLY101, carried_joints, carry, convert, get_hand_order, orders_with
 from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UnknownOrder
 from models.skeletons.units import Implausible, to_metres
@@ -76,7 +77,7 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     seen = np.stack([_seen(hand) for hand in hands], axis=1)
     _check_numbers(request, values, seen)
     seen &= ~np.stack([unseen_hands(values[:, i]) for i in range(len(hands))], axis=1)
-    doubts = _check_plausible(request, values, seen, order)
+    doubts = _check_plausible(request, values, seen, order, _names(request, len(hands), sides))
     if options.timestamps is None:
         _check_length(len(values), task, times.fps, model.name)
     centre = values[-1][seen[-1]].reshape(-1, 3).mean(axis=0) if seen[-1].any() else np.zeros(3)
@@ -198,14 +199,20 @@ def _check_numbers(request: DecodedHands, metres: Poses, seen: Bool[np.ndarray, 
 
 
 def _check_plausible(
-    request: DecodedHands, metres: Poses, seen: Bool[np.ndarray, "frames hands"], order: Skeleton
+    request: DecodedHands,
+    metres: Poses,
+    seen: Bool[np.ndarray, "frames hands"],
+    order: Skeleton,
+    names: Sequence[str],
 ) -> tuple[str, ...]:
     """Return warnings about doubtful hands. Raises implausible for one of a wrong size or with joints in another order."""
     warnings: list[str] = []
-    for hand in range(metres.shape[1]):
+    for hand, side in enumerate(names):
         name = list(request.arrays)[0 if "past" in request.arrays else hand]
+        points = metres[seen[:, hand], hand]
         try:
-            warnings += check_hand(metres[seen[:, hand], hand], order, request.options.units)
+            warnings += check_hand(points, order, request.options.units)
+            warnings += check_side(points, order, side) if side in LEFT_RIGHT else []
         except Implausible as error:
             raise Problem.at("implausible", request.pointer(name), str(error)) from None
     return tuple(dict.fromkeys(warnings))
@@ -231,7 +238,7 @@ def _to_assembly101(
     request: DecodedHands, poses: Poses, seen: Bool[np.ndarray, "frames hands"], order: Skeleton, sides: tuple[str, ...]
 ) -> Poses:
     """Convert the poses to Assembly101's joint order. Raises degenerate-hand."""
-    names = LEFT_RIGHT if poses.shape[1] == 2 else (request.options.hand or sides[0],)
+    names = _names(request, poses.shape[1], sides)
     with np.errstate(invalid="ignore", divide="ignore"):  # collinear points have no palm: refused below
         converted = [convert(poses[:, i], order, ASSEMBLY101, _side(name)) for i, name in enumerate(names)]
     joints = np.stack(converted, axis=1)
@@ -240,6 +247,11 @@ def _to_assembly101(
         detail = f"wrist, index MCP and pinky MCP of hand {hand} are collinear in frame {frame}"
         raise Problem("degenerate-hand", detail)
     return joints
+
+
+def _names(request: DecodedHands, hands: int, sides: tuple[str, ...]) -> Sequence[str]:
+    """Return left and right for the hands, or `future` for one whose side is not known."""
+    return LEFT_RIGHT if hands == 2 else (request.options.hand or sides[0],)
 
 
 def _side(name: str) -> Hand:

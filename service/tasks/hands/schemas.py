@@ -73,7 +73,8 @@ class HandsRequest(BaseModel):
         default=None, description="[frames][joints][3] of one hand, or left then right: [frames][2 joints][3]"
     )
     left: Frames | None = Field(
-        default=None, description="[frames][joints][3], null for a frame in which the hand was not seen"
+        default=None,
+        description="[frames][joints][3], null for a frame in which the hand was not seen; a point may be an object with x, y and z",
     )
     right: Frames | None = Field(default=None, description="like left, with as many frames")
 

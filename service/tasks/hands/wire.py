@@ -72,7 +72,7 @@ def decode(body: Body) -> DecodedHands:
         options = typed(msgspec.convert, fields, type=HandsOptions, strict=False, mark="?")
         values, dtype = read_npy(body.data, HANDS_SHAPE)
         return DecodedHands(options, {"past": Points(values, None)}, dtype, "?")
-    struct = decode_fields(body, DECODERS)
+    struct = _decode_struct(body)
     options = options_of(struct, HandsOptions)
     arrays = {name: array for name in ARRAYS if (array := getattr(struct, name)) is not None}
     if isinstance(struct, HandsMsgpack) and any(isinstance(array, bytes) for array in arrays.values()):
@@ -80,6 +80,33 @@ def decode(body: Body) -> DecodedHands:
         return DecodedHands(options, raw, struct.dtype)
     check_frames(max(map(len, arrays.values()), default=0))
     return DecodedHands(options, {name: _from_lists(name, array) for name, array in arrays.items()}, "<f8")
+
+
+def _decode_struct(body: Body) -> Any:
+    """Return the struct in a body; points may be objects with x, y and z, as trackers of browsers and of Unity write them."""
+    try:
+        return decode_fields(body, DECODERS)
+    except Problem as problem:
+        if problem.kind != "invalid-request" or body.media == NPZ:
+            raise
+        try:
+            fields = (msgspec.json.decode if body.media == JSON else msgspec.msgpack.decode)(body.data)
+            plain = {name: _plain_points(fields[name]) for name in ARRAYS if isinstance(fields.get(name), list)}
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, AttributeError, KeyError):
+            raise problem from None
+        if not any(plain[name] != fields[name] for name in plain):
+            raise
+        return typed(msgspec.convert, {**fields, **plain, **body.options}, type=HandsJson)
+
+
+def _plain_points(frames: list[Any]) -> list[Any]:
+    """Return frames with [x, y, z] for points that are objects. Raises KeyError for one without x, y or z."""
+    return [
+        [[point["x"], point["y"], point["z"]] if isinstance(point, dict) else point for point in frame]
+        if isinstance(frame, list)
+        else frame
+        for frame in frames
+    ]
 
 
 def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hand_motion import rest_hand
 
-from models.motion.plausible_hands import check_hand, hand_length, orders_that_fit
+from models.motion.plausible_hands import check_hand, check_side, hand_length, orders_that_fit
 from models.skeletons.hand import ASSEMBLY101, HANDS
+from models.skeletons.skeleton import LEFT_RIGHT
 from models.skeletons.units import UNITS, Implausible
 from training.tasks.hands.npz import read_hands
 
@@ -105,3 +106,24 @@ def test_a_hand_that_is_possible_and_unusual_is_doubted():
     (warning,) = check_hand(long_tip, ASSEMBLY101, "m")
     assert "the joints hardly fit assembly101 order" in warning
     assert check_hand(hand, ASSEMBLY101, "m") == []
+
+
+def test_a_hand_that_bends_like_the_other_one_is_doubted():
+    fist = rest_hand()[None].copy()
+    names = ASSEMBLY101.joints
+    for finger in ("index", "middle", "ring", "pinky"):
+        base = fist[:, names.index(f"{finger}_mcp")]
+        for depth, part in ((0.03, "pip"), (0.05, "dip"), (0.06, "tip")):
+            fist[:, names.index(f"{finger}_{part}")] = base + np.array([0.0, 0.02, -depth])
+    mirrored = fist * np.array([-1.0, 1.0, 1.0])
+    assert check_side(fist, ASSEMBLY101, "right") == check_side(mirrored, ASSEMBLY101, "left") == []
+    warnings = check_side(fist, ASSEMBLY101, "left") + check_side(mirrored, ASSEMBLY101, "right")
+    assert ["left hand bend backwards" in warnings[0], "right hand bend backwards" in warnings[1]] == [True, True]
+
+
+@pytest.mark.parametrize("source", ["leap", "tzionas", "humoto"])
+def test_the_sides_of_recorded_hands_are_believed(data_folder, source):
+    for recording in read_hands(data_folder / "hands", source):
+        for i, side in enumerate(LEFT_RIGHT if recording.clip.hands == 2 else ()):
+            visible = recording.clip.joints[recording.clip.valid[:, i], i].astype(float)
+            assert check_side(visible, ASSEMBLY101, side) == []

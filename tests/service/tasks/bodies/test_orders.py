@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from people import moving_person
 
 from models.contract.bundle import read_bundle
 from models.motion.bodies import denormalise
@@ -101,3 +102,22 @@ def test_every_order_is_listed_with_its_other_names(client):
     orders = client.get("/joints").json()
     assert "body-25" in orders["openpose-25"]["aliases"]
     assert "smplx" in orders["mano-smplx"]["aliases"]
+
+
+def test_a_clip_in_another_order_than_it_says_is_refused_with_the_right_one(client, flat, deep):
+    body = {**LIFTED, "joints": "coco-17", "keypoints": written(flat, H36M)}
+    assert "one whose joints fit h36m-17" in problem_of(client.post(LIFT, json=body), "implausible")["detail"]
+    body = {**PAST, "fps": 25, "joints": "coco-17", "past": written(flat, H36M)}
+    assert "one whose joints fit h36m-17" in problem_of(client.post(FORECAST, json=body), "implausible")["detail"]
+    body = {**CLIP, "joints": "coco-17", "clip": written(deep, H36M)}
+    assert "one whose joints fit h36m-17" in problem_of(client.post(ACTIONS, json=body), "implausible")["detail"]
+
+
+def test_z_may_be_up_and_is_asked_for_where_it_seems_so(client):
+    upright = moving_person("h36m-17", 25)
+    z_up = np.stack([upright[..., 0], -upright[..., 2], upright[..., 1]], axis=-1)
+    expected = ask(client, ACTIONS, CLIP, clip=upright)
+    assert expected["warnings"] == []
+    assert ask(client, ACTIONS, {**CLIP, "axes": "z-up"}, clip=z_up)["classes"] == expected["classes"]
+    (warning,) = ask(client, ACTIONS, CLIP, clip=z_up)["warnings"]
+    assert "send axes=z-up" in warning

@@ -3,6 +3,7 @@
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +16,8 @@ from models.skeletons.hand import ASSEMBLY101, HANDS
 from service.app import create_app
 from service.settings import Settings
 from service.tasks.endpoint import DECODE_ON_LOOP
+
+from ...exchange import problem_of
 
 URL = "/forecast/hands"
 FPS = 30
@@ -164,6 +167,26 @@ def test_names_of_orders_ignore_case_and_punctuation(client, name, order):
     past = moving_hands(30, hands=2, order=order)
     assert forecast(client, past=past, joints=name) == forecast(client, past=past, joints=order)
     assert forecast(client, past=past, joints=name)["joints"] == order
+
+
+def test_what_is_doubtful_about_a_hand_is_a_warning_in_the_answer(client, one):
+    assert forecast(client, right=one)["warnings"] == []
+    assert "cm long, read in m; check `units`" in forecast(client, right=one * 0.5)["warnings"][0]
+
+
+@pytest.mark.parametrize("media", ["application/json", MSGPACK])
+def test_points_may_be_objects_with_x_y_and_z(client, one, media):
+    """As JSON.stringify writes a DOMPointReadOnly, JsonUtility a Vector3 and MediaPipe a landmark."""
+    frames: list[Any] = [[{"x": x, "y": y, "z": z, "w": 1} for x, y, z in frame] for frame in one.tolist()]
+    frames[4] = None
+    arrays: list[Any] = one.tolist()
+    arrays[4] = None
+    body = {"fps": FPS, "right": frames, "left": [None] * 30}
+    content = json.dumps(body).encode() if media == "application/json" else msgspec.msgpack.encode(body)
+    answer = client.post(URL, content=content, headers={"content-type": media})
+    assert answer.json() == forecast(client, right=arrays, left=[None] * 30)
+    del frames[7][3]["z"]
+    problem_of(client.post(URL, json={"fps": FPS, "right": frames}), "invalid-request")
 
 
 def test_a_null_frame_of_past_is_a_missing_frame_of_both_hands(client, pair):
