@@ -332,7 +332,7 @@ def memory_mb(pid: int) -> float:
 
 def percentile(values: list[float], share: int) -> float:
     """Return the value below which `share` per cent of the values are."""
-    return statistics.quantiles(values, n=100)[share - 1] if len(values) > 1 else values[0]
+    return statistics.quantiles(values, n=100, method="inclusive")[share - 1] if len(values) > 1 else values[0]
 
 
 if __name__ == "__main__":
