@@ -1,4 +1,4 @@
-"""A person with plausible limbs in any joint order, who moves."""
+"""A moving person with plausible limbs, in any joint order."""
 
 import numpy as np
 
@@ -19,10 +19,10 @@ MIDDLE = {
 
 
 def moving_person(order: str, frames: int, seed: int = 0) -> np.ndarray:
-    """Return (frames, joints, 3) in metres, y up: somebody whose joints wave by a few centimetres.
+    """Return a person (frames, joints, 3) in metres, y up, whose joints wave by a few centimetres.
 
-    Joints that Human3.6M lacks are near those that it has: of the foot near the ankle, of the hand near the wrist, of the face near the
-    head.
+    Joints that Human3.6M lacks are near those that it has: joints of the foot near the ankle, of the hand near the wrist, and of the
+    face near the head.
     """
     rng = np.random.default_rng(seed)
     places = dict(zip(H36M.joints, BODY_M, strict=True))
@@ -33,7 +33,7 @@ def moving_person(order: str, frames: int, seed: int = 0) -> np.ndarray:
 
 
 def pixels(person: np.ndarray) -> np.ndarray:
-    """Return what a camera four metres in front sees, in an image of 1000 by 1000: (..., 2), x right and y down."""
+    """Return the person (..., 2) in an image of 1000 by 1000 pixels from four metres in front, x right and y down."""
     x, y, z = np.moveaxis(person, -1, 0)
     scale = 1600 / (4 - z)
     return np.stack([500 + scale * x, 500 - scale * (y - 0.9)], axis=-1)

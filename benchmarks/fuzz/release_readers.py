@@ -1,4 +1,4 @@
-"""The readers of published data sets, each on files in the form in which the data set is published, with made-up content."""
+"""The readers of published data sets, on files of the published form with synthetic content."""
 
 import gzip
 import io
@@ -49,7 +49,7 @@ def _npz(**arrays: Any) -> bytes:
 
 
 def _people(order: Skeleton, frames: int) -> np.ndarray:
-    """Return people who face along z, with y up, so that left and right are where they should be."""
+    """Return people who face along z, with y up, so that left and right joints are on the correct sides."""
     points = np.random.default_rng(0).normal(scale=0.1, size=(frames, len(order.joints), 3))
     for joint, (side, name) in enumerate((j.partition("_")[0], j.partition("_")[2]) for j in order.joints):
         if side in ("left", "right"):

@@ -1,7 +1,7 @@
-"""Proportions of a person's limbs: which joint orders they allow.
+"""Proportions of a person's limbs, which reveal a wrong joint order.
 
-The limbs of everybody are nearly the same shares of the stature (Drillis and Contini 1966). Joints in another order give other ratios,
-whatever the unit. Left and right may be exchanged without a difference.
+Every person's limbs are nearly the same shares of the stature (Drillis and Contini 1966). Joints in another order give other ratios,
+whatever the unit. Exchanged left and right joints make no difference.
 
 The misfit is the root mean square of the logarithms of the ratios. It is at most 0.14 in motion capture in three dimensions, and beyond
 0.37 in one of a thousand clips of a depth camera; in two dimensions, where limbs are foreshortened, it is beyond 0.5 in one clip of a
@@ -15,18 +15,18 @@ from models.skeletons.body_orders import BODIES
 from models.skeletons.skeleton import Skeleton
 from models.skeletons.units import Implausible
 
-SHARES = {  # of the stature that a limb has, between joint centres (Drillis and Contini 1966)
+SHARES = {  # length of a limb between joint centres, as a share of the stature (Drillis and Contini 1966)
     ("hip", "knee"): 0.245,
     ("knee", "ankle"): 0.246,
     ("shoulder", "elbow"): 0.186,
     ("elbow", "wrist"): 0.146,
 }
 DOUBTFUL = {2: 0.5, 3: 0.3}  # misfit by the number of dimensions
-FITS = 0.25  # misfit of another order that is the right one
-WRONG = {2: 0.4, 3: 0.3}  # misfit beyond which a request is refused if another order fits
-IMPOSSIBLE = 1.5  # and if none does: limbs differ from a person's by a factor of four
-LIMBS = 6  # of eight that must be seen for a verdict
-MOST_FRAMES = 16  # that are looked at, spread over the clip
+FITS = 0.25  # largest misfit of another order that is named as the right one
+WRONG = {2: 0.4, 3: 0.3}  # misfit by the number of dimensions, beyond which a request is refused if another order fits
+IMPOSSIBLE = 1.5  # misfit beyond which it is refused if no order fits: limbs differ from a person's by a factor of four
+LIMBS = 6  # number of limbs, of eight, that must be seen for a verdict
+MOST_FRAMES = 16  # number of checked frames, spread over the clip
 
 Points = Float[np.ndarray, "frames joints dims"]
 
@@ -44,7 +44,7 @@ def check_order(points: Points, order: Skeleton) -> str | None:
         if name != order.name and len(body.joints) == len(order.joints) and (other := misfit(points, body)) is not None
     }  # fmt: skip
     fitting = [name for name, other in others.items() if other <= min(FITS, own / 2)]
-    found = f"the limbs have no person's proportions in {order.name} order"
+    doubt = f"the limbs have no person's proportions in {order.name} order"
     if fitting and own > WRONG[points.shape[-1]]:
         raise Implausible(
             f"expected a person in {order.name} order, got one whose joints fit {' or '.join(fitting)}; check `joints`"
@@ -54,12 +54,12 @@ def check_order(points: Points, order: Skeleton) -> str | None:
             f"expected a person in {order.name} order, got limbs that nobody has; check the order of the joints"
         )
     if fitting:
-        return f"{found}, and they would in {' or '.join(fitting)}; check `joints`"
-    return f"{found}; check `joints` and the order of the keypoints" if own > DOUBTFUL[points.shape[-1]] else None
+        return f"{doubt}, and they would in {' or '.join(fitting)}; check `joints`"
+    return f"{doubt}; check `joints` and the order of the keypoints" if own > DOUBTFUL[points.shape[-1]] else None
 
 
 def misfit(points: Points, order: Skeleton) -> float | None:
-    """Return how far the limbs are from a person's proportions: 0 is exact, 0.7 a factor of two; None if fewer than LIMBS are seen."""
+    """Return the misfit of the limbs: 0 for exact proportions, 0.7 for a factor of two; None if fewer than LIMBS are seen."""
     frames = points[:: -(-len(points) // MOST_FRAMES)]
     ratios = [
         float(np.quantile(lengths, 0.5 if points.shape[-1] == 3 else 0.75)) / share

@@ -22,10 +22,8 @@ REACH_M = 0.15  # no landmark of a face is farther from the nose
 ELSEWHERE = 0.15  # share of a sample beyond that reach above which a second look is worthwhile
 CONFIDENT = 0.35  # mean confidence of a face: 0.57 and more on 90 faces; at most 0.33 on faces that are too large, 0.23 on bodies
 CONVINCING = 0.5  # the same for a window, since of many the best is chosen: 0.8 on faces of made-up persons, at most 0.28 elsewhere
-WINDOW_M, APART_M = (
-    0.3,
-    0.2,
-)  # the radius of a window, which holds a head with shoulders, and the least distance between two
+WINDOW_M = 0.3  # the radius of a window, which covers a head with shoulders
+APART_M = 0.2  # the least distance between two windows
 FEW_WINDOWS, MANY_WINDOWS = 6, 32  # a bust has fewer, half a person 10, a person 26, a room hundreds
 
 
@@ -119,9 +117,9 @@ def _levels_of(points: Float[np.ndarray, "all 3"], part: Int[np.ndarray, " part"
 
 
 def windows(sample: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, "windows 3"]:
-    """Return the middles of windows that cover a scan, in the order of its farthest point sample.
+    """Return the centres of windows that cover a scan, in the order of its farthest point sample.
 
-    They are none for a scan of a bust or less, which the first looks have seen in detail, and for one of a room, which has too many.
+    There are none for a scan of a bust or less, whose details the first looks show, and for a scan of a room, which would have too many.
     """
     first = sample[: MANY_WINDOWS + 1]
     squares = np.square(first[:, None] - first[None]).sum(axis=2)

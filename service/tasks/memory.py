@@ -1,4 +1,4 @@
-"""The memory of a request: what it reserves by the size of its body, and the limit that holds while the body is read."""
+"""The memory of a request: its reservation, by the size of its body, and the limit of the process that reads it."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A request on its way through its endpoint: decoded, prepared, sent through the network, answered; in any process.
+"""The stages of a request in any process: it is decoded, prepared, sent through the network and answered.
 
 A request that walks in another process stays there until it is answered, under a number: what is prepared of it never comes
 back, only the tensors for the network and the answer do.

@@ -94,10 +94,10 @@ def corrupt(folder: Path, file: str) -> None:
     (folder / file).write_bytes(content)
 
 
-def cut(monkeypatch: pytest.MonkeyPatch, *methods: str, after: int = 0, done: bool = False) -> None:
+def cut(monkeypatch: pytest.MonkeyPatch, *methods: str, after: int = 0, effective: bool = False) -> None:
     """Make each method of the in-memory file system raise ConnectionError after `after` calls.
 
-    With `done`, a failing call still takes effect: only its answer is lost.
+    With `effective`, a failing call still takes effect: only its answer is lost.
     """
     for method in methods or ("ls", "info", "cat_file", "pipe_file", "put_file"):
         real, calls = getattr(MemoryFileSystem, method), []
@@ -106,7 +106,7 @@ def cut(monkeypatch: pytest.MonkeyPatch, *methods: str, after: int = 0, done: bo
             calls.append(1)
             if len(calls) <= after:
                 return real(*args, **options)
-            if done:
+            if effective:
                 real(*args, **options)
             raise ConnectionError("the connection is lost")
 

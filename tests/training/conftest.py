@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from made_hands import FPS, SHORT, write_hands
+from synthetic_hands import FPS, SHORT, write_hands
 
 from models.contract.task import HandForecast
 from models.forecast.eqmotion import EqMotionConfig
@@ -14,7 +14,7 @@ from training.tasks.hands.windows import Window
 
 
 @pytest.fixture(scope="session")
-def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synthetic_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a data folder with hands/splits.json and hands/<source>/<source>.npz."""
     return write_hands(tmp_path_factory.mktemp("data"), SHORT)
 

@@ -82,9 +82,9 @@ def test_a_number_out_of_range_is_refused(option: str, value: str, capsys: pytes
 
 @pytest.mark.parametrize("command", ["evaluate", "export"])
 def test_the_error_for_an_untrained_run_has_the_command_that_trains_it(
-    only_tiny: HandRun, tmp_path: Path, made_data: Path, usage_error, command: str
+    only_tiny: HandRun, tmp_path: Path, synthetic_data: Path, usage_error, command: str
 ):
-    line = usage_error("--data", made_data, "--out", tmp_path, command, "tiny", "--seed", 2)
+    line = usage_error("--data", synthetic_data, "--out", tmp_path, command, "tiny", "--seed", 2)
     assert line == (
         "python -m training: tiny, seed 2, is not trained yet; run first: "
         "python -m training run tiny --seed 2 --steps 12"
@@ -92,11 +92,13 @@ def test_the_error_for_an_untrained_run_has_the_command_that_trains_it(
 
 
 def test_the_error_for_an_untrained_first_stage_has_the_command_that_trains_it(
-    tiny: HandRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, made_data: Path, usage_error
+    tiny: HandRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, synthetic_data: Path, usage_error
 ):
     second = replace(tiny, name="second", start=tiny)
     monkeypatch.setattr("training.catalogue.all_runs", lambda: {"tiny": tiny, "second": second})
-    line = usage_error("--data", made_data, "--out", tmp_path, "run", "second", "--steps", "5,3", "--validate-every", 2)
+    line = usage_error(
+        "--data", synthetic_data, "--out", tmp_path, "run", "second", "--steps", "5,3", "--validate-every", 2
+    )
     assert line.endswith(
         "tiny, seed 0, is not trained yet; run first: python -m training run tiny --seed 0 --steps 5 --validate-every 2"
     )
@@ -126,13 +128,13 @@ def test_a_programming_error_is_not_reported_as_a_usage_error(only_tiny: HandRun
 
 def test_a_run_is_trained_evaluated_and_exported(
     only_tiny: HandRun,
-    made_data: Path,
+    synthetic_data: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     usage_error,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    common = ["--data", str(made_data), "--out", str(tmp_path / "out")]
+    common = ["--data", str(synthetic_data), "--out", str(tmp_path / "out")]
     folder = folder_of(tmp_path / "out", only_tiny, 0)
 
     main([*common, "run", "tiny", "--device", "cpu"])
@@ -177,10 +179,10 @@ def test_a_run_is_trained_evaluated_and_exported(
 
 @pytest.mark.parametrize("command", ["evaluate", "export"])
 def test_a_network_is_evaluated_on_the_requested_device(
-    only_tiny: HandRun, made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+    only_tiny: HandRun, synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ):
     """The meta device stands in for a GPU: reading values from it raises an error."""
-    common = ["--data", str(made_data), "--out", str(tmp_path)]
+    common = ["--data", str(synthetic_data), "--out", str(tmp_path)]
     main([*common, "run", "tiny", "--device", "cpu"])
     monkeypatch.setattr("training.__main__.device_of", lambda _: torch.device("meta"))
     with pytest.raises(NotImplementedError, match="meta tensor"):
@@ -189,14 +191,14 @@ def test_a_network_is_evaluated_on_the_requested_device(
 
 def test_a_benchmark_prints_its_table_and_does_not_train_again(
     only_tiny: HandRun,
-    made_data: Path,
+    synthetic_data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
     suite = Suite("6+6@30", {"EqMotion": "tiny"}, ("leap",), seeds=(0, 1))
     monkeypatch.setattr(training.tasks.hands.benchmark, "SUITES", (suite,))
-    arguments = ["--data", str(made_data), "--out", str(tmp_path), "benchmark", "hands"]
+    arguments = ["--data", str(synthetic_data), "--out", str(tmp_path), "benchmark", "hands"]
     main(arguments)
     first = capsys.readouterr().out
     lines = first.strip().splitlines()

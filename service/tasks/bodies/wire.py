@@ -75,7 +75,7 @@ class DecodedClips(Generic[Options]):
 
     @property
     def frames(self) -> int:
-        """The number of frames of all clips together."""
+        """Return the number of frames of all clips together."""
         return sum(len(clip.values) for clip in self.clips)
 
     def pointer(self, name: str) -> str:

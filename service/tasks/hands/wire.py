@@ -56,7 +56,7 @@ class DecodedHands:
 
     @property
     def frames(self) -> int:
-        """The number of frames."""
+        """Return the number of frames."""
         return max((len(points.values) for points in self.arrays.values()), default=0)
 
     def pointer(self, name: str) -> str:

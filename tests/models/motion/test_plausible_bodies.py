@@ -72,7 +72,7 @@ def test_a_single_keypoint_is_accepted():
     check_in_image(points, (1920, 1080))
 
 
-def test_a_person_with_z_up_and_one_of_an_unusual_size_are_doubted():
+def test_a_person_with_z_up_and_one_of_an_unusual_size_get_warnings():
     person, order = moving_person("h36m-17", 5), BODIES["h36m-17"]
     assert check_person(person, order, "m") == []
     (warning,) = check_person(person[..., [0, 2, 1]] * [1, -1, 1], order, "m")

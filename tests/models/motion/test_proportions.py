@@ -27,22 +27,22 @@ def test_recordings_fit_their_own_order(data_folder: Path, source: str):
 
 
 @pytest.mark.parametrize("order", BODIES.values(), ids=lambda order: order.name)
-def test_a_person_fits_in_every_order_and_unit_and_in_the_mirror(order):
+def test_a_person_fits_in_every_order_and_unit_and_if_mirrored(order):
     person = moving_person(order.name, 20)
     for points in (person, 1000 * person, pixels(person)):
         assert check_order(points, order) is None
         assert misfit(points[:, list(order.mirror)], order) == pytest.approx(misfit(points, order))
 
 
-@pytest.mark.parametrize(("true", "said"), SAME_NUMBER)
+@pytest.mark.parametrize(("true", "stated"), SAME_NUMBER)
 @pytest.mark.parametrize("flat", [True, False], ids=["2D", "3D"])
-def test_one_order_taken_for_another_is_refused_with_the_right_one(true: str, said: str, flat: bool):
+def test_a_wrong_order_is_refused_with_the_name_of_the_right_one(true: str, stated: str, flat: bool):
     person = moving_person(true, 20)
-    with pytest.raises(Implausible, match=f"expected a person in {said} order, got one whose joints fit .*{true}"):
-        check_order(pixels(person) if flat else person, BODIES[said])
+    with pytest.raises(Implausible, match=f"expected a person in {stated} order, got one whose joints fit .*{true}"):
+        check_order(pixels(person) if flat else person, BODIES[stated])
 
 
-def test_exchanged_arms_and_legs_are_doubted():
+def test_exchanged_arms_and_legs_get_a_warning():
     order = BODIES["coco-17"]
     person = moving_person("coco-17", 20)
     arms, legs = (
@@ -56,7 +56,7 @@ def test_exchanged_arms_and_legs_are_doubted():
     assert "no person's proportions in coco-17 order" in warning
 
 
-def test_limbs_that_nobody_has_are_refused():
+def test_impossible_limbs_are_refused():
     order, person = BODIES["coco-17"], moving_person("coco-17", 20)
     person[:, order.joints.index("left_wrist")] += 30.0
     person[:, order.joints.index("right_ankle")] += 50.0
@@ -64,7 +64,7 @@ def test_limbs_that_nobody_has_are_refused():
         check_order(person, order)
 
 
-def test_too_few_limbs_allow_no_verdict():
+def test_a_person_with_too_few_limbs_is_not_checked():
     order, person = BODIES["coco-17"], moving_person("coco-17", 20)
     person[:, order.indices(("left_knee", "right_knee"))] = np.nan
     assert misfit(person, order) is None

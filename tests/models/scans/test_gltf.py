@@ -174,9 +174,9 @@ def test_a_document_without_scenes_and_with_quantized_points_is_read():
         document["extensionsRequired"] = ["KHR_mesh_quantization"]
 
     document, buffer = gltf(change=change)
-    whole = np.zeros((24, 6), "<i2")
-    whole[:, :3] = np.rint(POINTS * 5000)
-    buffer = buffer[:4] + whole.tobytes() + buffer[4 + 288 :]
+    positions = np.zeros((24, 6), "<i2")
+    positions[:, :3] = np.rint(POINTS * 5000)
+    buffer = buffer[:4] + positions.tobytes() + buffer[4 + 288 :]
     np.testing.assert_allclose(
         read_scan(glb(document, buffer), ".glb").points, np.rint(POINTS * 5000) / 32767, atol=1e-12
     )

@@ -111,13 +111,13 @@ def test_a_mesh_that_is_mirrored_or_inside_out_is_seen_from_behind_in_any_pose(m
     corners = Delaunay(scan[:, :2]).simplices[:, ::inside]  # counterclockwise as seen from the front
     turn = random_rotation(np.random.default_rng(4)) * np.array([mirror, 1, 1])
     points, normals = sample_with_normals(scan @ turn.T + 2, corners, 2000)
-    found = landmarks @ turn.T + 2
+    predicted = landmarks @ turn.T + 2
     if mirror == -1:
-        found = found[list(FACE68.mirror)]  # a network names left and right as it sees them
-    assert seen_from_behind(found, points, normals) == (mirror * inside < 0)
+        predicted = predicted[list(FACE68.mirror)]  # a network names left and right as it sees them
+    assert seen_from_behind(predicted, points, normals) == (mirror * inside < 0)
 
 
-def test_normals_of_both_directions_tell_nothing():
+def test_a_mesh_with_normals_in_both_directions_is_not_seen_from_behind():
     scan, landmarks = synthetic_face()
     corners = Delaunay(scan[:, :2]).simplices
     points, normals = sample_with_normals(scan, np.concatenate([corners, corners[:, ::-1]]), 2000)

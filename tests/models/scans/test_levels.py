@@ -118,14 +118,14 @@ def test_both_looks_select_the_same_points_in_any_pose():
 
 
 def person(seed: int = 0) -> np.ndarray:
-    """Return a cloud of 2 m with a dense small one at its end."""
+    """Return a cloud that is 2 m long and has a dense small cloud at its end."""
     rng = np.random.default_rng(seed)
     body = rng.uniform(-0.05, 0.05, (4000, 3)) + rng.uniform(0, 2, (4000, 1)) * np.array([0, 1, 0])
     return np.concatenate([bumpy_cloud(400, seed) + np.array([0, 2.1, 0]), body])
 
 
 def network_confident_of(number: int, sizes: list[float]):
-    """Return a network that is confident of its input of this number only; it appends the radius of each input to `sizes`."""
+    """Return a network that is confident only in its call of this number; it appends the radius of each input to `sizes`."""
 
     def run(tensors):
         points = tensors["points"]
@@ -137,7 +137,7 @@ def network_confident_of(number: int, sizes: list[float]):
     return run
 
 
-def test_windows_of_a_large_scan_are_searched_until_one_is_convincing():
+def test_windows_of_a_large_scan_are_searched_until_the_network_is_confident():
     sizes: list[float] = []
     result = find(person(), SMALL, network_confident_of(6, sizes))
     assert result.looks == len(sizes) == 6
@@ -145,7 +145,7 @@ def test_windows_of_a_large_scan_are_searched_until_one_is_convincing():
     assert result.confidence.mean() > CONVINCING
 
 
-def test_the_first_answer_is_returned_if_no_window_is_convincing():
+def test_the_first_answer_is_returned_if_the_network_is_confident_in_no_window():
     sizes: list[float] = []
     result = find(person(), SMALL, network_confident_of(0, sizes))
     assert result.looks == len(sizes) > FEW_WINDOWS
@@ -153,7 +153,7 @@ def test_the_first_answer_is_returned_if_no_window_is_convincing():
 
 
 @pytest.mark.parametrize(("scale", "searched"), [(1, False), (3, True), (30, False)], ids=["head", "person", "room"])
-def test_neither_a_head_nor_a_room_is_cut_into_windows(scale: float, searched: bool):
+def test_only_a_scan_of_the_size_of_a_person_has_windows(scale: float, searched: bool):
     sample = bumpy_cloud(3000)
     sample = scale * sample[levels(sample, SMALL).sampled]
     middles = windows(sample)

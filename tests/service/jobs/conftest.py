@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_hands import LONG, write_hands
 from sqlalchemy import Engine, create_engine
+from synthetic_hands import LONG, write_hands
 
 from service.jobs.database import open_database
 from service.jobs.table import JobTable

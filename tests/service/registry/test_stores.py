@@ -49,11 +49,11 @@ def test_every_machine_sees_a_published_version_and_publication_is_idempotent(pl
     version = place.publish(2)
     for machine in ("worker", "api", "another"):
         versions = place.versions(machine)
-        (found,) = versions.versions(NAME)
-        assert (found.name, found.version, found.lineage) == (NAME, version, LINEAGE)
+        (published,) = versions.versions(NAME)
+        assert (published.name, published.version, published.lineage) == (NAME, version, LINEAGE)
         folder = versions.folder(NAME, version)
         assert folder is not None
-        assert read_bundle(folder).meta == found.meta
+        assert read_bundle(folder).meta == published.meta
         before = folder.stat().st_ino
         assert place.publish(2, at=9.0, machine=machine) == version
         assert versions.folder(NAME, version) == folder
@@ -71,9 +71,9 @@ def test_the_first_of_two_publications_of_one_version_wins(place):
     place.versions("b").publish(second, version)
     place.versions("a").publish(first, version)
     for machine in "abc":
-        (found,) = place.versions(machine).versions(NAME)
-        assert found.lineage is not None
-        assert found.lineage.created_at == 2.0
+        (published,) = place.versions(machine).versions(NAME)
+        assert published.lineage is not None
+        assert published.lineage.created_at == 2.0
         folder = place.versions(machine).folder(NAME, version)
         assert folder is not None
         assert Lineage.model_validate_json((folder / LINEAGE_FILE).read_bytes()).created_at == 2.0
@@ -123,7 +123,7 @@ def test_publication_and_promotion_survive_a_lost_answer(memory, monkeypatch):
     for version in ("a", "b"):
         memory.versions().promote("m", version, None)
     with monkeypatch.context() as patched:
-        cut(patched, "pipe_file", done=True)
+        cut(patched, "pipe_file", effective=True)
         memory.publish(2)
         assert memory.versions().promote("m", "c", None).version == "c"
         assert memory.versions().roll_back("m", "c").version == "b"

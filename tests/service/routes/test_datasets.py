@@ -309,8 +309,8 @@ def test_a_data_set_in_use_cannot_be_removed(client, settings, root, data_folder
     for spec in ({"kind": "evaluate", "run": "hands-eqmotion", "seeds": [5]}, {"kind": "train", "run": "poses-lift"}):
         assert client.post("/jobs", json=spec).status_code == 202
     assert client.delete("/datasets/own").status_code == 204, "expected jobs on other data sets to be irrelevant"
-    kept = client.get(f"/jobs/{train['id']}").json()
-    assert (kept["state"], kept["spec"]["dataset"]) == ("succeeded", "own")
+    job = client.get(f"/jobs/{train['id']}").json()
+    assert (job["state"], job["spec"]["dataset"]) == ("succeeded", "own")
 
 
 def test_a_job_never_uses_a_later_data_set_of_the_same_name(client, settings, root, data_folder):
@@ -333,7 +333,7 @@ def test_a_job_never_uses_a_later_data_set_of_the_same_name(client, settings, ro
     assert table.get("mine", requested_at=requested_at).state == "ready"
 
 
-def test_files_left_by_a_crash_are_deleted_at_the_next_start(settings, root, data_folder):
+def test_leftover_files_of_a_crash_are_deleted_at_the_next_start(settings, root, data_folder):
     with TestClient(create_app(settings)) as client:
         registered(client, settings, root, data_folder)
         engine = open_database(settings.database)

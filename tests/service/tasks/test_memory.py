@@ -1,4 +1,4 @@
-"""Tests of the memory of requests: usual bodies take what is reserved for them, and no body takes more than its process may."""
+"""Tests of the memory of requests: usual bodies stay within their reservation, and no body exceeds the limit of its process."""
 
 import gc
 import tracemalloc
@@ -24,7 +24,7 @@ from service.tasks.walk import Walk
 from ..exchange import NPY, npy
 
 JSON, MSGPACK, TEXT = "application/json", "application/msgpack", "text/plain"
-OVERHEAD = 500_000  # bytes that have nothing to do with the size: modules, tables, the model's constants
+OVERHEAD = 500_000  # bytes that do not depend on the size: modules, tables, the model's constants
 SIZE = 60_000
 OPTIONS = {HANDS.kind: {"fps": 30}, LIFT.kind: {"fps": 30, "joints": "coco-17", "image": [640, 480]}}
 FIELD = {HANDS.kind: "past", LIFT.kind: "keypoints"}
@@ -49,14 +49,14 @@ def body_of(endpoint: Endpoint, media: str, frames: list) -> Body:
 
 
 def frames_of(endpoint: Endpoint, frame: bytes, count: int) -> Body:
-    """Return MessagePack with `count` frames, each of the same bytes."""
+    """Return a MessagePack body with `count` equal frames."""
     fields = msgspec.msgpack.encode(OPTIONS[endpoint.kind])
     start = bytes([fields[0] + 1]) + fields[1:] + msgspec.msgpack.encode(FIELD[endpoint.kind])
     return Body(start + b"\xdd" + count.to_bytes(4, "big") + count * frame, MSGPACK, JSON)
 
 
 def peak(endpoint: Endpoint, body: Body, meta: BundleMeta) -> int:
-    """Return the most bytes that decoding and preparing the body takes, whether it is answered or refused."""
+    """Return the peak memory in bytes of decoding and preparing a body, which may be refused."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -82,7 +82,7 @@ USUAL = {
 
 
 @pytest.mark.parametrize("case", USUAL)
-def test_a_usual_body_takes_at_most_what_is_reserved_for_each_of_its_bytes(metas, case):
+def test_a_usual_body_stays_within_the_memory_reserved_for_its_bytes(metas, case):
     endpoint, body = USUAL[case]
     peak(endpoint, body, metas[endpoint.kind])  # fills caches
     reserved = endpoint.memory(body.media).per_byte * len(body.data)
@@ -90,7 +90,7 @@ def test_a_usual_body_takes_at_most_what_is_reserved_for_each_of_its_bytes(metas
 
 
 @pytest.mark.parametrize("endpoint", [HANDS, LIFT], ids=lambda endpoint: endpoint.path)
-def test_frames_that_are_null_take_at_most_what_any_request_reserves(metas, endpoint):
+def test_null_frames_stay_within_the_constant_part_of_the_reservation(metas, endpoint):
     frame = bytes([0xDC, 0, 42]) + 42 * (b"\x93" + 3 * NIL) if endpoint is HANDS else b"\x91\x92\x01\x02"
     mixed = frames_of(endpoint, NIL, 9_999)
     mixed = Body(mixed.data + frame, MSGPACK, JSON)
@@ -109,7 +109,7 @@ def process() -> Iterator[Executor]:
     [frames_of(LIFT, b"\x90", 1_000_000), frames_of(HANDS, b"\x91\x93\0\0\0", 200_000)],
     ids=["empty lists", "small numbers"],
 )
-def test_a_body_whose_contents_take_more_than_the_limit_is_refused_and_the_process_goes_on(process, metas, body):
+def test_a_body_beyond_the_memory_limit_is_refused_and_the_process_continues(process, metas, body):
     endpoint = LIFT if b"keypoints" in body.data[:100] else HANDS
     arguments = ({"": metas[endpoint.kind]}, "", Limits(1 << 30, gap_s=0.25))
     with pytest.raises(Problem, match="body-too-large: expected contents that take at most 10000000 bytes in memory"):
@@ -124,7 +124,7 @@ def test_a_process_that_serves_other_requests_is_not_limited():
         assert len(bytearray(50_000_000)) == 50_000_000
 
 
-def test_heatmaps_at_every_point_are_reserved_before_they_are_computed(client, metas):
+def test_memory_of_full_heatmaps_is_reserved_before_they_are_computed(client, metas):
     scan = Body(npy(np.random.default_rng(0).normal(size=(2000, 3)).astype("<f4") * 0.05), NPY, "application/x-npz")
     for heatmaps, least in (("none", 0), ("full", 5 * 68 * 4 * 2000)):
         body = Body(scan.data, NPY, scan.answer, {"units": "m", "heatmaps": heatmaps})

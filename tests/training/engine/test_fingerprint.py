@@ -127,17 +127,19 @@ def as_scheme_1(training: Training) -> Path:
 
 
 def test_results_of_scheme_1_are_found_with_a_warning_and_training_continues(
-    tiny: HandRun, made_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tiny: HandRun, synthetic_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     steps: list[int] = []
-    folder = trained(tiny, made_data, tmp_path / "new")
-    training = Training(tiny, 0, made_data, tmp_path / "old", "cpu")
-    trained(tiny, made_data, tmp_path / "old", progress=lambda report: steps.append(1), stop=lambda: len(steps) >= 6)
+    folder = trained(tiny, synthetic_data, tmp_path / "new")
+    training = Training(tiny, 0, synthetic_data, tmp_path / "old", "cpu")
+    trained(
+        tiny, synthetic_data, tmp_path / "old", progress=lambda report: steps.append(1), stop=lambda: len(steps) >= 6
+    )
     older = as_scheme_1(training)
     with caplog.at_level(logging.WARNING):
         assert training.folder == older
     assert f"{older} has a fingerprint of an older scheme" in caplog.text
-    assert trained(tiny, made_data, tmp_path / "old") == older
+    assert trained(tiny, synthetic_data, tmp_path / "old") == older
     assert (older / HISTORY).read_text() == (folder / HISTORY).read_text()
     one, other = load_best(tiny, older / BEST), load_best(tiny, folder / BEST)
     assert bitwise_equal(dict(one.state_dict()), dict(other.state_dict()))

@@ -55,9 +55,9 @@ def checkpoint(folder: Path, name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(tiny: HandRun, made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(tiny: HandRun, synthetic_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train the tiny run without an interruption; return its folder."""
-    return trained(tiny, made_data, tmp_path_factory.mktemp("uninterrupted"))
+    return trained(tiny, synthetic_data, tmp_path_factory.mktemp("uninterrupted"))
 
 
 def bitwise_equal(one: object, other: object) -> bool:
@@ -80,10 +80,10 @@ def assert_same_results(folder: Path, uninterrupted: Path) -> None:
 
 
 def test_a_run_reports_every_step_and_every_validation(
-    tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path
+    tiny: HandRun, synthetic_data: Path, tmp_path: Path, uninterrupted: Path
 ):
     reports: list[dict[str, float]] = []
-    folder = trained(tiny, made_data, tmp_path, progress=reports.append)
+    folder = trained(tiny, synthetic_data, tmp_path, progress=reports.append)
     assert [report["step"] for report in reports] == list(range(1, 13))
     assert {report["steps"] for report in reports} == {12}
     assert {(report.pop("stage"), report.pop("seed")) for report in reports} == {("tiny", 0)}
@@ -96,8 +96,8 @@ def test_a_run_reports_every_step_and_every_validation(
     assert_same_results(folder, uninterrupted)
 
 
-def test_another_seed_gives_another_curve(tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path):
-    assert history(trained(tiny, made_data, tmp_path, seed=1)) != history(uninterrupted)
+def test_another_seed_gives_another_curve(tiny: HandRun, synthetic_data: Path, tmp_path: Path, uninterrupted: Path):
+    assert history(trained(tiny, synthetic_data, tmp_path, seed=1)) != history(uninterrupted)
 
 
 def stop_after(steps: int) -> dict[str, Any]:
@@ -108,18 +108,23 @@ def stop_after(steps: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("after", [1, 4, 7])
 def test_a_stopped_run_resumes_to_the_same_curve(
-    tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path, after: int
+    tiny: HandRun, synthetic_data: Path, tmp_path: Path, uninterrupted: Path, after: int
 ):
-    folder = trained(tiny, made_data, tmp_path, **stop_after(after))
+    folder = trained(tiny, synthetic_data, tmp_path, **stop_after(after))
     assert checkpoint(folder, LAST)["step"] == after
     torch.manual_seed(123)  # the global random state must not matter
-    trained(tiny, made_data, tmp_path)
+    trained(tiny, synthetic_data, tmp_path)
     assert_same_results(folder, uninterrupted)
 
 
 @pytest.mark.parametrize("batch", [0, 1])
 def test_a_run_stopped_within_a_validation_resumes_to_the_same_curve(
-    tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+    tiny: HandRun,
+    synthetic_data: Path,
+    tmp_path: Path,
+    uninterrupted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
 ):
     """The validation at step 4 has two batches; the stop comes before one of them."""
     drawn: list[int] = []
@@ -131,28 +136,28 @@ def test_a_run_stopped_within_a_validation_resumes_to_the_same_curve(
             yield one
 
     monkeypatch.setattr(HandBatches, "validation_batches", counted)
-    folder = trained(tiny, made_data, tmp_path, stop=lambda: len(drawn) > batch)
+    folder = trained(tiny, synthetic_data, tmp_path, stop=lambda: len(drawn) > batch)
     assert len(drawn) == batch + 1, "expected no further batch"
     assert checkpoint(folder, LAST)["step"] == 4
     assert not (folder / HISTORY).exists()
     assert not (folder / BEST).exists()
-    trained(tiny, made_data, tmp_path)
+    trained(tiny, synthetic_data, tmp_path)
     assert_same_results(folder, uninterrupted)
 
 
 @pytest.mark.parametrize("at", [4, 8])
 def test_a_failed_run_resumes_from_its_last_checkpoint_to_the_same_curve(
-    tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path, at: int
+    tiny: HandRun, synthetic_data: Path, tmp_path: Path, uninterrupted: Path, at: int
 ):
     def fail(report: dict[str, float]) -> None:
         if report["step"] == at:
             raise OSError("the disk is full")
 
-    folder = Training(tiny, 0, made_data, tmp_path).folder
+    folder = Training(tiny, 0, synthetic_data, tmp_path).folder
     with pytest.raises(OSError, match="disk"):
-        trained(tiny, made_data, tmp_path, progress=fail)
+        trained(tiny, synthetic_data, tmp_path, progress=fail)
     assert checkpoint(folder, LAST)["step"] < at == history(folder)[-1]["step"]
-    trained(tiny, made_data, tmp_path)
+    trained(tiny, synthetic_data, tmp_path)
     assert_same_results(folder, uninterrupted)
 
 
@@ -174,13 +179,13 @@ class NoisyConfig:
         return Noisy(task)
 
 
-def test_a_stopped_run_resumes_with_the_same_random_numbers(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_a_stopped_run_resumes_with_the_same_random_numbers(tiny: HandRun, synthetic_data: Path, tmp_path: Path):
     noisy = replace(tiny, network=NoisyConfig())
-    uninterrupted = trained(noisy, made_data, tmp_path / "uninterrupted")
-    folder = trained(noisy, made_data, tmp_path / "stopped", **stop_after(5))
+    uninterrupted = trained(noisy, synthetic_data, tmp_path / "uninterrupted")
+    folder = trained(noisy, synthetic_data, tmp_path / "stopped", **stop_after(5))
     assert checkpoint(folder, LAST)["step"] == 5
     torch.manual_seed(123)
-    trained(noisy, made_data, tmp_path / "stopped")
+    trained(noisy, synthetic_data, tmp_path / "stopped")
     assert_same_results(folder, uninterrupted)
 
 
@@ -196,21 +201,23 @@ train(training, Watch(die, bar=False))
 """
 
 
-def test_a_killed_run_resumes_to_the_same_curve(tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path):
-    training = Training(tiny, 0, made_data, tmp_path, "cpu")
+def test_a_killed_run_resumes_to_the_same_curve(
+    tiny: HandRun, synthetic_data: Path, tmp_path: Path, uninterrupted: Path
+):
+    training = Training(tiny, 0, synthetic_data, tmp_path, "cpu")
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
     process = subprocess.run(
         [sys.executable, "-c", KILLED], input=pickle.dumps(training), env=environment, capture_output=True
     )
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
     assert checkpoint(training.folder, LAST)["step"] == 6
-    trained(tiny, made_data, tmp_path)
+    trained(tiny, synthetic_data, tmp_path)
     assert_same_results(training.folder, uninterrupted)
 
 
-def test_a_finished_run_is_not_trained_again(tiny: HandRun, made_data: Path, uninterrupted: Path):
+def test_a_finished_run_is_not_trained_again(tiny: HandRun, synthetic_data: Path, uninterrupted: Path):
     before = (uninterrupted / HISTORY).read_text()
-    trained(tiny, made_data, uninterrupted.parents[1], progress=lambda _: pytest.fail("trained again"))
+    trained(tiny, synthetic_data, uninterrupted.parents[1], progress=lambda _: pytest.fail("trained again"))
     assert (uninterrupted / HISTORY).read_text() == before
 
 
@@ -218,7 +225,7 @@ def test_a_finished_run_is_not_trained_again(tiny: HandRun, made_data: Path, uni
 
 
 def test_writing_a_checkpoint_is_reported_as_an_activity(
-    tiny: HandRun, made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: HandRun, synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     activities: list[str | None] = []
     during: list[str | None] = []
@@ -229,16 +236,16 @@ def test_writing_a_checkpoint_is_reported_as_an_activity(
         real(fabric, *arguments)
 
     monkeypatch.setattr(Fabric, "save", save)
-    trained(tiny, made_data, tmp_path, activity=activities.append)
+    trained(tiny, synthetic_data, tmp_path, activity=activities.append)
     assert set(during) == {"writing last.ckpt", "writing best.ckpt"}
     assert activities[::2] == during
     assert set(activities[1::2]) == {None}
 
 
 def test_a_failed_write_keeps_the_previous_checkpoint_and_ends_the_activity(
-    tiny: HandRun, made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: HandRun, synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    folder = trained(tiny, made_data, tmp_path, **stop_after(6))
+    folder = trained(tiny, synthetic_data, tmp_path, **stop_after(6))
     before = (folder / LAST).read_bytes()
     activities: list[str | None] = []
 
@@ -248,7 +255,7 @@ def test_a_failed_write_keeps_the_previous_checkpoint_and_ends_the_activity(
 
     monkeypatch.setattr(Fabric, "save", half)
     with pytest.raises(OSError, match="disk"):
-        trained(tiny, made_data, tmp_path, activity=activities.append)
+        trained(tiny, synthetic_data, tmp_path, activity=activities.append)
     assert (folder / LAST).read_bytes() == before
     assert activities[-1] is None
 
@@ -271,9 +278,9 @@ def test_the_best_weights_are_averaged_weights(tiny: HandRun, uninterrupted: Pat
     ids=["another rate", "another network"],
 )
 def test_a_checkpoint_of_another_run_is_refused(
-    tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path, changed: Callable[[HandRun], HandRun]
+    tiny: HandRun, synthetic_data: Path, tmp_path: Path, uninterrupted: Path, changed: Callable[[HandRun], HandRun]
 ):
-    other = Training(changed(tiny), 0, made_data, tmp_path, "cpu")
+    other = Training(changed(tiny), 0, synthetic_data, tmp_path, "cpu")
     other.folder.mkdir(parents=True)
     (other.folder / LAST).write_bytes((uninterrupted / LAST).read_bytes())
     message = f"expected run {other.run.fingerprint}, seed 0, got run {tiny.fingerprint}, seed 0"
@@ -283,8 +290,10 @@ def test_a_checkpoint_of_another_run_is_refused(
         load_best(other.run, uninterrupted / BEST)
 
 
-def test_a_checkpoint_of_another_seed_is_refused(tiny: HandRun, made_data: Path, tmp_path: Path, uninterrupted: Path):
-    other = Training(tiny, 3, made_data, tmp_path, "cpu")
+def test_a_checkpoint_of_another_seed_is_refused(
+    tiny: HandRun, synthetic_data: Path, tmp_path: Path, uninterrupted: Path
+):
+    other = Training(tiny, 3, synthetic_data, tmp_path, "cpu")
     other.folder.mkdir(parents=True)
     (other.folder / LAST).write_bytes((uninterrupted / LAST).read_bytes())
     with pytest.raises(NotThisRun, match=r"expected run .*, seed 3, got run .*, seed 0"):
@@ -295,9 +304,9 @@ def not_a_number(futures: Tensor, true: Tensor, *_: Tensor) -> Tensor:
     return (futures - true.unsqueeze(1)).sum() * float("nan")
 
 
-def test_a_nan_loss_ends_the_run_and_its_error_names_the_step(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_a_nan_loss_ends_the_run_and_its_error_names_the_step(tiny: HandRun, synthetic_data: Path, tmp_path: Path):
     with pytest.raises(NotANumber, match="loss of tiny, seed 0, is nan at step 1"):
-        trained(replace(tiny, loss=not_a_number), made_data, tmp_path)
+        trained(replace(tiny, loss=not_a_number), synthetic_data, tmp_path)
     assert not list(tmp_path.rglob(BEST))
 
 
@@ -306,37 +315,37 @@ def bad_when_averaged(futures: Tensor, true: Tensor, *_: Tensor) -> Tensor:
     return (futures - true.unsqueeze(1)).square().mean() * (1 if torch.is_grad_enabled() else float("nan"))
 
 
-def test_a_nan_score_ends_the_run(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_a_nan_score_ends_the_run(tiny: HandRun, synthetic_data: Path, tmp_path: Path):
     with pytest.raises(NotANumber, match="score of tiny, seed 0, is nan at step 4"):
-        trained(replace(tiny, score=bad_when_averaged), made_data, tmp_path)
+        trained(replace(tiny, score=bad_when_averaged), synthetic_data, tmp_path)
 
 
-def test_a_run_that_does_not_improve_stops_early(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_a_run_that_does_not_improve_stops_early(tiny: HandRun, synthetic_data: Path, tmp_path: Path):
     lazy = Optimisation(steps=100, learning_rate=0.0, validate_every=2, patience=3, checkpoint_every=50)
-    folder = trained(replace(tiny, optimisation=lazy), made_data, tmp_path)
+    folder = trained(replace(tiny, optimisation=lazy), synthetic_data, tmp_path)
     assert [line["step"] for line in history(folder)] == [2, 4, 6, 8], (
         "expected the best validation and three that are not better"
     )
     assert checkpoint(folder, BEST)["step"] == 2
 
 
-def test_training_improves_the_score(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_training_improves_the_score(tiny: HandRun, synthetic_data: Path, tmp_path: Path):
     longer = Optimisation(steps=60, learning_rate=5e-3, warmup=5, validate_every=20, checkpoint_every=60)
-    scores = [line["score"] for line in history(trained(replace(tiny, optimisation=longer), made_data, tmp_path))]
+    scores = [line["score"] for line in history(trained(replace(tiny, optimisation=longer), synthetic_data, tmp_path))]
     assert scores[-1] < 0.9 * scores[0]
 
 
 # --- stages ---
 
 
-def test_a_second_stage_starts_from_the_best_weights_of_the_first(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_a_second_stage_starts_from_the_best_weights_of_the_first(tiny: HandRun, synthetic_data: Path, tmp_path: Path):
     second = replace(
         tiny, name="second", start=tiny, optimisation=replace(tiny.optimisation, steps=4, learning_rate=0.0)
     )
     with pytest.raises(NotTrained, match=r"tiny is not trained yet: there is no .*best\.ckpt"):
-        trained(second, made_data, tmp_path)
-    first = load_best(tiny, trained(tiny, made_data, tmp_path) / BEST)
-    again = load_best(second, trained(second, made_data, tmp_path) / BEST)
+        trained(second, synthetic_data, tmp_path)
+    first = load_best(tiny, trained(tiny, synthetic_data, tmp_path) / BEST)
+    again = load_best(second, trained(second, synthetic_data, tmp_path) / BEST)
     pairs = zip(first.state_dict().values(), again.state_dict().values(), strict=True)
     assert all(torch.allclose(before, after, atol=1e-6) for before, after in pairs), (
         "expected unchanged weights with a learning rate of 0"
@@ -361,7 +370,7 @@ def test_averaged_weights_move_by_one_minus_the_decay():
     torch.testing.assert_close(average.weight, expected)
 
 
-def test_validation_weights_all_sources_equally(tiny: HandRun, made_data: Path):
+def test_validation_weights_all_sources_equally(tiny: HandRun, synthetic_data: Path):
     class Scripted(HandBatches):
         def validation_batches(self, limit: int = 500):
             def batch(error_m: float, windows: int) -> Batch:
@@ -376,7 +385,7 @@ def test_validation_weights_all_sources_equally(tiny: HandRun, made_data: Path):
         def forward(self, past: Tensor) -> Tensor:
             return past.unsqueeze(1)
 
-    score = validate(Fabric(accelerator="cpu"), tiny, Still(), Scripted(tiny.data, made_data))
+    score = validate(Fabric(accelerator="cpu"), tiny, Still(), Scripted(tiny.data, synthetic_data))
     assert score == pytest.approx(((3 * 1 + 2) / 4 + 5) / 2, rel=1e-5)
 
 

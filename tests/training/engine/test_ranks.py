@@ -29,12 +29,12 @@ __all__ = ["uninterrupted"]
 
 
 @pytest.fixture(scope="module")
-def by_two(tiny: HandRun, made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def by_two(tiny: HandRun, synthetic_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train the tiny run in two processes without an interruption; return its folder."""
     reports: list[dict] = []
     activities: list[str | None] = []
     out = tmp_path_factory.mktemp("by-two")
-    folder = trained(tiny, made_data, out, devices=2, progress=reports.append, activity=activities.append)
+    folder = trained(tiny, synthetic_data, out, devices=2, progress=reports.append, activity=activities.append)
     assert [report["step"] for report in reports] == list(range(1, 13)), "expected each step to be reported once"
     measured = [report for report in reports if "score" in report]
     assert measured == [{"stage": "tiny", "seed": 0} | line for line in history(folder)]
@@ -66,35 +66,35 @@ def test_the_mean_over_shares_is_the_mean_of_the_batch(size: int, processes: int
 
 
 def test_processes_stop_together_and_resume_to_the_same_curve(
-    tiny: HandRun, made_data: Path, tmp_path: Path, by_two: Path
+    tiny: HandRun, synthetic_data: Path, tmp_path: Path, by_two: Path
 ):
     steps = [0]
     folder = trained(
         tiny,
-        made_data,
+        synthetic_data,
         tmp_path,
         devices=2,
         progress=lambda report: steps.append(report["step"]),
         stop=lambda: steps[-1] >= 2,
     )
     assert 2 <= checkpoint(folder, LAST)["step"] == steps[-1]
-    trained(tiny, made_data, tmp_path, devices=2)
+    trained(tiny, synthetic_data, tmp_path, devices=2)
     assert_same_results(folder, by_two)
 
 
-def test_an_error_in_one_process_is_raised_in_the_parent(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_an_error_in_one_process_is_raised_in_the_parent(tiny: HandRun, synthetic_data: Path, tmp_path: Path):
     with pytest.raises(NotANumber, match="loss of tiny, seed 0, is nan at step 1"):
-        trained(replace(tiny, loss=not_a_number), made_data, tmp_path, devices=2)
+        trained(replace(tiny, loss=not_a_number), synthetic_data, tmp_path, devices=2)
 
 
-def test_the_death_of_one_process_ends_all(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_the_death_of_one_process_ends_all(tiny: HandRun, synthetic_data: Path, tmp_path: Path):
     def kill_the_last(report: dict) -> None:
         if report["step"] == 2:
             os.kill(children(os.getpid())[-1], signal.SIGKILL)
 
     before = children(os.getpid())
     with pytest.raises(RankLost, match="ended with code -9"):
-        trained(tiny, made_data, tmp_path, devices=2, progress=kill_the_last)
+        trained(tiny, synthetic_data, tmp_path, devices=2, progress=kill_the_last)
     assert children(os.getpid()) == before
 
 
@@ -115,9 +115,9 @@ if __name__ == "__main__":
 """
 
 
-def test_processes_end_with_their_parent(tiny: HandRun, made_data: Path, tmp_path: Path):
+def test_processes_end_with_their_parent(tiny: HandRun, synthetic_data: Path, tmp_path: Path):
     long = replace(tiny, optimisation=replace(tiny.optimisation, steps=100_000, patience=100_000))
-    training = Training(long, 0, made_data, tmp_path, "cpu", 2)
+    training = Training(long, 0, synthetic_data, tmp_path, "cpu", 2)
     pickled, program = tmp_path / "training", tmp_path / "long.py"
     pickled.write_bytes(pickle.dumps(training))
     program.write_text(LONG)

@@ -176,10 +176,10 @@ def test_the_problem_points_at_an_invalid_parameter_of_an_npy_request(client, qu
 
 
 def test_npy_answers_are_refused_for_classes_and_for_clips_of_different_lengths(client):
-    npy_wanted = {"accept": NPY}
-    problem_of(client.post(ACTIONS, json=clip(), headers=npy_wanted), "not-acceptable")
+    accept_npy = {"accept": NPY}
+    problem_of(client.post(ACTIONS, json=clip(), headers=accept_npy), "not-acceptable")
     body = {**LIFTED, "clips": [FLAT, FLAT[:3]]}
-    problem_of(client.post(LIFT, json=body, headers=npy_wanted), "not-acceptable")
+    problem_of(client.post(LIFT, json=body, headers=accept_npy), "not-acceptable")
 
 
 VALID = {LIFT: lift(FLAT[:2]), FORECAST: past(), ACTIONS: clip()}

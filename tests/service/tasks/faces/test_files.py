@@ -184,11 +184,11 @@ def test_a_scan_on_standard_input_gets_the_answer_of_its_file(bundles: Path, sca
     assert piped.stdout == run("landmarks", scan, *options).stdout
 
 
-def test_the_format_of_a_scan_can_be_given_where_its_name_does_not_tell_it(bundles: Path, scan: Path, tmp_path: Path):
+def test_the_format_of_a_scan_can_be_given_as_an_option(bundles: Path, scan: Path, tmp_path: Path):
     for name in ("scan.dat", "scan.txt", "scan"):
         (tmp_path / name).write_bytes(scan.read_bytes())
-        done = run("landmarks", tmp_path / name, "--format", "PLY", "--bundles", bundles)
-        assert done.stdout == run("landmarks", scan, "--bundles", bundles).stdout
+        result = run("landmarks", tmp_path / name, "--format", "PLY", "--bundles", bundles)
+        assert result.stdout == run("landmarks", scan, "--bundles", bundles).stdout
 
 
 def test_many_scans_get_an_aligned_copy_each_beside_their_answers(bundles: Path, tmp_path: Path):

@@ -83,9 +83,9 @@ BODY = [  # of a person of 1.7 m, from between the eyes
 def test_the_face_of_a_whole_person_is_found_if_the_unit_is_stated(find):
     head = in_head_frame(SCAN, head_pose(find(SCAN, "m").face.landmarks))
     person = np.concatenate([head, *BODY])
-    found = find(person, "m")
-    assert found.face.looks > 2
-    assert np.linalg.norm(found.landmarks - find(head, "m").landmarks, axis=1).mean() < 0.005
+    result = find(person, "m")
+    assert result.face.looks > 2
+    assert np.linalg.norm(result.landmarks - find(head, "m").landmarks, axis=1).mean() < 0.005
     with pytest.raises(Problem, match="say its units, and crop it to the head and shoulders") as caught:
         find(person, "auto")
     assert caught.value.kind == "unclear-units"

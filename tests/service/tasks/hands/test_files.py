@@ -110,9 +110,9 @@ def test_modes_and_carried_joints_are_written_as_arrays(forecast):
 
 def test_integers_and_doubles_are_accepted_as_coordinates(forecast):
     past = np.round(1000 * PAST).astype(np.int32)
-    with np.load(forecast(past=past, fps=30, units="mm")) as whole:
-        assert whole["future"].dtype == np.float64
-        expected = whole["future"]
+    with np.load(forecast(past=past, fps=30, units="mm")) as integers:
+        assert integers["future"].dtype == np.float64
+        expected = integers["future"]
     with np.load(forecast(past=past.astype(">f8"), fps=30, units="mm")) as doubles:
         np.testing.assert_array_equal(doubles["future"], expected)
 

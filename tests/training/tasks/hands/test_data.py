@@ -90,12 +90,12 @@ def test_showing_one_hand_drops_the_left_or_the_right_of_every_window():
 
 
 @pytest.fixture
-def batches(tiny: Run[HandForecast, HandData], made_data: Path) -> HandBatches:
-    return replace(tiny.data, augmentation=NOTHING).load(made_data)
+def batches(tiny: Run[HandForecast, HandData], synthetic_data: Path) -> HandBatches:
+    return replace(tiny.data, augmentation=NOTHING).load(synthetic_data)
 
 
-def test_a_batch_is_a_function_of_seed_and_step_alone(tiny: Run[HandForecast, HandData], made_data: Path):
-    one, other = tiny.data.load(made_data), tiny.data.load(made_data)
+def test_a_batch_is_a_function_of_seed_and_step_alone(tiny: Run[HandForecast, HandData], synthetic_data: Path):
+    one, other = tiny.data.load(synthetic_data), tiny.data.load(synthetic_data)
     later = other.steps_an_epoch() + 1
     other.training_batch(0, later)
     for step in (3, 0, later):
@@ -119,8 +119,8 @@ def test_epochs_differ_in_order(batches: HandBatches):
     assert not np.array_equal(batches.training_batch(0, 0)[1], batches.training_batch(0, steps)[1])
 
 
-def test_every_rank_gets_its_own_part_of_a_batch(tiny: Run[HandForecast, HandData], made_data: Path):
-    batches = tiny.data.load(made_data)
+def test_every_rank_gets_its_own_part_of_a_batch(tiny: Run[HandForecast, HandData], synthetic_data: Path):
+    batches = tiny.data.load(synthetic_data)
     batch, _ = batches.training_batch(0, 2)
     for rank in (0, 1):
         share, target = batches.training_batch(0, 2, rank, 2)
@@ -136,13 +136,15 @@ def test_the_future_of_a_batch_continues_its_past(batches: HandBatches):
 
 
 def test_validation_has_every_source_and_number_of_hands_and_no_test_recording(
-    tiny: Run[HandForecast, HandData], made_data: Path
+    tiny: Run[HandForecast, HandData], synthetic_data: Path
 ):
-    seen = {(source, inputs["past"].shape[2]) for source, (inputs, _) in tiny.data.load(made_data).validation_batches()}
+    seen = {
+        (source, inputs["past"].shape[2]) for source, (inputs, _) in tiny.data.load(synthetic_data).validation_batches()
+    }
     assert seen == {("leap", 42), ("tzionas", 21)}
 
 
-def test_a_limit_reduces_the_number_of_validation_windows(tiny: Run[HandForecast, HandData], made_data: Path):
-    batches = tiny.data.load(made_data)
+def test_a_limit_reduces_the_number_of_validation_windows(tiny: Run[HandForecast, HandData], synthetic_data: Path):
+    batches = tiny.data.load(synthetic_data)
     counted = [sum(len(target) for _, (_, target) in batches.validation_batches(limit)) for limit in (500, 5)]
     assert counted[0] == sum(len(windows) for _, windows in batches.validation) > counted[1] >= 10

@@ -14,20 +14,20 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
 
 def test_distances_are_the_mean_over_joints_in_millimetres(pair):
     forecast, true = pair
-    got = distances_mm(forecast, true)
+    errors = distances_mm(forecast, true)
     for w in range(3):
         for t in range(4):
             joints = [sum((forecast[w, t, j] - true[w, t, j]) ** 2) ** 0.5 for j in range(21)]
-            assert got[w, t] == pytest.approx(1000 * sum(joints) / 21)
+            assert errors[w, t] == pytest.approx(1000 * sum(joints) / 21)
 
 
 def test_squares_are_the_mean_over_joints_of_the_squared_distance_in_square_decimetres(pair):
     forecast, true = pair
-    got = squares_dm2(forecast, true)
+    errors = squares_dm2(forecast, true)
     for w in range(3):
         for t in range(4):
             joints = [sum((10 * (forecast[w, t, j] - true[w, t, j])) ** 2) for j in range(21)]
-            assert got[w, t] == pytest.approx(sum(joints) / 21)
+            assert errors[w, t] == pytest.approx(sum(joints) / 21)
 
 
 def test_a_centimetre_off_is_ten_millimetres_and_a_hundredth_of_a_square_decimetre():

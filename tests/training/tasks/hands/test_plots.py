@@ -18,11 +18,11 @@ MODELS = {"hold": 0.0, "constant velocity": 1.0, "damped velocity": 0.7, "mine":
 
 
 @pytest.fixture
-def report(tiny: Run[HandForecast, HandData], tiny_task: HandForecast, made_data: Path) -> Report:
+def report(tiny: Run[HandForecast, HandData], tiny_task: HandForecast, synthetic_data: Path) -> Report:
     models: dict[str, nn.Module] = {
         name: LinearForecast(tiny_task, damped_velocity(tiny_task, decay)) for name, decay in MODELS.items()
     }
-    return evaluate(models, tiny.data.load(made_data), ("leap", "tzionas"), "test")
+    return evaluate(models, tiny.data.load(synthetic_data), ("leap", "tzionas"), "test")
 
 
 def test_the_plot_is_written_and_not_blank(report: Report, tmp_path: Path):

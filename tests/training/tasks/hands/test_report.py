@@ -28,8 +28,8 @@ SOURCES = ("leap", "tzionas")
 
 
 @pytest.fixture
-def batches(tiny: Run[HandForecast, HandData], made_data: Path) -> HandBatches:
-    return tiny.data.load(made_data)
+def batches(tiny: Run[HandForecast, HandData], synthetic_data: Path) -> HandBatches:
+    return tiny.data.load(synthetic_data)
 
 
 @pytest.fixture
@@ -150,11 +150,11 @@ class WithoutTest(HandBatches):
         return super().windows(split, *arguments, **options)
 
 
-def test_baselines_never_read_the_test_split(tiny: Run[HandForecast, HandData], made_data: Path):
-    fitted = baselines(tiny.task, WithoutTest(tiny.data, made_data / "hands"), every=2)
+def test_baselines_never_read_the_test_split(tiny: Run[HandForecast, HandData], synthetic_data: Path):
+    fitted = baselines(tiny.task, WithoutTest(tiny.data, synthetic_data / "hands"), every=2)
     assert list(fitted) == ["hold", "constant velocity", "damped velocity", "ridge"]
     with pytest.raises(AssertionError, match="read the test split"):
-        evaluate(fitted, WithoutTest(tiny.data, made_data / "hands"), ("leap",), "test")
+        evaluate(fitted, WithoutTest(tiny.data, synthetic_data / "hands"), ("leap",), "test")
 
 
 def test_the_fitted_baselines_are_the_best_of_their_kind_on_training_windows(
@@ -174,9 +174,9 @@ def test_the_fitted_baselines_are_the_best_of_their_kind_on_training_windows(
 
 
 def test_a_source_without_windows_has_no_row(
-    tiny: Run[HandForecast, HandData], tiny_task: HandForecast, made_data: Path
+    tiny: Run[HandForecast, HandData], tiny_task: HandForecast, synthetic_data: Path
 ):
     long = replace(tiny.data, window=replace(tiny.data.window, past=20))
     task = tiny_task.model_copy(update={"past": 20})
     longer: dict[str, nn.Module] = {"hold": LinearForecast(task, hold(task))}
-    assert evaluate(longer, long.load(made_data), ("tzionas",), "test").rows == []
+    assert evaluate(longer, long.load(synthetic_data), ("tzionas",), "test").rows == []

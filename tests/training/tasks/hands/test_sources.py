@@ -48,9 +48,9 @@ def test_a_source_without_a_known_licence_gets_no_bundle():
         hand_source("mine").trained_on(1)
 
 
-def test_an_unregistered_source_is_read_from_the_npz_file_of_its_name(made_data: Path, tmp_path: Path):
+def test_an_unregistered_source_is_read_from_the_npz_file_of_its_name(synthetic_data: Path, tmp_path: Path):
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "mine.npz").write_bytes((made_data / "hands" / "leap" / "leap.npz").read_bytes())
+    (tmp_path / "mine" / "mine.npz").write_bytes((synthetic_data / "hands" / "leap" / "leap.npz").read_bytes())
     names = {recording.name for recording in hand_source("mine").read(tmp_path, None)}
     assert names == {"walk", "wave", "check", "meet", "part", "alone"}
 
@@ -95,9 +95,9 @@ def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     return add
 
 
-def test_a_source_from_an_extension_is_read_by_data_and_by_the_check(extension, made_data: Path, tmp_path: Path):
+def test_a_source_from_an_extension_is_read_by_data_and_by_the_check(extension, synthetic_data: Path, tmp_path: Path):
     extension("mine")
-    shutil.copytree(made_data / "hands", tmp_path / "hands" / "from-elsewhere")
+    shutil.copytree(synthetic_data / "hands", tmp_path / "hands" / "from-elsewhere")
     (tmp_path / "hands" / "splits.json").write_text("{}")
     (tmp_path / "hands" / "mine").mkdir()
     batches = HandData(("mine",), Window(6, 6, 30)).load(tmp_path)
