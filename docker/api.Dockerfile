@@ -1,5 +1,5 @@
-# The API: ONNX Runtime, no torch, no compiler; runs as nobody in particular on a root that may be read-only.
-#   EXTRA=gpu has ONNX Runtime for CUDA in place of that for CPUs.
+# The API: ONNX Runtime, no torch, no compiler. It runs as an unprivileged user, and its root file system may be read-only.
+#   EXTRA=gpu installs ONNX Runtime for CUDA instead of ONNX Runtime for CPUs.
 ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE}
 ARG EXTRA=service

@@ -1,5 +1,5 @@
-# A worker: torch and training. The index that a build of torch for CPUs alone, or for another CUDA, comes from is a choice:
-#   --build-arg TORCH_OPTIONS="--index-url ..."; without it torch is what its registry gives, which runs on both.
+# A worker: torch and training. TORCH_OPTIONS chooses the index of a build of torch for CPUs alone or for another CUDA:
+#   --build-arg TORCH_OPTIONS="--index-url ..."; the default build from the registry runs on CPUs and on GPUs.
 ARG BASE_IMAGE=python:3.11-slim
 FROM ${BASE_IMAGE}
 ARG TORCH_OPTIONS=""

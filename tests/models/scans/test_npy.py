@@ -57,7 +57,7 @@ def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
 
 @FEW
 @given(SEEDS)
-def test_an_npy_is_read_alike_however_it_is_written(seed: int):
+def test_every_way_to_write_an_npy_gives_the_same_scan(seed: int):
     rng = Random(seed)
     points = some_points(rng)
     dtype = np.dtype(rng.choice(("<f4", ">f4", "<f8", ">f8")))

@@ -100,7 +100,7 @@ def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
 
 @FEW
 @given(SEEDS)
-def test_an_npz_is_read_alike_whatever_its_arrays_are_called(seed: int):
+def test_an_npz_gives_the_same_scan_whatever_the_names_of_its_arrays(seed: int):
     rng = Random(seed)
     points = some_points(rng)
     polygons = some_polygons(rng, len(points), 3) if rng.random() < 0.7 else []

@@ -105,7 +105,7 @@ def text_of(rng: Random, points: np.ndarray, polygons: Polygons) -> bytes:
 
 @FEW
 @given(SEEDS)
-def test_an_obj_is_read_alike_however_it_is_written(seed: int):
+def test_every_way_to_write_an_obj_gives_the_same_scan(seed: int):
     rng = Random(seed)
     points = some_points(rng)
     polygons = some_polygons(rng, len(points)) if rng.random() < 0.8 else []

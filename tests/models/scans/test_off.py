@@ -54,7 +54,7 @@ def test_the_error_for_a_bad_file_states_expected_and_actual_content(name: str):
 
 @FEW
 @given(SEEDS)
-def test_an_off_is_read_alike_however_it_is_written(seed: int):
+def test_every_way_to_write_an_off_gives_the_same_scan(seed: int):
     rng = Random(seed)
     points = some_points(rng)
     polygons = some_polygons(rng, len(points))

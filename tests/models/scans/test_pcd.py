@@ -103,7 +103,7 @@ OTHERS = (
 
 @FEW
 @given(SEEDS)
-def test_a_pcd_is_read_alike_however_it_is_written(seed: int):
+def test_every_way_to_write_a_pcd_gives_the_same_scan(seed: int):
     rng = Random(seed)
     points, form = some_points(rng), rng.choice(("ascii", "binary", "binary_compressed"))
     xyz = [(axis, rng.choice(("F4", "F8")), 1) for axis in "xyz"]

@@ -172,7 +172,7 @@ def face_element(rng: Random, polygons: Polygons) -> tuple[list[str], list[Row]]
 
 @FEW
 @given(SEEDS)
-def test_a_ply_is_read_alike_however_it_is_written(seed: int):
+def test_every_way_to_write_a_ply_gives_the_same_scan(seed: int):
     rng = Random(seed)
     points, form = some_points(rng), rng.choice(("ascii", "binary_little_endian", "binary_big_endian"))
     polygons = some_polygons(rng, len(points)) if rng.random() < 0.8 else []

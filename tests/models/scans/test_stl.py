@@ -77,7 +77,7 @@ def binary_of(rng: Random, corners: np.ndarray) -> bytes:
 
 @FEW
 @given(SEEDS)
-def test_an_stl_is_read_alike_however_it_is_written(seed: int):
+def test_every_way_to_write_an_stl_gives_the_same_scan(seed: int):
     rng = Random(seed)
     corners = some_points(rng, 3 * rng.randint(2, 5)).reshape(-1, 3, 3)
     scan = read_scan(rng.choice((text_of, binary_of))(rng, corners), ".stl")

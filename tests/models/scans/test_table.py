@@ -148,7 +148,7 @@ def table_of(rng: Random, points: np.ndarray) -> list[str]:
 
 @FEW
 @given(SEEDS)
-def test_a_table_is_read_alike_however_it_is_written(seed: int):
+def test_every_way_to_write_a_table_gives_the_same_scan(seed: int):
     rng = Random(seed)
     points = some_points(rng)
     scan = read_scan(some_text(rng, table_of(rng, points)), rng.choice((".csv", ".xyz", ".txt", ".asc", ".pts")))
