@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 
 from service.tasks.memory import enforce_limits
 
@@ -29,7 +30,8 @@ def start_thread() -> Executor:
 
 def _begin_process() -> None:
     """Have a process yield the CPU to the event loop, limit its memory, leave Ctrl-C to its parent, and end with it."""
-    os.nice(NICENESS)
+    with suppress(OSError):  # a sandbox that forbids it
+        os.nice(NICENESS)
     enforce_limits()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":

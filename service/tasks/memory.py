@@ -45,14 +45,14 @@ def memory_limit(count: int) -> Iterator[None]:
 
     A few bytes of a body can be many in memory, such as null in MessagePack. No estimate from the size alone bounds them all.
     """
-    if not _enforced:
+    used = int(STATM.read_text().split()[DATA]) if _enforced else 0
+    if not used:  # also in a sandbox that does not count it
         yield
         return
     import resource
 
-    used = int(STATM.read_text().split()[DATA]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (used + count, before[1]))
+    resource.setrlimit(resource.RLIMIT_DATA, (used * resource.getpagesize() + count, before[1]))
     try:
         yield
     except MemoryError:
