@@ -20,6 +20,7 @@ from models.contract.symmetry import Tensors
 from models.contract.task import PoseLift
 from service.http.negotiation import JSON, MSGPACK, NPY, NPZ
 from service.http.problems import Problem
+from service.tasks.bodies.endpoint import ACTIONS, LIFT, POSES
 from service.tasks.catalogue import ENDPOINTS
 from service.tasks.endpoint import Body, Endpoint, Limits, run
 from service.tasks.faces import upload
@@ -82,7 +83,25 @@ def _with_arrays(endpoint: Endpoint) -> list[tuple[dict[str, np.ndarray], dict[s
 
 
 def _json(endpoint: Endpoint) -> list[bytes]:
-    return [json.dumps(example).encode() for example in _examples(endpoint)]
+    return [json.dumps(example).encode() for example in (*_examples(endpoint), *_documents(endpoint))]
+
+
+def _documents(endpoint: Endpoint) -> list[dict[str, Any]]:
+    """Return requests of bodies with a clip as OpenPose, AlphaPose and MMPose write it."""
+    if endpoint not in (LIFT, POSES, ACTIONS):
+        return []
+    clip, options = _one_array(endpoint)
+    name, deep = next(iter(set(LISTS) & set(_examples(endpoint)[0]))), clip.shape[-1] == 3
+    rows = np.concatenate([clip, np.full((*clip.shape[:2], 1), 0.9, np.float32)], axis=-1)
+    flat = [frame.ravel().tolist() for frame in rows]
+    openpose = [{"people": [{f"pose_keypoints_{3 if deep else 2}d": numbers}]} for numbers in flat]
+    alphapose = [{"image_id": f"{i}.jpg", "keypoints": numbers, "idx": 1} for i, numbers in enumerate(flat)]
+    mmpose = [
+        {"frame_id": i, "instances": [{"keypoints": f[:, :-1].tolist(), "keypoint_scores": f[:, -1].tolist()}]}
+        for i, f in enumerate(rows)
+    ]
+    written = (openpose, {"instance_info": mmpose}, *([] if deep else [alphapose]))
+    return [{**options, name: document} for document in written]
 
 
 def _msgpack(endpoint: Endpoint) -> list[bytes]:

@@ -20,7 +20,8 @@ from service.http.problems import Problem
 
 Coordinates = Literal["pixels", "fractions", "metres"]  # of the image's width and height, for fractions
 GROUPS = ("people", "bodies", "instances")  # OpenPose, AlphaPose as OpenPose once wrote, MMPose
-FILES = ("instance_info", "predictions")
+FILES = ("instance_info", "predictions", "annotations")  # MMPose, its inferencer, COCO
+NUMBERS = ("image_id", "frame_id")
 FLAT = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")  # MediaPipe: fractions of the image
 DEEP = ("pose_world_landmarks", "poseWorldLandmarks", "world_landmarks", "worldLandmarks")  # metres from the hips
 LABELS = ("person_id", "track_id", "idx")
@@ -60,9 +61,8 @@ class Detections:
 def is_document(value: Any) -> bool:
     """Return whether a value is a detector's document rather than frames of keypoints."""
     if isinstance(value, dict):
-        return any(key in value for key in (*FILES, *GROUPS, *FLAT, *DEEP))
-    first = _first(value)
-    return isinstance(first, dict) or isinstance(_first(first), dict) or isinstance(_first(_first(first)), dict)
+        return any(key in value for key in (*FILES, *GROUPS, *FLAT, *DEEP)) or _is_by_image(value)
+    return _has_objects(value, 3)
 
 
 def lifted_fields(value: Any) -> dict[str, Any] | None:
@@ -118,6 +118,19 @@ def scale_of(found: Detections, image: tuple[float, float] | None, pointer: str)
     return np.array(image, np.float64)
 
 
+def _has_objects(value: Any, depth: int) -> bool:
+    """Return whether the first item of nested lists that is neither null nor empty is an object."""
+    if not isinstance(value, list) or not depth:
+        return False
+    first = next((item for item in value if item not in (None, [])), None)
+    return isinstance(first, dict) or _has_objects(first, depth - 1)
+
+
+def _is_by_image(value: dict[str, Any]) -> bool:
+    """Return whether a document has the people of each image under its name, as AlphaPose writes for OpenPose."""
+    return bool(value) and all(isinstance(item, dict) and any(key in item for key in GROUPS) for item in value.values())
+
+
 def _first(value: Any) -> Any:
     """Return the first item of a list that is not null; None if there is none."""
     return next((item for item in value if item is not None), None) if isinstance(value, list) else None
@@ -125,14 +138,21 @@ def _first(value: Any) -> Any:
 
 def _frames(document: Any, deep: bool, pointer: str) -> list[list[Any]]:
     """Return the people of every frame, as they were written."""
+    if isinstance(document, dict) and _is_by_image(document):
+        people = ((name, _people(frame, deep, pointer)) for name, frame in document.items())
+        return _numbered(people, pointer)
     if isinstance(document, dict):
-        inner = next((document[key] for key in FILES if key in document), None)
-        return [_people(document, deep, pointer)] if inner is None else _frames(inner, deep, pointer)
+        document = next((document[key] for key in FILES if key in document), document)
+    if not isinstance(document, list):
+        return [_people(document, deep, pointer)]
     items = [item for item in document if item is not None]
     if all(isinstance(item, dict) for item in items):
-        for key in ("image_id", "frame_id"):
+        for key in NUMBERS:
             if all(key in item for item in items):
-                people = ([item] if key == "image_id" else _people(item, deep, pointer) for item in items)
+                alone = [not any(group in item for group in GROUPS) for item in items]
+                people = (
+                    [item] if one else _people(item, deep, pointer) for item, one in zip(items, alone, strict=True)
+                )
                 return _numbered(zip((item[key] for item in items), people, strict=True), pointer)
         if not all(any(key in item for key in (*GROUPS, *FLAT, *DEEP)) for item in items):
             return [_people(items, deep, pointer)]

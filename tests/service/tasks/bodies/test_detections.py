@@ -76,6 +76,13 @@ WRITTEN = {  # the order of the clip, and its writer
         "openpose-18", lambda clip: [{"bodies": [{"joints": frame.ravel().tolist()}]} for frame in clip],
     ),
     "COCO results": ("coco-17", lambda clip: [{**one, "image_id": i} for i, one in enumerate(alphapose(clip))]),
+    "COCO annotations": ("coco-17", lambda clip: {"images": [], "annotations": alphapose(clip)}),
+    "MMPose's inferencer": (
+        "coco-17", lambda clip: {"predictions": [frame["instances"] for frame in mmpose(clip)], "visualization": []},
+    ),
+    "AlphaPose by image": (
+        "openpose-18", lambda clip: {f"{i}.jpg": frame for i, frame in enumerate(openpose(clip))},
+    ),
     "every fifth frame": ("coco-17", lambda clip: [{**one, "image_id": 5 * i} for i, one in enumerate(alphapose(clip))]),
     "frames by longer names": ("coco-17", lambda clip: alphapose(clip, "take-2/frame_{:06d}.png")),
     "MMPose": ("coco-17", mmpose),
@@ -107,7 +114,9 @@ def test_a_detectors_document_gets_the_answer_of_the_same_arrays(client, name):
     answer = lifted(client, document, **stated)
     np.testing.assert_allclose(answer["poses"], expected["poses"], atol=1e-6)
     assert answer["filled_keypoints"] == expected["filled_keypoints"] > 0
-    assert bool(answer["warnings"]) == (not stated and not name.startswith(("OpenPose", "MediaPipe", "MMPose with")))
+    assert bool(answer["warnings"]) == (
+        not stated and not name.startswith(("OpenPose", "MediaPipe", "MMPose with", "AlphaPose by image"))
+    )
     query = {**{**SENT, **stated}, "image": f"{WIDTH},{HEIGHT}"}
     document_alone = client.post(LIFT, params=query, json=document)
     assert document_alone.json() == answer
@@ -120,6 +129,11 @@ def test_a_frame_that_is_left_out_shows_nobody(client):
     document = alphapose(clip_of("coco-17"))
     assert lifted(client, document[:4] + document[6:])["unseen_frames"] == [4, 5]
     assert len(lifted(client, document[::-1])["poses"]) == FRAMES, "the order of the file does not matter"
+
+
+def test_empty_frames_at_the_beginning_show_nobody(client):
+    for document in (ultralytics(clip_of("coco-17")), mediapipe(clip_of("mediapipe-33"))):
+        assert lifted(client, [[], None, *document[2:]])["unseen_frames"] == [0, 1]
 
 
 def test_a_null_frame_shows_nobody(client):
@@ -183,6 +197,9 @@ def test_the_answer_of_a_lift_can_be_sent_to_recognition_unchanged(client):
 
 
 COCO = alphapose(clip_of("coco-17"))
+NESTED: Any = [{"people": []}]
+for _ in range(900):
+    NESTED = {"instance_info": NESTED}
 BROKEN: dict[str, tuple[Any, str, str]] = {  # document, kind of problem, a part of its detail
     "nobody": ([{"people": []}] * 3, "gap-too-long", "expected a person"),
     "two numbers a joint": ([{"people": [{"pose_keypoints_2d": [1, 2]}]}], "wrong-shape", "expected 3 numbers for each joint"),
@@ -198,6 +215,7 @@ BROKEN: dict[str, tuple[Any, str, str]] = {  # document, kind of problem, a part
     "images that are no video": ([{**COCO[0], "image_id": 3}, {**COCO[1], "image_id": 900_001}, {**COCO[2], "image_id": 4}],
                                  "too-many-frames", "no frames of one video"),
     "a crowd": ([{"people": [{"pose_keypoints_2d": [1, 2, 0.5] * 25}] * 65}], "wrong-shape", "at most 64 people in a frame, got 65"),
+    "deeply nested": (NESTED, "wrong-shape", "expected frames with people"),
     "landmarks without y": ([[{"x": 0.5}] * 33], "wrong-shape", "landmarks with x, y"),
     "a huge number": ([{"people": [{"pose_keypoints_2d": [10**400, 1, 1]}]}], "wrong-shape", "lists of numbers"),
     "score of a per cent": ([{"people": [{"pose_keypoints_2d": [1, 2, 90] * 25}]}], "out-of-range", "confidence from 0 to 1"),
