@@ -34,7 +34,7 @@ def stature(points: Points, order: Skeleton) -> float | None:
 def check_person(points: Points, order: Skeleton, unit: str) -> list[str]:
     """Check the stature and the uprightness of a person in metres, y up, that was given in `unit`.
 
-    Returns warnings about what is doubtful. Raises Implausible.
+    Returns warnings about doubtful points. Raises Implausible.
     """
     check_extent(points)
     warnings = []

@@ -1,7 +1,7 @@
-"""Plausibility of a hand: its length, and the order of joints that the distances between them allow.
+"""Plausibility of a hand: its length, the joint orders that fit the distances between its joints, and its side.
 
-Lengths are medians over frames of distances between joints, so neither the pose nor a symmetry changes a verdict. The limits hold all
-recordings of nine public sources with a margin: hands there are 12.9 to 21.3 cm long.
+Lengths are medians over frames of distances between joints, so neither the pose nor a symmetry changes the result. All recordings of nine
+public sources are within the limits, with a margin: their hands are 12.9 to 21.3 cm long.
 """
 
 from functools import cache
@@ -15,18 +15,14 @@ from models.skeletons.skeleton import Hand, Skeleton
 from models.skeletons.units import Implausible, check_size, describe_size
 
 LENGTH_M = (0.08, 0.32)  # from the wrist along the middle finger to its tip
-MIN_KNUCKLE = (
-    0.28  # the least distance from wrist to middle knuckle, as a share of the hand's length; 0.41 on recordings
-)
-MAX_PHALANX = 0.42  # the most that a phalanx may have of the hand's length; 0.29 on recordings
-
-ROW_SLACK = 1.15  # how much farther the nearer of two knuckles may be; 0.73 on recordings
+MIN_KNUCKLE = 0.28  # least share of the hand's length from the wrist to the middle knuckle; 0.41 on recordings
+MAX_PHALANX = 0.42  # largest share of the hand's length that a phalanx may have; 0.29 on recordings
+ROW_SLACK = 1.15  # largest ratio of the distances to the nearer and to the farther of two knuckles; 0.73 on recordings
 USUAL_M = (0.1, 0.25)  # a warning beyond, as beyond the next three; 14.8 to 21.3 cm on recordings
 DOUBTFUL_KNUCKLE, DOUBTFUL_PHALANX, DOUBTFUL_ROW = 0.36, 0.34, 0.95
-BACKWARDS = (
-    -0.3
-)  # of the palm's length: fingertips behind it; beyond -0.25 in a hundredth of the clips of one source of nine
-MOST_FRAMES = 16  # that are looked at, spread over the clip
+# Distance of the fingertips behind the palm, as a share of its length; beyond -0.25 in a hundredth of the clips of one source of nine.
+BACKWARDS = -0.3
+MOST_FRAMES = 16  # number of checked frames, spread over the clip
 
 _PARTS = ("mcp", "pip", "dip", "tip")
 MIDDLE = (("wrist", "middle_mcp"), *pairwise(f"middle_{part}" for part in _PARTS))
@@ -51,7 +47,7 @@ Distances = dict[tuple[str, str], float]
 def check_hand(points: Hands, order: Skeleton, unit: str) -> list[str]:
     """Check the size and the joint order of a hand in metres, one frame or more, that was given in `unit`.
 
-    Returns warnings about what is doubtful. Raises Implausible.
+    Returns warnings about doubtful points. Raises Implausible.
     """
     if not len(points):
         return []
@@ -71,7 +67,7 @@ def check_hand(points: Hands, order: Skeleton, unit: str) -> list[str]:
 def check_side(points: Hands, order: Skeleton, hand: Hand) -> list[str]:
     """Return a warning if the fingers of a left or right hand, in right-handed axes, bend backwards.
 
-    It may be a mirror image of the other hand. Half of all mirrored clips are noticed; open hands show no side.
+    Such a hand may be a mirror image of the other one. The check recognises half of all mirrored clips; open hands show no side.
     """
     if not len(points):
         return []
@@ -104,7 +100,7 @@ def orders_that_fit(points: Hands) -> tuple[str, ...]:
 
 
 def _doubts(distances: Distances, order: Skeleton, unit: str) -> list[str]:
-    """Return warnings about a hand that is possible, and unlike those of all recordings."""
+    """Return warnings about a possible hand that is unlike those of all recordings."""
     length, warnings = _length(distances), []
     if not USUAL_M[0] <= length <= USUAL_M[1]:
         warnings.append(f"the hand is {describe_size(length)} long, read in {unit}; check `units`")
@@ -116,10 +112,10 @@ def _doubts(distances: Distances, order: Skeleton, unit: str) -> list[str]:
 def _order_fault(
     distances: Distances, knuckle_at: float = MIN_KNUCKLE, phalanx_at: float = MAX_PHALANX, row_at: float = ROW_SLACK
 ) -> str | None:
-    """Return how the distances between joints contradict their names at these limits, or None if they do not.
+    """Return a description of distances that contradict the joints' names at these limits; None if no distance does.
 
-    A hand has long palm bones and short phalanges, and its knuckles lie in a row. Exchanged fingers, an exchanged palm and wrist, and one
-    order taken for another each break one of these.
+    A hand has long palm bones and short phalanges, and its knuckles lie in a row. Exchanged fingers, an exchanged palm and wrist, and
+    a wrong joint order each violate one of these rules.
     """
     length = _length(distances)
     if length <= 0:

@@ -14,16 +14,16 @@ RETRY_S = "1"
 
 @dataclass
 class Load:
-    """The requests of one caller that are not answered yet, and the bytes of their bodies: announced, or arrived if there are more."""
+    """The number of unanswered requests of one caller, and the bytes of their bodies: announced, or arrived if those are more."""
 
     requests: int = 0
     bytes: int = 0
 
 
 class LimitInFlight:
-    """Pure ASGI middleware that answers 429 while a caller has as many requests or bytes in flight as it may have.
+    """Pure ASGI middleware that answers 429 while a caller has reached its limit of requests or bytes in flight.
 
-    A request alone is never too large for the limit on bytes: the size of one body has its own limit.
+    The only request of a caller is never too large for the limit on bytes: the size of one body has its own limit.
     """
 
     def __init__(self, app: ASGIApp, requests: int | None, bytes: int | None) -> None:
@@ -67,7 +67,7 @@ class LimitInFlight:
                 self._loads.pop(caller.identity, None)
 
     def _too_large(self, caller: Caller, load: Load, more: int) -> Problem | None:
-        """Return the problem if `more` bytes are too many beside those of the caller's other requests."""
+        """Return the problem if `more` bytes and those of the caller's other requests are beyond the limit."""
         if self.bytes is None or not load.requests or not more or load.bytes + more <= self.bytes:
             return None
         return _too_many(caller, self.bytes, "bytes of bodies")

@@ -85,7 +85,7 @@ def begin(number: int, kind: str, memory: int, *arguments: Any) -> Turn:
     walk = Walk(BY_KIND[kind])
     with memory_limit(memory):
         turn = walk.begin(*arguments)
-    assert turn is not None, "a request that need not be short begins"
+    assert turn is not None, "expected a turn: only short requests may be declined"
     if turn.items is not None:
         _walks[number] = walk
     return turn

@@ -96,7 +96,7 @@ def test_plausibility_is_invariant_to_rotation_translation_and_mirror(hand):
     check_hand(moved, ASSEMBLY101, "m")
 
 
-def test_a_hand_that_is_possible_and_unusual_is_doubted():
+def test_an_unusual_hand_gets_a_warning():
     hand = rest_hand()[None]
     (warning,) = check_hand(hand * 0.5, ASSEMBLY101, "m")
     assert "the hand is 9.33 cm long, read in m" in warning
@@ -108,7 +108,7 @@ def test_a_hand_that_is_possible_and_unusual_is_doubted():
     assert check_hand(hand, ASSEMBLY101, "m") == []
 
 
-def test_a_hand_that_bends_like_the_other_one_is_doubted():
+def test_a_hand_with_fingers_that_bend_backwards_gets_a_warning():
     fist = rest_hand()[None].copy()
     names = ASSEMBLY101.joints
     for finger in ("index", "middle", "ring", "pinky"):
@@ -122,7 +122,7 @@ def test_a_hand_that_bends_like_the_other_one_is_doubted():
 
 
 @pytest.mark.parametrize("source", ["leap", "tzionas", "humoto"])
-def test_the_sides_of_recorded_hands_are_believed(data_folder, source):
+def test_recorded_hands_get_no_warning_about_their_side(data_folder, source):
     for recording in read_hands(data_folder / "hands", source):
         for i, side in enumerate(LEFT_RIGHT if recording.clip.hands == 2 else ()):
             visible = recording.clip.joints[recording.clip.valid[:, i], i].astype(float)

@@ -53,7 +53,7 @@ def test_every_suffix_has_an_example_file():
 
 
 @pytest.mark.parametrize("suffix", [".ply.gz", ".PLY", ".ply"])
-def test_a_compressed_file_is_read_whatever_its_suffix_says_of_it(suffix: str):
+def test_a_compressed_or_plain_file_is_read_with_either_suffix(suffix: str):
     _, data, expected = GOOD["ply ascii with faces"]
     np.testing.assert_array_equal(read_scan(gzip.compress(data), suffix).triangles, expected.triangles)
     np.testing.assert_array_equal(read_scan(data, suffix).triangles, expected.triangles)

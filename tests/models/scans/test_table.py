@@ -167,7 +167,7 @@ def test_a_comment_that_does_not_name_every_column_leaves_the_first_three(commen
     np.testing.assert_array_equal(read_scan(data, ".txt").points, POINTS)
 
 
-def test_what_windows_writes_for_nan_is_a_missing_point():
+def test_nan_as_windows_writes_it_is_a_missing_point():
     data = lines(POINTS.tolist()).encode() + b"-nan(ind) 1.#QNAN -1.#IND\n"
     scan = read_scan(data, ".xyz")
     np.testing.assert_array_equal(scan.points, POINTS)

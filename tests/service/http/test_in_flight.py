@@ -1,4 +1,4 @@
-"""Tests of the limit on requests and bytes in flight: counted for each caller until the answer, and without effect on others."""
+"""Tests of the limit on requests and bytes in flight, which are counted for each caller until the answer."""
 
 import asyncio
 from typing import Any
@@ -96,7 +96,7 @@ def test_bodies_beyond_the_bytes_of_a_caller_get_429_announced_or_not(announced)
     asyncio.run(run())
 
 
-def test_a_body_alone_is_never_too_large_for_the_limit_on_bytes_in_flight():
+def test_a_single_body_is_never_too_large_for_the_limit_on_bytes_in_flight():
     async def run() -> None:
         service = Service(bytes=100)
         assert await service.statuses(*await service.waiting(service.post(ONE, bytes(500), announced=500))) == [200]

@@ -188,7 +188,7 @@ def test_an_item_is_not_computed_after_its_caller_is_cancelled():
     assert computed == [0, 1, 3]
 
 
-def test_items_of_requests_that_have_begun_take_turns_with_new_ones_and_are_never_refused():
+def test_later_items_of_a_request_take_turns_with_new_requests_and_are_never_refused():
     computed, gate = [], threading.Event()
 
     def gated(tensors: Tensors) -> dict[str, np.ndarray]:
@@ -209,7 +209,7 @@ def test_items_of_requests_that_have_begun_take_turns_with_new_ones_and_are_neve
     assert computed == [0, 10, 1, 11, 2, 3, 4]
 
 
-def test_models_that_share_slots_compute_in_turns_by_who_waits_longest():
+def test_models_that_share_slots_compute_the_oldest_item_first():
     running, most, computed, gate = 0, 0, [], threading.Event()
 
     def counted(tensors: Tensors) -> dict[str, np.ndarray]:

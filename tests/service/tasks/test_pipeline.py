@@ -104,7 +104,7 @@ def test_a_request_larger_than_all_memory_is_too_large(bundles):
     serve(bundles, act, max_memory_bytes=COST - ARRIVING)
 
 
-def test_a_client_with_as_many_requests_in_flight_as_it_may_have_gets_429(bundles):
+def test_a_client_at_its_limit_of_requests_in_flight_gets_429(bundles):
     async def act(post: Post) -> None:
         rest = asyncio.Event()
         first = asyncio.create_task(post(chunks(BODY[:-10], rest, BODY[-10:])))
@@ -225,7 +225,7 @@ BOMB = gzip.compress(b" " * (16 << 20))
 
 @pytest.mark.parametrize("headers", [{"content-encoding": "gzip"}, {"content-encoding": "X-GZIP"}, {}], ids=str)
 @pytest.mark.parametrize("url", [URL, "/poses/lift"])
-def test_a_body_of_gzip_is_answered_like_what_is_in_it(client, url: str, headers: dict[str, str]):
+def test_a_gzip_body_gets_the_answer_of_its_content(client, url: str, headers: dict[str, str]):
     body = BODY if url == URL else client.get("/models/lift-means/example").content
     sent = {"content-type": "application/json"}
     answer = client.post(url, content=body, headers=sent)
@@ -260,7 +260,7 @@ def test_a_wrong_coding_is_refused_by_name(client, body: bytes, coding: str, kin
         assert response.headers["accept-encoding"] == "gzip, identity"
 
 
-def test_the_memory_of_a_request_is_what_it_inflates_to(bundles):
+def test_the_memory_of_a_gzip_request_is_the_size_of_its_content(bundles):
     async def act(post: Post) -> None:
         begun, rest = asyncio.Event(), asyncio.Event()
 

@@ -60,7 +60,7 @@ def test_a_fingerprint_depends_on_everything_that_decides_the_best_checkpoint(ti
     assert changed(tiny).fingerprint != tiny.fingerprint
 
 
-def test_a_fingerprint_depends_on_nothing_else(tiny: HandRun):
+def test_a_fingerprint_does_not_depend_on_names_the_licence_or_the_interval_of_checkpoints(tiny: HandRun):
     same = replace(tiny, name="other", title="Other", licence="MIT")
     assert same.with_options(checkpoint_every=7).fingerprint == tiny.fingerprint
 

@@ -113,7 +113,7 @@ def test_a_clip_in_another_order_than_it_says_is_refused_with_the_right_one(clie
     assert "one whose joints fit h36m-17" in problem_of(client.post(ACTIONS, json=body), "implausible")["detail"]
 
 
-def test_z_may_be_up_and_is_asked_for_where_it_seems_so(client):
+def test_z_may_be_up_and_a_person_who_seems_to_lie_gets_a_warning(client):
     upright = moving_person("h36m-17", 25)
     z_up = np.stack([upright[..., 0], -upright[..., 2], upright[..., 1]], axis=-1)
     expected = ask(client, ACTIONS, CLIP, clip=upright)

@@ -169,14 +169,14 @@ def test_names_of_orders_ignore_case_and_punctuation(client, name, order):
     assert forecast(client, past=past, joints=name)["joints"] == order
 
 
-def test_what_is_doubtful_about_a_hand_is_a_warning_in_the_answer(client, one):
+def test_an_unusual_hand_gets_a_warning(client, one):
     assert forecast(client, right=one)["warnings"] == []
     assert "cm long, read in m; check `units`" in forecast(client, right=one * 0.5)["warnings"][0]
 
 
 @pytest.mark.parametrize("media", ["application/json", MSGPACK])
 def test_points_may_be_objects_with_x_y_and_z(client, one, media):
-    """As JSON.stringify writes a DOMPointReadOnly, JsonUtility a Vector3 and MediaPipe a landmark."""
+    """JSON.stringify writes a DOMPointReadOnly so, JsonUtility a Vector3, and MediaPipe a landmark."""
     frames: list[Any] = [[{"x": x, "y": y, "z": z, "w": 1} for x, y, z in frame] for frame in one.tolist()]
     frames[4] = None
     arrays: list[Any] = one.tolist()
