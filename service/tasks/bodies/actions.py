@@ -29,7 +29,7 @@ from service.tasks.bodies.keypoints import (
     keypoints_of,
     order_of,
     plausible,
-    seen_or_not,
+    seen_or_missing,
     timing_of_request,
 )
 from service.tasks.bodies.schemas import ActionsOptions
@@ -127,8 +127,7 @@ def _prepared(
     else:
         chosen = list(range(len(people)))
     points = np.stack([people[i].points for i in chosen])
-    shown_as = (seen_or_not(people[i]) if task.dims == 3 else people[i] for i in chosen)  # detectors' scores are in 2D
-    confidence = np.stack([person.confidence for person in shown_as])
+    confidence = np.stack([people[i].confidence for i in chosen])
     flat = points.reshape(-1, *points.shape[2:])
     if task.dims == 2:
         flat = boxed(flat, box_of(flat))
@@ -151,9 +150,10 @@ def _checked(
     clip: Clip, order: Skeleton, target: Skeleton, task: ActionRecognition, options: ActionsOptions
 ) -> Keypoints:
     keypoints = keypoints_of(clip, order, task.dims)
+    keypoints = seen_or_missing(keypoints) if task.dims == 3 else keypoints  # models in 2D learn from detectors' scores
     with plausible(clip.pointer):
         check_extent(keypoints.points)
-    warnings: list[str] = []
+    warnings = list(keypoints.warnings)
     if task.dims == 2:
         check_reach(keypoints, keypoints.points, FAR, f"expected at most {FAR:g} from 0")
     else:

@@ -34,7 +34,7 @@ from service.tasks.bodies.keypoints import (
     plausible,
     reverse,
     rounded,
-    seen_or_not,
+    seen_or_missing,
     timing_of_request,
 )
 from service.tasks.bodies.schemas import PosesOptions
@@ -69,14 +69,14 @@ def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limi
     timing = timing_of_request(request, limits.gap_s)
 
     def prepared(clip: Clip) -> ForecastClip:
-        sent = keypoints_of(clip, order, 2)
+        sent = seen_or_missing(keypoints_of(clip, order, 2))
         with plausible(clip.pointer):
             check_extent(sent.points)
         check_reach(sent, sent.points, FAR, f"expected at most {FAR:g} from 0")
         with plausible(clip.pointer):
             doubt = check_order(sent.points, order)
         steady = even(in_order(sent, order, target), timing, from_end=True)
-        past = _past(seen_or_not(bridged(steady, timing.fps, limits.gap_s)), timing.fps, task, model.name)
+        past = _past(bridged(steady, timing.fps, limits.gap_s), timing.fps, task, model.name)
         if not past.present.any():
             raise Problem.at(
                 "gap-too-long", clip.pointer, f"expected joints that {model.name} knows in its past, got none"
@@ -99,7 +99,7 @@ def prepare(request: DecodedClips[PosesOptions], model: BundleMeta, limits: Limi
             seen,
             last,
             [{"past": np.ascontiguousarray(tensor)}],
-            timing.warnings + ((doubt,) if doubt else ()),
+            timing.warnings + sent.warnings + ((doubt,) if doubt else ()),
         )
 
     return prepare_each(request, task, prepared)

@@ -31,7 +31,7 @@ from service.tasks.bodies.keypoints import (
     order_of,
     plausible,
     rounded,
-    seen_or_not,
+    seen_or_missing,
     timing_of_request,
 )
 from service.tasks.bodies.schemas import LiftOptions
@@ -65,7 +65,7 @@ def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limit
     timing = timing_of_request(request, limits.gap_s)
 
     def prepared(clip: Clip) -> LiftClip:
-        seen = keypoints_of(clip, order, 2)
+        seen = seen_or_missing(keypoints_of(clip, order, 2))
         with plausible(clip.pointer):
             check_in_image(seen.points, options.image)
         points = normalise(seen.points, options.image)
@@ -74,12 +74,12 @@ def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limit
             doubt = check_order(seen.points, order)
         unseen = np.flatnonzero(~seen.present.any(axis=1)).tolist()
         normal = Keypoints(seen.pointer, points, seen.confidence)
-        ready = seen_or_not(bridged(even(in_order(normal, order, target), timing), timing.fps, limits.gap_s))
+        ready = bridged(even(in_order(normal, order, target), timing), timing.fps, limits.gap_s)
         if not task.confidence:
             check_gaps(ready, target, model.name, limits.gap_s)
         tensors = _stretches(_at_models_rate(ready, timing.fps, task.fps), task)
         times = timing.times if options.timestamps else np.arange(len(clip.values)) / timing.fps
-        warnings = timing.warnings + ((doubt,) if doubt else ())
+        warnings = timing.warnings + seen.warnings + ((doubt,) if doubt else ())
         return LiftClip(times, timing.fps, ready.filled, unseen, seen.clipped, tensors, warnings)
 
     return prepare_each(request, task, prepared)

@@ -301,3 +301,25 @@ def test_a_detectors_confidence_does_not_change_a_pose(client):
     base = {**SENT, "joints": "h36m-17"}
     assert ask(client, LIFT, base, keypoints=sure) == ask(client, LIFT, base, keypoints=unsure)
     assert ask(client, FORECAST, PAST, past=sure) == ask(client, FORECAST, PAST, past=unsure)
+
+
+@pytest.mark.parametrize("path", [LIFT, FORECAST, ACTIONS])
+def test_keypoints_that_a_detector_guessed_are_missing_and_counted(client, path):
+    dims = 3 if path == ACTIONS else 2
+    frames = moving_body(25, dims) / (1000 if path == ACTIONS else 1)
+    sure = np.concatenate([frames, np.full((25, 17, 1), 0.9)], axis=-1)
+    guessed, missing = sure.copy(), sure.tolist()
+    guessed[4:, 3] = [*np.zeros(dims) + 0.5, 0.1]
+    for frame in missing[4:]:
+        frame[3] = None
+    field, base = {
+        LIFT: ("keypoints", {**SENT, "joints": "h36m-17"}),
+        FORECAST: ("past", PAST),
+        ACTIONS: ("clip", {"joints": "h36m-17", "model": "actions-3d"}),
+    }[path]
+    answer, expected = (ask(client, path, base, **{field: clip}) for clip in (guessed, missing))
+    assert "21 keypoints with a confidence below 0.2 were read as missing" in answer["warnings"]
+    assert {**answer, "warnings": []} == {**expected, "warnings": []}
+    guessed[..., -1] = 0.15
+    response = client.post(path, json={**base, field: guessed.tolist()})
+    assert "a confidence of 0.2 or more, got at most 0.15" in problem_of(response, "gap-too-long")["detail"]
