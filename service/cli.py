@@ -110,11 +110,13 @@ def worker(
         raise typer.BadParameter("a worker trains models: install the extra `training`, or run make worker")
     settings = _settings()
     _check_registry(settings)  # now rather than at the end of the first training
-    log_json_lines()
-    from service.jobs.database import StoreUnavailable
+    from service.jobs.database import (
+        StoreUnavailable,
+    )  # before the log is set up, in which alembic would list its plugins
     from service.jobs.queue.broker import NoBroker
     from service.jobs.worker.process import serve_jobs
 
+    log_json_lines()
     try:
         serve_jobs(settings, device, gpu or ())
     except (NoBroker, StoreUnavailable, LookupError) as error:
