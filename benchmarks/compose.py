@@ -1,9 +1,9 @@
-"""Faults of a deployment by Docker Compose: what each does to requests and jobs, in seconds, bytes and exit codes.
+"""Faults of a deployment by Docker Compose, and their effects on requests and jobs in seconds, bytes and exit codes.
 
     docker compose build && python -m benchmarks.compose [--compose "docker compose"] [NAME ...]
 
-Run it in the checkout, on a machine where nothing uses the ports; CHIRON_DATA must name a folder with data. It brings the stack up without
-building, in a project of its own, and removes that with its volumes at the end. All parts take about fifteen minutes of two cores.
+Run it in the checkout, on a machine where the ports are free; CHIRON_DATA must name a folder with data. It starts the stack without
+building, as a separate project, and removes the project with its volumes at the end. All parts take about fifteen minutes of two cores.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from urllib.request import Request, urlopen
 API, PROMETHEUS = "http://127.0.0.1:8000", "http://127.0.0.1:9090"
 KEYS = "first,second"  # Prometheus uses the first of several
 KEY = "second"
-SERVICES = ("api", "worker", "prometheus")  # and what they depend on
+SERVICES = ("api", "worker", "prometheus")  # and the services that these depend on
 SHORT = {"kind": "train", "run": "hands-eqmotion", "steps": 6, "validate_every": 3, "checkpoint_every": 1}
 LONG = SHORT | {"steps": 60, "validate_every": 60, "publish": False}
 FINISHED = ("succeeded", "failed", "cancelled")
-TOGETHER = 20  # requests at a time that ask a database which does not answer
-LOG_S = 10.0  # time over which logs are measured
+TOGETHER = 20  # concurrent requests that need a database which does not answer
+LOG_S = 10.0  # period over which the growth of logs is measured
 
 
 class Deployment:
@@ -51,18 +51,18 @@ class Deployment:
 
     def run(self, *arguments: str, **variables: str) -> str:
         """Run a command of Compose that must succeed, and return its output."""
-        done = self.attempt(*arguments, **variables)
-        assert done.returncode == 0, f"{arguments} ended with {done.returncode}: {done.stderr[-2000:]}"
-        return done.stdout
+        result = self.attempt(*arguments, **variables)
+        assert result.returncode == 0, f"{arguments} ended with {result.returncode}: {result.stderr[-2000:]}"
+        return result.stdout
 
     def seconds(self, *arguments: str) -> float:
-        """Run a command of Compose and return how long it took."""
+        """Run a command of Compose and return its duration in seconds."""
         began = time.monotonic()
         self.run(*arguments)
         return time.monotonic() - began
 
     def containers(self) -> dict[str, dict[str, Any]]:
-        """Return what Compose says of each service's container, stopped ones too."""
+        """Return Compose's description of the container of each service, stopped or not."""
         text = self.run("ps", "--all", "--format", "json")
         rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
         return {row["Service"]: row for row in rows}
@@ -71,7 +71,7 @@ class Deployment:
         return self.run("logs", "--no-color", "--no-log-prefix", service)
 
     def log_growth(self, service: str) -> str:
-        """Return how many bytes and lines a service logs a second."""
+        """Describe the growth of a service's log in bytes and lines a second."""
         before = self.log(service)
         time.sleep(LOG_S)
         new = self.log(service)[len(before) :]
@@ -79,7 +79,7 @@ class Deployment:
         return f"{len(new) / LOG_S:.0f} bytes and {new.count(chr(10)) / LOG_S:.1f} lines a second"
 
     def stop(self, service: str) -> str:
-        """Stop a service and describe how it ended."""
+        """Stop a service; describe the duration and its exit code."""
         seconds = self.seconds("stop", service)
         return f"{seconds:.1f} s, exit code {self.containers()[service]['ExitCode']}"
 
@@ -102,10 +102,10 @@ def ask(path: str, body: Any = None, method: str | None = None, url: str = API) 
 
 
 def until(holds: Callable[[], Any], limit_s: float = 600) -> float:
-    """Wait until `holds` returns something true; return the seconds that took."""
+    """Wait until `holds` returns a true value; return the seconds until then."""
     began = time.monotonic()
     while not holds():
-        assert time.monotonic() - began < limit_s, "nothing came of it"
+        assert time.monotonic() - began < limit_s, f"expected the condition within {limit_s:g} s"
         time.sleep(0.2)
     return time.monotonic() - began
 
@@ -117,7 +117,7 @@ def submit(spec: dict[str, Any]) -> str:
 
 
 def job_is(job: str, holds: Callable[[dict[str, Any]], Any]) -> Callable[[], bool]:
-    """Return a condition for `until` on a job."""
+    """Return a condition on a job for `until`."""
 
     def condition() -> bool:
         status, _, info = ask(f"/jobs/{job}")
@@ -128,25 +128,25 @@ def job_is(job: str, holds: Callable[[dict[str, Any]], Any]) -> Callable[[], boo
 
 
 def finished(job: str) -> str:
-    """Wait for a job's end and describe it."""
+    """Wait until a job has ended; describe its state."""
     until(job_is(job, lambda info: info["state"] in FINISHED))
     info = ask(f"/jobs/{job}")[2]
     return f"{info['state']} in attempt {info['attempt']}"
 
 
 def running(spec: dict[str, Any]) -> str:
-    """Submit a training and wait for its third step."""
+    """Submit a training, wait for its third step, and return the job's id."""
     job = submit(spec)
     until(job_is(job, lambda info: (info["progress"] or {}).get("step", 0) >= 3))
     return job
 
 
-def report(what: str, figure: object) -> None:
-    print(f"| {what} | {figure} |", flush=True)
+def report(fault: str, effect: object) -> None:
+    print(f"| {fault} | {effect} |", flush=True)
 
 
 def requests(unused: Deployment) -> None:
-    """Ask for forecasts and landmarks, and for Prometheus' view of the API."""
+    """Request forecasts and landmarks, and the state of the API in Prometheus."""
     status, _, ready = ask("/readyz")
     report("GET /readyz", f"{status}, {ready['status']}, {len(ready['models'])} models")
     hands, scan = ask("/models/hands-eqmotion/example")[2], ask("/models/face-se3unet/example")[2]
@@ -174,7 +174,7 @@ def training(unused: Deployment) -> None:
 
 
 def losses(stack: Deployment) -> None:
-    """Kill the worker, and restart Redis and PostgreSQL, in the middle of a training each."""
+    """Kill the worker, restart Redis, and restart PostgreSQL, each during a training."""
     number = running(LONG)
     stack.run("kill", "worker")
     stack.run("start", "worker")
@@ -186,7 +186,7 @@ def losses(stack: Deployment) -> None:
 
 
 def paused(stack: Deployment) -> None:
-    """Freeze PostgreSQL: requests get an answer, and API and worker stop."""
+    """Pause PostgreSQL; check that requests are answered, and that API and worker can be stopped."""
     stack.run("pause", "postgres")
     status, seconds, _ = ask("/jobs")
     report("PostgreSQL paused: GET /jobs", f"{status} after {seconds:.1f} s")
@@ -206,10 +206,10 @@ def paused(stack: Deployment) -> None:
     until(lambda: ask("/jobs")[0] == 200)
     stack.run("pause", "postgres")
     with ThreadPoolExecutor(TOGETHER) as pool:
-        asked = [pool.submit(ask, "/jobs") for _ in range(TOGETHER)]
+        pending = [pool.submit(ask, "/jobs") for _ in range(TOGETHER)]
         time.sleep(1)
         report(f"paused, {TOGETHER} GET /jobs open: the API stops", stack.stop("api"))
-        report("their answers", sorted({answer.result()[0] for answer in asked}))
+        report("their answers", sorted({answer.result()[0] for answer in pending}))
     report("paused: the worker stops", stack.stop("worker"))
     stack.run("unpause", "postgres")
     stack.run("start", "api", "worker")
@@ -217,12 +217,12 @@ def paused(stack: Deployment) -> None:
 
 
 def frozen_broker(stack: Deployment) -> None:
-    """Freeze Redis: jobs are accepted, and API and worker stop."""
+    """Pause Redis; check that jobs are accepted, and that API and worker can be stopped."""
     stack.run("pause", "redis")
     spec = SHORT | {"publish": False}
-    for what in ("Redis paused: POST /jobs", "the next one"):
+    for request in ("Redis paused: POST /jobs", "the next one"):
         status, seconds, number = ask("/jobs", spec)
-        report(what, f"{status} after {seconds:.1f} s")
+        report(request, f"{status} after {seconds:.1f} s")
     report("the API stops", stack.stop("api"))
     report("the worker stops", stack.stop("worker"))
     stack.run("unpause", "redis")
@@ -271,8 +271,10 @@ def data(stack: Deployment) -> None:
         os.chmod(folder, 0o755)
         empty = os.path.join(folder, "empty")
         os.mkdir(empty)
-        done = stack.attempt(*new, CHIRON_DATA=os.path.join(folder, "none"))
-        refusal = done.stderr.strip().splitlines()[-1] if done.returncode else "not refused: the engine has made it"
+        result = stack.attempt(*new, CHIRON_DATA=os.path.join(folder, "none"))
+        refusal = (
+            result.stderr.strip().splitlines()[-1] if result.returncode else "not refused: the engine has created it"
+        )
         report("a data folder that does not exist", refusal)
         stack.run(*new, CHIRON_DATA=empty)
         until(lambda: any(worker["problem"] for worker in ask("/workers")[2]["workers"]))
@@ -283,7 +285,7 @@ def data(stack: Deployment) -> None:
 
 
 def stops(stack: Deployment) -> None:
-    """Stop API and worker when nothing is wrong."""
+    """Stop API and worker without a fault."""
     until(lambda: [worker["problem"] for worker in ask("/workers")[2]["workers"]] == [None])
     for service in ("api", "worker"):
         report(f"a clean stop: {service}", stack.stop(service))
@@ -293,7 +295,7 @@ PARTS = (requests, training, losses, paused, frozen_broker, export, without_data
 
 
 def main() -> None:
-    """Bring the stack up, run the named parts, or all, and remove the stack."""
+    """Start the stack, run the named parts, or all, and remove the stack."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compose", default="docker compose", help="the command of Compose")
     parser.add_argument("parts", nargs="*", metavar="NAME", help=", ".join(part.__name__ for part in PARTS))

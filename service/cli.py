@@ -110,9 +110,8 @@ def worker(
         raise typer.BadParameter("a worker trains models: install the extra `training`, or run make worker")
     settings = _settings()
     _check_registry(settings)  # now rather than at the end of the first training
-    from service.jobs.database import (
-        StoreUnavailable,
-    )  # before the log is set up, in which alembic would list its plugins
+    # Imported before the log is set up, because alembic logs its plugins when it is imported.
+    from service.jobs.database import StoreUnavailable
     from service.jobs.queue.broker import NoBroker
     from service.jobs.worker.process import serve_jobs
 
