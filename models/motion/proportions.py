@@ -8,6 +8,8 @@ The misfit is the root mean square of the logarithms of the ratios. It is at mos
 hundred. Clips in another order of as many joints have 0.3 to 1.3.
 """
 
+from functools import cache
+
 import numpy as np
 from jaxtyping import Float
 
@@ -59,24 +61,28 @@ def check_order(points: Points, order: Skeleton) -> str | None:
 
 
 def misfit(points: Points, order: Skeleton) -> float | None:
-    """Return the misfit of the limbs: 0 for exact proportions, 0.7 for a factor of two; None if fewer than LIMBS are seen."""
+    """Return how far the limbs are from a person's proportions: 0 is exact, 0.7 a factor of two; None if fewer than LIMBS are seen.
+
+    Limbs whose ends are at exactly one point are not seen.
+    """
+    first, second, shares = _limbs(order)
     frames = points[:: -(-len(points) // MOST_FRAMES)]
-    ratios = [
-        float(np.quantile(lengths, 0.5 if points.shape[-1] == 3 else 0.75)) / share
-        for (a, b), share in SHARES.items()
-        for side in ("left", "right")
-        if len(lengths := _lengths(frames, order, f"{side}_{a}", f"{side}_{b}"))
-    ]
-    if len(ratios) < LIMBS:
+    lengths = np.linalg.norm(frames[:, first] - frames[:, second], axis=-1)
+    lengths = np.where(lengths > 0, lengths, np.nan)
+    seen = np.isfinite(lengths).any(axis=0)
+    if seen.sum() < LIMBS:
         return None
-    logs = np.log(ratios)
+    share = 0.5 if points.shape[-1] == 3 else 0.75  # foreshortened limbs are longest where they lie across the view
+    whole = np.isfinite(lengths).all()
+    typical = np.quantile(lengths, share, axis=0) if whole else np.nanquantile(lengths[:, seen], share, axis=0)
+    logs = np.log(typical / shares[seen])
     return float(np.sqrt(np.mean((logs - np.median(logs)) ** 2)))
 
 
-def _lengths(points: Points, order: Skeleton, a: str, b: str) -> Float[np.ndarray, " seen"]:
-    """Return the lengths of a limb in the frames that show it; ends at exactly one point are not seen."""
-    if a not in order.joints or b not in order.joints:
-        return np.empty(0)
-    i, j = order.indices((a, b))
-    lengths = np.linalg.norm(points[:, i] - points[:, j], axis=-1)
-    return lengths[np.isfinite(lengths) & (lengths > 0)]
+@cache
+def _limbs(order: Skeleton) -> tuple[list[int], list[int], Float[np.ndarray, " limbs"]]:
+    """Return the ends of the limbs that an order has, and their shares of the stature."""
+    pairs = [(f"{side}_{a}", f"{side}_{b}", share) for (a, b), share in SHARES.items() for side in ("left", "right")]
+    known = [(a, b, share) for a, b, share in pairs if a in order.joints and b in order.joints]
+    first, second = ([order.joints.index(pair[end]) for pair in known] for end in (0, 1))
+    return first, second, np.array([share for _, _, share in known])

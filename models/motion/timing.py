@@ -65,7 +65,8 @@ def timing_of(stamps: Float[np.ndarray, " frames"]) -> Timing:
         raise BadTimes(f"expected at least 2 times, which give a rate, got {len(stamps)}; send `fps`")
     if not np.isfinite(stamps).all():
         raise BadTimes("expected finite times, got some that are not")
-    steps = np.diff(stamps)
+    with np.errstate(over="ignore"):
+        steps = np.diff(stamps)
     if steps.min() <= 0:
         frame = int(np.argmax(steps <= 0)) + 1
         raise BadTimes(

@@ -58,6 +58,7 @@ def test_even_frames_at_a_known_rate_have_their_times():
         (np.arange(9) * 0.5, "got a median step of 0.5"),
         (np.arange(9) * 1e-6, "got a median step of 1e-06"),
         (np.arange(9) * 1e12, "got a median step of 1e"),
+        ([-1e308, 1e308], "got a median step of inf"),
     ],
 )
 def test_times_that_cannot_be_those_of_frames_are_refused(stamps: list[float], text: str):
