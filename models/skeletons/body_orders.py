@@ -66,6 +66,11 @@ _SMPL_BONES = (
     *("pelvis lower_spine spine chest thorax head_base", "chest *clavicle *shoulder *elbow *wrist"),
     f"{_LEGS} *foot",
 )
+_TREE = HANDS["mano-smplx"].joints[1:16]  # MANO's own joints, without the wrist and the tips
+_FINGERS = " ".join(f"{side}_hand_{joint}" for side in _OTHER for joint in _TREE)
+_FINGER_BONES = tuple(
+    f"*wrist {' '.join(f'*hand_{joint}' for joint in _TREE[start : start + 3])}" for start in range(0, 15, 3)
+)
 
 BODIES: dict[str, Skeleton] = {
     body.name: body
@@ -189,6 +194,12 @@ BODIES: dict[str, Skeleton] = {
         ),
         _body("smpl-22", _SMPL, *_SMPL_BONES),  # the body of SMPL-X and SMPL+H
         _body("smpl-24", f"{_SMPL} both:hand", *_SMPL_BONES, "*wrist *hand"),
+        _body("smplh-52", f"{_SMPL} {_FINGERS}", *_SMPL_BONES, *_FINGER_BONES),
+        _body(
+            "smplx-55",
+            f"{_SMPL} jaw left:eye right:eye {_FINGERS}",
+            *(*_SMPL_BONES, *_FINGER_BONES, "head_base jaw", "head_base *eye"),
+        ),
     )
 }
 
@@ -198,6 +209,9 @@ ALIASES = {  # other names of orders; case and punctuation do not matter
     "yolo": "coco-17",
     "movenet": "coco-17",
     "vitpose": "coco-17",
+    "yolo-pose": "coco-17",
+    "yolov8-pose": "coco-17",
+    "yolo11-pose": "coco-17",
     "openpose": "openpose-18",
     "openpose-coco": "openpose-18",
     "coco-18": "openpose-18",

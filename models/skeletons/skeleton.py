@@ -52,11 +52,16 @@ class Skeleton:
 
 
 def find_order(name: str, orders: Mapping[str, Skeleton], aliases: Mapping[str, str]) -> Skeleton:
-    """Return the order called `name` or an alias of it; case and punctuation do not matter. Raises UnknownOrder."""
+    """Return the order called `name` or an alias of it, with or without its number of joints. Raises UnknownOrder.
+
+    Case and punctuation do not matter.
+    """
     if name in orders:
         return orders[name]
-    known = {_plain(order): order for order in orders} | {_plain(alias): order for alias, order in aliases.items()}
-    if (plain := _plain(name)) not in known:
+    names = [(order, order) for order in orders] + list(aliases.items())
+    known = {_plain(other): order for other, order in names}
+    counted = {f"{_plain(other)}{len(orders[order].joints)}": order for other, order in names}
+    if (plain := _plain(name)) not in (known := counted | known):
         raise UnknownOrder(f"expected a joint order, one of {', '.join(orders)}, got {name!r}")
     return orders[known[plain]]
 

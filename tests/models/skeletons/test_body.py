@@ -44,6 +44,8 @@ PLACES = {  # some joints of an order, by their published indices
     "posetrack18-17": {"nose": 0, "head_base": 1, "head_top": 2, "left_ear": 3, "right_ankle": 16},
     "ntu-25": {"pelvis": 0, "neck": 2, "head": 3, "left_hand": 7, "right_hip": 16, "thorax": 20, "right_thumb": 24},
     "azure-kinect-32": {"neck": 3, "left_wrist": 7, "right_shoulder": 12, "right_foot": 25, "head": 26, "right_ear": 31},
+    "smplx-55": {"right_wrist": 21, "jaw": 22, "left_eye": 23, "left_hand_index_mcp": 25, "right_hand_thumb_ip": 54},
+    "smplh-52": {"left_hand_index_mcp": 22, "left_hand_thumb_cmc": 34, "right_hand_index_mcp": 37},
     "smpl-24": {"lower_spine": 3, "right_ankle": 8, "thorax": 12, "head_base": 15, "left_wrist": 20, "right_hand": 23},
 }  # fmt: skip
 NAMES = {
@@ -60,7 +62,13 @@ NAMES = {
     "ntu-25": ("NTU RGB+D", "Kinect v2"),
     "azure-kinect-32": ("Azure Kinect",),
     "smpl-24": ("SMPL",),
+    "smplx-55": ("SMPL-X 55", "smplx_55"),
+    "smplh-52": ("SMPL+H 52",),
 }
+COUNTED = {  # names with the number of joints
+    "blazepose-33": "mediapipe-33", "MediaPipe Pose 33": "mediapipe-33", "openpose-body-25-25": "openpose-25", "yolo-17": "coco-17",
+    "NTU RGB+D 25": "ntu-25", "crowdpose_14": "crowdpose-14", "Human3.6M 17": "h36m-17", "smplx-22": "smpl-22",
+}  # fmt: skip
 FILES = {  # joint order to file
     "hdm05-25": "hdm05_11/hdm05_11_60hz.npz",
     "cmu-24": "cmu_9act/cmu_9act_60hz.npz",
@@ -122,6 +130,7 @@ def test_orders_are_known_by_the_names_that_people_use():
     for name, others in NAMES.items():
         for other in (name, name.upper(), name.replace("-", "_"), *others):
             assert get_body_order(other).name == name
+    assert {name: get_body_order(name).name for name in COUNTED} == COUNTED
 
 
 @pytest.mark.parametrize("name", FILES)
