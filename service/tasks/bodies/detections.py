@@ -74,7 +74,8 @@ def lifted_fields(value: Any) -> dict[str, Any] | None:
         if isinstance(several := value.get(name), list):
             poses = [one.get("poses") if isinstance(one, dict) else None for one in several]
             return {**fields, name: poses}
-    return {**fields, "clip": value.get("poses")}
+    raw = {name: value[name] for name in ("shape", "dtype") if name in value and isinstance(value.get("poses"), bytes)}
+    return {**fields, **raw, "clip": value.get("poses")}
 
 
 def read(document: Any, deep: bool, pointer: str) -> Detections:

@@ -216,7 +216,8 @@ def _decode_document(form: ClipForm[Options], body: Body, problem: Problem) -> D
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise problem from None
     if form.most_numbers == MOST_NUMBERS and (fields := lifted_fields(value)):
-        return _decode_struct(form, typed(msgspec.convert, {**fields, **body.options}, type=form.decoders.json.type))
+        decoder = form.decoders.json if body.media == JSON else form.decoders.msgpack
+        return _decode_struct(form, typed(msgspec.convert, {**fields, **body.options}, type=decoder.type))
     name = form.arrays[0]
     fields = dict(value) if isinstance(value, dict) and name in value and not is_document(value) else {name: value}
     document = fields.pop(name)
