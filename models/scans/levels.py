@@ -75,10 +75,10 @@ def search(points: Float[np.ndarray, "all 3"], task: FaceLandmarks) -> Search:
     On a scan of a whole person the face has too few of the sampled points to be seen. If the network is not confident there, windows of
     the scan are searched one by one until one is convincing. Raises Degenerate for a scan of too few points.
     """
-    whole, sampled = yield from _two_looks(points, np.arange(len(points)), task)
-    looks = whole.looks
-    if whole.confidence.mean() >= CONFIDENT:
-        return whole
+    first, sampled = yield from _two_looks(points, np.arange(len(points)), task)
+    looks = first.looks
+    if first.confidence.mean() >= CONFIDENT:
+        return first
     for middle in windows(points[sampled]):
         near = np.flatnonzero(np.square(points - middle).sum(axis=1) <= WINDOW_M**2)
         if len(near) < task.levels[0]:
@@ -87,7 +87,7 @@ def search(points: Float[np.ndarray, "all 3"], task: FaceLandmarks) -> Search:
         looks += face.looks
         if face.confidence.mean() >= CONVINCING:
             return replace(face, looks=looks)
-    return replace(whole, looks=looks)
+    return replace(first, looks=looks)
 
 
 def _two_looks(

@@ -223,26 +223,30 @@ def _decode_document(form: ClipForm[Options], body: Body, problem: Problem) -> D
     document = fields.pop(name)
     if not is_document(document) or any(other in fields for other in form.arrays):
         raise problem
-    found, fields = read(document, form.most_numbers == MOST_NUMBERS, f"/{name}"), {**fields, **body.options}
-    if not found.joints:
+    detections, fields = read(document, form.most_numbers == MOST_NUMBERS, f"/{name}"), {**fields, **body.options}
+    if not detections.joints:
         raise Problem.at("gap-too-long", f"/{name}", "expected a person, got no keypoint in any frame")
-    stated, order = "joints" in fields, fields.setdefault("joints", found.order)
+    stated, order = "joints" in fields, fields.setdefault("joints", detections.order)
     if order is None:
-        raise Problem.at("invalid-request", "/joints", order_to_send(found))
-    if found.coordinates == "metres":
+        raise Problem.at("invalid-request", "/joints", order_to_send(detections))
+    if detections.coordinates == "metres":
         fields.setdefault("axes", "camera")
     options = typed(msgspec.convert, fields, type=form.options)
-    people = tracks(found, f"/{name}")
-    scale = scale_of(found, getattr(options, "image", None), f"/{name}")
-    clips = [_from_people(f"/{name}", seen, found, scale) for seen in people]
+    people = tracks(detections, f"/{name}")
+    scale = scale_of(detections, getattr(options, "image", None), f"/{name}")
+    clips = [_from_people(f"/{name}", seen, detections, scale) for seen in people]
     array = name if len(clips) == 1 else "persons"
-    warnings = () if stated or not found.guessed else (f"the joints were read in the order {order}, by their number",)
+    warnings = (
+        () if stated or not detections.guessed else (f"the joints were read in the order {order}, by their number",)
+    )
     return DecodedClips(options, array, clips, "<f8", warnings=warnings)
 
 
-def _from_people(pointer: str, seen: Mapping[int, Seen], found: Detections, scale: Float[np.ndarray, " dims"]) -> Clip:
+def _from_people(
+    pointer: str, seen: Mapping[int, Seen], detections: Detections, scale: Float[np.ndarray, " dims"]
+) -> Clip:
     """Return the clip of one person, NaN in frames without them."""
-    shape = len(found.frames), found.joints
+    shape = len(detections.frames), detections.joints
     values, count = np.full((*shape, MOST_NUMBERS), np.nan), np.zeros(shape, int)
     for frame, one in seen.items():
         numbers = one.numbers
