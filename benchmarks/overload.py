@@ -178,7 +178,7 @@ async def measure(
     recovery_s = time.monotonic() - end_of_overload
     await asyncio.gather(*sent)
     weighing.cancel()
-    healthz_s = [duration for began, duration in list(probes) if end - seconds <= began <= end_of_overload]
+    healthz_s = [taken for began, taken in list(probes) if end - seconds <= began <= end_of_overload]
     accepted = figures.statuses["200"]
     return {
         "seconds": seconds,
@@ -193,7 +193,7 @@ async def measure(
         "healthz median, s": round(statistics.median(healthz_s), 3),
         "healthz p99, s": round(percentile(healthz_s, 99), 3),
         "healthz max, s": round(max(healthz_s), 3),
-        "healthz over 0.25 s": f"{sum(duration > LIMIT_S for duration in healthz_s)} of {len(healthz_s)}",
+        "healthz over 0.25 s": f"{sum(taken > LIMIT_S for taken in healthz_s)} of {len(healthz_s)}",
         "event loop's delay": delays_between(before, loop_delays(port)),
         "memory idle, MB": round(idle_mb),
         "memory peak, MB": round(max(figures.memory_mb)),
@@ -281,8 +281,8 @@ def probing(port: int):
     def collect() -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            began, duration = map(float, line.split())
-            probes.append((began, duration))
+            began, taken = map(float, line.split())
+            probes.append((began, taken))
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         reader = threading.Thread(target=collect)
@@ -296,10 +296,8 @@ def probing(port: int):
 
 def loop_delays(port: int) -> dict[float, float]:
     """Return the cumulative counts of the event loop's delays by upper bound in seconds."""
-    buckets = re.findall(
-        r'^chiron_event_loop_lag_seconds_bucket{le="(.+?)"} (.+)$', get(port, "/metrics").decode(), re.M
-    )
-    return {float(bound): float(count) for bound, count in buckets}
+    found = re.findall(r'^chiron_event_loop_lag_seconds_bucket{le="(.+?)"} (.+)$', get(port, "/metrics").decode(), re.M)
+    return {float(bound): float(count) for bound, count in found}
 
 
 def delays_between(before: dict[float, float], after: dict[float, float]) -> str:

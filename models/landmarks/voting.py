@@ -11,6 +11,7 @@ from models.landmarks.shape import ShapePrior
 from models.skeletons.face import FACE68
 
 LANDMARKS = len(FACE68.joints)
+QUARTER = 4  # the share of a scan's landmarks that tells how hard the scan is: one in four
 
 Heatmaps = Float[Tensor, "batch landmarks points"]
 PerLandmark = Float[Tensor, "batch landmarks"]
@@ -71,21 +72,30 @@ def moments(
 
 
 class Confidence(nn.Module):
-    """The probability that a landmark is correct: a logistic function of its `evidence`, with one bias a landmark.
+    """The probability that a landmark is correct: a logistic function of its `evidence`, with one bias a landmark, and of its scan.
 
-    The coefficients are not trained with the network. They are fitted on validation scans at export, and have no meaning before.
+    The log-odds l of a landmark become a l + b q + c, where q is the mean of the scan's lowest quarter of l: a scan on which some landmarks
+    are unclear is a hard one for the others too. The coefficients are not trained with the network. They are fitted on validation scans at
+    export (`training.tasks.faces.confidence`), and have no meaning before.
     """
 
     weights: Tensor
     bias: Tensor
+    scan: Tensor  # a, b, c
 
     def __init__(self, landmarks: int) -> None:
         super().__init__()
         self.register_buffer("weights", torch.tensor([1.0, -1.0]))
         self.register_buffer("bias", torch.zeros(landmarks))
+        self.register_buffer("scan", torch.tensor([1.0, 0.0, 0.0]), persistent=False)  # checkpoints do without it
 
     def forward(self, heatmaps: Heatmaps, variance: PerLandmark) -> PerLandmark:
-        return (evidence(heatmaps, variance) @ self.weights + self.bias).sigmoid()
+        return self.of_odds(evidence(heatmaps, variance) @ self.weights + self.bias)
+
+    def of_odds(self, odds: PerLandmark) -> PerLandmark:
+        """Return the confidences from the log-odds of the landmarks alone."""
+        lowest = odds.topk(odds.shape[1] // QUARTER, dim=1, largest=False).values.mean(1, keepdim=True)
+        return (self.scan[0] * odds + self.scan[1] * lowest + self.scan[2]).sigmoid()
 
 
 def evidence(heatmaps: Heatmaps, variance: PerLandmark) -> Float[Tensor, "batch landmarks 2"]:

@@ -61,7 +61,7 @@ def check_order(points: Points, order: Skeleton) -> str | None:
 
 
 def misfit(points: Points, order: Skeleton) -> float | None:
-    """Return the misfit of the limbs: 0 for exact proportions, 0.7 for a factor of two; None if fewer than LIMBS are seen.
+    """Return how far the limbs are from a person's proportions: 0 is exact, 0.7 a factor of two; None if fewer than LIMBS are seen.
 
     Limbs whose ends are at exactly one point are not seen.
     """
@@ -73,8 +73,8 @@ def misfit(points: Points, order: Skeleton) -> float | None:
     if seen.sum() < LIMBS:
         return None
     share = 0.5 if points.shape[-1] == 3 else 0.75  # foreshortened limbs are longest where they lie across the view
-    complete = np.isfinite(lengths).all()
-    typical = np.quantile(lengths, share, axis=0) if complete else np.nanquantile(lengths[:, seen], share, axis=0)
+    whole = np.isfinite(lengths).all()
+    typical = np.quantile(lengths, share, axis=0) if whole else np.nanquantile(lengths[:, seen], share, axis=0)
     logs = np.log(typical / shares[seen])
     return float(np.sqrt(np.mean((logs - np.median(logs)) ** 2)))
 
@@ -83,6 +83,6 @@ def misfit(points: Points, order: Skeleton) -> float | None:
 def _limbs(order: Skeleton) -> tuple[list[int], list[int], Float[np.ndarray, " limbs"]]:
     """Return the ends of the limbs that an order has, and their shares of the stature."""
     pairs = [(f"{side}_{a}", f"{side}_{b}", share) for (a, b), share in SHARES.items() for side in ("left", "right")]
-    limbs = [(a, b, share) for a, b, share in pairs if a in order.joints and b in order.joints]
-    first, second = ([order.joints.index(pair[end]) for pair in limbs] for end in (0, 1))
-    return first, second, np.array([share for _, _, share in limbs])
+    known = [(a, b, share) for a, b, share in pairs if a in order.joints and b in order.joints]
+    first, second = ([order.joints.index(pair[end]) for pair in known] for end in (0, 1))
+    return first, second, np.array([share for _, _, share in known])

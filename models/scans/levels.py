@@ -20,8 +20,12 @@ from models.skeletons.face import FACE_REGIONS
 MESH_POINTS = 8192  # points that are sampled on the surface of a mesh
 REACH_M = 0.15  # no landmark of a face is farther from the nose
 ELSEWHERE = 0.15  # share of a sample beyond that reach above which a second look is worthwhile
-CONFIDENT = 0.35  # mean confidence of a face: 0.57 and more on 90 faces; at most 0.33 on faces that are too large, 0.23 on bodies
-CONVINCING = 0.5  # the same for a window, since of many the best is chosen: 0.8 on faces of made-up persons, at most 0.28 elsewhere
+CONFIDENT = (
+    0.12  # mean confidence of a face: `python -m benchmarks.reliability` prints it for faces of right and wrong sizes
+)
+CONVINCING = (
+    0.2  # the same for a window, since of many the best is chosen: 0.4 on the face of a made-up person, 0.001 elsewhere
+)
 WINDOW_M = 0.3  # the radius of a window, which covers a head with shoulders
 APART_M = 0.2  # the least distance between two windows
 FEW_WINDOWS, MANY_WINDOWS = 6, 32  # a bust has fewer, half a person 10, a person 26, a room hundreds
@@ -75,10 +79,10 @@ def search(points: Float[np.ndarray, "all 3"], task: FaceLandmarks) -> Search:
     On a scan of a whole person the face has too few of the sampled points to be seen. If the network is not confident there, windows of
     the scan are searched one by one until one is convincing. Raises Degenerate for a scan of too few points.
     """
-    first, sampled = yield from _two_looks(points, np.arange(len(points)), task)
-    looks = first.looks
-    if first.confidence.mean() >= CONFIDENT:
-        return first
+    whole, sampled = yield from _two_looks(points, np.arange(len(points)), task)
+    looks = whole.looks
+    if whole.confidence.mean() >= CONFIDENT:
+        return whole
     for middle in windows(points[sampled]):
         near = np.flatnonzero(np.square(points - middle).sum(axis=1) <= WINDOW_M**2)
         if len(near) < task.levels[0]:
@@ -87,7 +91,7 @@ def search(points: Float[np.ndarray, "all 3"], task: FaceLandmarks) -> Search:
         looks += face.looks
         if face.confidence.mean() >= CONVINCING:
             return replace(face, looks=looks)
-    return replace(first, looks=looks)
+    return replace(whole, looks=looks)
 
 
 def _two_looks(

@@ -7,7 +7,7 @@ import numpy as np
 from models.scans.cloud import Scan, TooBig, Unreadable
 from models.scans.format import Format
 from models.scans.polygons import triangles_of
-from models.scans.text import Lines, are_counts, lines_of, plain_text
+from models.scans.text import Lines, lines_of, plain_text, whole
 
 
 def read_off(data: bytes, max_points: int) -> Scan:
@@ -17,7 +17,7 @@ def read_off(data: bytes, max_points: int) -> Scan:
     if word is None:
         raise Unreadable(f"expected an .off file of text that begins with OFF, got one that begins with {data[:16]!r}")
     lines = lines_of(text[word.end() :], 4 * max_points, "an .off file")
-    if len(lines.widths) == 0 or lines.widths[0] not in (2, 3) or not are_counts(lines.numbers[:2]):
+    if len(lines.widths) == 0 or lines.widths[0] not in (2, 3) or not whole(lines.numbers[:2]):
         raise Unreadable("expected a line 'vertices faces edges' after OFF, got none")
     vertices, faces = (int(count) for count in lines.numbers[:2])
     if vertices > max_points:
@@ -33,7 +33,7 @@ def read_off(data: bytes, max_points: int) -> Scan:
         raise Unreadable(f"expected at least 3 numbers in an .off vertex, got {points.shape[1]}")
     first, widths = starts[1 + vertices :], lines.widths[1 + vertices :]
     counts = lines.numbers[first]
-    if not (are_counts(counts) and (counts < widths).all()):
+    if not (whole(counts) and (counts < widths).all()):
         raise Unreadable("expected the number of corners, then that many corners, in every .off face, got fewer")
     return Scan(
         np.ascontiguousarray(points[:, :3]) if vertices else np.empty((0, 3)),

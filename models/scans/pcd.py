@@ -26,8 +26,8 @@ def read_pcd(data: bytes, max_points: int) -> Scan:
     names, counts = header.get("FIELDS", []), header.get("COUNT", ["1"] * len(header.get("FIELDS", [])))
     sizes, kinds = header.get("SIZE", []), header.get("TYPE", [])
     sides = [*header.get("WIDTH", [""]), *header.get("HEIGHT", [""])]  # older files have these alone
-    are_counts = all(re.fullmatch("[0-9]{1,9}", side) for side in sides)
-    rows = (header.get("POINTS") or [str(math.prod(map(int, sides))) if are_counts else ""])[0]
+    whole = all(re.fullmatch("[0-9]{1,9}", side) for side in sides)
+    rows = (header.get("POINTS") or [str(math.prod(map(int, sides))) if whole else ""])[0]
     widths = [int(count) for count in counts if re.fullmatch("[0-9]{1,4}", count)]
     if not (len(names) == len(widths) == len(counts) == len(sizes) == len(kinds) <= MAX_COLUMNS):
         raise Unreadable(

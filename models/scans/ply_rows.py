@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from models.scans.cloud import Unreadable
-from models.scans.text import Lines, are_counts
+from models.scans.text import Lines, whole
 
 MAX_EQUAL = 1 << 20  # numbers in the lists of a row that is read as a NumPy record, whose size is limited
 
@@ -76,7 +76,7 @@ def _text_columns(
             at += 1
             continue
         lengths = numbers[at]
-        if not are_counts(lengths) or (at + 1 + lengths > ends).any():
+        if not whole(lengths) or (at + 1 + lengths > ends).any():
             legal = (lengths >= 0) & (lengths == np.floor(lengths)) & (at + 1 + lengths <= ends)
             raise _short_row(element, int(np.argmin(legal)))
         counts = lengths.astype(np.int64)

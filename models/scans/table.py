@@ -162,24 +162,24 @@ def _fields(line: str, mark: str | None) -> list[str]:
 
 
 def _coordinates(names: Sequence[str]) -> tuple[int, ...]:
-    """Return the columns of x, y and z, whose names differ only in the axis. Raises Unreadable."""
-    groups: dict[tuple[str | None, ...], dict[str, int]] = {}
+    """Return which columns are x, y and z: names that differ in the axis alone. Raises Unreadable."""
+    found: dict[tuple[str | None, ...], dict[str, int]] = {}
     for column, name in enumerate(names):
         plain = name.strip().lower()
         unit = match.group() if (match := _UNIT.search(plain)) else ""
         plain = plain.removesuffix(unit).strip()
         if match := _AXIS.fullmatch(plain) or _NUMBERED.fullmatch(plain):
             axis = "xyz"["012".index(match[2])] if match[2] in "012" else match[2]
-            axes = groups.setdefault((match[1], unit, match[3]), {})
+            axes = found.setdefault((match[1], unit, match[3]), {})
             if axis in axes:
                 raise Unreadable(f"expected one column {name[:40]!r} in {WHAT}, got two; rename one")
             axes[axis] = column
-    complete = sorted((key for key, axes in groups.items() if len(axes) == 3), key=any)
+    complete = sorted((key for key, axes in found.items() if len(axes) == 3), key=any)
     if not complete:
         raise Unreadable(
             f"expected x, y and z in the line of names of {WHAT}, got {', '.join(names)[:80]!r}; rename the columns"
         )
-    return tuple(groups[complete[0]][axis] for axis in "xyz")
+    return tuple(found[complete[0]][axis] for axis in "xyz")
 
 
 FORMAT = Format((".csv", ".xyz", ".txt", ".asc", ".pts"), read_table, media_types=("text/csv",))

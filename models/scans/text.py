@@ -92,6 +92,6 @@ def pieces(text: bytes) -> Iterator[bytes]:
         start = end
 
 
-def are_counts(numbers: Float[np.ndarray, " numbers"]) -> bool:
+def whole(numbers: Float[np.ndarray, " numbers"]) -> bool:
     """Return whether all numbers are counts: whole, not negative, and exact as doubles."""
     return bool(((numbers >= 0) & (numbers < 2**53) & (numbers == np.floor(numbers))).all())

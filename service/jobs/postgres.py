@@ -66,11 +66,11 @@ def _until(steps: Generator[Any, Any, Any], timeout_s: float) -> Generator[Any, 
     """Run a generator of psycopg's, which gets a true value when its socket is ready. Raises TimeoutError after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     try:
-        readiness = next(steps)
+        wanted = next(steps)
         while True:
-            ready = yield readiness
+            ready = yield wanted
             if not ready and time.monotonic() > deadline:
                 raise TimeoutError(f"the PostgreSQL server did not answer within {timeout_s:g} s")
-            readiness = steps.send(ready)
+            wanted = steps.send(ready)
     except StopIteration as end:
         return end.value

@@ -138,8 +138,8 @@ def read_npy(data: bytes, shape: Shape) -> tuple[Float[np.ndarray, "..."], str]:
 
 def shaped(data: bytes, dimensions: Any, dtype: str, pointer: str, shape: Shape) -> Float[np.ndarray, "..."]:
     """Return raw little-endian floats as an array of float64. Raises wrong-shape, at `pointer`."""
-    is_valid = isinstance(dimensions, tuple) and all(type(n) is int and n > 0 for n in dimensions)
-    if not is_valid or len(dimensions) not in shape.axes or dimensions[-1] not in shape.sizes:
+    whole = isinstance(dimensions, tuple) and all(type(n) is int and n > 0 for n in dimensions)
+    if not whole or len(dimensions) not in shape.axes or dimensions[-1] not in shape.sizes:
         detail = f"expected {shape.description} with no axis of size 0, got {str(dimensions)[:80]}"
         raise Problem.at("wrong-shape", pointer, detail)
     size = math.prod(dimensions) * np.dtype(dtype).itemsize

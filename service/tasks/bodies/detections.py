@@ -74,8 +74,7 @@ def lifted_fields(value: Any) -> dict[str, Any] | None:
         if isinstance(several := value.get(name), list):
             poses = [one.get("poses") if isinstance(one, dict) else None for one in several]
             return {**fields, name: poses}
-    raw = {name: value[name] for name in ("shape", "dtype") if name in value and isinstance(value.get("poses"), bytes)}
-    return {**fields, **raw, "clip": value.get("poses")}
+    return {**fields, "clip": value.get("poses")}
 
 
 def read(document: Any, deep: bool, pointer: str) -> Detections:
@@ -103,17 +102,15 @@ def read(document: Any, deep: bool, pointer: str) -> Detections:
     return Detections(people, coordinates, named or BY_COUNT.get(count), named is None)
 
 
-def order_to_send(detections: Detections) -> str:
-    """Return the message that a request must state `joints`, since the document does not."""
-    advice = " or ".join(orders_with(detections.joints)) or "GET /joints lists the orders, none of which"
-    return (
-        f"expected `joints`, since the document does not say the order of its {detections.joints} joints; {advice} fits"
-    )
+def order_to_send(found: Detections) -> str:
+    """Return what a request needs to say of joints that a document does not name."""
+    advice = " or ".join(orders_with(found.joints)) or "GET /joints lists the orders, none of which"
+    return f"expected `joints`, since the document does not say the order of its {found.joints} joints; {advice} fits"
 
 
-def scale_of(detections: Detections, image: tuple[float, float] | None, pointer: str) -> Float[np.ndarray, " dims"]:
+def scale_of(found: Detections, image: tuple[float, float] | None, pointer: str) -> Float[np.ndarray, " dims"]:
     """Return the factors of the coordinates to the request's unit: pixels of `image` for fractions of it. Raises wrong-shape."""
-    if detections.coordinates != "fractions":
+    if found.coordinates != "fractions":
         return np.ones(2)
     if image is None:
         detail = "MediaPipe's landmarks are fractions of the image; expected x times its width and y times its height"
@@ -278,8 +275,8 @@ def _check_landmarks(frames: list[list[Seen]], deep: bool, pointer: str) -> None
     hips = np.stack(people)[:, 23:25].mean(axis=(0, 1))
     metres = bool(np.abs(hips[:2]).max() < ORIGIN_M)
     if metres != deep:
-        expected = "pose_world_landmarks, in metres" if deep else "pose_landmarks, in fractions of the image"
-        raise Problem.at("wrong-shape", pointer, f"expected MediaPipe's {expected}; got the others")
+        wanted = "pose_world_landmarks, in metres" if deep else "pose_landmarks, in fractions of the image"
+        raise Problem.at("wrong-shape", pointer, f"expected MediaPipe's {wanted}; got the others")
 
 
 def _named_order(document: Any) -> str | None:

@@ -216,37 +216,32 @@ def _decode_document(form: ClipForm[Options], body: Body, problem: Problem) -> D
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise problem from None
     if form.most_numbers == MOST_NUMBERS and (fields := lifted_fields(value)):
-        decoder = form.decoders.json if body.media == JSON else form.decoders.msgpack
-        return _decode_struct(form, typed(msgspec.convert, {**fields, **body.options}, type=decoder.type))
+        return _decode_struct(form, typed(msgspec.convert, {**fields, **body.options}, type=form.decoders.json.type))
     name = form.arrays[0]
     fields = dict(value) if isinstance(value, dict) and name in value and not is_document(value) else {name: value}
     document = fields.pop(name)
     if not is_document(document) or any(other in fields for other in form.arrays):
         raise problem
-    detections, fields = read(document, form.most_numbers == MOST_NUMBERS, f"/{name}"), {**fields, **body.options}
-    if not detections.joints:
+    found, fields = read(document, form.most_numbers == MOST_NUMBERS, f"/{name}"), {**fields, **body.options}
+    if not found.joints:
         raise Problem.at("gap-too-long", f"/{name}", "expected a person, got no keypoint in any frame")
-    stated, order = "joints" in fields, fields.setdefault("joints", detections.order)
+    stated, order = "joints" in fields, fields.setdefault("joints", found.order)
     if order is None:
-        raise Problem.at("invalid-request", "/joints", order_to_send(detections))
-    if detections.coordinates == "metres":
+        raise Problem.at("invalid-request", "/joints", order_to_send(found))
+    if found.coordinates == "metres":
         fields.setdefault("axes", "camera")
     options = typed(msgspec.convert, fields, type=form.options)
-    people = tracks(detections, f"/{name}")
-    scale = scale_of(detections, getattr(options, "image", None), f"/{name}")
-    clips = [_from_people(f"/{name}", seen, detections, scale) for seen in people]
+    people = tracks(found, f"/{name}")
+    scale = scale_of(found, getattr(options, "image", None), f"/{name}")
+    clips = [_from_people(f"/{name}", seen, found, scale) for seen in people]
     array = name if len(clips) == 1 else "persons"
-    warnings = (
-        () if stated or not detections.guessed else (f"the joints were read in the order {order}, by their number",)
-    )
+    warnings = () if stated or not found.guessed else (f"the joints were read in the order {order}, by their number",)
     return DecodedClips(options, array, clips, "<f8", warnings=warnings)
 
 
-def _from_people(
-    pointer: str, seen: Mapping[int, Seen], detections: Detections, scale: Float[np.ndarray, " dims"]
-) -> Clip:
+def _from_people(pointer: str, seen: Mapping[int, Seen], found: Detections, scale: Float[np.ndarray, " dims"]) -> Clip:
     """Return the clip of one person, NaN in frames without them."""
-    shape = len(detections.frames), detections.joints
+    shape = len(found.frames), found.joints
     values, count = np.full((*shape, MOST_NUMBERS), np.nan), np.zeros(shape, int)
     for frame, one in seen.items():
         numbers = one.numbers

@@ -33,7 +33,9 @@ from service.tasks.faces.upload import Upload
 from service.tasks.fields import Unit
 
 MOST_POINTS = 50_000  # of a cloud that are used: their farthest points and neighbours take 30 ms of a core
-NO_FACE = 0.1  # mean confidence below which there is no face, whatever else is wrong: balls and boxes have 0.01
+NO_FACE = (
+    0.04  # mean confidence below which there is no face, whatever else is wrong: balls and boxes have less than 0.01
+)
 MOST_FULL = 300_000  # points at which heatmaps are interpolated: 68 float32 each, 82 MB
 MOST_ALIGNED = 1_000_000  # points of an aligned copy in an answer, which has 38 MB with twice as many triangles
 MIRRORED = (

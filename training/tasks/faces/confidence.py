@@ -1,14 +1,25 @@
-"""Calibration of a landmark network's confidence: of the landmarks with confidence 0.8, four in five are near their true position."""
+"""Calibration of a landmark network's confidence: of the landmarks with confidence 0.8, four in five are near their true position.
+
+It has two steps: `calibrate` fits the evidence of each landmark, on batches; `calibrate_on_scans` fits what the scan as a whole tells, on
+scans that are searched as the service searches them, with a second look where that has one.
+"""
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from models.contract.symmetry import Tensors
 from models.contract.task import FaceLandmarks
-from models.landmarks.voting import Confidence, evidence
+from models.landmarks.voting import QUARTER, Confidence, evidence
+from models.layers.freezing import frozen
+from models.scans.levels import find
 from training.engine.batches import Batches
+from training.engine.export import runner
 
+Points = Float[np.ndarray, "_ 3"]
 RIDGE = 1.0  # on each coefficient, in observations: a landmark that was never wrong does not become certain
 BINS = 10
 
@@ -33,6 +44,46 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
     weights, bias = logistic(torch.cat(seen).double().numpy(), np.concatenate(right))
     confidence.weights.copy_(torch.from_numpy(weights))
     confidence.bias.copy_(torch.from_numpy(bias))
+
+
+def calibrate_on_scans(network: nn.Module, scans: Iterable[tuple[Points, Points]]) -> None:
+    """Set the `scan` coefficients of the network's Confidence by logistic regression on scans and their true landmarks, in metres."""
+    task: FaceLandmarks = network.task  # pyright: ignore[reportAssignmentType]
+    confidence: Confidence = network.confidence  # pyright: ignore[reportAssignmentType]
+    confidence.scan.copy_(torch.tensor([1.0, 0.0, 0.0]))
+    odds, right = as_served(runner(frozen(network).cpu(), task), task, scans)
+    confidence.scan.copy_(torch.from_numpy(of_scans(odds, right)))
+
+
+def as_served(
+    run: Callable[[Tensors], Tensors], task: FaceLandmarks, scans: Iterable[tuple[Points, Points]]
+) -> tuple[Float[np.ndarray, "scans landmarks"], Float[np.ndarray, "scans landmarks"]]:
+    """Search each scan; return the log-odds of its confidences, and 1 for landmarks that are right, 0 for others, NaN for unknown ones."""
+    odds, right = [], []
+    for points, true in scans:
+        face = find(points, task, run)
+        confidence = np.clip(face.confidence.astype(float), 1e-6, 1 - 1e-6)
+        odds.append(np.log(confidence / (1 - confidence)))
+        distance = np.linalg.norm(face.landmarks - true, axis=-1)
+        right.append(np.where(np.isfinite(distance), distance <= task.confident_m, np.nan))
+    return np.stack(odds), np.stack(right)
+
+
+def of_scans(
+    odds: Float[np.ndarray, "scans landmarks"], right: Float[np.ndarray, "scans landmarks"], rounds: int = 50
+) -> Float[np.ndarray, "3"]:
+    """Return a, b and c of largest likelihood for the log-odds a l + b q + c, with q the mean of a scan's lowest quarter of l."""
+    lowest = np.sort(odds, axis=1)[:, : odds.shape[1] // QUARTER].mean(axis=1, keepdims=True)
+    known = np.isfinite(right)
+    x = np.stack([odds, np.broadcast_to(lowest, odds.shape), np.ones_like(odds)], axis=-1)[known]
+    y, w = right[known], np.array([1.0, 0.0, 0.0])
+    for _ in range(rounds):
+        p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
+        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + 1e-3 * np.eye(3), x.T @ (y - p))
+        w += step * min(1.0, 2.0 / np.abs(step).max())
+        if np.abs(step).max() < 1e-8:
+            break
+    return w
 
 
 def logistic(

@@ -9,7 +9,7 @@ from models.pictures.faces import draw_face
 from training.engine.export import Facts
 from training.engine.run import Run
 from training.engine.study import MeasuredSplit, Study
-from training.tasks.faces.confidence import calibrate
+from training.tasks.faces.confidence import calibrate, calibrate_on_scans
 from training.tasks.faces.data import FaceBatches, batch_of
 from training.tasks.faces.facescape_data import FaceScapeBatches
 from training.tasks.faces.report import (
@@ -45,6 +45,8 @@ def measure(
 ) -> tuple[Report, dict[str, list[FoundFace]]]:
     """Fit the shape prior and the confidence, then find the landmarks of a split. Returns the report and the faces, by source."""
     fit_rest(network, batches)
+    scans = subjects_of(run, batches, data_folder, "validation")
+    calibrate_on_scans(network, ((scan.points, scan.true) for scan in scans))
     return evaluate(network, run.task, subjects_of(run, batches, data_folder, split))
 
 

@@ -194,10 +194,6 @@ def test_the_answer_of_a_lift_can_be_sent_to_recognition_unchanged(client):
     assert answer.status_code == 200, answer.text
     expected = ask(client, ACTIONS, {"joints": "h36m-17", "axes": "camera", "model": "actions-3d"}, clip=clip)
     assert answer.json()["classes"] == expected["classes"]
-    raw = clip.astype("<f4")
-    packed = msgspec.msgpack.encode({**lift, "poses": raw.tobytes(), "shape": raw.shape, "dtype": "<f4"})
-    binary = client.post(ACTIONS, content=packed, headers={"content-type": MSGPACK})
-    assert binary.json()["classes"][0]["name"] == expected["classes"][0]["name"]
 
 
 COCO = alphapose(clip_of("coco-17"))
