@@ -32,7 +32,7 @@ lock:  ## write constraints.txt from the newest versions that pyproject.toml all
 	$(PYTHON) -m venv $(LOCK)
 	$(LOCK)/bin/python -m pip --quiet --disable-pip-version-check install torch==2.13.0
 	$(LOCK)/bin/python -m pip --quiet --disable-pip-version-check install --editable '.[dev,postgres,s3]'
-	{ echo '# Made by `make lock`: the versions that `make serve`, `make worker` and `make test` install.'; \
+	{ echo '# Made by `make lock`: the versions that `make serve`, `make worker`, `make test` and the images install.'; \
 	  $(LOCK)/bin/python -m pip freeze --exclude-editable | sed -E '/ @ |^nvidia|^triton|^cuda/d; s/\+[a-z0-9.]+$$//'; } > constraints.txt
 	rm -rf $(LOCK)
 
