@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.fuzz.mutation import mutate
 
+MAX_NAME = 10_000  # of a damaged member; a .zip holds 65535 bytes of UTF-8
 STRANGE: tuple[Any, ...] = (None, True, -1, 0, 1, 2**31, 2**63, 1e308, "", "a", [], {}, [[]], [0], {"a": 1})
 
 
@@ -18,7 +19,7 @@ def members(rng: Random, data: bytes) -> bytes:
     contents = unzipped(data)
     name = rng.choice(list(contents))
     if rng.random() < 0.2:
-        contents[mutate(rng, name.encode()).decode("latin-1")] = contents.pop(name)
+        contents[mutate(rng, name.encode()).decode("latin-1")[:MAX_NAME]] = contents.pop(name)
     else:
         contents[name] = mutate(rng, contents[name])
     return zipped(contents, rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)))
