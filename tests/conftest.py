@@ -20,8 +20,33 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the modules marked `long` to the front, so that none of them begins when the other processes have finished."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Give each process its share of the modules marked `long(seconds)`, at its beginning: none begins when the others have finished.
+
+    pytest-xdist hands each process an equal part of the list, in order; one that has finished takes from the end of another's part.
+    """
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    shares: list[list[pytest.Item]] = [[] for _ in range(count)]
+    seconds = [0.0] * count
+    modules: dict[Path, list[pytest.Item]] = {}
+    short: list[pytest.Item] = []
+    for item in items:
+        (modules.setdefault(item.path, []) if item.get_closest_marker("long") else short).append(item)
+    for module in sorted(modules.values(), key=_seconds, reverse=True):
+        least = seconds.index(min(seconds))
+        shares[least] += module
+        seconds[least] += _seconds(module)
+    size = len(items) // count
+    for share in shares:
+        missing = max(0, size - len(share))
+        share += short[:missing]
+        del short[:missing]
+    items[:] = [item for share in shares for item in share] + short
+
+
+def _seconds(module: list[pytest.Item]) -> float:
+    marker = module[0].get_closest_marker("long")
+    assert marker is not None
+    return marker.args[0]
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from waiting import until
 from models.contract.bundle import read_bundle
 from tests.service.processes import stack
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(110)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]

@@ -7,6 +7,8 @@ import pytest
 from benchmarks.fuzz.harness import Reader, fuzz
 from benchmarks.fuzz.table import readers
 
+pytestmark = pytest.mark.long(30)
+
 INPUTS = 60
 
 

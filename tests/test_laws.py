@@ -26,7 +26,7 @@ from torch import nn
 from models.contract.symmetry import SYMMETRIES, Tensors, violation
 from training.engine.export import Run, onnx_runner, to_onnx
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(40)
 
 TRIALS = 3
 BROKEN_M = 1e-3  # a visible violation: a millimetre

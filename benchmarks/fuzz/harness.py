@@ -68,7 +68,7 @@ def fuzz(reader: Reader, inputs: int, seed: int = 0) -> Report:
         except reader.errors as error:
             raise AssertionError(f"expected every seed to be read, got {error!r} for {data[:80]!r}") from None
     growths = max(1, int(GROWN_SHARE * inputs))
-    damaged = _damaged(reader, seeds, inputs - growths * len(SIZES), rng, seed)
+    damaged = _damaged(reader, seeds, inputs - growths * len(SIZES), rng)
     tracemalloc.start()
     previous = {number: signal.signal(number, _raise_timeout) for number in (signal.SIGPROF, signal.SIGALRM)}
     try:
@@ -86,11 +86,11 @@ def fuzz(reader: Reader, inputs: int, seed: int = 0) -> Report:
     return report
 
 
-def _damaged(reader: Reader, seeds: list[bytes], count: int, rng: Random, seed: int) -> Iterator[bytes]:
+def _damaged(reader: Reader, seeds: list[bytes], count: int, rng: Random) -> Iterator[bytes]:
     """Yield `count` damaged files."""
-    strange = garbage(int(GARBAGE_SHARE * count), seed)
-    yield from strange
-    for _ in range(count - len(strange)):
+    strange = int(GARBAGE_SHARE * count)
+    yield from garbage(rng, strange)
+    for _ in range(count - strange):
         one = rng.choice(seeds)
         if reader.inside is not None and rng.random() < 0.7:
             yield reader.inside(rng, one)

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
+CHARACTERS = '0123456789.-+eEnaif ,;\n\t#/vfx_[]{}":'  # of garbage that looks like text
 MAX_GROWN = 1 << 16  # bytes of a damaged file
 INTEGERS = (
     0,
@@ -133,26 +134,13 @@ def grown(rng: Random, data: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
         yield data[:start] + data[start:end] * max(1, (size - len(data)) // (end - start)) + data[end:]
 
 
-def garbage(count: int, seed: int) -> list[bytes]:
-    """Generate byte strings of random bytes, text and numbers with Hypothesis."""
-    from hypothesis import HealthCheck, Phase, given, settings
-    from hypothesis import seed as seeded
-    from hypothesis import strategies as st
-
-    collected: list[bytes] = []
-    text = st.text(alphabet='0123456789.-+eEnaif ,;\n\t#/vfx_[]{}":', max_size=400).map(str.encode)
-
-    @seeded(seed)
-    @settings(
-        max_examples=count,
-        phases=[Phase.generate],
-        database=None,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
-    @given(st.one_of(st.binary(max_size=400), text, st.text(max_size=100).map(lambda s: s.encode("utf-8", "replace"))))
-    def collect(data: bytes) -> None:
-        collected.append(data)
-
-    collect()
-    return collected[:count]
+def garbage(rng: Random, count: int) -> Iterator[bytes]:
+    """Yield byte strings of random bytes, of the characters of numbers and formats, and of any characters."""
+    for _ in range(count):
+        kind, length = rng.randrange(3), rng.randrange(401)
+        if kind == 0:
+            yield rng.randbytes(length)
+        elif kind == 1:
+            yield "".join(rng.choices(CHARACTERS, k=length)).encode()
+        else:
+            yield "".join(map(chr, rng.choices(range(0xD800), k=length // 4))).encode()

@@ -34,7 +34,7 @@ from .exchange import HANDS_URL as URL
 from .exchange import problem_of
 from .tasks.hands.test_errors import JSON_ERRORS
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(25)
 
 BODY = {"fps": 30, "past": moving_hands(30, hands=2).tolist()}
 

@@ -24,7 +24,7 @@ from training.tasks.hands.windows import Window
 from .scans import NPZ, ply
 from .test_server import Running, start, stop
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(30)
 
 SHIPPED = Path(__file__).resolve().parents[2] / "bundles"
 KINDS = {path.parent.name: json.loads(path.read_text())["task"]["kind"] for path in sorted(SHIPPED.glob(f"*/{META}"))}

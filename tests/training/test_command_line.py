@@ -20,7 +20,7 @@ from training.tasks.hands.benchmark import Suite
 from training.tasks.hands.data import HandData
 from training.tasks.hands.report import BASELINES, Report
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(30)
 HandRun = Run[HandForecast, HandData]
 
 

@@ -18,7 +18,7 @@ from models.scans.levels import levels
 from training.engine.export import onnx_runner, to_onnx
 from training.tasks.faces.losses import LandmarkLoss
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(40)
 
 every_law = pytest.mark.parametrize("law", FACE_LAWS.values(), ids=FACE_LAWS)
 every_se3_unet = pytest.mark.parametrize("name", [name for name in FACES if name.startswith("se3-unet")])

@@ -28,7 +28,7 @@ from models.layers.chiral_spec import FlipAveraged, Spec, enter, leave, mirrored
 from models.layers.freezing import frozen
 from training.engine.export import Run, onnx_runner, to_onnx
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(26)
 
 FRAMES = 7
 HIDDEN = Spec(4, 6, 3, 5)

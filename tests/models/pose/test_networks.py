@@ -20,7 +20,7 @@ from models.pose.lifter import LifterConfig, UnsuitableWindow
 from models.pose.recogniser import RecogniserConfig
 from training.engine.export import onnx_runner, runner, to_onnx
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(60)
 
 SINGLE, DOUBLE, VISIBLE = 1e-6, 1e-12, 1e-2  # relative to the size of the answer
 ROUNDED = 3e-6  # rounding by another order of sums, through up to twenty layers

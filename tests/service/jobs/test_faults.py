@@ -17,6 +17,8 @@ from service.settings import Settings
 
 from ..processes import Process, Stack, stack
 
+pytestmark = pytest.mark.long(90)
+
 UNTRAINED = {"kind": "evaluate", "run": "hands-eqmotion"}  # fails at once, since nothing is trained
 CHILD_START = """
 import os, sys, time

@@ -26,7 +26,7 @@ from service.settings import Settings
 
 from ..processes import Stack, stack
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(165)
 
 BUNDLE = Path(__file__).resolve().parents[3] / "bundles/hands-eqmotion"
 SPEC = {"kind": "train", "run": "hands-eqmotion", "steps": 14, "validate_every": 7, "checkpoint_every": 2}

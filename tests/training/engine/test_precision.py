@@ -19,7 +19,7 @@ from training.engine.loop import Training, train
 from training.engine.run import Optimisation, Run
 from training.engine.watch import Watch
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(10)
 BATCH = 2
 
 

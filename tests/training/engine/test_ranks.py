@@ -23,7 +23,7 @@ from training.engine.ranks import RankLost, share
 
 from .test_loop import CHECKOUT, HandRun, assert_same_results, checkpoint, history, not_a_number, trained, uninterrupted
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(60)
 
 __all__ = ["uninterrupted"]
 

@@ -35,6 +35,8 @@ from training.tasks.hands.windows import Window
 
 from ...conftest import make_hands
 
+pytestmark = pytest.mark.long(36)
+
 SPEC = TrainSpec(run="hands-eqmotion", steps=6, validate_every=3, checkpoint_every=1, publish=False)
 ME = "me"
 

@@ -25,7 +25,7 @@ from ...exchange import npy
 from ...scans import NPZ, npz, ply
 from ...test_server import Running, start, stop
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(20)
 
 SHIPPED = CHECKOUT / "bundles" / "face-se3unet"
 BUNDLE = read_bundle(SHIPPED)

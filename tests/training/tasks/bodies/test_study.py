@@ -35,7 +35,7 @@ from training.tasks.bodies.study import (
     show,
 )
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long(40)
 
 every_kind = pytest.mark.parametrize("kind", RUNS)
 INPUTS = {"lift": "keypoints", "forecast": "past", "actions": "clips"}
