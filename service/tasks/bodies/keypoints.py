@@ -129,9 +129,8 @@ def keypoints_of(clip: Clip, order: Skeleton, dims: int) -> Keypoints:
 def seen_or_missing(keypoints: Keypoints) -> Keypoints:
     """Return the keypoints with confidence 1, or missing where the detector gives less than UNSURE.
 
-    Models that learnt from motion capture know no other confidences: shown 0.9 everywhere, the shipped lifter is off by 213 mm
-    where it is off by 65 mm with 1, on twelve test clips of hdm05_11. Detectors that give a place to every joint, seen or not,
-    give those they guess a low confidence. Raises gap-too-long if no keypoint is left.
+    Models that learnt from motion capture know no other confidences, and are far off where they are shown others. Detectors that
+    give a place to every joint, seen or not, give those they guess a low confidence. Raises gap-too-long if no keypoint is left.
     """
     sure = keypoints.confidence >= UNSURE
     if not sure.any():
