@@ -78,7 +78,7 @@ def _supervise(connection: socket.socket, command: dict, streams: list[int]) -> 
             status = 0
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        except BaseException:
+        except BaseException:  # printed, as the interpreter prints what ends a program
             sys.excepthook(*sys.exc_info())  # pyright: ignore[reportArgumentType] - there is an exception
         finally:
             sys.stdout.flush()

@@ -198,7 +198,7 @@ class _InProcess:
         self._kept = True  # also if this call is cancelled
         try:
             turn = await self._place.run(function, self._number, *arguments)
-        except Exception:
+        except Exception:  # raised again: the process has already forgotten the request
             self._kept = False
             raise
         self._kept = turn.items is not None

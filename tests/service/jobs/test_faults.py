@@ -163,7 +163,7 @@ class Postgres:
 @pytest.fixture
 def postgres() -> Iterator[Postgres]:
     if (binaries := postgres_binaries()) is None:
-        pytest.skip("no PostgreSQL server is installed")
+        pytest.skip("needs the binaries of a PostgreSQL server, and none is installed")
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="chiron-pg-", dir="/tmp") as folder:

@@ -72,17 +72,18 @@ def serve(bundles: Path, act: Callable[[Post], Awaitable[None]], **settings: Any
     asyncio.run(run())
 
 
+async def stalled(body: bytes, begun: asyncio.Event, rest: asyncio.Event) -> AsyncIterator[bytes]:
+    """Yield a body but for its last ten bytes, set `begun`, and yield these once `rest` is set."""
+    yield body[:-10]
+    begun.set()
+    await rest.wait()
+    yield body[-10:]
+
+
 def test_a_request_over_the_memory_limit_is_refused_while_others_are_answered(bundles):
     async def act(post: Post) -> None:
         begun, rest = asyncio.Event(), asyncio.Event()
-
-        async def stalled() -> AsyncIterator[bytes]:
-            yield BODY[:-10]
-            begun.set()
-            await rest.wait()
-            yield BODY[-10:]
-
-        first = asyncio.create_task(post(stalled()))
+        first = asyncio.create_task(post(stalled(BODY, begun, rest)))
         await begun.wait()
         for announced in ({}, {"content-length": str(len(BODY))}):
             status, headers, problem = await post(chunks(BODY), **announced)
@@ -263,14 +264,7 @@ def test_a_wrong_coding_is_refused_by_name(client, body: bytes, coding: str, kin
 def test_the_memory_of_a_gzip_request_is_the_size_of_its_content(bundles):
     async def act(post: Post) -> None:
         begun, rest = asyncio.Event(), asyncio.Event()
-
-        async def stalled() -> AsyncIterator[bytes]:
-            yield PACKED[:-10]
-            begun.set()
-            await rest.wait()
-            yield PACKED[-10:]
-
-        first = asyncio.create_task(post(stalled(), **{"content-encoding": "gzip"}))
+        first = asyncio.create_task(post(stalled(PACKED, begun, rest), **{"content-encoding": "gzip"}))
         await begun.wait()
         status, _, problem = await post(chunks(PACKED), **{"content-encoding": "gzip"})
         assert (status, problem["type"]) == (503, "/problems/overloaded")

@@ -200,7 +200,7 @@ def landmark_indices(root: Path) -> Indices:
     content = load_numpy(path)
     indices = {}
     for count, name in TOPOLOGIES.items():
-        index = content[name] if name in content else np.empty(0)  # type: ignore[index]
+        index = content[name] if name in content else np.empty(0)  # type: ignore[index] - `in` tells a dictionary from an array
         if (
             index.shape != (len(FACE68.joints),)
             or index.dtype.kind not in "iu"
