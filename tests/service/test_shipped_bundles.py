@@ -33,7 +33,7 @@ HANDS, FACES = (
 )
 SCANS = ("humface", "lee_perry_smith")
 SHARE_ALIKE = "CC BY-SA 3.0"  # derived works must have the same licence
-MAY_SHIP = {"Apache-2.0", "MIT", "CC0-1.0", "CC BY 4.0", "free for all uses, no resale", SHARE_ALIKE}
+MAY_SHIP = {"Apache-2.0", "MIT", "BSD-3-Clause", "CC0-1.0", "CC BY 4.0", "free for all uses, no resale", SHARE_ALIKE}
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,14 @@ def npz_source(name: str, licence: str | None = None, attribution: str = "") -> 
 SOURCES = (
     npz_source("leap", "Apache-2.0", "Leap Motion, Inc.: leapmotion-examples, leapjs-plugins, leapjs-playback"),
     npz_source("tzionas", "MIT", "Tzionas et al., Capturing Hands in Action, IJCV 2016; Tzionas and Gall, ICCV 2015"),
+    npz_source(
+        "thai_sign_leap",
+        "BSD-3-Clause",
+        "Copyright (c) 2017, Pakpoom Thaweesitthichat: Thai-Sign-Language-Recognition-with-Leap-Motion",
+    ),
+    npz_source("ultraleap_tracking", "MIT", "Copyright (c) 2022 Jeroen Habets: ultraleap-tracking"),
+    npz_source("leap_playground", "Apache-2.0", "Leap Motion, Inc.: Playground"),
+    npz_source("leap_vrcollage", "Apache-2.0", "Leap Motion, Inc.: VRCollage"),
     npz_source("manipnet", "CC BY-NC", "Zhang et al., ManipNet, SIGGRAPH 2021"),
     npz_source("humoto", "Adobe Research License v1.1, noncommercial research", "Lu et al., HUMOTO, ICCV 2025"),
     npz_source("assembly101_sample", "CC BY-NC 4.0", "Sener et al., Assembly101, CVPR 2022"),

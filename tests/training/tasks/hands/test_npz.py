@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from training.tasks.hands.npz import MalformedSource, UnknownSource, read_hands
+from training.tasks.hands.sources import hand_source
 
-SOURCES = ("assembly101_sample", "manipnet", "humoto", "tzionas", "leap")
+PERMISSIVE = ("tzionas", "leap", "thai_sign_leap", "ultraleap_tracking", "leap_playground", "leap_vrcollage")
+SOURCES = ("assembly101_sample", "manipnet", "humoto", *PERMISSIVE)
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture
@@ -61,6 +64,22 @@ def test_hands_are_in_metres_where_valid_and_nan_where_absent(hands, source):
         np.concatenate([r.clip.joints[:, :, 8] - r.clip.joints[:, :, 5] for r in recordings]), axis=-1
     )
     assert 0.06 < np.nanmedian(index) < 0.13  # wrist to index MCP, metres
+
+
+def words(path: Path) -> str:
+    """Return a text with single spaces for all white space."""
+    return " ".join(path.read_text().split())
+
+
+@pytest.mark.parametrize("source", PERMISSIVE)
+def test_the_notice_keeps_the_licence_and_the_attribution_of_recordings_that_may_be_shipped(hands, source):
+    (licence,) = (hands / source).glob("LICENSE-*.txt")
+    terms = words(licence).partition("END OF TERMS AND CONDITIONS")[0]  # not the appendix that one copy lacks
+    kept = "LICENSE" if licence.name == "LICENSE-Apache-2.0.txt" else "NOTICE"
+    assert terms in words(ROOT / kept)
+    own = hand_source(source)
+    assert own.licence == licence.stem.removeprefix("LICENSE-")
+    assert own.attribution in words(ROOT / "NOTICE")
 
 
 def test_labels_and_names_equal_those_of_the_file(tmp_path):
