@@ -209,13 +209,27 @@ def perturbed(network: nn.Module, seed: int = 0, by: float = 0.03) -> nn.Module:
 
 
 def as_function(network: nn.Module) -> Callable[[Tensors], dict[str, np.ndarray]]:
-    """Return the network as a function on named arrays, in the precision of its weights."""
+    """Return the hand forecaster as a function on named arrays, in the precision of its weights."""
+    task: HandForecast = network.task  # pyright: ignore[reportAssignmentType]
 
     def run(inputs: Tensors) -> dict[str, np.ndarray]:
         with torch.no_grad():
-            return {"future": network(torch.from_numpy(np.ascontiguousarray(inputs["past"]))).numpy()}
+            answer = network(*(torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in task.inputs))
+        several = answer if isinstance(answer, tuple) else (answer,)
+        return {name: x.numpy() for name, x in zip(task.outputs, several, strict=True)}
 
     return run
+
+
+def hand_inputs(task: HandForecast, nodes: int, *, batch: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return inputs of a hand forecaster in float64: hand motion and, of a masked task, joints that were seen in two frames of three.
+
+    Every joint is seen in the last frame.
+    """
+    past = {"past": hand_motion(task.past, nodes, batch=batch, seed=seed)}
+    seen = (np.random.default_rng(seed).random((batch, task.past, nodes)) < 2 / 3).astype(float)
+    seen[:, -1] = 1
+    return past | {"seen": seen} if task.masked else past
 
 
 def hand_motion(frames: int, nodes: int, *, batch: int = 2, seed: int = 0) -> np.ndarray:

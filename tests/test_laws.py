@@ -15,6 +15,7 @@ from laws import (
     TASK,
     Law,
     as_function,
+    hand_inputs,
     hand_motion,
     missing_from_tables,
     networks,
@@ -23,7 +24,8 @@ from laws import (
 )
 from torch import nn
 
-from models.contract.symmetry import SYMMETRIES, Tensors, violation
+from models.contract.symmetry import SYMMETRIES, Tensors, largest_difference, violation
+from models.contract.task import moves
 from training.engine.export import Run, onnx_runner, to_onnx
 
 pytestmark = pytest.mark.long(40)
@@ -38,6 +40,10 @@ both_sizes = pytest.mark.parametrize("nodes", [21, 42])
 def network_of(law: Law) -> Any:
     torch.manual_seed(0)
     return perturbed(law.build())
+
+
+def single(inputs: Tensors) -> dict[str, np.ndarray]:
+    return {name: x.astype(np.float32) for name, x in inputs.items()}
 
 
 # --- the table ---
@@ -79,48 +85,50 @@ def test_a_network_claims_the_symmetries_in_the_table(law: Law):
 @every_law
 def test_a_network_keeps_its_symmetries_in_single_precision_up_to_ten_metres_away(law: Law, nodes: int):
     network = network_of(law)
-    past = hand_motion(network.task.past, nodes).astype(np.float32)
+    inputs, how = single(hand_inputs(network.task, nodes)), moves(network.task)
     for symmetry in law.keeps:
-        assert violation(as_function(network), symmetry, {"past": past}, trials=TRIALS) <= law.single_m
+        assert violation(as_function(network), symmetry, inputs, moves=how, trials=TRIALS) <= law.single_m
 
 
 @both_sizes
 @every_law
 def test_a_network_keeps_its_symmetries_to_rounding_in_double_precision(law: Law, nodes: int):
     network = network_of(law).double()
-    past = hand_motion(network.task.past, nodes, batch=1)
+    inputs, how = hand_inputs(network.task, nodes, batch=1), moves(network.task)
     for symmetry in law.keeps:
-        assert violation(as_function(network), symmetry, {"past": past}, trials=TRIALS) <= DOUBLE_M
+        assert violation(as_function(network), symmetry, inputs, moves=how, trials=TRIALS) <= DOUBLE_M
 
 
 @both_sizes
 @every_law
 def test_an_answer_does_not_depend_on_the_rest_of_the_batch(law: Law, nodes: int):
     network = network_of(law)
-    past = hand_motion(network.task.past, nodes, batch=3).astype(np.float32)
-    past[1] *= 3
-    past[2, :] = past[2, :1]
-    together = as_function(network)({"past": past})["future"]
-    for i in range(len(past)):
-        alone = as_function(network)({"past": past[i : i + 1]})["future"]
-        assert np.abs(together[i : i + 1] - alone).max() <= SINGLE_M
+    inputs = single(hand_inputs(network.task, nodes, batch=3))
+    inputs["past"][1] *= 3
+    inputs["past"][2, :] = inputs["past"][2, :1]
+    together = as_function(network)(inputs)
+    for i in range(3):
+        alone = as_function(network)({name: x[i : i + 1] for name, x in inputs.items()})
+        assert largest_difference({name: x[i : i + 1] for name, x in together.items()}, alone) <= SINGLE_M
 
 
 @every_law
 def test_only_networks_without_tokens_commute_with_permutations_of_nodes(law: Law):
     network = network_of(law).double()
-    past, order = hand_motion(network.task.past, 42), np.random.default_rng(0).permutation(42)
-    straight, shuffled = (as_function(network)({"past": x})["future"] for x in (past, past[:, :, order]))
+    inputs, order = hand_inputs(network.task, 42), np.random.default_rng(0).permutation(42)
+    permuted = {name: x[:, :, order] for name, x in inputs.items()}
+    straight, shuffled = (as_function(network)(x)["future"] for x in (inputs, permuted))
     apart = np.abs(shuffled - straight[..., order, :]).max()
     assert apart <= DOUBLE_M if law.any_order else apart > 1e-4
 
 
 def test_perturbed_networks_forecast_motion():
     for name, law in LAWS.items():
-        if name.startswith("eqmotion"):
+        if name.startswith(("eqmotion", "hand means")):
             network = network_of(law)
-            past = hand_motion(network.task.past, 42).astype(np.float32)
-            assert np.abs(as_function(network)({"past": past})["future"] - past[:, None, -1:]).mean() > BROKEN_M, name
+            inputs = single(hand_inputs(network.task, 42))
+            moved = as_function(network)(inputs)["future"] - inputs["past"][:, None, -1:]
+            assert np.abs(moved).mean() > BROKEN_M, name
 
 
 # --- the laws, on graphs ---
@@ -131,33 +139,34 @@ def exported(request: pytest.FixtureRequest) -> tuple[Law, nn.Module, Run]:
     """Return a law, its perturbed network and a runner of that network's ONNX graph."""
     law = LAWS[request.param]
     network = network_of(law)
-    past = hand_motion(network.task.past, 42, batch=1).astype(np.float32)
-    return law, network, onnx_runner(to_onnx(network, {"past": past}))
+    return law, network, onnx_runner(to_onnx(network, single(hand_inputs(network.task, 42, batch=1))))
 
 
 @both_sizes
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_graph_gives_the_answers_of_its_network(exported: tuple[Law, nn.Module, Run], nodes: int, batch: int):
     _, network, graph = exported
-    past = hand_motion(TASK.past, nodes, batch=batch, seed=batch).astype(np.float32)
-    answers = graph({"past": past})["future"]
-    assert answers.shape == (batch, 1, TASK.future, nodes, 3)
-    assert np.abs(answers - as_function(network)({"past": past})["future"]).max() <= SINGLE_M
+    inputs = single(hand_inputs(network.task, nodes, batch=batch, seed=batch))
+    answers = graph(inputs)
+    assert answers["future"].shape == (batch, network.task.modes, TASK.future, nodes, 3)
+    assert largest_difference(answers, as_function(network)(inputs)) <= SINGLE_M
 
 
 @both_sizes
 def test_a_graph_keeps_the_symmetries_of_its_network(exported: tuple[Law, nn.Module, Run], nodes: int):
-    law, _, graph = exported
-    past = hand_motion(TASK.past, nodes).astype(np.float32)
+    law, network, graph = exported
+    inputs, how = single(hand_inputs(network.task, nodes)), moves(network.task)
     for symmetry in law.keeps:
-        assert violation(graph, symmetry, {"past": past}, trials=TRIALS) <= law.single_m
+        assert violation(graph, symmetry, inputs, moves=how, trials=TRIALS) <= law.single_m
 
 
 def test_the_answer_of_a_graph_does_not_depend_on_the_rest_of_the_batch(exported: tuple[Law, nn.Module, Run]):
-    past = hand_motion(TASK.past, 42, batch=3).astype(np.float32)
-    together = exported[2]({"past": past})["future"]
-    alone = np.concatenate([exported[2]({"past": past[i : i + 1]})["future"] for i in range(3)])
-    assert np.abs(together - alone).max() <= 1e-6
+    _, network, graph = exported
+    inputs = single(hand_inputs(network.task, 42, batch=3))
+    together = graph(inputs)
+    for i in range(3):
+        alone = graph({name: x[i : i + 1] for name, x in inputs.items()})
+        assert largest_difference({name: x[i : i + 1] for name, x in together.items()}, alone) <= 1e-6
 
 
 # --- the checker, on functions that break the laws ---

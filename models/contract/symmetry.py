@@ -16,7 +16,8 @@ from models.skeletons.hand import HAND_PAIR
 Tensors = Mapping[str, np.ndarray]
 Points = Float[np.ndarray, "*batch nodes 3"]
 Action = Callable[[Points], Points]
-Moves = Literal["points", "vectors", "invariant", "indices"]  # vectors rotate but do not translate; the last two stay
+# vectors rotate but do not translate; nodes are (..., nodes) numbers, which change places with the hands; the last two stay
+Moves = Literal["points", "vectors", "nodes", "invariant", "indices"]
 
 
 class Mirror(BaseModel):
@@ -71,9 +72,14 @@ def mirror_swap(rng: np.random.Generator) -> Action:
 
     def act(points: Points) -> Points:
         mirrored = (points @ matrix.T).astype(points.dtype)
-        return mirrored[..., list(HAND_PAIR.mirror), :] if points.shape[-2] == len(HAND_PAIR.joints) else mirrored
+        return swapped(mirrored, axis=-2)
 
     return act
+
+
+def swapped(tensor: np.ndarray, axis: int) -> np.ndarray:
+    """Return a tensor with left and right exchanged along its axis of nodes; one hand alone stays as it is."""
+    return np.take(tensor, HAND_PAIR.mirror, axis=axis) if tensor.shape[axis] == len(HAND_PAIR.joints) else tensor
 
 
 def chirality(_: np.random.Generator) -> Action:
@@ -93,6 +99,8 @@ def acted_on(tensor: np.ndarray, act: Action, symmetry: str, moves: Moves | Mirr
     """Return the image of a tensor under an element `act` of `symmetry`; points and vectors have shape (..., nodes, 3)."""
     if isinstance(moves, Mirror):
         return moves.of(tensor) if symmetry == "chirality" else tensor
+    if moves == "nodes":
+        return swapped(tensor, axis=-1) if symmetry == "mirror-swap" else tensor
     stays = moves in ("invariant", "indices") or (moves == "vectors" and symmetry == "translation")
     return tensor if stays else act(tensor)
 

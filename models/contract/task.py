@@ -47,6 +47,11 @@ class HandForecast(_Task):
     `past` is (batch, past, nodes, 3) and `future` is (batch, modes, future, nodes, 3), both in metres, in any right-handed frame. Frames
     are 1/fps seconds apart, and the first future frame is 1/fps after the last past one. Mode 0 is the forecast; further modes are
     alternatives to it.
+
+    A `masked` task has a second input: `seen` (batch, past, nodes) is 1 where a joint was observed and 0 where it was not. The values of
+    `past` that were not seen must be finite and have no effect. A task with `spread` has two more outputs. `std` (batch, future, nodes) is
+    the standard deviation of each coordinate of mode 0, in metres. `weights` (batch, modes) are the probabilities that a mode is the
+    nearest one to the future; they sum to 1.
     """
 
     counted: ClassVar[Counted] = Counted("windows", "recordings")
@@ -57,16 +62,23 @@ class HandForecast(_Task):
     fps: float = Field(gt=0, le=1000)
     modes: int = Field(default=1, ge=1, le=64)
     order: Literal["assembly101"] = "assembly101"
+    masked: bool = False
+    spread: bool = False
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
-        """Return the observed poses."""
-        return {"past": TensorSpec(shape=("batch", self.past, "nodes", 3), unit="m")}
+        """Return the observed poses and, of a masked task, which joints were seen in them."""
+        past = {"past": TensorSpec(shape=("batch", self.past, "nodes", 3), unit="m")}
+        seen = TensorSpec(shape=("batch", self.past, "nodes"), unit="", moves="nodes")
+        return past | {"seen": seen} if self.masked else past
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
-        """Return the forecast poses of each mode."""
-        return {"future": TensorSpec(shape=("batch", self.modes, self.future, "nodes", 3), unit="m")}
+        """Return the forecast poses of each mode and, of a task with spread, how far from the truth they may be."""
+        future = {"future": TensorSpec(shape=("batch", self.modes, self.future, "nodes", 3), unit="m")}
+        std = TensorSpec(shape=("batch", self.future, "nodes"), unit="m", moves="nodes")
+        weights = TensorSpec(shape=("batch", self.modes), unit="", moves="invariant")
+        return future | {"std": std, "weights": weights} if self.spread else future
 
     @property
     def axes(self) -> Mapping[str, Sequence[int]]:

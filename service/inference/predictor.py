@@ -70,7 +70,7 @@ class Predictor:
     def inputs(self, batch: int) -> list[dict[str, np.ndarray]]:
         """Make inputs of every shape that the task allows, `batch` items each, to warm up and to time with.
 
-        Coordinates are small random numbers. Indices are 0, which is valid in any cloud.
+        Coordinates are small random numbers. Indices are 0, which is valid in any cloud. Every node is seen.
         """
         rng = np.random.default_rng(0)
 
@@ -78,7 +78,10 @@ class Predictor:
             inputs = {}
             for name, spec in self.task.inputs.items():
                 shape = [axis if isinstance(axis, int) else sizes.get(axis, batch) for axis in spec.shape]
-                numbers = np.zeros(shape) if spec.dtype == "int64" else rng.normal(scale=0.1, size=shape)
+                if spec.moves == "nodes":
+                    numbers = np.ones(shape)
+                else:
+                    numbers = np.zeros(shape) if spec.dtype == "int64" else rng.normal(scale=0.1, size=shape)
                 inputs[name] = numbers.astype(spec.dtype)
             return inputs
 

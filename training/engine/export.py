@@ -29,6 +29,7 @@ from models.contract.bundle import (
 from models.contract.runtime import onnxruntime
 from models.contract.symmetry import Tensors, largest_difference, violation
 from models.contract.task import Task, moves, tried_sizes
+from models.contract.tensor import TensorSpec
 from models.layers.freezing import frozen
 
 Run = Callable[[Tensors], dict[str, np.ndarray]]
@@ -211,7 +212,7 @@ def onnx_runner(graph: bytes) -> Run:
 def sizes(task: Task, example: Tensors) -> Iterator[dict[str, np.ndarray]]:
     """Yield the example at every legal size of its axes, alone and in a batch of three different samples.
 
-    The other samples are a larger one and, unless the task has indices of points, one in reverse order.
+    The other samples are a larger one, where a tensor has a size, and, unless the task has indices of points, one in reverse order.
     """
     smaller = [dict(example)]
     for axis, legal in tried_sizes(task).items():
@@ -225,11 +226,13 @@ def sizes(task: Task, example: Tensors) -> Iterator[dict[str, np.ndarray]]:
     indexed = any(spec.moves == "indices" for spec in task.inputs.values())
     for one in smaller:
         yield one
-        three = {
-            name: [x, x, x] if task.inputs[name].moves == "indices" else [x, 1.1 * x, x if indexed else x[:, ::-1]]
-            for name, x in one.items()
-        }
+        three = {name: [x, _larger(x, task.inputs[name]), x if indexed else x[:, ::-1]] for name, x in one.items()}
         yield {name: np.concatenate(parts).astype(one[name].dtype) for name, parts in three.items()}
+
+
+def _larger(tensor: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    """Return a tensor times 1.1, or as it is if its numbers are indices or say which nodes were seen."""
+    return tensor if spec.moves in ("indices", "nodes") else 1.1 * tensor
 
 
 def refuse_mismatch(name: str, expected: Run, actual: Run, inputs: Tensors) -> None:

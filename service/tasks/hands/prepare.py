@@ -47,9 +47,10 @@ class PreparedHands:
 
     @property
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the model's input without a batch axis: (frames, nodes, 3), float32."""
+        """Return the model's inputs without a batch axis, float32: poses (frames, nodes, 3), all of them seen."""
         joints = self.past.joints
-        return {"past": np.ascontiguousarray(joints.reshape(len(joints), -1, 3), dtype=np.float32)}
+        past = np.ascontiguousarray(joints.reshape(len(joints), -1, 3), dtype=np.float32)
+        return {"past": past, "seen": np.ones(past.shape[:2], np.float32)} if self.task.masked else {"past": past}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from models.contract.symmetry import SYMMETRIES, mirror_swap, random_rotation, rotation, translation, violation
+from models.contract.symmetry import (
+    SYMMETRIES,
+    acted_on,
+    mirror_swap,
+    random_rotation,
+    rotation,
+    translation,
+    violation,
+)
 from models.skeletons.hand import HAND_PAIR
 
 POINTS = np.random.default_rng(0).normal(size=(2, 5, 42, 3))
@@ -54,6 +62,24 @@ def test_mirror_swap_reflects_points_and_exchanges_two_hands():
 def test_mirroring_twice_is_the_identity():
     act = mirror_swap(np.random.default_rng(0))
     np.testing.assert_allclose(act(act(POINTS)), POINTS, atol=1e-12)
+
+
+@pytest.mark.parametrize("nodes", [21, 42])
+def test_numbers_of_nodes_change_places_with_the_hands_and_stay_otherwise(nodes: int):
+    numbers = np.arange(3 * nodes, dtype=np.float32).reshape(3, nodes)
+    for symmetry in SYMMETRIES:
+        image = acted_on(numbers, SYMMETRIES[symmetry](np.random.default_rng(0)), symmetry, "nodes")
+        exchanged = symmetry == "mirror-swap" and nodes == 42
+        assert np.array_equal(image, np.roll(numbers, 21, axis=1) if exchanged else numbers), symmetry
+
+
+def test_a_function_whose_numbers_of_nodes_depend_on_the_side_breaks_the_mirror_swap():
+    def first_hand_only(inputs):
+        return {"std": inputs["seen"] * (np.arange(42) < 21)}
+
+    seen = {"seen": np.random.default_rng(0).random((2, 42))}
+    assert violation(first_hand_only, "mirror-swap", seen, moves={"seen": "nodes", "std": "nodes"}) > 0.1
+    assert violation(lambda inputs: inputs, "mirror-swap", seen, moves={"seen": "nodes"}) == 0
 
 
 @pytest.mark.parametrize("symmetry", SYMMETRIES)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from models.contract.task import HandForecast, check_inputs, check_outputs
+from models.contract.task import HandForecast, check_inputs, check_outputs, moves
 from models.contract.tensor import WrongShape
 
 TASK = HandForecast(past=10, future=5, fps=30, modes=2)
@@ -20,6 +20,26 @@ def test_a_task_specifies_its_tensors_and_its_horizon():
     assert {spec.unit for spec in (*TASK.inputs.values(), *TASK.outputs.values())} == {"m"}
     assert TASK.axes == {"nodes": (21, 42)}
     assert TASK.horizon_s == pytest.approx(5 / 30)
+
+
+def test_a_masked_task_with_spread_takes_what_was_seen_and_gives_deviations_and_probabilities():
+    task = TASK.model_copy(update={"masked": True, "spread": True})
+    assert {name: spec.describe() for name, spec in (task.inputs | task.outputs).items()} == {
+        "past": "(batch, 10, nodes, 3)",
+        "seen": "(batch, 10, nodes)",
+        "future": "(batch, 2, 5, nodes, 3)",
+        "std": "(batch, 5, nodes)",
+        "weights": "(batch, 2)",
+    }
+    assert moves(task) == {
+        "past": "points",
+        "seen": "nodes",
+        "future": "points",
+        "std": "nodes",
+        "weights": "invariant",
+    }
+    assert list(TASK.inputs) == ["past"]
+    assert list(TASK.outputs) == ["future"]
 
 
 @pytest.mark.parametrize("batch", [0, 1, 7])
