@@ -1,6 +1,7 @@
 """Windows of past and future, cut from recordings of hands so that none spans a gap.
 
 A window set does not copy frames. It keeps the recordings, which may be mapped from a file, and an index of track and first frame.
+Windows are complete, unless a training asks for incomplete ones: those lack their first or last frames, where a recording begins or ends.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,10 +17,7 @@ from training.tasks.hands.recordings import Recording
 
 MAX_GAP_S = 0.05  # between frames of an irregular recording: Leap's longest regular step is 0.043 s
 SAME_RATE = 0.002  # relative: 59.94 fps passes for 60
-
-
-class TooSlow(ValueError):
-    """A recording with a lower frame rate than its windows; resample it first if interpolated frames are acceptable."""
+SLOWEST = 0.8  # of the window's rate: below, more than one frame in five would be made up
 
 
 class WrongHands(ValueError):
@@ -65,7 +63,8 @@ class WindowSet:
     """Windows numbered from 0 to len - 1, in the order of their recordings.
 
     `nodes` is 21 (one hand) or 42 (left, then right). `recordings` are (source, name, label); `recording_of` is the recording of each
-    window, as an index.
+    window, as an index. A window lacks its first `lacks_of[:, 0]` frames and its last `lacks_of[:, 1]`. `short` and `slow` are the
+    recordings, as indices, that give no window because they are shorter than one, or slower than SLOWEST of its rate.
     """
 
     window: Window
@@ -75,6 +74,9 @@ class WindowSet:
     tracks: list[Track]
     track_of: Int[np.ndarray, " windows"]
     start_of: Int[np.ndarray, " windows"]
+    lacks_of: Int[np.ndarray, "windows 2"]
+    short: list[int]
+    slow: list[int]
 
     def __len__(self) -> int:
         return len(self.start_of)
@@ -82,13 +84,23 @@ class WindowSet:
     def past_future(
         self, indices: Int[np.ndarray, " batch"]
     ) -> tuple[Float[np.ndarray, "batch past nodes 3"], Float[np.ndarray, "batch future nodes 3"]]:
-        """Return past and future of the windows with these numbers, in metres, float32."""
-        track_of, start_of = self.track_of[indices], self.start_of[indices]
-        windows = np.empty((len(indices), self.window.frames, self.nodes, 3), dtype=np.float32)
+        """Return past and future of the windows with these numbers, in metres, float32; frames that a window lacks are NaN."""
+        windows = self.frames(indices, np.arange(self.window.frames))
+        return windows[:, : self.window.past], windows[:, self.window.past :]
+
+    def frames(
+        self, indices: Int[np.ndarray, " batch"], numbers: Int[np.ndarray, " frames"]
+    ) -> Float[np.ndarray, "batch frames nodes 3"]:
+        """Return the frames with these numbers of the windows with these numbers, in metres, float32; NaN where a window lacks one."""
+        track_of, start_of, lacks_of = self.track_of[indices], self.start_of[indices], self.lacks_of[indices]
+        windows = np.empty((len(indices), len(numbers), self.nodes, 3), dtype=np.float32)
         for number in np.unique(track_of):
             track, rows = self.tracks[number], track_of == number
-            windows[rows] = track.points[start_of[rows][:, None] + track.step * np.arange(self.window.frames)]
-        return windows[:, : self.window.past], windows[:, self.window.past :]
+            frames = start_of[rows][:, None] + track.step * numbers
+            windows[rows] = track.points[np.clip(frames, 0, len(track.points) - 1)]
+        if lacks_of.any():
+            windows[(numbers < lacks_of[:, :1]) | (numbers >= self.window.frames - lacks_of[:, 1:])] = np.nan
+        return windows
 
 
 def cut(
@@ -98,6 +110,7 @@ def cut(
     *,
     phases: Literal["all", "first"] = "all",
     lone: bool = False,
+    least: tuple[int, int] | None = None,
     max_gap: float = MAX_GAP_S,
 ) -> WindowSet:
     """Return all windows in which the hands are valid in every frame.
@@ -105,22 +118,39 @@ def cut(
     `hands=2` requires both hands. `hands=1` treats each hand by itself; `lone` then drops the windows that `hands=2` would return, so that
     the two sets have no window in common. If the recording's rate is a multiple of the window's, frames are taken without interpolation,
     and skipped frames must be valid too. Windows then begin at every frame (`phases="all"`, for training) or on one grid at the window's
-    rate ("first", for measuring). Other recordings are resampled over gaps of at most `max_gap` seconds.
+    rate ("first", for measuring). Other recordings are resampled over gaps of at most `max_gap` seconds, those with less than SLOWEST of
+    the window's rate left out and counted.
 
-    Raises TooSlow, WrongHands.
+    `least` allows incomplete windows, for training: where the hands appear or disappear, a window may lack frames if that many of its past
+    and of its future are left.
+
+    Raises WrongHands.
     """
     nodes = hands * len(ASSEMBLY101.joints)
+    needed = least or (window.past, window.future)
     described: list[tuple[str, str, str]] = []
     tracks: list[Track] = []
+    short: list[int] = []
+    slow: list[int] = []
     recording_of, track_of, start_of = ([np.empty(0, np.int64)] for _ in range(3))
-    for recording in recordings:
+    lacks_of = [np.empty((0, 2), np.int64)]
+    for number, recording in enumerate(recordings):
         described.append((recording.source, recording.name, recording.label))
-        for clip, step in _at_rate(recording, window, phases, max_gap):
-            for points, valid in _streams(recording, clip, hands, lone, step * (window.frames - 1) + 1):
-                starts = _spread(valid, period=step * window.stride, phases=step if phases == "all" else 1)
-                recording_of.append(np.full(len(starts), len(described) - 1))
-                track_of.append(np.full(len(starts), len(tracks)))
-                start_of.append(starts)
+        times = recording.clip.times
+        if times[-1] - times[0] < (sum(needed) - 1) / window.fps - SNAP_S:
+            short.append(number)
+            continue
+        if recording.clip.fps < (SLOWEST - SAME_RATE) * window.fps:
+            slow.append(number)
+            continue
+        for clip, step in _at_rate(recording.clip, window, phases, max_gap):
+            for points, has, taken in _streams(recording, clip, hands, lone, step, window):
+                legal = np.all(has >= needed, axis=1) & ~taken
+                last = _spread(legal, period=step * window.stride, phases=step if phases == "all" else 1)
+                recording_of.append(np.full(len(last), number))
+                track_of.append(np.full(len(last), len(tracks)))
+                start_of.append(last - step * (window.past - 1))
+                lacks_of.append(np.array([window.past, window.future]) - has[last])
                 tracks.append(Track(points, step))
     return WindowSet(
         window,
@@ -130,57 +160,59 @@ def cut(
         tracks,
         np.concatenate(track_of),
         np.concatenate(start_of),
+        np.concatenate(lacks_of),
+        short,
+        slow,
     )
 
 
 def _at_rate(
-    recording: Recording, window: Window, phases: Literal["all", "first"], max_gap: float
+    clip: HandClip, window: Window, phases: Literal["all", "first"], max_gap: float
 ) -> Iterator[tuple[HandClip, int]]:
     """Yield clips and steps: every step-th frame of a clip is a frame at the window's rate."""
-    clip = recording.clip
-    if clip.times[-1] - clip.times[0] < (window.frames - 1) / window.fps - SNAP_S:
-        return
     ratio = clip.fps / window.fps
     step = round(ratio)
-    if ratio < 1 - SAME_RATE:
-        raise TooSlow(
-            f"{recording.source} {recording.name}: expected at least {window.fps:g} frames per second for windows of "
-            f"{window.name}, got {clip.fps:.4g}; resample it first, or leave it out"
-        )
     regular = np.abs(np.diff(clip.times) - 1 / clip.fps).max() <= SNAP_S
     if regular and abs(ratio - step) <= SAME_RATE * ratio:
         yield clip, step
-    else:
-        for phase in range(int(ratio) if phases == "all" else 1):
-            yield resample(clip, window.fps, anchor=phase / clip.fps, max_gap=max_gap), 1
+        return
+    if ratio < 1:
+        max_gap = max(max_gap, 1.5 / clip.fps)  # its own step is no gap
+    for phase in range(max(1, int(ratio)) if phases == "all" else 1):
+        yield resample(clip, window.fps, anchor=phase / clip.fps, max_gap=max_gap), 1
 
 
 def _streams(
-    recording: Recording, clip: HandClip, hands: int, lone: bool, reach: int
-) -> Iterator[tuple[Float[np.ndarray, "frames nodes 3"], Bool[np.ndarray, " starts"]]]:
-    """Yield the points of both hands, or of each hand, with a mask of the frames from which `reach` frames are all valid."""
+    recording: Recording, clip: HandClip, hands: int, lone: bool, step: int, window: Window
+) -> Iterator[tuple[Float[np.ndarray, "frames nodes 3"], Int[np.ndarray, "frames 2"], Bool[np.ndarray, " frames"]]]:
+    """Yield the points of both hands, or of each hand; what `_around` says of them; and where a window of both hands has as much."""
     if hands not in (1, 2) or hands > clip.hands:
         raise WrongHands(
             f"{recording.source} {recording.name}: expected windows of 1 to {min(2, clip.hands)} hands, got {hands}"
         )
-    both = _unbroken(np.all(clip.valid, axis=1), reach)
+    both = _around(np.all(clip.valid, axis=1), step, window)
     if hands == 2:
-        yield clip.joints.reshape(len(clip), hands * len(ASSEMBLY101.joints), 3), both
+        yield clip.joints.reshape(len(clip), hands * len(ASSEMBLY101.joints), 3), both, np.zeros(len(clip), bool)
         return
     for hand in range(clip.hands):
-        single = _unbroken(clip.valid[:, hand], reach)
-        yield clip.joints[:, hand], single & ~both if lone and clip.hands == 2 else single
+        single = _around(clip.valid[:, hand], step, window)
+        taken = np.all(both == single, axis=1) if lone and clip.hands == 2 else np.zeros(len(clip), bool)
+        yield clip.joints[:, hand], single, taken
 
 
-def _unbroken(valid: Bool[np.ndarray, " frames"], reach: int) -> Bool[np.ndarray, " starts"]:
-    """Return for each frame i whether the frames i to i + reach - 1 are all valid."""
-    count = np.concatenate([[0], np.cumsum(valid)])
-    return count[reach:] - count[:-reach] == reach
+def _around(valid: Bool[np.ndarray, " frames"], step: int, window: Window) -> Int[np.ndarray, "frames 2"]:
+    """Return how much of a window's past ends at each frame, and how much of its future follows, before a frame that is not valid."""
+    frames = np.arange(len(valid))
+    before = np.maximum.accumulate(np.where(valid, -1, frames))
+    after = np.minimum.accumulate(np.where(valid, len(valid), frames)[::-1])[::-1]
+    past = (frames - before - 1) // step + 1
+    future = np.maximum(after - 1 - frames, 0) // step
+    return np.stack([np.minimum(past, window.past), np.minimum(future, window.future)], axis=1)
 
 
-def _spread(unbroken: Bool[np.ndarray, " starts"], period: int, phases: int) -> Int[np.ndarray, " windows"]:
+def _spread(legal: Bool[np.ndarray, " frames"], period: int, phases: int) -> Int[np.ndarray, " windows"]:
     """Return, of each run of true frames, the frames that are 0 to phases - 1 after a multiple of `period` from its first."""
-    frames = np.flatnonzero(unbroken)
+    frames = np.flatnonzero(legal)
     begins = np.diff(frames, prepend=-2) > 1
     first = np.maximum.accumulate(np.where(begins, frames, 0)) if len(frames) else frames
     return frames[(frames - first) % period < phases]
