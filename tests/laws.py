@@ -20,6 +20,7 @@ import models
 from models.contract.symmetry import Tensors
 from models.contract.task import ActionRecognition, HandForecast, PoseForecast, PoseLift, Task
 from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
+from models.forecast.filters import double_exponential, kalman
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
 from models.landmarks.pointnet2 import PointNet2Config
 from models.landmarks.se3_unet import SE3UNetConfig
@@ -77,6 +78,8 @@ LAWS = {
     "hold": Law(lambda: LinearForecast(TASK, hold(TASK)), any_order=True),
     "constant velocity": Law(lambda: LinearForecast(TASK, constant_velocity(TASK)), any_order=True),
     "damped velocity": Law(lambda: LinearForecast(TASK, damped_velocity(TASK, 0.8)), any_order=True),
+    "kalman": Law(lambda: LinearForecast(TASK, kalman(TASK, 0.1)), any_order=True),
+    "double exponential": Law(lambda: LinearForecast(TASK, double_exponential(TASK, 0.5)), any_order=True),
     "ridge": Law(_ridge, any_order=True),
 }
 

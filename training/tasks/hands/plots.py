@@ -21,6 +21,8 @@ STYLES: dict[str, tuple[str, Line]] = {
     "hold": (GREY, ":"),
     "constant velocity": (GREY, "-."),
     "damped velocity": (GREY, "--"),
+    "kalman": (INK, "--"),
+    "double exponential": (INK, ":"),
     "ridge": (GREEN, "-"),
 }
 WIDTH, HEIGHT, FOOT = 3.6, 2.8, 0.35  # inches of a panel, and of the legend below

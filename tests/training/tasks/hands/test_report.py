@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from models.contract.task import HandForecast
+from models.forecast.filters import double_exponential, kalman
 from models.forecast.linear import LinearForecast, damped_velocity, hold
 from training.engine.run import Run
 from training.engine.statistics import bootstrap_interval
 from training.tasks.hands.data import HandBatches, HandData
 from training.tasks.hands.metrics import distances_mm, squares_dm2
 from training.tasks.hands.report import (
+    WITHOUT_WEIGHTS,
     Report,
     baselines,
     detail,
@@ -111,6 +113,12 @@ def test_the_best_row_without_weights_has_the_least_error_of_its_group(report: R
         assert best.mpjpe_mm == min(r.mpjpe_mm for r in report.rows if (r.source, r.hands) == group)
 
 
+def test_a_report_without_any_forecast_without_weights_has_no_row_to_beat(report: Report):
+    alone = replace(report, rows=[replace(row, model="mine") for row in report.rows])
+    with pytest.raises(ValueError, match="empty"):
+        alone.best_without_weights("leap", 2)
+
+
 def test_a_bundle_states_the_rows_of_its_model_beside_the_best_baseline(report: Report):
     first, *others = report.measurements("constant velocity")
     assert len(others) == 2
@@ -152,7 +160,7 @@ class WithoutTest(HandBatches):
 
 def test_baselines_never_read_the_test_split(tiny: Run[HandForecast, HandData], synthetic_data: Path):
     fitted = baselines(tiny.task, WithoutTest(tiny.data, synthetic_data / "hands"), every=2)
-    assert list(fitted) == ["hold", "constant velocity", "damped velocity", "ridge"]
+    assert list(fitted) == [*WITHOUT_WEIGHTS, "ridge"]
     with pytest.raises(AssertionError, match="read the test split"):
         evaluate(fitted, WithoutTest(tiny.data, synthetic_data / "hands"), ("leap",), "test")
 
@@ -171,6 +179,10 @@ def test_the_fitted_baselines_are_the_best_of_their_kind_on_training_windows(
     assert errors["ridge"] < errors["damped velocity"]
     others = [LinearForecast(tiny_task, damped_velocity(tiny_task, decay)) for decay in (0.0, 0.25, 0.5, 0.75)]
     assert errors["damped velocity"] <= min(map(error, others)) + 1e-6
+    others = [LinearForecast(tiny_task, kalman(tiny_task, ratio)) for ratio in (1e-3, 1e-2, 0.1, 1.0, 10.0)]
+    assert errors["kalman"] <= min(map(error, others)) + 1e-6
+    others = [LinearForecast(tiny_task, double_exponential(tiny_task, alpha)) for alpha in (0.3, 0.5, 0.7, 0.9)]
+    assert errors["double exponential"] <= min(map(error, others)) + 1e-6
 
 
 def test_a_source_without_windows_has_no_row(
