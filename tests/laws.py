@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,9 @@ from models.contract.symmetry import Tensors
 from models.contract.task import ActionRecognition, HandForecast, PoseForecast, PoseLift, Task
 from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
 from models.forecast.filters import double_exponential, kalman
+from models.forecast.gwnet import GWNetConfig
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
+from models.forecast.temporal import TemporalConfig
 from models.landmarks.pointnet2 import PointNet2Config
 from models.landmarks.se3_unet import SE3UNetConfig
 from models.landmarks.shape import ShapePrior
@@ -34,6 +37,7 @@ from models.pose.recogniser import RecogniserConfig
 SINGLE_M = 1e-5  # a hundredth of a millimetre, in float32 and up to 10 m from the origin
 DOUBLE_M = 1e-10  # rounding in float64
 
+TRANSLATION = ("translation",)
 SE3 = ("translation", "rotation")
 ALL = (*SE3, "mirror-swap")
 
@@ -60,6 +64,10 @@ def _eqmotion(config: EqMotionConfig, task: HandForecast = TASK) -> Callable[[],
     return lambda: config.build(task)
 
 
+def _forecaster(config: Any, task: HandForecast = TASK) -> Callable[[], nn.Module]:
+    return lambda: config.build(task)
+
+
 def _ridge() -> nn.Module:
     clip = hand_motion(TASK.past + TASK.future, 21, batch=6, seed=5)
     return LinearForecast(TASK, ridge(clip[:, : TASK.past], clip[:, TASK.past :], strength=1e-1))
@@ -75,6 +83,11 @@ LAWS = {
     "eqmotion, no tokens": Law(_eqmotion(EqMotionConfig(tokens="none")), any_order=True),
     "eqmotion, dct": Law(_eqmotion(EqMotionConfig(dct=True))),
     "eqmotion, three modes": Law(_eqmotion(STANDARD, MODES)),
+    "gwnet": Law(_forecaster(GWNetConfig(channels=8, skip=12, end=12)), TRANSLATION, any_order=True),
+    "temporal": Law(_forecaster(TemporalConfig(hidden=12)), TRANSLATION, any_order=True),
+    "temporal, residual, three modes": Law(
+        _forecaster(TemporalConfig(hidden=12, residual=True), MODES), TRANSLATION, any_order=True
+    ),
     "hold": Law(lambda: LinearForecast(TASK, hold(TASK)), any_order=True),
     "constant velocity": Law(lambda: LinearForecast(TASK, constant_velocity(TASK)), any_order=True),
     "damped velocity": Law(lambda: LinearForecast(TASK, damped_velocity(TASK, 0.8)), any_order=True),
