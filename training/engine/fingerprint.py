@@ -17,6 +17,9 @@ from pydantic import BaseModel
 
 DIGITS = 12
 INDIFFERENT = {"fingerprint": False}  # metadata of a dataclass field that decides no weight
+LATER = {
+    "fingerprint": "changed"
+}  # of a field younger than results: at its default it is left out, so they are found again
 
 
 def digest(*parts: Any) -> str:
@@ -47,7 +50,9 @@ def described(value: Any) -> Any:
         case BaseModel():
             return _name(type(value)), described(dict(value))
         case _ if is_dataclass(value):
-            own = ((field.name, described(getattr(value, field.name))) for field in fields(value) if _decides(field))
+            own = (
+                (field.name, described(getattr(value, field.name))) for field in fields(value) if _decides(field, value)
+            )
             return _name(type(value)), tuple(own)
     raise TypeError(
         f"expected values, dataclasses and named functions of modules, got {value!r}; a fingerprint needs one of these"
@@ -70,8 +75,9 @@ def legacy_described(value: Any) -> Any:
     return getattr(value, "__qualname__", value)
 
 
-def _decides(field: Any) -> bool:
-    return field.metadata.get("fingerprint", True)
+def _decides(field: Any, value: Any) -> bool:
+    how = field.metadata.get("fingerprint", True)
+    return getattr(value, field.name) != field.default if how == "changed" else how
 
 
 def _name(value: Any) -> str:

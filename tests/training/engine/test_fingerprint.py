@@ -16,7 +16,7 @@ from models.contract.task import HandForecast
 from models.forecast.eqmotion import EqMotionConfig
 from training.catalogue import all_runs
 from training.engine.checkpoints import BEST, LAST, load_best
-from training.engine.fingerprint import INDIFFERENT, described, digest
+from training.engine.fingerprint import INDIFFERENT, LATER, described, digest
 from training.engine.folders import HISTORY, folder_of
 from training.engine.loop import Training
 from training.engine.run import Run
@@ -46,6 +46,7 @@ loss_of_another_module.__qualname__ = mean_distance_mm.__qualname__
         lambda run: replace(run, network=EqMotionConfig(channels=5, hidden=4, layers=1, categories=3, experts=1)),
         lambda run: replace(run, data=replace(run.data, sources=("leap",))),
         lambda run: replace(run, data=replace(run.data, augmentation=replace(run.data.augmentation, one_hand=0.3))),
+        lambda run: replace(run, data=replace(run.data, masked=True)),
         lambda run: replace(run, loss=not_a_number),
         lambda run: replace(run, loss=loss_of_another_module),
         lambda run: replace(run, score=other_score),
@@ -54,7 +55,7 @@ loss_of_another_module.__qualname__ = mean_distance_mm.__qualname__
         lambda run: run.with_options(precision="bf16-mixed"),
         lambda run: run.with_options(validate_every=3),
     ],
-    ids=["task", "network", "sources", "augmentation", "loss", "module", "score", "start", "steps", "precision", "validation"],
+    ids=["task", "network", "sources", "augmentation", "masked", "loss", "module", "score", "start", "steps", "precision", "validation"],
 )  # fmt: skip
 def test_a_fingerprint_depends_on_everything_that_decides_the_best_checkpoint(tiny: HandRun, changed):
     assert changed(tiny).fingerprint != tiny.fingerprint
@@ -74,6 +75,17 @@ class Five:
 def test_a_fingerprint_depends_on_defaults(monkeypatch: pytest.MonkeyPatch):
     assert described(Five()) == (f"{__name__}.Five", (("size", 5),))
     assert described(Five(colour="blue")) == described(Five())
+
+
+@dataclass(frozen=True)
+class Grown:
+    size: int = 5
+    depth: int = field(default=1, metadata=LATER)
+
+
+def test_a_field_younger_than_results_counts_once_it_differs_from_its_default():
+    assert described(Grown()) == (f"{__name__}.Grown", (("size", 5),))
+    assert described(Grown(depth=2)) == (f"{__name__}.Grown", (("size", 5), ("depth", 2)))
 
 
 @pytest.mark.parametrize("value", [lambda x: x, object(), {"loss": lambda x: x}, (1, [object()])])

@@ -3,18 +3,22 @@
 The training batch of step s depends on the seed and s alone, so a run that is killed and resumed sees the same batches as one that is not.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from models.contract.symmetry import random_rotation
 from models.skeletons.hand import HAND_PAIR
 from training.engine.batches import Batch
+from training.engine.fingerprint import LATER
+from training.tasks.hands.draws import EVERY_WINDOW, Draw, chances
+from training.tasks.hands.faults import NONE, Faults, with_faults, without_unseen_hands
+from training.tasks.hands.recordings import Recording
 from training.tasks.hands.sources import hand_source
 from training.tasks.hands.windows import Window, WindowSet, cut
 
@@ -27,7 +31,8 @@ class Augmentation:
 
     `mirror` is the share of two-hand windows whose left and right are exchanged, `reverse` the share of windows played backwards, and
     `one_hand` the share of two-hand batches that show one hand only. `rotate` turns every window at random. `scale` resizes every window
-    by a random factor between 1/scale and scale.
+    by a random factor between 1/scale and scale. `faults` are those of a tracker, in the past alone. A window that lacks frames is not
+    played backwards.
     """
 
     mirror: float = 0.0
@@ -35,17 +40,40 @@ class Augmentation:
     one_hand: float = 0.2
     reverse: float = 0.0
     scale: float = 1.0
+    faults: Faults = field(default=NONE, metadata=LATER)
+
+
+class NoWindows(ValueError):
+    """Training recordings that give no window; the message says how many are too short or too slow."""
 
 
 @dataclass(frozen=True)
 class HandData:
-    """The hand windows of `sources` as a value; `tempi` are the playback speeds of training recordings, 1.25 being a quarter faster."""
+    """The hand windows of `sources` as a value; `tempi` are the playback speeds of training recordings, 1.25 being a quarter faster.
+
+    `draw` says how training windows are drawn; by default each is shown once an epoch. `masked` adds the input `seen`, (batch, past, nodes)
+    float32, which is 1 where a joint was seen; positions that were not are 0. `least` admits incomplete training windows, as `cut` does:
+    frames that do not exist are NaN in the target and not seen in the past. Measuring uses complete windows only.
+
+    Raises ValueError if joints may be unseen and the data are not `masked`.
+    """
 
     sources: tuple[str, ...]
     window: Window
     batch: int = 16
     augmentation: Augmentation = Augmentation()
     tempi: tuple[float, ...] = (1.0,)
+    draw: Draw = field(default=EVERY_WINDOW, metadata=LATER)
+    masked: bool = field(default=False, metadata=LATER)
+    least: tuple[int, int] | None = field(default=None, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        """Refuse pasts with unseen joints for a task that is not told of them."""
+        past, future = self.least or (self.window.past, self.window.future)
+        if not (2 <= past <= self.window.past and 1 <= future <= self.window.future) and self.least:
+            raise ValueError(f"expected at least 2 past and 1 future frames of {self.window.name}, got {self.least}")
+        if not self.masked and (self.augmentation.faults.hide or past < self.window.past):
+            raise ValueError("expected masked data for pasts in which joints may be unseen")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -63,6 +91,7 @@ class HandBatches:
     def __init__(self, data: HandData, folder: Path) -> None:
         self.data, self.folder = data, folder
         self._shuffled: tuple[tuple[int, int], list[tuple[WindowSet, np.ndarray]]] | None = None
+        self._read: dict[tuple[str, str], Sequence[Recording]] = {}
 
     def windows(
         self,
@@ -72,32 +101,50 @@ class HandBatches:
         *,
         phases: Literal["all", "first"],
         window: Window | None = None,
+        least: tuple[int, int] | None = None,
     ) -> WindowSet:
         """Return the windows of two hands, or of single hands where no window has two, in a split.
 
-        `sources` and `window` default to the data's own. `phases` is as in `cut`.
+        `sources` and `window` default to the data's own. `phases` and `least` are as in `cut`.
         """
         recordings = [
-            recording
-            for source in sources or self.data.sources
-            for recording in hand_source(source).read(self.folder, split)
+            recording for source in sources or self.data.sources for recording in self._recordings(split, source)
         ]
-        return cut(recordings, window or self.data.window, hands=hands, lone=hands == 1, phases=phases)
+        return cut(recordings, window or self.data.window, hands=hands, lone=hands == 1, phases=phases, least=least)
 
     def recordings(self, split: str, source: str) -> int:
         """Return the number of recordings of a source in a split."""
-        return len(hand_source(source).read(self.folder, split))
+        return len(self._recordings(split, source))
+
+    def _recordings(self, split: str, source: str) -> Sequence[Recording]:
+        """Return the recordings of a source in a split, read once: each number of hands and tempo is cut from the same ones."""
+        if (split, source) not in self._read:
+            self._read[split, source] = hand_source(source).read(self.folder, split)
+        return self._read[split, source]
 
     @cached_property
     def training(self) -> list[WindowSet]:
-        """Return the training windows, one set for each number of hands and tempo."""
+        """Return the training windows, one set for each number of hands and tempo. Raises NoWindows."""
         tempi = [replace(self.data.window, fps=self.data.window.fps / tempo) for tempo in self.data.tempi]
-        return [
-            w
+        sets = [
+            self.windows("train", hands, window=window, phases="all", least=self.data.least)
             for hands in (1, 2)
             for window in tempi
-            if len(w := self.windows("train", hands, window=window, phases="all"))
         ]
+        if not any(map(len, sets)):
+            first = sets[0]
+            raise NoWindows(
+                f"expected windows of {self.data.window.name} from {', '.join(self.data.sources)}, got none from "
+                f"{len(first.recordings)} training recordings; {len(first.short)} are too short and {len(first.slow)} too slow"
+            )
+        return [windows for windows in sets if len(windows)]
+
+    @cached_property
+    def as_recorded(self) -> list[WindowSet]:
+        """Return the complete training windows at their own tempo, on which forecasts without weights are fitted."""
+        if self.data.tempi == (1.0,) and self.data.least is None:
+            return self.training
+        return [w for hands in (1, 2) if len(w := self.windows("train", hands, phases="all"))]
 
     @cached_property
     def validation(self) -> list[tuple[str, WindowSet]]:
@@ -110,8 +157,20 @@ class HandBatches:
         ]
 
     def steps_an_epoch(self) -> int:
-        """Return the number of batches in which every training window is shown once."""
-        return sum(len(self._chunks(windows)) for windows in self.training)
+        """Return the number of batches in which every training window is shown once, or as many if they are drawn."""
+        return sum(self._shares)
+
+    @cached_property
+    def _shares(self) -> list[int]:
+        """Return the number of batches of an epoch of each training set."""
+        every = [len(self._chunks(windows)) for windows in self.training]
+        if self.data.draw == EVERY_WINDOW:
+            return every
+        return [max(1, round(sum(every) * float(chance.sum()))) for chance in self._chances]
+
+    @cached_property
+    def _chances(self) -> list[Float[np.ndarray, " windows"]]:
+        return chances(self.training, self.data.draw)
 
     def _chunks(self, windows: WindowSet) -> range:
         return range(0, max(len(windows) - self.data.batch + 1, 1), self.data.batch)
@@ -119,23 +178,45 @@ class HandBatches:
     def training_batch(self, seed: int, step: int, rank: int = 0, ranks: int = 1) -> Batch:
         """Return the samples rank, rank + ranks, ... of batch `step`, a function of seed and step alone.
 
-        The inputs are {"past": (batch, past, nodes, 3)} and the target is (batch, future, nodes, 3), in metres, float32.
+        The inputs are {"past": (batch, past, nodes, 3)}, for masked data with "seen", and the target is (batch, future, nodes, 3), in
+        metres, float32. The target is NaN where the recording has no pose, and for a hand that the past never shows.
         """
         epoch, number = divmod(step, self.steps_an_epoch())
         windows, indices = self._epoch(seed, epoch)[number]
         rng = np.random.default_rng([seed, 1, step])
         past, future = windows.past_future(indices)
-        clip = augment(np.concatenate([past, future], axis=1), self.data.augmentation, rng)[rank::ranks]
-        return {"past": clip[:, : past.shape[1]]}, clip[:, past.shape[1] :]
+        how, frames = self.data.augmentation, past.shape[1]
+        clip = augment(np.concatenate([past, future], axis=1), how, rng)
+        past, future = clip[:, :frames], clip[:, frames:]
+        inputs = {"past": past}
+        if self.data.masked or how.faults != NONE:
+            past, seen = with_faults(past, how.faults, rng)
+            future = without_unseen_hands(future, seen)
+            inputs = self._inputs(past, seen)
+        return {name: x[rank::ranks] for name, x in inputs.items()}, future[rank::ranks]
+
+    def _inputs(
+        self, past: Float[np.ndarray, "batch past nodes 3"], seen: Bool[np.ndarray, "batch past nodes"] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return the inputs of a task by name; everything is seen by default."""
+        if not self.data.masked:
+            return {"past": past}
+        return {"past": past, "seen": np.ones(past.shape[:-1], np.float32) if seen is None else seen.astype(np.float32)}
 
     def _epoch(self, seed: int, epoch: int) -> list[tuple[WindowSet, np.ndarray]]:
-        """Return every window once, in shuffled batches of equal numbers of nodes."""
+        """Return shuffled batches of equal numbers of nodes: every window once, or as many windows as are drawn."""
         if self._shuffled is None or self._shuffled[0] != (seed, epoch):
             rng = np.random.default_rng([seed, 0, epoch])
-            batches = []
-            for windows in self.training:
-                order = rng.permutation(len(windows))
-                batches += [(windows, order[i : i + self.data.batch]) for i in self._chunks(windows)]
+            batches: list[tuple[WindowSet, np.ndarray]] = []
+            size = self.data.batch
+            for number, windows in enumerate(self.training):
+                if self.data.draw == EVERY_WINDOW:
+                    order = rng.permutation(len(windows))
+                    batches += [(windows, order[i : i + size]) for i in self._chunks(windows)]
+                else:
+                    chance = self._chances[number]
+                    drawn = rng.choice(len(windows), size=(self._shares[number], size), p=chance / chance.sum())
+                    batches += [(windows, indices) for indices in drawn]
             self._shuffled = (seed, epoch), [batches[i] for i in rng.permutation(len(batches))]
         return self._shuffled[1]
 
@@ -145,7 +226,7 @@ class HandBatches:
             chosen = np.arange(0, len(windows), max(1, len(windows) // limit))
             for i in range(0, len(chosen), self.data.batch):
                 past, future = windows.past_future(chosen[i : i + self.data.batch])
-                yield source, ({"past": past}, future)
+                yield source, (self._inputs(past), future)
 
 
 def augment(clip: Clips, how: Augmentation, rng: np.random.Generator) -> Float[np.ndarray, "batch frames shown 3"]:
@@ -157,6 +238,7 @@ def augment(clip: Clips, how: Augmentation, rng: np.random.Generator) -> Float[n
         clip[chosen] = (clip[chosen] * np.array([-1, 1, 1], dtype=np.float32))[:, :, list(HAND_PAIR.mirror)]
     if how.reverse:
         chosen = rng.random(batch) < how.reverse
+        chosen &= np.isfinite(clip[:, :, 0, 0]).all(axis=1)
         clip[chosen] = clip[chosen][:, ::-1]
     if how.scale != 1:
         reach = abs(np.log(how.scale))

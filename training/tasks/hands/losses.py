@@ -7,14 +7,26 @@ from torch import Tensor
 Futures = Float[Tensor, "batch modes future nodes 3"]
 
 
+def distances_mm(
+    futures: Futures, true: Float[Tensor, "batch future nodes 3"]
+) -> Float[Tensor, "batch modes future nodes"]:
+    """Return the distance of each mode from the true positions in metres, in mm; 0, without a gradient, where a true one is NaN.
+
+    A mean over them therefore gives each frame that exists the weight that it has in a complete window.
+    """
+    known = true.isfinite().all(dim=-1)
+    target = torch.where(known.unsqueeze(-1), true, 0.0)
+    distance = 1000 * torch.linalg.vector_norm(futures - target.unsqueeze(1), dim=-1)
+    return torch.where(known.unsqueeze(1), distance, 0.0)
+
+
 def mean_distance_mm(futures: Futures, true: Float[Tensor, "batch future nodes 3"], *_: Tensor) -> Tensor:
     """Return the distance of mode 0 from the true positions in metres, averaged over joints, frames and windows, in mm.
 
-    With several modes, half the weight goes to the nearest mode of each window ("winner takes all"), so that the others become
-    alternatives to mode 0 rather than copies of it.
+    Frames that a window lacks, NaN in `true`, count as 0. With several modes, half the weight goes to the nearest mode of each window
+    ("winner takes all"), so that the others become alternatives to mode 0 rather than copies of it.
     """
-    distance = 1000 * torch.linalg.vector_norm(futures - true.unsqueeze(1), dim=-1)  # (batch, modes, future, nodes)
-    per_mode = distance.mean(dim=(2, 3))
+    per_mode = distances_mm(futures, true).mean(dim=(2, 3))
     if per_mode.shape[1] == 1:
         return per_mode.mean()
     return 0.5 * per_mode[:, 0].mean() + 0.5 * per_mode.min(dim=1).values.mean()

@@ -14,8 +14,11 @@ from training.tasks.hands.data import (
     Augmentation,
     HandBatches,
     HandData,
+    NoWindows,
     augment,
 )
+from training.tasks.hands.draws import Draw
+from training.tasks.hands.faults import Faults
 
 ACROSS = np.array([-1, 1, 1], np.float32)
 NOTHING = Augmentation(mirror=0, one_hand=0, reverse=0, rotate=False)
@@ -28,7 +31,7 @@ def clips(nodes: int = 42, batch: int = 64) -> np.ndarray:
 def changed(how: Augmentation, clip: np.ndarray, seed: int = 0) -> np.ndarray:
     before = clip.copy()
     after = augment(clip, how, np.random.default_rng(seed))
-    assert np.array_equal(clip, before)  # the input is not modified
+    assert np.array_equal(clip, before, equal_nan=True)  # the input is not modified
     assert after.dtype == np.float32
     return after
 
@@ -59,6 +62,14 @@ def test_a_single_hand_is_not_mirrored_because_it_would_become_the_other_hand():
 
 def test_reversing_plays_windows_backwards():
     assert np.array_equal(changed(replace(NOTHING, reverse=1), clips()), clips()[:, ::-1])
+
+
+def test_a_window_that_lacks_frames_is_not_reversed():
+    clip = clips()
+    clip[3, -1] = np.nan
+    backwards = changed(replace(NOTHING, reverse=1), clip)
+    assert np.array_equal(backwards[3], clip[3], equal_nan=True)
+    assert np.array_equal(backwards[:3], clip[:3, ::-1])
 
 
 def test_rotation_keeps_distances_and_handedness_and_differs_between_windows():
@@ -133,6 +144,92 @@ def test_the_future_of_a_batch_continues_its_past(batches: HandBatches):
     assert inputs["past"].shape[1:] == (6, *future.shape[2:])
     steps = np.linalg.norm(np.diff(np.concatenate([inputs["past"], future], axis=1), axis=1), axis=-1)
     assert steps[:, 5].max() < 2 * steps.max(axis=1).mean()
+
+
+FAULTS = Faults((0, 2), (0.1, 0.3), burst=0.5, lost=0.5, short=0.5)
+
+
+def masked(batches: HandBatches, **changes) -> HandBatches:
+    """Return batches of masked data with faults."""
+    data = replace(batches.data, masked=True, augmentation=replace(NOTHING, faults=FAULTS), **changes)
+    return HandBatches(data, batches.folder)
+
+
+def test_masked_data_say_which_joints_are_seen_and_zero_the_others(batches: HandBatches):
+    both = masked(batches)
+    for step in range(8):
+        (plain, target), (inputs, other) = batches.training_batch(0, step), both.training_batch(0, step)
+        assert list(inputs) == ["past", "seen"]
+        seen = inputs["seen"] == 1
+        assert inputs["seen"].dtype == np.float32
+        assert inputs["seen"].shape == inputs["past"].shape[:-1]
+        assert not inputs["past"][~seen].any()
+        assert np.abs(inputs["past"][seen] - plain["past"][seen]).max() < 0.012
+        known = np.isfinite(other)
+        assert np.array_equal(other[known], target[known])
+        again = masked(batches).training_batch(0, step)
+        assert np.array_equal(again[0]["past"], inputs["past"])
+        assert np.array_equal(both.training_batch(0, step, 1, 2)[0]["seen"], inputs["seen"][1::2])
+
+
+def test_validation_of_masked_data_shows_every_joint(batches: HandBatches):
+    for (_, (inputs, target)), (_, (plain, same)) in zip(
+        masked(batches).validation_batches(), batches.validation_batches(), strict=True
+    ):
+        assert inputs["seen"].all()
+        assert np.array_equal(inputs["past"], plain["past"])
+        assert np.array_equal(target, same)
+
+
+def test_unseen_joints_need_masked_data(tiny: Run[HandForecast, HandData]):
+    for changes in ({"augmentation": Augmentation(faults=FAULTS)}, {"least": (3, 6)}):
+        with pytest.raises(ValueError, match="expected masked data"):
+            replace(tiny.data, **changes)
+        replace(tiny.data, masked=True, **changes)
+    replace(tiny.data, augmentation=Augmentation(faults=Faults(jitter_mm=(0, 2))), least=(6, 1))
+    with pytest.raises(ValueError, match=r"at least 2 past and 1 future frames of 6\+6@30, got \(1, 6\)"):
+        replace(tiny.data, masked=True, least=(1, 6))
+
+
+def test_incomplete_windows_are_nan_in_the_target_and_unseen_in_the_past(batches: HandBatches):
+    more = masked(batches, least=(3, 2))
+    more.data = replace(more.data, augmentation=NOTHING)
+    assert sum(map(len, more.training)) > sum(map(len, batches.training))
+    lacking = 0
+    for step in range(more.steps_an_epoch()):
+        inputs, target = more.training_batch(0, step)
+        assert np.isfinite(inputs["past"]).all()
+        assert (inputs["seen"].all(axis=2).sum(axis=1) >= 3).all()
+        frames = np.isfinite(target).all(axis=(2, 3))
+        assert np.array_equal(frames, np.isfinite(target).any(axis=(2, 3)))
+        assert (frames.sum(axis=1) >= 2).all()
+        lacking += int((~frames).sum())
+    assert lacking
+    assert [len(w) for w in more.as_recorded] == [len(w) for w in batches.training]
+    assert all(not w.lacks_of.any() for _, w in more.validation)
+
+
+def test_windows_are_drawn_by_chance_from_seed_and_step_alone(batches: HandBatches):
+    data = replace(batches.data, draw=Draw("even"))
+    one, other = HandBatches(data, batches.folder), HandBatches(data, batches.folder)
+    assert one.steps_an_epoch() == pytest.approx(batches.steps_an_epoch(), abs=1)
+    later = one.steps_an_epoch() + 1
+    for step in (later, 0):
+        assert np.array_equal(one.training_batch(0, step)[1], other.training_batch(0, step)[1])
+        assert len(one.training_batch(0, step)[1]) == data.batch
+    grasps = batches.windows("train", 2, ("tzionas",), phases="all").past_future(np.arange(19))[1]
+    drawn = [one.training_batch(0, step)[1] for step in range(2 * one.steps_an_epoch())]
+    of_grasps = [(target == grasps[:, None]).all(axis=(2, 3, 4)).any() for target in drawn if target.shape[2] == 42]
+    assert any(of_grasps)
+
+
+def test_recordings_without_a_window_are_counted_when_none_has_one(batches: HandBatches):
+    with pytest.raises(NoWindows, match=r"got none from 3 training recordings; 3 are too short and 0 too slow"):
+        HandBatches(
+            replace(batches.data, window=replace(batches.data.window, past=90)), batches.folder
+        ).steps_an_epoch()
+    with pytest.raises(NoWindows, match=r"0 are too short and 3 too slow"):
+        HandBatches(replace(batches.data, window=replace(batches.data.window, fps=90)), batches.folder).steps_an_epoch()
 
 
 def test_validation_has_every_source_and_number_of_hands_and_no_test_recording(
