@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from models.contract.bundle import read_bundle
 from training.catalogue import all_runs, command_of, find_run, reference_of
+from training.engine.benchmark import Choice
 from training.engine.checkpoints import BEST, LAST, NotTrained, load_best
 from training.engine.curves import learning_curves
 from training.engine.devices import device_of, on_device
@@ -90,7 +92,16 @@ def _parser() -> argparse.ArgumentParser:
 
     benchmark = commands.add_parser("benchmark", help="print a table; train the runs that it lacks")
     benchmark.set_defaults(command=_benchmark)
-    benchmark.add_argument("table", choices=sorted(BENCHMARKS))
+    benchmark.add_argument("benchmark", choices=sorted(BENCHMARKS))
+    benchmark.add_argument("--tables", type=_names, default=(), help="of hands: comparison (the default) or sources")
+    benchmark.add_argument(
+        "--models", type=_names, default=(), help="train only these; the table has all that are trained"
+    )
+    benchmark.add_argument("--preset", help="the window, such as 30+30@30")
+    benchmark.add_argument("--seeds", type=_counter(1), help="trainings of each model")
+    benchmark.add_argument("--epochs", type=_counter(1))
+    benchmark.add_argument("--results", type=Path, help="a folder for the tables as JSON, Markdown and plots")
+    benchmark.add_argument("--no-train", dest="train", action="store_false", help="show what is trained already")
     return parser
 
 
@@ -107,6 +118,10 @@ def _counter(least: int) -> Callable[[str], int]:
 
 def _steps(text: str) -> tuple[int, ...]:
     return tuple(map(_counter(1), text.split(",")))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -190,7 +205,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _benchmark(arguments: argparse.Namespace) -> None:
-    print(BENCHMARKS[arguments.table](arguments.data, arguments.out, UNWATCHED))
+    choice = Choice(**{field.name: getattr(arguments, field.name) for field in fields(Choice)})
+    print(BENCHMARKS[arguments.benchmark](arguments.data, arguments.out, UNWATCHED, choice))
 
 
 if __name__ == "__main__":

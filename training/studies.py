@@ -1,13 +1,13 @@
 """The studies, by kind of task, and the benchmarks, by name, that the command line and the workers run."""
 
-from training.engine.benchmark import Benchmark
+from training.engine.benchmark import Benchmark, without_options
 from training.engine.study import Study
 from training.tasks.bodies import benchmark as bodies_benchmark
 from training.tasks.bodies import study as bodies_study
 from training.tasks.faces import benchmark as faces_benchmark
 from training.tasks.faces import study as faces_study
-from training.tasks.hands import benchmark as hands_benchmark
 from training.tasks.hands import study as hands_study
+from training.tasks.hands import tables as hands_tables
 
 STUDIES: dict[str, Study] = {
     "hand-forecast": hands_study.STUDY,
@@ -15,7 +15,7 @@ STUDIES: dict[str, Study] = {
     **dict.fromkeys(("pose-lift", "pose-forecast", "action-recognition"), bodies_study.STUDY),
 }
 BENCHMARKS: dict[str, Benchmark] = {
-    "hands": hands_benchmark.tables,
-    "faces": faces_benchmark.tables,
-    "bodies": bodies_benchmark.tables,
+    "hands": hands_tables.tables,
+    "faces": without_options(faces_benchmark.tables),
+    "bodies": without_options(bodies_benchmark.tables),
 }

@@ -17,6 +17,7 @@ class _Spec(BaseModel):
     )
 
 
+Name = Annotated[str, Field(min_length=1, max_length=64)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -72,6 +73,11 @@ class BenchmarkSpec(_Spec):
 
     kind: Literal["benchmark"] = "benchmark"
     table: str = Field(min_length=1, max_length=64)
+    tables: tuple[Name, ...] = Field(default=(), max_length=8, description="of hands: which tables; default: the first")
+    models: tuple[Name, ...] = Field(default=(), max_length=64, description="of hands: train only these; default: all")
+    preset: Name | None = Field(default=None, description="of hands: the window, such as 30+30@30")
+    seeds: int | None = Field(default=None, ge=1, le=16, description="of hands: trainings of each model")
+    epochs: int | None = Field(default=None, ge=1, le=1000, description="of hands")
 
 
 class CheckSpec(_Spec):

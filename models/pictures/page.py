@@ -58,13 +58,13 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=DPI)
 
 
-def legend(figure: Figure, entries: Mapping[str, tuple[str, Line]]) -> None:
-    """Draw one legend for the whole figure at its foot, with a colour and line style for each name."""
+def legend(figure: Figure, entries: Mapping[str, tuple[str, Line]], columns: int | None = None) -> None:
+    """Draw one legend for the whole figure at its foot, with a colour and line style for each name, in one row unless `columns` is less."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=c, linestyle=line, linewidth=2, label=name) for name, (c, line) in entries.items()]
     figure.legend(
-        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=len(handles), frameon=False, fontsize=8,
+        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=columns or max(len(handles), 1), frameon=False, fontsize=8,
         labelcolor=INK, handlelength=2.4, columnspacing=1.6,
     )  # fmt: skip
 

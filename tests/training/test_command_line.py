@@ -61,6 +61,15 @@ def test_every_table_has_a_name(capsys: pytest.CaptureFixture[str]):
     assert "'bodies', 'faces', 'hands'" in capsys.readouterr().err
 
 
+def test_options_of_a_benchmark_are_refused_where_there_are_none(usage_error, tmp_path: Path):
+    common = ("--data", tmp_path, "--out", tmp_path, "benchmark")
+    assert usage_error(*common, "faces", "--seeds", "2").endswith("this table has no option seeds")
+    assert usage_error(*common, "hands", "--tables", "sources", "--no-train").endswith("this table has no option train")
+    assert "no table 'costs'; there are comparison, " in usage_error(*common, "hands", "--tables", "costs")
+    assert "no model 'GPT'; there are Temporal, " in usage_error(*common, "hands", "--models", "GPT")
+    assert "no preset '1+1@1'; there are 10+10@30, " in usage_error(*common, "hands", "--preset", "1+1@1")
+
+
 # --- usage errors ---
 
 
@@ -198,7 +207,7 @@ def test_a_benchmark_prints_its_table_and_does_not_train_again(
 ):
     suite = Suite("6+6@30", {"EqMotion": "tiny"}, ("leap",), seeds=(0, 1))
     monkeypatch.setattr(training.tasks.hands.benchmark, "SUITES", (suite,))
-    arguments = ["--data", str(synthetic_data), "--out", str(tmp_path), "benchmark", "hands"]
+    arguments = ["--data", str(synthetic_data), "--out", str(tmp_path), "benchmark", "hands", "--tables", "sources"]
     main(arguments)
     first = capsys.readouterr().out
     lines = first.strip().splitlines()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -14,7 +15,46 @@ from training.engine.watch import UNWATCHED, Watch
 
 REPORT = "test.json"  # in the folder of a run and seed, beside its weights
 
-Benchmark = Callable[[Path, Path, Watch], str]  # data folder, folder of runs, watch -> Markdown tables
+
+@dataclass(frozen=True)
+class Choice:
+    """The options of a benchmark; None or () leaves the choice to each table.
+
+    `tables` and `models` are names, `preset` is a window, `seeds` a number of seeds. The tables go into the folder `results` as files.
+    Without `train`, they show what is trained already.
+    """
+
+    tables: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    preset: str | None = None
+    seeds: int | None = None
+    epochs: int | None = None
+    results: Path | None = None
+    train: bool = True
+
+
+Benchmark = Callable[[Path, Path, Watch, Choice], str]  # data folder, folder of runs, watch, options -> Markdown tables
+
+
+class NoOptions(ValueError):
+    """An option of a benchmark that has none."""
+
+
+def without_options(tables: Callable[[Path, Path, Watch], str]) -> Benchmark:
+    """Return a benchmark that raises NoOptions for any option but `results`, which it ignores."""
+
+    def benchmark(data_folder: Path, out: Path, watch: Watch, choice: Choice) -> str:
+        refuse_options(choice, "results")
+        return tables(data_folder, out, watch)
+
+    return benchmark
+
+
+def refuse_options(choice: Choice, *but: str) -> None:
+    """Raise NoOptions if a choice has another option than those of `but`."""
+    given = [one.name for one in fields(choice) if getattr(choice, one.name) != one.default and one.name not in but]
+    if given:
+        raise NoOptions(f"this table has no option {', '.join(given)}")
 
 
 @runtime_checkable

@@ -12,6 +12,11 @@ from training.engine.run import Run
 LAST, BEST = "last.ckpt", "best.ckpt"
 
 
+def mark(step: int) -> str:
+    """Return the name of the file that keeps the averaged weights of a step of `Optimisation.marks`."""
+    return f"step-{step}.ckpt"
+
+
 class NotThisRun(ValueError):
     """A checkpoint of another configuration than the run's."""
 

@@ -1,6 +1,7 @@
 """The training loop, which resumes to the same curve and is independent of the task.
 
-A training keeps in its folder: `last.ckpt`, `best.ckpt` (EMA weights), `history.jsonl` (a line for each validation) and TensorBoard events.
+A training keeps in its folder: `last.ckpt`, `best.ckpt` (EMA weights), `step-<n>.ckpt` (EMA weights of a marked step), `history.jsonl` (a
+line for each validation) and TensorBoard events.
 """
 
 import ctypes
@@ -21,7 +22,7 @@ from tqdm import tqdm
 
 from training.engine import noise, ranks
 from training.engine.batches import Batch, Batches
-from training.engine.checkpoints import BEST, LAST, beginning, load_best, refuse_other
+from training.engine.checkpoints import BEST, LAST, beginning, load_best, mark, refuse_other
 from training.engine.folders import HISTORY, folder_of
 from training.engine.run import Optimisation, Run
 from training.engine.watch import UNWATCHED, Watch
@@ -132,7 +133,8 @@ def _train(watch: Watch, training: Training) -> None:
             state["step"] += 1
             state["loss_sum"] = state["loss_sum"] + value
             move_average(average, network, min(options.ema, state["step"] / (state["step"] + 10)))
-            state["validate"] = state["step"] % options.validate_every == 0 or state["step"] == options.steps
+            due = state["step"] % options.validate_every == 0 or state["step"] in options.marks
+            state["validate"] = due or state["step"] == options.steps
             meter.update()
 
         event = {"step": state["step"], "steps": options.steps}
@@ -143,7 +145,7 @@ def _train(watch: Watch, training: Training) -> None:
                 break
             if not math.isfinite(score):
                 raise NotANumber(f"the score of {run.name}, seed {seed}, is {score} at step {state['step']}")
-            seen = (state["step"] - 1) % options.validate_every + 1
+            seen = state["step"] - options.last_validation_before(state["step"])
             event |= {"loss": float(state["loss_sum"]) / seen, "score": score}
             better = score < state["best"]
             state |= {
@@ -152,8 +154,11 @@ def _train(watch: Watch, training: Training) -> None:
                 "loss_sum": torch.zeros(()),
                 "validate": False,
             }
+            content = {"average": average, "run": state["run"], "seed": seed} | event
             if better:
-                save(fabric, folder / BEST, {"average": average, "run": state["run"], "seed": seed} | event, watch)
+                save(fabric, folder / BEST, content, watch)
+            if state["step"] in options.marks:
+                save(fabric, folder / mark(state["step"]), content, watch)
             if fabric.is_global_zero:
                 with (folder / HISTORY).open("a") as file:
                     file.write(json.dumps(event) + "\n")

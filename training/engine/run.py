@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.contract.tensor import TensorSpec
 from training.engine.batches import Batches
-from training.engine.fingerprint import INDIFFERENT, digest, legacy_digest
+from training.engine.fingerprint import INDIFFERENT, LATER, digest, legacy_digest
 
 Precision = Literal["32-true", "bf16-mixed"]
 Loss = Callable[..., Tensor]  # takes the network's answer, the target and each input; an average over the batch
@@ -77,6 +77,14 @@ class Optimisation:
     patience: int = 8  # validations without a better score before the run stops
     checkpoint_every: int = field(default=100, metadata=INDIFFERENT)
     precision: Precision = "32-true"
+    marks: tuple[int, ...] = field(
+        default=(), metadata=LATER
+    )  # further steps to validate at, whose averaged weights are kept
+
+    def last_validation_before(self, step: int) -> int:
+        """Return the last step before `step` at which the training validates, or 0."""
+        regular = (step - 1) // self.validate_every * self.validate_every
+        return max(regular, *(mark for mark in (0, *self.marks) if mark < step))
 
 
 @dataclass(frozen=True)

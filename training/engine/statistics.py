@@ -15,10 +15,23 @@ def bootstrap_interval(
 
     Windows of one recording overlap, so a bootstrap over windows would give too narrow an interval (Efron and Tibshirani 1993, ch. 8).
     """
-    recordings, member = np.unique(recording_of, return_inverse=True)
-    if len(recordings) < 2:
+    _, member = np.unique(recording_of, return_inverse=True)
+    return interval_of_sums(np.bincount(member, weights=errors), np.bincount(member), draws=draws, seed=seed)
+
+
+def interval_of_sums(
+    sums: Float[np.ndarray, " recordings"],
+    counts: Int[np.ndarray, " recordings"],
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """Return the same interval from each recording's sum of errors and number of windows.
+
+    With sums of differences between two models, window by window, it is the interval of a paired comparison.
+    """
+    if len(sums) < 2:
         return None
-    sums, counts = np.bincount(member, weights=errors), np.bincount(member)
-    drawn = np.random.default_rng(seed).integers(len(recordings), size=(draws, len(recordings)))
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
     low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (2.5, 97.5))
     return float(low), float(high)

@@ -146,6 +146,7 @@ def _training_job(attempt: Attempt, spec: EvaluateSpec, seed: int) -> Job:
 
 def _benchmark(attempt: Attempt, spec: BenchmarkSpec) -> Outcome:
     """Make a table of `python -m training benchmark`, training what it lacks."""
+    from training.engine.benchmark import Choice
     from training.engine.watch import Stopped
     from training.studies import BENCHMARKS
 
@@ -153,7 +154,10 @@ def _benchmark(attempt: Attempt, spec: BenchmarkSpec) -> Outcome:
         raise LookupError(f"no table {spec.table!r}; there are {', '.join(sorted(BENCHMARKS))}")
     watch = _watch(attempt)
     try:
-        table = BENCHMARKS[spec.table](attempt.data(spec.dataset), attempt.runs, watch)
+        choice = Choice(
+            spec.tables, spec.models, spec.preset, spec.seeds, spec.epochs, results=attempt.folder / "results"
+        )
+        table = BENCHMARKS[spec.table](attempt.data(spec.dataset), attempt.runs, watch, choice)
     except Stopped:
         return STOPPED
     (attempt.folder / f"{spec.table}.md").write_text(table + "\n")

@@ -88,6 +88,10 @@ def test_a_field_younger_than_results_counts_once_it_differs_from_its_default():
     assert described(Grown(depth=2)) == (f"{__name__}.Grown", (("size", 5), ("depth", 2)))
 
 
+def test_marked_steps_change_a_fingerprint_only_if_there_are_some(tiny: HandRun):
+    assert tiny.with_options(marks=(3,)).fingerprint != tiny.fingerprint == tiny.with_options(marks=()).fingerprint
+
+
 @pytest.mark.parametrize("value", [lambda x: x, object(), {"loss": lambda x: x}, (1, [object()])])
 def test_a_value_without_a_stable_description_is_refused(value: Any):
     with pytest.raises(TypeError, match="expected values, dataclasses and named functions"):
@@ -106,6 +110,17 @@ def test_a_fingerprint_is_the_same_in_another_process():
 
 
 # --- scheme 1 ---
+
+SCHEME_2 = {
+    "hands-eqmotion": "d33063a31159",
+    "face-se3unet": "64ae81304875",
+    "poses-lift": "49b2eb358cf4",
+}  # of runs that were trained
+
+
+def test_fingerprints_match_those_of_results_that_exist():
+    assert {name: all_runs()[name].fingerprint for name in SCHEME_2} == SCHEME_2
+
 
 SCHEME_1 = {  # fingerprints of runs that were trained with that scheme
     "hands-eqmotion": "c00a6074e90b",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.engine.statistics import bootstrap_interval
+from training.engine.statistics import bootstrap_interval, interval_of_sums
 
 
 def slow_bootstrap(errors: np.ndarray, recording_of: np.ndarray, draws: int) -> tuple[float, float]:
@@ -40,3 +40,15 @@ def test_repeated_windows_do_not_narrow_the_interval():
 
 def test_a_single_recording_has_no_interval():
     assert bootstrap_interval(np.arange(5.0), np.zeros(5, int)) is None
+
+
+def test_differences_of_each_recording_give_the_interval_of_a_paired_comparison():
+    """Both models share the difficulty of a recording, which the pairing removes."""
+    rng = np.random.default_rng(1)
+    recording_of = np.repeat(np.arange(10), 20)
+    difficulty = rng.normal(50, 20, size=10)[recording_of]
+    one, other = difficulty + rng.normal(size=200), difficulty - 2 + rng.normal(size=200)
+    counts, sums = np.bincount(recording_of), np.bincount(recording_of, weights=one - other)
+    low, high = interval_of_sums(sums, counts) or pytest.fail("no interval")
+    assert 1.5 < low < 2 < high < 2.5
+    assert (low, high) == bootstrap_interval(one - other, recording_of)

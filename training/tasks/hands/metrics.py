@@ -1,5 +1,7 @@
 """Errors of hand forecasts: mean joint distance in mm, mean squared distance in dm^2, at fixed horizons."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -19,7 +21,9 @@ def squares_dm2(forecast: Poses, true: Poses) -> PerWindow:
     return 100 * np.square(forecast - true).sum(axis=-1).mean(axis=-1)
 
 
-def at_horizons(errors: Float[np.ndarray, " future"], fps: float) -> dict[str, float]:
-    """Return the errors at those HORIZONS_MS that the forecast reaches, each at the nearest frame."""
-    frames = {ms: round(ms / 1000 * fps) for ms in HORIZONS_MS}
+def at_horizons(
+    errors: Float[np.ndarray, " future"], fps: float, horizons_ms: Sequence[int] = HORIZONS_MS
+) -> dict[str, float]:
+    """Return the errors at those horizons that the forecast reaches, each at the nearest frame."""
+    frames = {ms: round(ms / 1000 * fps) for ms in horizons_ms}
     return {f"{ms} ms": float(errors[frame - 1]) for ms, frame in frames.items() if 1 <= frame <= len(errors)}

@@ -26,6 +26,7 @@ from service.routes.job_schemas import job_info
 from service.settings import Settings
 from training import catalogue
 from training.engine import loop
+from training.engine.benchmark import Choice
 from training.engine.export import Facts
 from training.engine.run import Optimisation
 from training.engine.study import Study
@@ -168,7 +169,10 @@ def test_every_seed_is_trained_and_the_best_on_validation_data_is_published(tabl
 def test_a_benchmark_reports_its_progress_and_can_be_cancelled(table, settings, monkeypatch):
     """The table has a single run."""
 
-    def one_run(data: Path, out: Path, watch: Watch) -> str:
+    def one_run(data: Path, out: Path, watch: Watch, choice: Choice) -> str:
+        assert (choice.models, choice.seeds, choice.train) == (("GCN",), 2, True)
+        assert choice.results is not None
+        assert choice.results.name == "results"
         run = worker.configured(SPEC)
         watch.check()
         loop.train(loop.Training(run, 0, data, out, "cpu"), watch)
@@ -176,7 +180,7 @@ def test_a_benchmark_reports_its_progress_and_can_be_cancelled(table, settings, 
         return "| a table |"
 
     monkeypatch.setitem(BENCHMARKS, "hands", one_run)
-    job, _ = table.submit(BenchmarkSpec(table="hands"), "cpu")
+    job, _ = table.submit(BenchmarkSpec(table="hands", models=("GCN",), seeds=2), "cpu")
 
     cancelled = cancelled_at(4, job, table, settings, monkeypatch)
     assert (cancelled.state, cancelled.progress["step"]) == ("cancelled", 4)

@@ -1,0 +1,23 @@
+"""Groups of actions over the labels of hand recordings: those that Assembly101's published forecasts are reported for.
+
+A label belongs to a group if it contains one of the group's words or phrases as whole words; case, "_" and "-" do not count. Labels of
+assembly101_sample are its segments' fine-grained actions ("put_down_screw"). Labels of humoto are descriptions in free text. "Global" is
+every window. The words are a choice of this project, because the published table gives none.
+"""
+
+import re
+from collections.abc import Mapping
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Inspect": ("inspect", "inspecting", "check", "checking", "examine", "examining", "look", "looking"),
+    "Rotate": ("rotate", "rotating", "turn", "turning", "tilt", "tilting", "flip", "flipping", "roll", "rolling"),
+    "Pick-up": ("pick up", "picking up", "lift", "lifting", "grasp", "grasping"),
+    "Put-down": ("put down", "putting down", "put back", "putting back", "place", "placing", "position"),
+}
+GLOBAL = "Global"
+
+
+def groups_of(label: str) -> list[str]:
+    """Return the groups that a label belongs to, in order; "Global" is last and always there."""
+    text = f" {re.sub(r'[^a-z]+', ' ', label.lower())} "
+    return [group for group, words in GROUPS.items() if any(f" {word} " in text for word in words)] + [GLOBAL]
