@@ -34,6 +34,9 @@ class _Task(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     counted: ClassVar[Counted]
+    later: ClassVar[
+        tuple[str, ...]
+    ] = ()  # fields younger than results; a fingerprint leaves them out at their defaults
 
     @property
     def axes(self) -> Mapping[str, Sequence[int]]:
@@ -55,6 +58,7 @@ class HandForecast(_Task):
     """
 
     counted: ClassVar[Counted] = Counted("windows", "recordings")
+    later: ClassVar[tuple[str, ...]] = ("masked", "spread")
 
     kind: Literal["hand-forecast"] = "hand-forecast"
     past: int = Field(ge=2, le=1000)

@@ -48,7 +48,10 @@ def described(value: Any) -> Any:
         case partial():
             return described(value.func), described(value.args), described(value.keywords)
         case BaseModel():
-            return _name(type(value)), described(dict(value))
+            later = {
+                name for name in getattr(value, "later", ()) if name not in value.model_dump(exclude_defaults=True)
+            }
+            return _name(type(value)), described({name: item for name, item in value if name not in later})
         case _ if is_dataclass(value):
             own = (
                 (field.name, described(getattr(value, field.name))) for field in fields(value) if _decides(field, value)

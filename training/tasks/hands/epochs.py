@@ -35,7 +35,7 @@ class EpochData:
         return ("hands",)
 
     def load(self, folder: Path) -> "EpochBatches":
-        """Open the windows under the data folder `folder`; reading them raises UnknownSource, MalformedSource, TooSlow."""
+        """Open the windows under the data folder `folder`; reading them raises UnknownSource, MalformedSource."""
         return EpochBatches(self, folder / "hands")
 
 
