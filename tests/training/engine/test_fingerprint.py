@@ -88,10 +88,6 @@ def test_a_field_younger_than_results_counts_once_it_differs_from_its_default():
     assert described(Grown(depth=2)) == (f"{__name__}.Grown", (("size", 5), ("depth", 2)))
 
 
-def test_marked_steps_change_a_fingerprint_only_if_there_are_some(tiny: HandRun):
-    assert tiny.with_options(marks=(3,)).fingerprint != tiny.fingerprint == tiny.with_options(marks=()).fingerprint
-
-
 @pytest.mark.parametrize("value", [lambda x: x, object(), {"loss": lambda x: x}, (1, [object()])])
 def test_a_value_without_a_stable_description_is_refused(value: Any):
     with pytest.raises(TypeError, match="expected values, dataclasses and named functions"):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from models.contract.task import HandForecast
 from models.forecast.eqmotion import EqMotionConfig
 from training.engine.batches import Batch
-from training.engine.checkpoints import BEST, LAST, NotThisRun, NotTrained, load_best, mark
+from training.engine.checkpoints import BEST, LAST, NotThisRun, NotTrained, load_best
 from training.engine.folders import HISTORY
 from training.engine.loop import (
     NotANumber,
@@ -94,27 +94,6 @@ def test_a_run_reports_every_step_and_every_validation(
     assert checkpoint(folder, BEST)["score"] == min(report["score"] for report in measured)
     assert list(folder.glob("events.out.tfevents.*"))
     assert_same_results(folder, uninterrupted)
-
-
-def test_marked_steps_are_validated_and_their_averaged_weights_kept(
-    tiny: HandRun, synthetic_data: Path, tmp_path: Path, uninterrupted: Path
-):
-    marked = tiny.with_options(marks=(1, 8, 10))
-    folder = trained(marked, synthetic_data, tmp_path)
-    plain = {line["step"]: line for line in history(uninterrupted)}
-    lines = {line["step"]: line for line in history(folder)}
-    assert list(lines) == [1, 4, 8, 10, 12]
-    assert all(lines[step]["score"] == plain[step]["score"] for step in plain)
-    assert lines[8] == plain[8]
-    assert lines[10]["loss"] + lines[12]["loss"] == pytest.approx(2 * plain[12]["loss"])  # two steps each, against four
-    assert {path.name for path in folder.glob("step-*")} == {mark(step) for step in (1, 8, 10)}
-    for step in (1, 8, 10):
-        assert checkpoint(folder, mark(step))["score"] == lines[step]["score"]
-        load_best(marked, folder / mark(step))
-    resumed = trained(marked, synthetic_data, tmp_path / "again", **stop_after(9))
-    trained(marked, synthetic_data, tmp_path / "again")
-    assert_same_results(resumed, folder)
-    assert bitwise_equal(checkpoint(resumed, mark(10)), checkpoint(folder, mark(10)))
 
 
 def test_another_seed_gives_another_curve(tiny: HandRun, synthetic_data: Path, tmp_path: Path, uninterrupted: Path):
