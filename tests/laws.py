@@ -22,8 +22,13 @@ from models.contract.symmetry import Tensors
 from models.contract.task import ActionRecognition, HandForecast, PoseForecast, PoseLift, Task
 from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
 from models.forecast.filters import double_exponential, kalman
+from models.forecast.gat import GATConfig
+from models.forecast.gcn import GCNConfig
 from models.forecast.gwnet import GWNetConfig
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
+from models.forecast.lstm import LSTMConfig
+from models.forecast.ltd import LTDConfig
+from models.forecast.simlpe import SiMLPeConfig
 from models.forecast.temporal import TemporalConfig
 from models.landmarks.pointnet2 import PointNet2Config
 from models.landmarks.se3_unet import SE3UNetConfig
@@ -88,6 +93,15 @@ LAWS = {
     "temporal, residual, three modes": Law(
         _forecaster(TemporalConfig(hidden=12, residual=True), MODES), TRANSLATION, any_order=True
     ),
+    "gcn": Law(_forecaster(GCNConfig(hidden=12)), TRANSLATION),
+    "gat": Law(_forecaster(GATConfig(hidden=12)), TRANSLATION, any_order=True),
+    "lstm": Law(_forecaster(LSTMConfig(hidden=12)), TRANSLATION),
+    "simlpe": Law(_forecaster(SiMLPeConfig(blocks=4)), TRANSLATION),
+    "simlpe, three modes to a longer future": Law(
+        _forecaster(SiMLPeConfig(blocks=4), MODES.model_copy(update={"future": 14})), TRANSLATION
+    ),
+    "ltd": Law(_forecaster(LTDConfig(hidden=12, blocks=2)), TRANSLATION),
+    "ltd, three modes": Law(_forecaster(LTDConfig(hidden=12, blocks=2), MODES), TRANSLATION),
     "hold": Law(lambda: LinearForecast(TASK, hold(TASK)), any_order=True),
     "constant velocity": Law(lambda: LinearForecast(TASK, constant_velocity(TASK)), any_order=True),
     "damped velocity": Law(lambda: LinearForecast(TASK, damped_velocity(TASK, 0.8)), any_order=True),

@@ -13,8 +13,13 @@ from laws import as_function, hand_motion, perturbed
 from torch import nn
 
 from models.contract.task import HandForecast
+from models.forecast.gat import GATConfig
+from models.forecast.gcn import GCNConfig
 from models.forecast.gwnet import GWNetConfig
 from models.forecast.linear import LinearForecast, damped_velocity
+from models.forecast.lstm import LSTMConfig
+from models.forecast.ltd import LTDConfig
+from models.forecast.simlpe import SiMLPeConfig
 from models.forecast.temporal import TemporalConfig
 from training.engine.export import Run, onnx_runner, runner, to_onnx, to_torchscript
 
@@ -37,10 +42,20 @@ NETWORKS: dict[str, Any] = {
     "damped velocity": DampedVelocityConfig(),
     "gwnet": GWNetConfig(channels=4, skip=6, end=6, blocks=2),
     "temporal": TemporalConfig(hidden=6, layers=1),
+    "gcn": GCNConfig(hidden=6, layers=1),
+    "gat": GATConfig(hidden=6, layers=1, attentions=1),
+    "lstm": LSTMConfig(hidden=6),
+    "simlpe": SiMLPeConfig(blocks=2, residual=False),
+    "ltd": LTDConfig(hidden=6, blocks=1, residual=False),
 }
 RESIDUAL: dict[str, Any] = {
     "gwnet": GWNetConfig(channels=4, skip=6, end=6, blocks=2, residual=True),
     "temporal": TemporalConfig(hidden=6, layers=1, residual=True),
+    "gcn": GCNConfig(hidden=6, layers=1, residual=True),
+    "gat": GATConfig(hidden=6, layers=1, attentions=1, residual=True),
+    "lstm": LSTMConfig(hidden=6, residual=True),
+    "simlpe": SiMLPeConfig(blocks=2),
+    "ltd": LTDConfig(hidden=6, blocks=1),
 }
 
 
