@@ -95,7 +95,8 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     app.add_middleware(CheckOrigin, hosts=hosts, origins=settings.cors_origins)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
-    app.add_middleware(Observe, metrics=metrics, failed=problems.KINDS["internal"].status)
+    failed = problems.KINDS["internal"].status
+    app.add_middleware(Observe, metrics=metrics, failed=failed, switched=problems.SWITCHED)
     if settings.root_path:
         app.add_middleware(UnderPrefix, prefix=settings.root_path)
     app.include_router(pipeline.router(ENDPOINTS))
@@ -108,6 +109,10 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
         return HTMLResponse((WEB / "index.html").read_text())
+
+    @app.websocket("/{path:path}")
+    async def no_stream(path: str) -> None:
+        raise problems.Problem("not-found", f"no stream at {'/' + path[:200]!r}; docs/service.md lists them")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

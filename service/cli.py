@@ -59,6 +59,7 @@ def serve(
 
     from service.app import create_app
     from service.http.connections import limited
+    from service.http.limits import MAX_MESSAGE_BYTES
     from service.http.security import UnsafeBind
     from service.http.server import PortUnavailable, Server, bind
     from service.jobs.queue.broker import EmbeddedBroker, NoBroker
@@ -90,6 +91,8 @@ def serve(
         forwarded_allow_ips=list(settings.trusted_proxies),
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # frames of a stream are small, and deflating them takes longer than sending
     )
     Server(config, application.state.shutdown, settings.drain_delay_s).run(sockets=[listener])
 

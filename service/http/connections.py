@@ -2,13 +2,17 @@
 
 import asyncio
 import ipaddress
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 ANY = "*"
+log = logging.getLogger("chiron.websockets")
 REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 5\r\n"
     b"connection: close\r\ncontent-length: %d\r\n\r\n%s"
@@ -24,6 +28,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._clients, self._header_s = clients, header_s
         self._client: str | None = None  # counted; None for a connection that was refused
         self._timer: asyncio.TimerHandle | None = None
+        self.ws_protocol_class = partial(CountedWebSocket, lost=self._leave)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - uvicorn's own
         """Accept the connection, or answer 503 and close it."""
@@ -41,9 +46,13 @@ class LimitedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the client's place back."""
         if self._client is not None:
-            self._clients.leave(self._client)
+            self._leave()
             self._stop_timer()
             super().connection_lost(exc)
+
+    def _leave(self) -> None:
+        assert self._client is not None, "a refused connection was not counted"
+        self._clients.leave(self._client)
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived, unless the connection was refused."""
@@ -68,6 +77,28 @@ class LimitedConnection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class CountedWebSocket(WebSocketsSansIOProtocol):
+    """A connection that has become a WebSocket, and gives the client's place back when it is lost.
+
+    Observe logs it; uvicorn's own lines would have the query of its address.
+    """
+
+    def __init__(self, *arguments: Any, lost: Callable[[], None], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._lost, self.logger = lost, log
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the client's place back."""
+        self._lost()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close the connection, or drop it if its client does not read: it would never be closed."""
+        super().shutdown()
+        if not self.writable.is_set():
+            self.transport.abort()
 
 
 class Clients:
@@ -104,6 +135,7 @@ class Clients:
 def limited(most: int, trusted: Sequence[str], header_s: float) -> Callable[..., LimitedConnection]:
     """Return uvicorn's factory of connections with these limits."""
     clients = Clients(most, trusted)
+    log.setLevel(logging.WARNING)  # uvicorn tells at the level of information
 
     def connect(*arguments: Any, **options: Any) -> LimitedConnection:
         return LimitedConnection(*arguments, clients=clients, header_s=header_s, **options)

@@ -23,6 +23,8 @@ class Load:
 class LimitInFlight:
     """Pure ASGI middleware that answers 429 while a caller has reached its limit of requests or bytes in flight.
 
+    An open WebSocket is a request in flight.
+
     The only request of a caller is never too large for the limit on bytes: the size of one body has its own limit.
     """
 
@@ -31,7 +33,7 @@ class LimitInFlight:
         self._loads: dict[str, Load] = {}  # by the caller's identity, while it has requests in flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or is_open(route_path(scope)):
+        if scope["type"] == "lifespan" or is_open(route_path(scope)):
             return await self.app(scope, receive, send)
         caller = caller_of(scope)
         most = caller.in_flight or self.requests

@@ -9,6 +9,8 @@ from starlette.types import Receive, Scope, Send
 
 from service.http.problems import Problem
 
+MAX_MESSAGE_BYTES = 64 << 10  # of a WebSocket: ten times two hands in JSON
+
 
 class ByteBudget:
     """A limit on the memory of requests, shared by all of them: what does not fit is refused at once."""

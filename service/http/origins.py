@@ -11,13 +11,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.http.problems import Problem, respond
-from service.http.security import SAFE_METHODS
+from service.http.security import SAFE_METHODS, method_of
 
 ANY = "*"
 
 
 class CheckOrigin:
-    """Pure ASGI middleware that answers 403 to a Host that is not allowed, and to changes that another site's page asks for.
+    """Pure ASGI middleware that answers 403 to a Host that is not allowed, and to changes or WebSockets of another site's page.
 
     `hosts` are names without a port; `*` allows any, and an empty tuple the names of this machine. `origins` may call from a browser.
     """
@@ -27,8 +27,10 @@ class CheckOrigin:
         self.hosts, self.origins = frozenset(host.lower() for host in hosts), frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (problem := self._refuse(scope["method"], Headers(scope=scope))):
-            return await respond(problem, scope)(scope, receive, send)
+        if scope["type"] in ("http", "websocket"):
+            problem = self._refuse(method_of(scope), Headers(scope=scope))
+            if problem is not None:
+                return await respond(problem, scope)(scope, receive, send)
         await self.app(scope, receive, send)
 
     def _refuse(self, method: str, headers: Headers) -> Problem | None:

@@ -23,7 +23,10 @@ from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
-ACCEPTED, NO_CONTENT = 202, 204  # the successes that are not 200
+ACCEPTED, NO_CONTENT, SWITCHED = 202, 204, 101  # the successes that are not 200
+GOING_AWAY, POLICY_VIOLATION = 1001, 1008  # codes that close a WebSocket: the server stops; the client is at fault
+CLOSE_CODES = {"body-too-large": 1009, "internal": 1011, "overloaded": 1013, "not-ready": 1013}  # of problems
+MAX_REASON_BYTES = 123
 log = logging.getLogger("chiron.errors")
 
 
@@ -178,19 +181,30 @@ def _problem(kind: str, detail: str, errors: Sequence[tuple[str, str]], headers:
     return Problem(kind, detail, errors=errors, headers=headers)
 
 
-def respond(problem: Problem, scope: Scope) -> Response:
-    """Return the problem as the response to the request of an ASGI scope."""
-    kind, request_id = KINDS[problem.kind], scope.get("request_id", "unknown")
-    document = {
+def describe(problem: Problem, scope: Scope) -> dict[str, Any]:
+    """Return the problem document about a request or a connection of an ASGI scope."""
+    kind = KINDS[problem.kind]
+    return {
         "type": f"{scope.get('root_path', '')}/problems/{problem.kind}",
         "title": kind.title,
         "status": kind.status,
         "detail": problem.detail,
-        "instance": f"urn:chiron:request:{request_id}",
+        "instance": f"urn:chiron:request:{scope.get('request_id', 'unknown')}",
         "errors": [{"pointer": pointer, "detail": detail} for pointer, detail in problem.errors],
     }
-    headers = {"x-request-id": request_id, **problem.headers}
-    return Response(orjson.dumps(document), kind.status, headers, media_type=MEDIA_TYPE)
+
+
+def respond(problem: Problem, scope: Scope) -> Response:
+    """Return the problem as the response to the request of an ASGI scope; it refuses a WebSocket before that is accepted."""
+    document = describe(problem, scope)
+    headers = {"x-request-id": scope.get("request_id", "unknown"), **problem.headers}
+    return Response(orjson.dumps(document), document["status"], headers, media_type=MEDIA_TYPE)
+
+
+def closing(problem: Problem) -> Message:
+    """Return the message that closes a WebSocket because of a problem; RFC 6455 has the codes (7.4) and the limit of a reason (5.5)."""
+    reason = f"{problem.kind}: {problem.detail}".encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+    return {"type": "websocket.close", "code": CLOSE_CODES.get(problem.kind, POLICY_VIOLATION), "reason": reason}
 
 
 class FileDownload(FileResponse):
@@ -227,9 +241,9 @@ def install(app: FastAPI, raised: Mapping[type[Exception], str]) -> None:
         ClientDisconnect,
         handler(lambda *_: Problem("malformed-body", "the client disconnected before the end of the body")),
     )
-    app.add_exception_handler(QueueFull, handler(_overloaded))
+    app.add_exception_handler(QueueFull, handler(lambda _, error: overloaded(error)))
     app.add_exception_handler(RequestValidationError, handler(_of_parameters))
-    app.add_exception_handler(Exception, handler(_unexpected))
+    app.add_exception_handler(Exception, handler(lambda _, error: unexpected(error)))
     for error_type, kind in raised.items():
         app.add_exception_handler(error_type, handler(lambda _, error, kind=kind: Problem(kind, str(error))))
 
@@ -245,15 +259,13 @@ def _of_parameters(_: Request, error: RequestValidationError) -> Problem:
     return Problem.of_fields(error.errors(), lambda where: f"?{where[-1]}")
 
 
-def _disconnected(_: Request, error: ClientDisconnect) -> Problem:
-    return Problem("malformed-body", "the client disconnected before the end of the body")
-
-
-def _overloaded(_: Request, error: QueueFull) -> Problem:
+def overloaded(error: QueueFull) -> Problem:
+    """Return the problem of a queue that is full."""
     return Problem("overloaded", str(error), headers={"retry-after": str(error.retry_after)})
 
 
-def _unexpected(_: Request, error: Exception) -> Problem:
+def unexpected(error: Exception) -> Problem:
+    """Log an error that nobody expected, and return the problem that does not show it."""
     log.error("unexpected %s", type(error).__name__, exc_info=error)
     return Problem("internal", "the service met an unexpected error, which was logged")
 

@@ -25,7 +25,7 @@ TIMEOUT_S = 0.25  # longest wait for Redis in a request
 
 
 class LimitRate:
-    """Pure ASGI middleware that answers 429 once a caller has sent more than its requests a minute.
+    """Pure ASGI middleware that answers 429 once a caller has sent more than its requests a minute. A WebSocket is one request.
 
     Every answer to a limited caller has the fields RateLimit-Limit, RateLimit-Remaining and RateLimit-Reset (seconds).
     """
@@ -37,7 +37,7 @@ class LimitRate:
         self._shared_again = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or is_open(route_path(scope)):
+        if scope["type"] == "lifespan" or is_open(route_path(scope)):
             return await self.app(scope, receive, send)
         caller = caller_of(scope)
         amount = caller.per_minute or self.per_minute
@@ -58,7 +58,8 @@ class LimitRate:
             return await respond(problem, scope)(scope, receive, send)
 
         async def send_with_fields(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.accept"):
+                message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
                 for name, value in fields.items():
                     headers[name] = value

@@ -1,20 +1,24 @@
 """API keys with scopes, and the rule that without any the service listens on this machine only."""
 
 import ipaddress
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http import keys
 from service.http.keys import SCOPES, Key, KeyRing
 from service.http.prefix import route_path
-from service.http.problems import Problem, respond
+from service.http.problems import Problem, closing, respond
 from service.settings import HASHED_KEY, Settings
 
 OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})  # pages, schema and health checks
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SUBPROTOCOL = "chiron"  # of WebSockets; a page offers it beside its key, since browsers send no headers of its own
+KEY_SUBPROTOCOL = "chiron.key."  # begins the subprotocol that carries a key
+RECHECK_S = 1.0  # between checks of the key of an open WebSocket
 # The scope that a request needs, by the first part of its path: with an unsafe method, and with a safe one.
 CHANGES: tuple[tuple[tuple[str, ...], keys.Scope], ...] = (
     (("forecast", "landmarks", "poses", "actions"), "infer"),
@@ -82,6 +86,11 @@ def scope_of(method: str, path: str) -> keys.Scope | None:
     return None if method in SAFE_METHODS else "admin"
 
 
+def method_of(scope: Scope) -> str:
+    """Return the method of a request; a WebSocket counts as POST, since it has the service compute."""
+    return scope.get("method", "POST")
+
+
 def is_open(path: str) -> bool:
     """Return whether a path is served without a key."""
     return path in OPEN_PATHS or path.startswith("/problems/")
@@ -107,15 +116,35 @@ class RequireKey:
         self._needed = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            self._needed = self._needed or bool(self.ring)
-            if self._needed and (problem := self._refuse(scope)):
+        if scope["type"] in ("http", "websocket"):
+            if problem := self._refuse(scope):
                 return await respond(problem, scope)(scope, receive, send)
+            if scope["type"] == "websocket":
+                receive = self._while_valid(scope, receive, send)
         await self.app(scope, receive, send)
+
+    def _while_valid(self, scope: Scope, receive: Receive, send: Send) -> Receive:
+        """Return how a WebSocket receives messages, until its key no longer opens it: then it is closed."""
+        due = time.monotonic() + RECHECK_S
+
+        async def receive_or_close() -> Message:
+            nonlocal due
+            message = await receive()
+            if message["type"] == "websocket.receive" and time.monotonic() > due:
+                due = time.monotonic() + RECHECK_S
+                if problem := self._refuse(scope):
+                    await send(message := closing(problem))
+                    return {**message, "type": "websocket.disconnect"}
+            return message
+
+        return receive_or_close
 
     def _refuse(self, scope: Scope) -> Problem | None:
         """Return why the request may not pass, or None after noting its caller in the scope."""
-        secret = _secret(Headers(scope=scope))
+        self._needed = self._needed or bool(self.ring)
+        if not self._needed:
+            return None
+        secret = _secret(scope)
         key = self.ring.find(secret) if secret else None
         state = key.state(datetime.now(UTC)) if key else "unknown"
         if key is not None and state == "valid":
@@ -130,13 +159,17 @@ class RequireKey:
             if key is not None:
                 detail = f"the key {key.name!r} is {state}; ask the operator for another"
             return Problem("unauthorized", detail, headers={"www-authenticate": "Bearer"})
-        if not key.opens(needed := scope_of(scope["method"], path)):
+        if not key.opens(needed := scope_of(method_of(scope), path)):
             detail = f"expected a key with the scope {needed!r}, got {key.name!r} with {', '.join(key.scopes)}"
             return Problem("forbidden", f"{detail}; ask the operator for a key with that scope")
         return None
 
 
-def _secret(headers: Headers) -> str:
-    """Return the key that a request carries, or an empty string."""
+def _secret(scope: Scope) -> str:
+    """Return the key that a request carries in a header, or a WebSocket in a subprotocol; else an empty string."""
+    headers = Headers(scope=scope)
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    offered = (name for name in scope.get("subprotocols", ()) if name.startswith(KEY_SUBPROTOCOL))
+    return headers.get("x-api-key") or next(offered, "").removeprefix(KEY_SUBPROTOCOL)

@@ -4,6 +4,9 @@ import asyncio
 import logging
 import signal
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -17,15 +20,32 @@ class PortUnavailable(OSError):
 
 
 class Shutdown:
-    """The shutdown signal of the process: event streams end and /readyz fails once it has begun."""
+    """The shutdown signal of the process: streams end and /readyz fails once it has begun."""
 
     def __init__(self) -> None:
         self.begun = False
+        self._told: set[Callable[[], object]] = set()
 
     def begin(self) -> bool:
-        """Announce the shutdown; return whether this call was the first."""
+        """Announce the shutdown; return whether this call was the first. It may come from a signal handler or another thread."""
         first, self.begun = not self.begun, True
+        if first:
+            for tell in tuple(self._told):
+                tell()
         return first
+
+    @contextmanager
+    def event(self) -> Iterator[asyncio.Event]:
+        """Yield an event of the running loop that is set once the shutdown has begun."""
+        loop, event = asyncio.get_running_loop(), asyncio.Event()
+        tell = partial(loop.call_soon_threadsafe, event.set)
+        self._told.add(tell)
+        if self.begun:
+            event.set()
+        try:
+            yield event
+        finally:
+            self._told.discard(tell)
 
 
 class Server(uvicorn.Server):

@@ -24,42 +24,54 @@ class Observe:
     their query.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, failed: int) -> None:
-        """Count a request that raises an unexpected error under the status `failed`."""
-        self.app, self.metrics, self.failed = app, metrics, failed
+    def __init__(self, app: ASGIApp, metrics: Metrics, failed: int, switched: int) -> None:
+        """Count a request that raises an unexpected error under the status `failed`, an accepted WebSocket under `switched`."""
+        self.app, self.metrics, self.failed, self.switched = app, metrics, failed, switched
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         sent_id = Headers(scope=scope).get("x-request-id", "")
         request_id = scope["request_id"] = sent_id if REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex
-        status, size, start = self.failed, 0, time.perf_counter()
+        status, size, start, begun = self.failed, 0, time.perf_counter(), None
+        closed: dict[str, object] = {}  # of a WebSocket: the code
 
         async def send_and_measure(message: Message) -> None:
-            nonlocal status, size
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            nonlocal status, size, begun
+            part = message["type"].removeprefix("websocket.")
+            if part in ("http.response.start", "accept"):
+                status, begun = message.get("status", self.switched), time.perf_counter()
+                message.setdefault("headers", [])
                 MutableHeaders(scope=message)["x-request-id"] = request_id
-            elif message["type"] == "http.response.body":
+            elif part == "send":
+                size += len(message.get("bytes") or message.get("text") or b"")
+            elif part == "close":
+                closed["closed"] = message.get("code")
+            elif part == "http.response.body":
                 size += len(message.get("body", b""))
             await send(message)
 
         try:
             await self.app(scope, receive, send_and_measure)
         finally:
-            seconds = time.perf_counter() - start
+            seconds, is_socket = time.perf_counter() - start, scope["type"] == "websocket"
             route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"] if scope["method"] in METHODS else "other"  # an invented one makes no time series
-            self.metrics.request(method, route, status, seconds)
+            sent_method = "WEBSOCKET" if is_socket else scope["method"]
+            method = (
+                sent_method if is_socket or sent_method in METHODS else "other"
+            )  # an invented one makes no time series
+            until_open = (begun or start + seconds) - start  # a stream may be open for hours
+            self.metrics.request(method, route, status, until_open if is_socket else seconds)
             if log.isEnabledFor(logging.INFO):
                 log.info("request", extra={"fields": {
                     "request_id": request_id,
-                    "method": scope["method"],
+                    "method": sent_method,
                     "path": scope["path"],
                     "status": status,
                     "bytes": size,
                     "ms": round(seconds * 1e3, 3),
                     "client": (scope.get("client") or ("",))[0],
+                    **closed,
                     **({"key": caller.key} if (caller := scope.get("caller")) else {}),
                 }})  # fmt: skip
 

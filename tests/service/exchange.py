@@ -3,7 +3,10 @@
 import io
 
 import numpy as np
+import pytest
 from clouds import bumpy_cloud
+from fastapi.testclient import TestClient
+from starlette.testclient import WebSocketDenialResponse
 
 from service.http.problems import KINDS, MEDIA_TYPE
 
@@ -16,6 +19,13 @@ def npy(points: np.ndarray) -> bytes:
     """Return the content of a .npy file."""
     np.save(file := io.BytesIO(), points)
     return file.getvalue()
+
+
+def refusal_of(client: TestClient, path: str, kind: str, **options) -> dict:
+    """Check that a WebSocket is refused before it is open, with a problem of `kind`; return it."""
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect(path, **options):
+        pass
+    return problem_of(refused.value, kind)
 
 
 def problem_of(response, kind: str) -> dict:

@@ -13,8 +13,9 @@ REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
 async def answer(scope, receive, send) -> None:
-    await send({"type": "http.response.start", "status": 204, "headers": []})
-    await send({"type": "http.response.body"})
+    kind = "websocket.http" if scope["type"] == "websocket" else "http"
+    await send({"type": f"{kind}.response.start", "status": 204, "headers": []})
+    await send({"type": f"{kind}.response.body", "body": b""})
 
 
 def serve(
@@ -109,3 +110,18 @@ def test_a_closed_connection_no_longer_counts():
     for client in (one, other):
         clients.leave(client)
     assert not clients.open
+
+
+def test_a_closed_websocket_no_longer_counts():
+    upgrade = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    upgrade += b"sec-websocket-version: 13\r\nsec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+
+    async def scenario(connect) -> None:
+        answered = 0
+        while answered < 3:  # one more than the limit; the server notices a closed connection at an unknown time
+            reader, writer = await connect()
+            writer.write(upgrade)
+            answered += b"204" in await reader.readline()
+            writer.close()
+
+    serve(scenario, limit=2)

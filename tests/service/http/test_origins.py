@@ -3,12 +3,13 @@
 import pytest
 from fastapi.testclient import TestClient
 from hand_motion import moving_hands
+from starlette.testclient import WebSocketDenialResponse
 
 from service.app import create_app
 from service.http.origins import host_name, is_own_name
 from service.settings import Settings
 
-from ..exchange import problem_of
+from ..exchange import problem_of, refusal_of
 
 ELSEWHERE = "https://elsewhere.example"
 CHANGES = (
@@ -53,6 +54,26 @@ def prefixed(bundles):
 )
 def test_loopback_hosts_are_accepted(client, host):
     assert client.get("/models", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("origin", [None, HERE, TRUSTED])
+def test_a_websocket_of_own_pages_of_trusted_ones_or_of_no_page_may_be_opened(client, origin):
+    host = {"host": "127.0.0.1:8000"}  # the test client's own is testserver
+    refusal_of(client, "/nothing", "not-found", headers=host | ({"origin": origin} if origin else {}))
+
+
+def test_a_websocket_of_another_sites_page_or_host_is_refused(client):
+    host = {"host": "127.0.0.1:8000"}
+    assert ELSEWHERE in refusal_of(client, "/nothing", "forbidden", headers={**host, "origin": ELSEWHERE})["detail"]
+    refusal_of(client, "/nothing", "forbidden", headers={"host": "evil.example"})
+
+
+def test_the_problem_of_a_websocket_has_the_prefix(prefixed):
+    host = {"host": "127.0.0.1:8000"}
+    for path in ("/nothing", "/chiron/nothing"):
+        with pytest.raises(WebSocketDenialResponse) as refused, prefixed.websocket_connect(path, headers=host):
+            pass
+        assert refused.value.json()["type"] == "/chiron/problems/not-found"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,16 @@ from service.http.problems import FileDownload
 from ..exchange import problem_of
 
 
+@pytest.mark.parametrize(
+    ("kind", "code"), [("wrong-shape", 1008), ("body-too-large", 1009), ("internal", 1011), ("overloaded", 1013)]
+)
+def test_a_problem_closes_a_websocket_with_its_code_and_a_reason_that_fits(kind, code):
+    message = problems.closing(problems.Problem(kind, "äöü" * 100))
+    assert (message["type"], message["code"]) == ("websocket.close", code)
+    assert message["reason"].startswith(f"{kind}: äöü")
+    assert 120 < len(message["reason"].encode()) <= 123
+
+
 @pytest.fixture
 def client(tmp_path):
     (tmp_path / "file").write_bytes(b"0123456789")

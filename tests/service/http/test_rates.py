@@ -8,7 +8,7 @@ from service.http.keys import add_key
 from service.jobs.queue.broker import EmbeddedBroker
 from service.settings import Settings
 
-from ..exchange import problem_of
+from ..exchange import problem_of, refusal_of
 
 
 def client_of(bundles, tmp_path, **settings) -> TestClient:
@@ -23,6 +23,13 @@ def test_a_request_over_the_limit_is_refused_with_retry_after(bundles, tmp_path)
     assert "3 requests a minute" in problem_of(answers[3], "too-many-requests")["detail"]
     assert 1 <= int(answers[3].headers["retry-after"]) <= 60
     assert answers[0].headers["ratelimit-limit"] == "3"
+
+
+def test_a_websocket_counts_as_a_request(bundles, tmp_path):
+    with client_of(bundles, tmp_path, requests_per_minute=2) as client:
+        refusal_of(client, "/nothing", "not-found")
+        assert client.get("/joints").headers["ratelimit-remaining"] == "0"
+        refusal_of(client, "/nothing", "too-many-requests")
 
 
 def test_health_is_never_limited(bundles, tmp_path):

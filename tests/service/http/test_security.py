@@ -11,7 +11,7 @@ from service.http.keys import KeyRing, add_key, read_keys, revoke_key
 from service.http.security import UnsafeBind, check_bind, is_open, key_ring, scope_of
 from service.settings import Settings
 
-from ..exchange import problem_of
+from ..exchange import problem_of, refusal_of
 
 KEYS = f"first-key, sha256:{hashlib.sha256(b'second-key').hexdigest()}"
 
@@ -63,6 +63,15 @@ def test_a_request_without_a_valid_key_is_refused(guarded, headers):
         response = guarded.get(path, headers=headers)
         problem_of(response, "unauthorized")
         assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_websocket_needs_a_key_in_a_header_or_for_browsers_in_a_subprotocol(keyed):
+    client, _, secrets = keyed
+    refusal_of(client, "/nothing", "unauthorized")
+    refusal_of(client, "/nothing", "unauthorized", subprotocols=["chiron", "chiron.key.wrong"])
+    refusal_of(client, "/forecast/nothing", "forbidden", headers={"x-api-key": secrets["jobs"]})
+    refusal_of(client, "/forecast/nothing", "not-found", headers={"authorization": f"Bearer {secrets['infer']}"})
+    refusal_of(client, "/forecast/nothing", "not-found", subprotocols=["chiron", f"chiron.key.{secrets['infer']}"])
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/docs", "/openapi.json", "/problems/unauthorized"])

@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 import uvloop
 from typer.testing import CliRunner
+from waiting import PATIENCE_S
 
 from service import cli
 from service.http.server import PortUnavailable, Server, Shutdown, bind, copies
@@ -64,6 +65,19 @@ def test_connections_that_wait_are_accepted_together():
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(turns()) < 16, "one connection in each turn of the event loop takes 32"
+
+
+def test_a_shutdown_sets_the_events_of_those_who_wait_for_it():
+    async def run() -> None:
+        shutdown = Shutdown()
+        with shutdown.event() as early, shutdown.event() as other:
+            await asyncio.to_thread(shutdown.begin)
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.gather(early.wait(), other.wait())
+        with shutdown.event() as late:
+            assert late.is_set()
+
+    asyncio.run(run())
 
 
 def stops_after(server: Server, *signals: int) -> list[bool]:
