@@ -192,10 +192,10 @@ class HandBatches:
         if self.data.masked or how.faults != NONE:
             past, seen = with_faults(past, how.faults, rng)
             future = without_unseen_hands(future, seen)
-            inputs = self._inputs(past, seen)
+            inputs = self.inputs(past, seen)
         return {name: x[rank::ranks] for name, x in inputs.items()}, future[rank::ranks]
 
-    def _inputs(
+    def inputs(
         self, past: Float[np.ndarray, "batch past nodes 3"], seen: Bool[np.ndarray, "batch past nodes"] | None = None
     ) -> dict[str, np.ndarray]:
         """Return the inputs of a task by name; everything is seen by default."""
@@ -226,7 +226,7 @@ class HandBatches:
             chosen = np.arange(0, len(windows), max(1, len(windows) // limit))
             for i in range(0, len(chosen), self.data.batch):
                 past, future = windows.past_future(chosen[i : i + self.data.batch])
-                yield source, (self._inputs(past), future)
+                yield source, (self.inputs(past), future)
 
 
 def augment(clip: Clips, how: Augmentation, rng: np.random.Generator) -> Float[np.ndarray, "batch frames shown 3"]:

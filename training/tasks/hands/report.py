@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,12 @@ from models.contract.task import HandForecast
 from models.forecast.filters import double_exponential, kalman
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
 from models.skeletons.hand import HANDS
+from training.data.splits import Split
 from training.engine.benchmark import interval, markdown
 from training.engine.statistics import bootstrap_interval
-from training.engine.study import MeasuredSplit
 from training.tasks.hands.data import HandBatches
-from training.tasks.hands.metrics import at_horizons, distances_mm, squares_dm2
-from training.tasks.hands.windows import WindowSet
+from training.tasks.hands.metrics import at_horizons, distances_mm, jitter_mm, seam_mm, squares_dm2
+from training.tasks.hands.windows import Usage, WindowSet, usage
 
 DECAYS = np.linspace(0, 1, 21)
 RATIOS = 10.0 ** np.arange(-3, 2.5, 0.5)
@@ -47,16 +47,22 @@ class Row:
     by_action_mm: dict[str, float]
     windows: int
     recordings: int
+    jitter_at_mm: dict[str, float] = field(default_factory=dict[str, float])  # empty without consecutive windows
+    seam_mm: float | None = None
 
 
 @dataclass(frozen=True)
 class Report:
-    """The rows of a split, ordered by source, number of hands and model."""
+    """The rows of a split, ordered by source, number of hands and model; `usage` counts the recordings of each source.
 
-    split: MeasuredSplit
+    Only a source that was left out of a training is measured on its split "train".
+    """
+
+    split: Split
     window: str
     fps: float
     rows: list[Row]
+    usage: dict[str, Usage] = field(default_factory=dict[str, Usage])
 
     def row(self, source: str, hands: int, model: str) -> Row:
         """Return one row. Raises StopIteration if the report has none such."""
@@ -83,10 +89,13 @@ class Report:
             Row(**{**row, "interval_mm": row["interval_mm"] and tuple(row["interval_mm"])})
             for row in content.pop("rows")
         ]
-        return cls(**content, rows=rows)
+        counted = {source: Usage(**counts) for source, counts in content.pop("usage", {}).items()}
+        return cls(**content, rows=rows, usage=counted)
 
     def measurements(self, model: str) -> tuple[Measurement, ...]:
-        """Return the rows of `model` in the form that a bundle carries, each beside the row to beat."""
+        """Return the rows of `model` in the form that a bundle carries, each beside the row to beat. Raises ValueError for "train"."""
+        if self.split == "train":
+            raise ValueError("expected the validation or the test split for a bundle, got the training split")
         return tuple(
             Measurement(
                 metric=f"MPJPE over {self.window}, {'two hands' if row.hands == 2 else 'one hand'}",
@@ -109,40 +118,57 @@ def evaluate(
     models: dict[str, nn.Module],
     batches: HandBatches,
     sources: Iterable[str],
-    split: MeasuredSplit,
+    split: Split,
     stride: int = 1,
 ) -> Report:
     """Measure every model on the windows of a split, by source and by number of hands; `stride` 5 keeps one window in five."""
-    rows = []
+    rows: list[Row] = []
+    counted: dict[str, Usage] = {}
     for source in sources:
-        for hands in (2, 1):
-            windows = batches.windows(split, hands, (source,), phases="first")
+        sets = {hands: batches.windows(split, hands, (source,), phases="first") for hands in (2, 1)}
+        counted[source] = usage([*sets.values()])
+        for hands, windows in sets.items():
             if len(windows):
                 past, true = windows.past_future(np.arange(0, len(windows), stride))
                 rows += [
-                    _row(source, hands, name, windows, forecast(model, past), true, stride)
+                    _row(source, hands, name, windows, past, forecast(model, past), true, stride)
                     for name, model in models.items()
                 ]
-    return Report(split, batches.data.window.name, batches.data.window.fps, rows)
+    return Report(split, batches.data.window.name, batches.data.window.fps, rows, counted)
 
 
-def forecast(model: nn.Module, past: Poses, batch: int = 64) -> Poses:
-    """Return mode 0 of a model's forecast of each window, in metres."""
+def forecast(
+    model: nn.Module, past: Float[np.ndarray, "windows past nodes 3"], batch: int = 64
+) -> Float[np.ndarray, "windows future nodes 3"]:
+    """Return mode 0 of a model's forecast of each window, in metres; a model of a masked task is told that all of it was seen."""
     device = next(model.buffers(), next(model.parameters(), torch.empty(0))).device
+    masked = "seen" in getattr(getattr(model, "task", None), "inputs", {})
+    answers: list[torch.Tensor] = []
     with torch.no_grad():
-        answers = [
-            model(torch.from_numpy(past[i : i + batch]).to(device))[:, 0].cpu() for i in range(0, len(past), batch)
-        ]
+        for i in range(0, len(past), batch):
+            seen = torch.from_numpy(past[i : i + batch]).to(device)
+            answer = model(seen, torch.ones_like(seen[..., 0])) if masked else model(seen)
+            answers.append((answer[0] if isinstance(answer, tuple) else answer)[:, 0].cpu())
     return torch.cat(answers).numpy()
 
 
-def _row(source: str, hands: int, model: str, windows: WindowSet, forecast: Poses, true: Poses, stride: int) -> Row:
+def _row(
+    source: str,
+    hands: int,
+    model: str,
+    windows: WindowSet,
+    past: Float[np.ndarray, "windows past nodes 3"],
+    forecast: Poses,
+    true: Poses,
+    stride: int,
+) -> Row:
     errors = distances_mm(forecast, true)
     recording_of = windows.recording_of[::stride]
     names = sorted({(windows.recordings[i][0], windows.recordings[i][1]) for i in np.unique(recording_of)})
     recording = np.array([names.index(windows.recordings[i][:2]) for i in recording_of])
     action = np.array([windows.recordings[i][2] for i in recording_of])
     by_frame = errors.mean(axis=0)
+    jitter = jitter_mm(forecast, windows.consecutive(np.arange(0, len(windows), stride)))
     return Row(
         source=source,
         hands=hands,
@@ -155,6 +181,8 @@ def _row(source: str, hands: int, model: str, windows: WindowSet, forecast: Pose
         by_action_mm={str(a): float(errors[action == a].mean()) for a in np.unique(action)},
         windows=len(errors),
         recordings=len(names),
+        jitter_at_mm={} if jitter is None else at_horizons(jitter, windows.window.fps),
+        seam_mm=float(seam_mm(past, forecast).mean()),
     )
 
 
@@ -165,7 +193,8 @@ def baselines(task: HandForecast, batches: HandBatches, every: int = 7) -> dict[
     training windows. The strength of the ridge is the best one on validation windows. All use every `every`-th window, and one setting of
     each serves all sources, as a network's weights do. The test split is not read.
     """
-    training = [windows.past_future(np.arange(0, len(windows), every)) for windows in batches.training]
+    task = task.model_copy(update={"masked": False, "spread": False})
+    training = [windows.past_future(np.arange(0, len(windows), every)) for windows in batches.as_recorded]
     validation = [windows.past_future(np.arange(0, len(windows), every)) for _, windows in batches.validation]
     past, future = (np.concatenate([_as_single_hands(pair[i]) for pair in training]) for i in (0, 1))
 
@@ -212,3 +241,27 @@ def detail(report: Report, model: str) -> str:
         figures = (f"{row.mpjpe_mm:.1f}", interval(row.interval_mm), *horizons, f"{row.mse_dm2:.3f}")
         lines.append((source, str(hands), *figures))
     return markdown((model, "hands", "mean", "95 % interval", *report.rows[0].at_mm, "MSE, dm²"), lines)
+
+
+def steadiness(report: Report, models: Iterable[str], horizon: str = "100 ms") -> str:
+    """Return a Markdown table of the jitter of forecasts at a horizon, and of the jump of their velocity at the seam, both in mm."""
+    models = list(models)
+    lines = []
+    for source, hands in report.groups():
+        rows = [report.row(source, hands, model) for model in models]
+        lines.append((source, str(hands), *(f"{_mm(r.jitter_at_mm.get(horizon))} / {_mm(r.seam_mm)}" for r in rows)))
+    return markdown((f"jitter at {horizon} / jump at the seam", "hands", *models), lines)
+
+
+def _mm(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def unused(report: Report) -> str:
+    """Return a line for each source with recordings that no row measures, and why; measuring takes complete windows only."""
+    return "\n".join(
+        f"{source}: {counts.used} of {counts.recordings} recordings measured; {counts.short} are shorter than a window, {counts.slow} too "
+        f"slow, {counts.gaps} have gaps too close together"
+        for source, counts in report.usage.items()
+        if counts.used < counts.recordings
+    )

@@ -12,7 +12,17 @@ from training.engine.run import Run
 from training.engine.study import MeasuredSplit, Study
 from training.tasks.hands.data import HandBatches
 from training.tasks.hands.plots import error_against_horizon
-from training.tasks.hands.report import BASELINES, Report, baselines, detail, evaluate, forecast, table
+from training.tasks.hands.report import (
+    BASELINES,
+    Report,
+    baselines,
+    detail,
+    evaluate,
+    forecast,
+    steadiness,
+    table,
+    unused,
+)
 from training.tasks.hands.sources import hand_source
 
 
@@ -25,7 +35,8 @@ def beside_baselines(run: Run[Any, Any], network: nn.Module, batches: HandBatche
 def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: MeasuredSplit) -> str:
     """Measure a split; draw the error against the horizon, and the middle window of each source as a strip of skeletons.
 
-    Returns a table of all models and one of the run alone.
+    Returns a table of all models, one of the run alone, one of how steady the run and constant velocity are, and the recordings that are
+    not measured.
     """
     batches: HandBatches = run.data.load(data_folder)
     report = beside_baselines(run, network, batches, split)
@@ -35,7 +46,13 @@ def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path
         past, true = _middle_window(batches, split, hands, (source,))
         picture = folder / f"{split}-{source}-{hands}.png"
         draw_hands(past[0], true[0], forecast(network, past)[0], run.task.fps, picture)
-    return f"{table(report, [*BASELINES, run.name])}\n\n{detail(report, run.name)}"
+    parts = (
+        table(report, [*BASELINES, run.name]),
+        detail(report, run.name),
+        steadiness(report, ["hold", "constant velocity", run.name]),
+        unused(report),
+    )
+    return "\n\n".join(part for part in parts if part)
 
 
 def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
@@ -44,7 +61,7 @@ def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Fa
     report = beside_baselines(run, network, batches, "test")
     past, _ = _middle_window(batches, "test", max(hands for _, hands in report.groups()))
     sources = tuple(hand_source(name).trained_on(batches.recordings("train", name)) for name in batches.data.sources)
-    return Facts({"past": past}, sources, report.measurements(run.name)), table(report, [*BASELINES, run.name])
+    return Facts(batches.inputs(past), sources, report.measurements(run.name)), table(report, [*BASELINES, run.name])
 
 
 def _middle_window(

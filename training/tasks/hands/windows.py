@@ -4,7 +4,7 @@ A window set does not copy frames. It keeps the recordings, which may be mapped 
 Windows are complete, unless a training asks for incomplete ones: those lack their first or last frames, where a recording begins or ends.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,6 +88,12 @@ class WindowSet:
         windows = self.frames(indices, np.arange(self.window.frames))
         return windows[:, : self.window.past], windows[:, self.window.past :]
 
+    def consecutive(self, indices: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, " batch-1"]:
+        """Return whether each of these windows is one frame, at the windows' rate, before the next of them."""
+        step = np.array([track.step for track in self.tracks], dtype=int)[self.track_of[indices[1:]]]
+        same = np.diff(self.track_of[indices]) == 0
+        return same & (np.diff(self.start_of[indices]) == step)
+
     def frames(
         self, indices: Int[np.ndarray, " batch"], numbers: Int[np.ndarray, " frames"]
     ) -> Float[np.ndarray, "batch frames nodes 3"]:
@@ -101,6 +107,29 @@ class WindowSet:
         if lacks_of.any():
             windows[(numbers < lacks_of[:, :1]) | (numbers >= self.window.frames - lacks_of[:, 1:])] = np.nan
         return windows
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The number of recordings, and of those that give no window: too short, too slow, or never without a gap for so long."""
+
+    recordings: int
+    short: int
+    slow: int
+    gaps: int
+
+    @property
+    def used(self) -> int:
+        """Return the number of recordings that give a window."""
+        return self.recordings - self.short - self.slow - self.gaps
+
+
+def usage(sets: Sequence[WindowSet]) -> Usage:
+    """Count the recordings that several sets of windows, all cut from the same recordings, make use of."""
+    first = sets[0]
+    used = {number for windows in sets for number in windows.recording_of.tolist()}
+    recordings, short, slow = (len(x) for x in (first.recordings, first.short, first.slow))
+    return Usage(recordings, short, slow, recordings - len(used) - short - slow)
 
 
 def cut(

@@ -49,8 +49,7 @@ def test_sources_are_drawn_by_their_windows_the_root_of_these_or_evenly():
     counts = {name: sum(int((w.recording_of == i).sum()) for w in windows) for i, name in enumerate(("large", "small"))}
     ratio = counts["large"] / counts["small"]
     assert ratio > 3
-    for sources, expected in (("windows", ratio), ("sqrt", ratio**0.5), ("even", 1)):
-        draw = Draw(sources)
+    for draw, expected in ((Draw("windows"), ratio), (Draw("sqrt"), ratio**0.5), (Draw("even"), 1)):
         assert share(windows, draw, "large") / share(windows, draw, "small") == pytest.approx(expected)
     assert sum(float(chance.sum()) for chance in chances(windows, Draw("even"))) == pytest.approx(1)
 

@@ -59,7 +59,7 @@ def test_a_share_of_the_joints_is_missing_in_every_frame_or_anew_in_each():
 
 def test_a_burst_is_a_run_of_up_to_a_third_of_the_frames():
     _, seen = faulty(Faults(burst=0.5))
-    frames = seen.all(axis=2)
+    frames = np.asarray(seen.all(axis=2))
     assert (frames == seen.any(axis=2)).all()
     missing = (~frames).sum(axis=1)
     assert set(missing) == {0, 1, 2, 3, 4}
@@ -75,7 +75,7 @@ def test_a_lost_hand_is_not_seen_from_some_frame_on():
     _, seen = faulty(Faults(lost=1))
     hands = seen.reshape(BATCH, FRAMES, 2, 21)
     assert (hands.all(axis=3) == hands.any(axis=3)).all()
-    shown = hands.all(axis=3)
+    shown = np.asarray(hands.all(axis=3))
     assert (np.diff(shown.astype(int), axis=1) <= 0).all()
     assert (shown[:, -1].sum(axis=1) == 1).all()
     assert set(shown.sum(axis=1).min(axis=1)) == set(range(FRAMES))

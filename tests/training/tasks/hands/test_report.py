@@ -23,7 +23,9 @@ from training.tasks.hands.report import (
     detail,
     evaluate,
     forecast,
+    steadiness,
     table,
+    unused,
 )
 
 SOURCES = ("leap", "tzionas")
@@ -67,10 +69,42 @@ def test_a_row_equals_a_loop_over_windows(report: Report, batches: HandBatches, 
     assert row.mpjpe_mm == pytest.approx(errors.mean(), rel=1e-5)
     assert row.mse_dm2 == pytest.approx(squares_dm2(answer, true).mean(), rel=1e-5)
     assert row.by_frame_mm == pytest.approx(errors.mean(axis=0).tolist(), rel=1e-5)
-    assert row.at_mm == {"100 ms": pytest.approx(row.by_frame_mm[2])}
+    assert row.at_mm == pytest.approx(dict(zip(("33 ms", "67 ms", "100 ms"), row.by_frame_mm, strict=False)))
     meeting = [windows.recordings[i][2] == "meeting" for i in windows.recording_of]
     assert set(row.by_action_mm) == {"meeting", "parting"}
     assert row.by_action_mm["meeting"] == pytest.approx(errors[meeting].mean(), rel=1e-5)
+
+
+def test_a_row_says_how_steady_its_forecasts_are(report: Report, batches: HandBatches):
+    windows = batches.windows("test", 2, ("leap",), phases="first")
+    past, _ = windows.past_future(np.arange(len(windows)))
+    last = past[:, -1]
+    change = 1000 * np.linalg.norm(last[2:] - 2 * last[1:-1] + last[:-2], axis=-1).mean(axis=1)
+    within = windows.recording_of[2:] == windows.recording_of[:-2]
+    row, constant = (report.row("leap", 2, name) for name in ("hold", "constant velocity"))
+    assert row.jitter_at_mm == pytest.approx(
+        dict.fromkeys(("33 ms", "67 ms", "100 ms"), change[within].mean()), rel=1e-4
+    )
+    assert constant.jitter_at_mm["100 ms"] > constant.jitter_at_mm["33 ms"] > row.jitter_at_mm["33 ms"]
+    assert constant.seam_mm == pytest.approx(0, abs=1e-4)
+    assert row.seam_mm == pytest.approx(1000 * np.linalg.norm(past[:, -1] - past[:, -2], axis=-1).mean(), rel=1e-4)
+    lines = steadiness(report, ["hold", "constant velocity"]).splitlines()
+    assert lines[0] == "| jitter at 100 ms / jump at the seam | hands | hold | constant velocity |"
+    assert lines[2] == (
+        f"| leap | 2 | {row.jitter_at_mm['100 ms']:.1f} / {row.seam_mm:.1f} | {constant.jitter_at_mm['100 ms']:.1f} / 0.0 |"
+    )
+
+
+def test_recordings_that_no_row_measures_are_counted_and_named(report: Report, tiny, synthetic_data: Path):
+    assert {source: counts.used for source, counts in report.usage.items()} == {"leap": 4, "tzionas": 1}
+    assert unused(report) == ""
+    long = replace(tiny.data, window=replace(tiny.data.window, past=20)).load(synthetic_data)
+    task = tiny.task.model_copy(update={"past": 20})
+    longer = evaluate({"hold": LinearForecast(task, hold(task))}, long, SOURCES, "test")
+    assert unused(longer).splitlines() == [
+        "leap: 2 of 4 recordings measured; 2 are shorter than a window, 0 too slow, 0 have gaps too close together",
+        "tzionas: 0 of 1 recordings measured; 1 are shorter than a window, 0 too slow, 0 have gaps too close together",
+    ]
 
 
 def test_the_bootstrap_resamples_the_parts_of_a_recording_together(report: Report, batches: HandBatches):
@@ -99,6 +133,23 @@ def test_a_forecast_is_mode_0_for_every_batch_size(tiny: Run[HandForecast, HandD
 
     past = np.random.default_rng(0).normal(size=(7, 6, 21, 3)).astype(np.float32)
     assert np.array_equal(forecast(Modes(), past, batch=3), past)
+
+
+def test_a_model_of_a_masked_task_with_spread_is_told_that_everything_was_seen(tiny_task: HandForecast):
+    class Masked(nn.Module):
+        task = tiny_task.model_copy(update={"masked": True, "spread": True})
+
+        def forward(self, past: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+            assert seen.shape == past.shape[:-1]
+            return (past * seen.unsqueeze(-1)).unsqueeze(1), seen
+
+    past = np.random.default_rng(0).normal(size=(3, 6, 21, 3)).astype(np.float32)
+    assert np.array_equal(forecast(Masked(), past), past)
+
+
+def test_a_report_of_training_recordings_is_not_for_a_bundle(batches: HandBatches, models):
+    with pytest.raises(ValueError, match="expected the validation or the test split for a bundle"):
+        evaluate(models, batches, ("tzionas",), "train").measurements("hold")
 
 
 def test_a_report_is_read_back_as_it_was_written(report: Report, tmp_path: Path):
@@ -140,13 +191,12 @@ def test_the_table_has_a_line_for_each_group_and_a_column_for_each_model(report:
 
 def test_the_detail_of_a_model_has_its_horizons_and_its_interval(report: Report):
     lines = detail(report, "hold").splitlines()
-    assert lines[0] == "| hold | hands | mean | 95 % interval | 100 ms | MSE, dm² |"
+    assert lines[0] == "| hold | hands | mean | 95 % interval | 33 ms | 67 ms | 100 ms | MSE, dm² |"
     row = report.row("leap", 2, "hold")
     assert row.interval_mm is not None
     low, high = row.interval_mm
-    assert lines[2] == (
-        f"| leap | 2 | {row.mpjpe_mm:.1f} | {low:.1f} to {high:.1f} | {row.at_mm['100 ms']:.1f} | {row.mse_dm2:.3f} |"
-    )
+    horizons = " | ".join(f"{row.at_mm[at]:.1f}" for at in ("33 ms", "67 ms", "100 ms"))
+    assert lines[2] == (f"| leap | 2 | {row.mpjpe_mm:.1f} | {low:.1f} to {high:.1f} | {horizons} | {row.mse_dm2:.3f} |")
     assert "one recording" in lines[4]
 
 

@@ -10,10 +10,12 @@ from training.tasks.hands.npz import read_hands
 from training.tasks.hands.recordings import Recording
 from training.tasks.hands.windows import (
     PRESETS,
+    Usage,
     Window,
     WindowSet,
     WrongHands,
     cut,
+    usage,
 )
 
 
@@ -136,6 +138,25 @@ def test_slower_and_shorter_recordings_give_no_windows_and_are_counted():
     assert set(windows.recording_of) == {2}
     faster = replace(recordings[0], clip=resample(recordings[0].clip, 60, max_gap=0.05))
     assert len(cut([faster], Window(5, 5, 60))) > 0
+
+
+def test_the_use_of_recordings_is_counted_over_sets_of_windows():
+    alone = counting(20, absent=[(slice(None), 0)])
+    broken = counting(20, absent=[(slice(3, None, 4), slice(None))])
+    recordings = [counting(20), alone, broken, counting(4), counting(20, fps=10)]
+    two, one = (cut(recordings, Window(3, 3, 30), hands=n, lone=n == 1) for n in (2, 1))
+    counted = usage([two, one])
+    assert counted == Usage(recordings=5, short=1, slow=1, gaps=1)
+    assert counted.used == 2
+    assert usage([two]).used == 1
+
+
+def test_windows_are_consecutive_if_they_are_a_frame_apart_at_their_rate():
+    windows = cut([counting(9, fps=60), counting(5)], Window(1, 1, 30))
+    starts = [row[0] for row in frames_of(windows)]
+    assert starts == [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3]
+    assert windows.consecutive(np.array([0, 2, 4, 5, 7, 8, 10])).tolist() == [True, True, False, False, True, False]
+    assert windows.consecutive(np.arange(1)).tolist() == []
 
 
 def known(windows: WindowSet) -> list[list[float | None]]:
