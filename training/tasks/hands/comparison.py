@@ -50,7 +50,7 @@ class Budget:
     preset: str = "30+30@30"
     seeds: int = 3
     epochs: int = 50
-    every_s: float = 2.0  # seconds of recording for each window of an epoch
+    every_s: float = 4.0  # seconds of recording for each window of an epoch
     trained_on: tuple[str, ...] = ("manipnet", "humoto")
     measured_on: tuple[str, ...] = ("manipnet", "humoto", "assembly101_sample")  # the last one is never trained on
 

@@ -25,9 +25,9 @@ class EpochData:
 
     sources: tuple[str, ...]
     window: Window
-    batch: int = 16
-    every_s: float = 2.0
-    limit: int = 100
+    batch: int = 8
+    every_s: float = 4.0
+    limit: int = 60
 
     @property
     def parts(self) -> tuple[str, ...]:

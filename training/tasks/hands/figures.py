@@ -15,7 +15,7 @@ from training.tasks.hands.data import HandBatches
 from training.tasks.hands.metrics import distances_mm, squares_dm2
 from training.tasks.hands.report import forecast
 
-CURVE_WINDOWS = 250  # of each source at each point of a learning curve; the errors at the end use every window
+CURVE_WINDOWS = 120  # of each source at each point of a learning curve; the errors at the end use every window
 TURNED_WINDOWS = 8  # whose forecasts are compared with those of the turned windows
 
 Counted = tuple[int, float]  # windows, mean error in mm

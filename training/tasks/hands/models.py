@@ -65,7 +65,7 @@ MODELS: Mapping[str, Model] = {
     "EqMotion, published": Model(lambda: PUBLISHED_EQMOTION, Published("74K", 0.103)),
     "EqMotion": Model(lambda: STANDARD),
     "siMLPe": Model(_of("simlpe", "SiMLPeConfig")),
-    "LTD": Model(_of("ltd", "LTDConfig")),
+    "LTD": Model(_of("ltd", "LTDConfig"), seeds=1),
 }
 PUBLISHED_CONSTANT = Published("0", 0.124)  # the row "hold" of this project
 
