@@ -67,9 +67,16 @@ def read_header(data: bytes) -> Header:
 
 
 def read_npy(data: bytes, *, text: bool = False) -> np.ndarray:
-    """Return the array in a .npy file as a view of `data`: real numbers of any size and byte order, or `text`. Raises BadArray."""
+    """Return the array in a .npy file as a view of `data`. Raises BadArray.
+
+    It has real numbers of any size and byte order, or, with `text`, text or truth values.
+    """
     descr, fortran_order, shape, end = read_header(data)
-    if not (isinstance(descr, str) and descr[:1] in "<>|" and (descr[1:] in NUMBERS or (text and _is_text(descr)))):
+    if not (
+        isinstance(descr, str)
+        and descr[:1] in "<>|"
+        and (descr[1:] in NUMBERS or (text and (descr == "|b1" or _is_text(descr))))
+    ):
         raise BadArray(f"expected a .npy of real numbers, not of objects or records, got {str(descr)[:40]!r}")
     if not (
         isinstance(shape, tuple) and len(shape) <= MAX_AXES and all(type(n) is int and 0 <= n < 2**62 for n in shape)

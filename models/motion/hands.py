@@ -206,13 +206,27 @@ def future_to_fps(
     The frames of `future` are 1/fps apart, the first at 1/fps. Times, in seconds, run from 1/out_fps to the last one within the horizon. A
     frame on both grids is kept bit for bit.
     """
-    known = np.concatenate([last[None], future])
     count = int(np.floor((len(future) / fps + SNAP_S) * out_fps))
     times = np.arange(1, count + 1) / out_fps
+    return future_at(last, future, fps, times), times
+
+
+def future_at(
+    last: Float[np.ndarray, "*pose"],
+    future: Float[np.ndarray, " frames *pose"],
+    fps: float,
+    times: Float[np.ndarray, " instants"],
+) -> Float[np.ndarray, " instants *pose"]:
+    """Sample a forecast at `times`, in seconds from the last observed pose (t = 0), linearly in time.
+
+    The frames of `future` are 1/fps apart, the first at 1/fps. Times are from 0 to the last of these; a time on the grid has its frame bit
+    for bit.
+    """
+    known = np.concatenate([last[None], future])
     place = times * fps
     nearest = np.minimum(np.rint(place), len(future))
     place = np.where(np.abs(nearest - place) <= SNAP_S * fps, nearest, place)
     left = np.floor(place).astype(int)
     weight = (place - left).reshape(-1, *[1] * last.ndim)
     out = (1 - weight) * known[left] + weight * known[np.minimum(left + 1, len(future))]
-    return out.astype(future.dtype), times
+    return out.astype(future.dtype)

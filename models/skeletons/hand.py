@@ -218,6 +218,21 @@ def carry(
     return out
 
 
+def carried_spread(
+    spread: Float[np.ndarray, "*batch joints"], target: Skeleton
+) -> Float[np.ndarray, "*batch target_joints"]:
+    """Convert standard deviations in Assembly101 order to `target` order.
+
+    A joint that `carry` moves with the palm has the root mean square of the standard deviations of the joints that move it: the wrist and
+    the four finger MCPs. This is a definition of this project.
+    """
+    palm = np.sqrt((spread[..., ASSEMBLY101.indices(PALM)] ** 2).mean(axis=-1))
+    joints = [
+        spread[..., ASSEMBLY101.joints.index(joint)] if joint in ASSEMBLY101.joints else palm for joint in target.joints
+    ]
+    return np.stack(joints, axis=-1)
+
+
 def _best_rotation(
     before: Float[np.ndarray, "points 3"], after: Float[np.ndarray, "*batch points 3"]
 ) -> Float[np.ndarray, "*batch 3 3"]:

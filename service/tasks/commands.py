@@ -134,6 +134,22 @@ def forecast(
         Axes | None,
         typer.Option(help="Handedness of the coordinates; hands only.", show_default="the clip's, or right-handed"),
     ] = None,
+    horizon: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds after the last frame at which the answer ends; hands only.", show_default="the model's"
+        ),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="Seconds after the last frame of each answer, such as 0.03,0.05; hands only.", show_default="frames"
+        ),
+    ] = None,
+    spread: Annotated[bool, typer.Option("--spread", help="Add standard deviations; hands only.")] = False,
+    hypotheses: Annotated[
+        bool, typer.Option("--hypotheses", help="Add alternatives with probabilities; hands only.")
+    ] = False,
     form: ClipForm = None,
     to: PoseForm = "json",
     model: Model = None,
@@ -141,11 +157,20 @@ def forecast(
 ) -> None:
     """Forecast the next moments of one hand or two, or of a person's 2D poses, from the last ones. Needs no server."""
     endpoint = POSES if (of or _forecast_of(model, bundles)) == "poses" else HANDS
-    of_hands = {"units": units, "hand": hand, "axes": axes}
+    of_hands: dict[str, Any] = {"units": units, "hand": hand, "axes": axes, "horizon": horizon}
+    of_hands |= {"at": _numbers(at), "spread": spread or None, "hypotheses": hypotheses or None}
     if endpoint is POSES and (given := next((name for name, value in of_hands.items() if value), None)):
         _fail(f"--{given} is an option of hands; leave it out for poses, which have any unit")
     options = {"fps": fps, "joints": joints, **of_hands}
     _run(endpoint, clips, options, output=output, plot=plot, form=form, to=to, model=model, bundles=bundles)
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    """Return the numbers between commas; end the command where there is something else."""
+    try:
+        return text if text is None else [float(number) for number in text.split(",")]
+    except ValueError:
+        _fail(f"expected --at with seconds between commas, such as 0.03,0.05, got {text}")
 
 
 def lift(

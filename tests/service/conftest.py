@@ -64,6 +64,66 @@ def constant_velocity(task: HandForecast) -> bytes:
     return graph_of("constant-velocity", nodes, constants, task)
 
 
+def seen_means(task: HandForecast) -> bytes:
+    """Write a graph of a masked task with spread whose velocity is that from the mean of the seen frames to the newest of them.
+
+    The newest place is a mean of the seen frames in which each weighs 1000 times the one before. Mode m moves at 1/(m+1) of the velocity.
+    Standard deviations grow by a millimetre a frame, and by another for each frame in which the joint was not seen.
+    """
+    past, future, modes = task.past, task.future, task.modes
+    steps = np.arange(1, future + 1, dtype=np.float32)
+    constants = {
+        "axes": np.array([3]),
+        "time": np.array([1]),
+        "recent": (1000.0 ** np.maximum(np.arange(past) - past + 1, -9)).astype(np.float32).reshape(1, past, 1, 1),
+        "tiny": np.array([1e-30], np.float32),
+        "steps": steps.reshape(1, 1, future, 1, 1)
+        / np.arange(1, modes + 1, dtype=np.float32).reshape(1, modes, 1, 1, 1)
+        / past,
+        "frames": np.array([past], np.float32),
+        "one": np.array([1.0], np.float32),
+        "millimetres": steps.reshape(1, future, 1) / 1000,
+        "shares": np.linspace(1, 0, modes, dtype=np.float32).reshape(1, modes),
+        "nothing": np.zeros(1, np.float32),
+        "mode_axis": np.array([1, 2]),
+        "all": np.array([1, 2]),
+        "beside": np.array([1]),
+    }
+    nodes = [
+        helper.make_node("Unsqueeze", ["seen", "axes"], ["weight"]),
+        helper.make_node("Mul", ["past", "weight"], ["known"]),
+        *_weighted_mean("known", "weight", "mean"),
+        helper.make_node("Mul", ["known", "recent"], ["known_recent"]),
+        helper.make_node("Mul", ["weight", "recent"], ["weight_recent"]),
+        *_weighted_mean("known_recent", "weight_recent", "last"),
+        helper.make_node("Sub", ["last", "mean"], ["velocity"]),
+        helper.make_node("Unsqueeze", ["velocity", "mode_axis"], ["velocities"]),
+        helper.make_node("Unsqueeze", ["last", "mode_axis"], ["origin"]),
+        helper.make_node("Mul", ["velocities", "steps"], ["moved"]),
+        helper.make_node("Add", ["origin", "moved"], ["future"]),
+        helper.make_node("ReduceSum", ["seen", "time"], ["count"], keepdims=1),
+        helper.make_node("Sub", ["frames", "count"], ["missing"]),
+        helper.make_node("Add", ["missing", "one"], ["unsure"]),
+        helper.make_node("Mul", ["unsure", "millimetres"], ["std"]),
+        helper.make_node("ReduceSum", ["seen", "all"], ["total"], keepdims=0),
+        helper.make_node("Unsqueeze", ["total", "beside"], ["totals"]),
+        helper.make_node("Mul", ["totals", "nothing"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "shares"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["weights"], axis=1),
+    ]
+    return graph_of("seen-means", nodes, constants, task)
+
+
+def _weighted_mean(values: str, weights: str, name: str) -> list[onnx.NodeProto]:
+    """Return nodes for the sum over frames of `values` divided by that of `weights`."""
+    return [
+        helper.make_node("ReduceSum", [values, "time"], [f"{name}_sum"], keepdims=0),
+        helper.make_node("ReduceSum", [weights, "time"], [f"{name}_weight"], keepdims=0),
+        helper.make_node("Add", [f"{name}_weight", "tiny"], [f"{name}_positive"]),
+        helper.make_node("Div", [f"{name}_sum", f"{name}_positive"], [name]),
+    ]
+
+
 ASIDE_M = np.interp(np.arange(len(FACE68.joints)), INTEROCULAR, (-0.05, 0.03))
 
 
@@ -218,7 +278,10 @@ def make_bundle(parent: Path, name: str, task: Task, model: bytes, inputs: dict[
 
 def make_hands(parent: Path, name: str, task: HandForecast) -> Path:
     inputs = {"past": moving_hands(task.past, hands=2).astype(np.float32)[None]}
-    return make_bundle(parent, name, task, constant_velocity(task), inputs)
+    if task.masked:
+        inputs["seen"] = np.ones(inputs["past"].shape[:3], np.float32)
+        inputs["seen"][:, 2:5, 3:9] = 0
+    return make_bundle(parent, name, task, seen_means(task) if task.masked else constant_velocity(task), inputs)
 
 
 def make_face(parent: Path, name: str, task: FaceLandmarks) -> Path:
@@ -264,12 +327,14 @@ def moving_body(frames: int, dims: int, joints: int = 17, seed: int = 0) -> np.n
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a folder of bundles for hands, faces and bodies.
 
-    `hands-thirty` forecasts 30 frames from 30 at 30 fps; `hands-modes` forecasts 10 from 10 in three modes. Models of bodies take
+    `hands-thirty` forecasts 30 frames from 30 at 30 fps; `hands-modes` forecasts 10 from 10 in three modes.
+    `hands-unsure` does so too, and takes joints that were not seen and has standard deviations and probabilities. Models of bodies take
     confidences, except those named `-sure`. One recogniser takes one person in 3D, the other takes two in 2D.
     """
     folder = tmp_path_factory.mktemp("bundles")
     make_hands(folder, "hands-thirty", HandForecast(past=30, future=30, fps=30))
     make_hands(folder, "hands-modes", HandForecast(past=10, future=10, fps=30, modes=3))
+    make_hands(folder, "hands-unsure", HandForecast(past=10, future=10, fps=30, modes=3, masked=True, spread=True))
     make_face(folder, "face-shells", FaceLandmarks())
     make_lifter(folder, "lift-means", PoseLift(receptive=9, confidence=True))
     make_lifter(folder, "lift-sure", PoseLift(receptive=3, fps=25))

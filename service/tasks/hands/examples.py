@@ -36,6 +36,10 @@ def requests() -> dict[str, dict[str, Any]]:
             "value": {"fps": 5, **millimetres, "past": pair},
         },
         "out of view": {"summary": "in metres, with the left hand out of view", "value": {"fps": 5, **metres}},
+        "soon": {
+            "summary": "where the hand will be in 30 and 50 ms, and how sure that is",
+            "value": {"fps": 5, **millimetres, "right": right, "at": [0.03, 0.05], "spread": True, "hypotheses": True},
+        },
         "a gap": {
             "summary": "a frame in which the hand was not seen",
             "value": {"fps": 10, **millimetres, "right": gap},

@@ -5,7 +5,6 @@ origin is as accurate as one at the origin.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,21 +13,29 @@ from jaxtyping import Bool, Float
 
 from models.contract.bundle import BundleMeta
 from models.contract.task import HandForecast
-from models.motion.hands import SNAP_S, HandClip, Past, future_to_fps, past_window
+from models.motion.hands import HandClip, Past, future_at, past_window
 from models.motion.missing import unseen_hands
-from models.motion.plausible_hands import check_hand, check_side
-from models.skeletons.hand import ASSEMBLY101, carried_joints, carry, convert, get_hand_order, orders_with
+from models.skeletons.hand import ASSEMBLY101, carried_joints, carried_spread, carry, convert, get_hand_order
 from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UnknownOrder
-from models.skeletons.units import Implausible, to_metres
+from models.skeletons.units import to_metres
 from service.http.problems import Problem
 from service.tasks.endpoint import Limits, Steps
-from service.tasks.fields import REACH_M, timing
+from service.tasks.fields import Unit, timing
+from service.tasks.hands.checks import (
+    Poses,
+    check_length,
+    check_numbers,
+    check_plausible,
+    factors_to_metres,
+    hands_of,
+    names_of,
+    seen_frames,
+    times_of,
+)
 from service.tasks.hands.schemas import HandsOptions
-from service.tasks.hands.wire import DecodedHands, Points
+from service.tasks.hands.wire import DecodedHands
 
 ROUND_M = 1e-6  # a micrometre: below every tracker's noise
-
-Poses = Float[np.ndarray, "frames hands joints 3"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class PreparedHands:
     order: Skeleton
     sides: tuple[str, ...]  # the arrays of the answer: future, or those of left and right that the request has
     fps: float
+    times: Float[np.ndarray, " times"]  # of the answer, in seconds after the last frame
     past: Past
     reference: Float[np.ndarray, "hands order_joints 3"]  # the last pose of the hands in `past`, in the caller's order
     centre: Float[np.ndarray, "3"]
@@ -59,6 +67,8 @@ class HandsForecast:
 
     prepared: PreparedHands
     modes: Float[np.ndarray, "modes frames hands joints 3"]
+    std: Float[np.ndarray, "frames hands joints"] | None = None  # of each coordinate of mode 0, in metres
+    weights: Float[np.ndarray, " modes"] | None = None  # probabilities of the modes
 
 
 def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> PreparedHands:
@@ -72,15 +82,16 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
         order = get_hand_order(options.joints)
     except UnknownOrder as error:
         raise Problem.at("unknown-joints", request.pointer("joints"), str(error)) from None
-    hands, sides = _hands(request, order)
+    hands, sides = hands_of(request, order)
     times = timing(options.fps, options.timestamps, len(hands[0].values), request.pointer("timestamps"))
-    values = np.stack([hand.values for hand in hands], axis=1) * _to_metres(options)
-    seen = np.stack([_seen(hand) for hand in hands], axis=1)
-    _check_numbers(request, values, seen)
+    asked = times_of(request, task, times.fps, model.name)
+    values = np.stack([hand.values for hand in hands], axis=1) * factors_to_metres(options)
+    seen = np.stack([seen_frames(hand) for hand in hands], axis=1)
+    check_numbers(request, values, seen)
     seen &= ~np.stack([unseen_hands(values[:, i]) for i in range(len(hands))], axis=1)
-    doubts = _check_plausible(request, values, seen, order, _names(request, len(hands), sides))
+    doubts = check_plausible(request, values, seen, order, names_of(request, len(hands), sides))
     if options.timestamps is None:
-        _check_length(len(values), task, times.fps, model.name)
+        check_length(len(values), task, times.fps, model.name)
     centre = values[-1][seen[-1]].reshape(-1, 3).mean(axis=0) if seen[-1].any() else np.zeros(3)
     values = values - centre
     clip = HandClip(_to_assembly101(request, values, seen, order, sides), seen, times.times)
@@ -97,149 +108,65 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
         order,
         sides,
         times.fps,
+        asked,
         past,
         values[-1, list(past.hands)],
         centre,
-        (*times.warnings, *doubts),
+        (*times.warnings, *doubts, *_lacking(options, task, model.name)),
     )
 
 
 def steps(prepared: PreparedHands) -> Steps[HandsForecast]:
     """Ask the network once, or not at all if no hand was seen. Raises degenerate-hand where its answer is not finite."""
-    task = prepared.task
-    if prepared.past.hands:
-        (output,) = yield [prepared.tensors]
-        future = output["future"]
-    else:
-        future = np.empty((task.modes, task.future, 0, 3))
-    if not np.isfinite(future).all():
+    task, pose = prepared.task, prepared.past.joints.shape[1:]
+    if not prepared.past.hands:
+        return HandsForecast(prepared, np.empty((task.modes, task.future, *pose)))
+    (output,) = yield [prepared.tensors]
+    outputs = {name: array.astype(np.float64) for name, array in output.items()}
+    if not all(np.isfinite(array).all() for array in outputs.values()):
         raise Problem("degenerate-hand", "the model has no finite forecast for these points")
-    return HandsForecast(
-        prepared, future.astype(np.float64).reshape(*future.shape[:2], *prepared.past.joints.shape[1:])
-    )
+    modes = outputs["future"].reshape(task.modes, task.future, *pose)
+    if not task.spread:
+        return HandsForecast(prepared, modes)
+    return HandsForecast(prepared, modes, outputs["std"].reshape(task.future, *pose[:2]), outputs["weights"])
 
 
 def document(forecast: HandsForecast) -> dict[str, Any]:
     """Return the forecast in the caller's order, unit, rate and form, float64, with its times."""
     prepared = forecast.prepared
-    options, last = prepared.request.options, prepared.past.joints[-1]
-    modes, times = [], np.empty(0)
-    for mode in forecast.modes:
-        poses, times = future_to_fps(last, mode, prepared.task.fps, prepared.fps)
-        modes.append(_by_side(prepared, _to_order(prepared, poses)))
+    options, last, fps = prepared.request.options, prepared.past.joints[-1], prepared.task.fps
+    likely = forecast.weights is not None  # then alternatives are sent on request: they are several times the forecast
+    modes = [
+        _by_side(prepared, _to_order(prepared, future_at(last, mode, fps, prepared.times)))
+        for mode in (forecast.modes if options.hypotheses or not likely else forecast.modes[:1])
+    ]
+    further: dict[str, Any] = {}
+    if forecast.weights is not None and options.hypotheses:
+        further["probabilities"] = np.round(forecast.weights, 6)
+    if forecast.std is not None and options.spread:
+        none = np.zeros(forecast.std.shape[1:])  # the last pose was observed
+        std = _spread_to_order(prepared, future_at(none, forecast.std, fps, prepared.times))
+        further["std"] = _by_side(prepared, std)
     return {
         "fps": prepared.fps,
         "units": options.units,
         "axes": options.axes,
         "joints": prepared.order.name,
-        "times": np.round(times, 6),
+        "times": prepared.times if options.at else np.round(prepared.times, 6),
         **modes[0],
         "alternatives": modes[1:],
+        **further,
         "filled_frames": prepared.past.filled,
         "warnings": list(prepared.warnings),
         "carried_joints": list(carried_joints(prepared.order)),
     }
 
 
-def _hands(request: DecodedHands, order: Skeleton) -> tuple[list[Points], tuple[str, ...]]:
-    """Return one array for each hand, and the names of the answer's arrays. Raises invalid-request and wrong-shape."""
-    arrays, joints, hand = dict(request.arrays), len(order.joints), request.options.hand
-    if not arrays or ("past" in arrays and len(arrays) > 1):
-        detail = f"expected past, or left and right, got {', '.join(arrays) or 'none of them'}"
-        raise Problem.at("invalid-request", "", detail)
-    for name, points in arrays.items():
-        frames, nodes = points.values.shape[:2]
-        if not _seen(points).any():
-            arrays[name] = Points(np.full((frames, joints, 3), np.nan), points.seen)
-        elif nodes not in ((joints, 2 * joints) if name == "past" else (joints,)):
-            expected = f"[frames][{joints}][3] for a hand in {order.name} order"
-            expected += f" or [frames][{2 * joints}][3] for two" if name == "past" else ""
-            per_hand = nodes // 2 if name == "past" and not nodes % 2 else nodes
-            fitting = " or ".join(orders_with(nodes) or orders_with(per_hand))
-            detail = f"expected {expected}, got [{frames}][{nodes}][3]"
-            detail += f"; {nodes} points fit {fitting}" if fitting else "; GET /joints lists the orders"
-            raise Problem.at("wrong-shape", request.pointer(name), detail)
-    if "past" not in arrays:
-        if hand:
-            detail = "`hand` tells which hand `past` is, and the request has no `past`; leave `hand` out"
-            raise Problem.at("invalid-request", request.pointer("hand"), detail)
-        if len({len(points.values) for points in arrays.values()}) > 1:
-            lengths = " and ".join(f"{len(points.values)}" for points in arrays.values())
-            detail = f"expected left and right with as many frames, got {lengths}"
-            raise Problem.at("wrong-shape", request.pointer("right"), detail)
-        return list(arrays.values()), tuple(arrays)
-    past = arrays["past"]
-    if past.values.shape[1] == 2 * joints:
-        if hand:
-            detail = "`hand` is for one hand, and `past` has two; leave `hand` out"
-            raise Problem.at("invalid-request", request.pointer("hand"), detail)
-        return [Points(half, past.seen) for half in np.split(past.values, 2, axis=1)], ("future",)
-    if not hand and "palm_centre" not in order.joints:
-        detail = f"expected left or right for one hand in {order.name} order, whose palm centre is computed; got none"
-        raise Problem.at("invalid-request", request.pointer("hand"), detail)
-    return [past], ("future",)
-
-
-def _seen(points: Points) -> Bool[np.ndarray, " frames"]:
-    return points.seen if points.seen is not None else np.any(~np.isnan(points.values), axis=(1, 2))
-
-
-def _check_numbers(request: DecodedHands, metres: Poses, seen: Bool[np.ndarray, "frames hands"]) -> None:
-    """Raise not-finite or out-of-range at the first such number of a hand that is seen."""
-    bad = ~(np.abs(metres) <= REACH_M) & seen[:, :, None, None]
-    if not bad.any():
-        return
-    frame, hand, joint, axis = (int(i) for i in np.argwhere(bad)[0])
-    name = list(request.arrays)[0 if "past" in request.arrays else hand]
-    node = joint + (hand * metres.shape[2] if name == "past" else 0)
-    number, pointer = metres[frame, hand, joint, axis], f"/{name}/{frame}/{node}/{axis}"
-    if not np.isfinite(number):
-        raise Problem.at("not-finite", pointer, f"expected a finite number, got {number}")
-    detail = f"expected at most {REACH_M:g} m from the origin, got {abs(number):.4g} m in {request.options.units}; check `units`"
-    raise Problem.at("out-of-range", pointer, detail)
-
-
-def _check_plausible(
-    request: DecodedHands,
-    metres: Poses,
-    seen: Bool[np.ndarray, "frames hands"],
-    order: Skeleton,
-    names: Sequence[str],
-) -> tuple[str, ...]:
-    """Return warnings about doubtful hands. Raises implausible for one of a wrong size or with joints in another order."""
-    warnings: list[str] = []
-    for hand, side in enumerate(names):
-        name = list(request.arrays)[0 if "past" in request.arrays else hand]
-        points = metres[seen[:, hand], hand]
-        try:
-            warnings += check_hand(points, order, request.options.units)
-            warnings += check_side(points, order, side) if side in LEFT_RIGHT else []
-        except Implausible as error:
-            raise Problem.at("implausible", request.pointer(name), str(error)) from None
-    return tuple(dict.fromkeys(warnings))
-
-
-def _to_metres(options: HandsOptions) -> Float[np.ndarray, "3"]:
-    """Return the factors of the three coordinates to metres in right-handed axes; left-handed ones have their z reversed."""
-    return to_metres(options.units) * np.array([1.0, 1.0, -1.0 if options.axes == "left-handed" else 1.0])
-
-
-def _check_length(frames: int, task: HandForecast, fps: float, model: str) -> None:
-    """Raise too-few-frames, counting frames at the caller's rate."""
-    span = (task.past - 1) / task.fps
-    least = math.ceil((span - SNAP_S) * fps) + 1
-    if frames < least:
-        detail = (
-            f"expected at least {least} frames at {fps:g} fps, since {model} needs the last {span:.3f} s; got {frames}"
-        )
-        raise Problem("too-few-frames", detail)
-
-
 def _to_assembly101(
     request: DecodedHands, poses: Poses, seen: Bool[np.ndarray, "frames hands"], order: Skeleton, sides: tuple[str, ...]
 ) -> Poses:
     """Convert the poses to Assembly101's joint order. Raises degenerate-hand."""
-    names = _names(request, poses.shape[1], sides)
+    names = names_of(request, poses.shape[1], sides)
     with np.errstate(invalid="ignore", divide="ignore"):  # collinear points have no palm: refused below
         converted = [convert(poses[:, i], order, ASSEMBLY101, _side(name)) for i, name in enumerate(names)]
     joints = np.stack(converted, axis=1)
@@ -248,11 +175,6 @@ def _to_assembly101(
         detail = f"wrist, index MCP and pinky MCP of hand {hand} are collinear in frame {frame}"
         raise Problem("degenerate-hand", detail)
     return joints
-
-
-def _names(request: DecodedHands, hands: int, sides: tuple[str, ...]) -> Sequence[str]:
-    """Return left and right for the hands, or `future` for one whose side is not known."""
-    return LEFT_RIGHT if hands == 2 else (request.options.hand or sides[0],)
 
 
 def _side(name: str) -> Hand:
@@ -266,13 +188,31 @@ def _to_order(prepared: PreparedHands, poses: Poses) -> Float[np.ndarray, "hands
     if prepared.order.name != ASSEMBLY101.name and len(hands):
         pairs = zip(prepared.reference, hands, strict=True)
         hands = np.stack([carry(reference, hand, prepared.order) for reference, hand in pairs])
-    scale = to_metres(prepared.request.options.units)
-    return np.round(
-        (hands + prepared.centre) / _to_metres(prepared.request.options), round(-math.log10(ROUND_M / scale))
+    return _rounded(
+        (hands + prepared.centre) / factors_to_metres(prepared.request.options), prepared.request.options.units
     )
 
 
-def _by_side(prepared: PreparedHands, hands: Float[np.ndarray, "hands frames order_joints 3"]) -> dict[str, Any]:
+def _spread_to_order(
+    prepared: PreparedHands, std: Float[np.ndarray, "times hands joints"]
+) -> Float[np.ndarray, "hands times order_joints"]:
+    """Convert Assembly101 standard deviations in metres to the caller's order and unit."""
+    unit = prepared.request.options.units
+    return _rounded(carried_spread(np.swapaxes(std, 0, 1), prepared.order) / to_metres(unit), unit)
+
+
+def _rounded(lengths: Float[np.ndarray, "..."], unit: Unit) -> Float[np.ndarray, "..."]:
+    """Return lengths in the unit, rounded to about ROUND_M."""
+    return np.round(lengths, round(-math.log10(ROUND_M / to_metres(unit))))
+
+
+def _lacking(options: HandsOptions, task: HandForecast, model: str) -> list[str]:
+    """Return warnings about what was asked for and the model does not have."""
+    asked = {"standard deviations": options.spread, "probabilities of alternatives": options.hypotheses}
+    return [f"{model} gives no {what}" for what, wanted in asked.items() if wanted and not task.spread]
+
+
+def _by_side(prepared: PreparedHands, hands: Float[np.ndarray, "hands times order_joints *axes"]) -> dict[str, Any]:
     """Return `future` with both hands side by side, or `left` and `right`, None for a hand that is not in view."""
     if prepared.sides == ("future",):
         return {"future": np.ascontiguousarray(np.concatenate(list(hands), axis=1))}

@@ -14,6 +14,7 @@ from models.contract.task import MAX_FRAMES
 from models.skeletons.skeleton import Hand
 from service.tasks.fields import MAX_FPS, MAX_NAME, MIN_FPS, STAMPS, Axes, ModelVersion, Point, Stamps, Unit
 
+MAX_TIMES = 1000  # of one forecast
 Frames = list[list[Point] | None]  # null: the hand was not seen in this frame
 Future = list[list[Point]]
 
@@ -28,6 +29,10 @@ class HandsOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     model: Annotated[str, Meta(max_length=MAX_NAME)] | None = None
     hand: Hand | None = None
     axes: Axes = "right-handed"
+    horizon: Annotated[float, Meta(gt=0)] | None = None
+    at: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=1, max_length=MAX_TIMES)] | None = None
+    spread: bool = False
+    hypotheses: bool = False
 
 
 class HandsJson(HandsOptions):
@@ -69,6 +74,24 @@ class HandsRequest(BaseModel):
         default="right-handed",
         description="handedness of the coordinates: Unity's are left-handed, nearly all others right-handed",
     )
+    horizon: float | None = Field(
+        default=None,
+        gt=0,
+        description="seconds after the last frame at which the answer ends, at most the model's horizon; "
+        "the answer has the frames before it at its rate, and a last one at this very time",
+    )
+    at: list[Annotated[float, Field(gt=0)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_TIMES,
+        description="seconds after the last frame, at most the model's horizon: the answer has these times, in this order",
+    )
+    spread: bool = Field(
+        default=False, description="also answer with standard deviations, of a model that estimates them"
+    )
+    hypotheses: bool = Field(
+        default=False, description="also answer with the alternatives and their probabilities, of a model that has them"
+    )
     past: Frames | None = Field(
         default=None, description="[frames][joints][3] of one hand, or left then right: [frames][2 joints][3]"
     )
@@ -90,6 +113,18 @@ class HandsFuture(BaseModel):
     right: Future | None = None
 
 
+class HandsSpread(BaseModel):
+    """Standard deviations in the form of the answer, [times][joints], in the unit of the answer.
+
+    Each is that of one coordinate of the joint. It grows from 0 at the last frame. A carried joint has the root mean square of those of
+    the wrist and the four knuckles that carry it.
+    """
+
+    future: list[list[float]] | None = None
+    left: list[list[float]] | None = Field(default=None, description="null if the hand was not in view")
+    right: list[list[float]] | None = None
+
+
 class HandsAnswer(HandsFuture):
     """The forecast, in the caller's unit, joint order and rate."""
 
@@ -99,7 +134,14 @@ class HandsAnswer(HandsFuture):
     axes: Axes
     joints: str = Field(description="joint order, by the first of its names")
     times: list[float] = Field(description="seconds after the last past frame, one for each future frame")
-    alternatives: list[HandsFuture] = Field(description="the model's further modes, where it has any")
+    alternatives: list[HandsFuture] = Field(
+        description="the model's further modes, where it has any; those with probabilities only if `hypotheses` asks for them"
+    )
+    probabilities: list[float] | None = Field(
+        default=None,
+        description="if `hypotheses` asks for them: that the forecast, and then each alternative, is the nearest one to what will be",
+    )
+    std: HandsSpread | None = Field(default=None, description="if `spread` asks for it, from a model that estimates it")
     expected_error: list[Measurement] = Field(description="the model's errors on its test recordings")
     filled_frames: int = Field(description="missing poses of the past that were interpolated")
     warnings: list[str] = Field(description="what is doubtful in the request, and how it was read")

@@ -29,6 +29,7 @@ from service.tasks.hands.schemas import Frames, HandsJson, HandsMsgpack, HandsOp
 
 ARRAYS = ("past", "left", "right")
 OPTIONS = HandsOptions.__struct_fields__
+LISTS = ("timestamps", "at")  # options that are lists: numbers between commas in a query
 HANDS_SHAPE = Shape((3,), (3,), "[frames, joints, 3]")
 DECODERS = Decoders(msgspec.json.Decoder(HandsJson), msgspec.msgpack.Decoder(HandsMsgpack), ARRAYS, OPTIONS)
 
@@ -67,8 +68,9 @@ class DecodedHands:
 def decode(body: Body) -> DecodedHands:
     """Return the request in a body. Raises malformed-body, invalid-request, wrong-shape and too-many-frames."""
     if body.media == NPY:
-        stamps = body.options.get("timestamps")
-        fields = {**body.options, "timestamps": stamps.split(",")} if isinstance(stamps, str) else dict(body.options)
+        lists = {name: text for name in LISTS if isinstance(text := body.options.get(name), str)}
+        numbers = {name: [number.strip() for number in text.split(",")] for name, text in lists.items()}
+        fields = {**body.options, **numbers}
         options = typed(msgspec.convert, fields, type=HandsOptions, strict=False, mark="?")
         values, dtype = read_npy(body.data, HANDS_SHAPE)
         return DecodedHands(options, {"past": Points(values, None)}, dtype, "?")
@@ -112,7 +114,8 @@ def _plain_points(frames: list[Any]) -> list[Any]:
 def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:
     """Return an answer in the form of a media type.
 
-    Arrays of the document are float64, (frames, nodes, 3), under `future`, `left` and `right`.
+    Arrays of the document are float64, (frames, nodes, 3), under `future`, `left` and `right`. Raises not-acceptable where a .npz or .npy
+    cannot express the answer.
     """
     if media == JSON:
         return Encoded(json_bytes(document), {})
@@ -124,6 +127,9 @@ def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:
         raise Problem("not-acceptable", "expected a hand in view for an answer as an array, got none; ask for JSON")
     if media == NPZ:
         return Encoded(npz_bytes(_arrays(document, sides, dtype)), {})
+    if further := [name for name in ("std", "probabilities") if name in document]:
+        detail = f"expected a request for the forecast alone, which is what .npy has, got one for {' and '.join(further)} too"
+        raise Problem("not-acceptable", f"{detail}; ask for JSON or MessagePack")
     return Encoded(npy_bytes(np.concatenate([document[name] for name in sides], axis=1), dtype), {
         "x-chiron-model": document["model"]["name"],
         "x-chiron-model-version": document["model"]["version"],
@@ -136,11 +142,15 @@ def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:
 
 
 def _arrays(document: Mapping[str, Any], sides: list[str], dtype: str) -> dict[str, Any]:
-    """Return the arrays of a .npz: forecasts, further modes as alternatives_..., and the fields that describe them."""
+    """Return the arrays of a .npz: forecasts, further modes as alternatives_..., std_..., and the fields that describe them."""
     arrays: dict[str, Any] = {name: document[name].astype(dtype) for name in sides}
     if document["alternatives"]:
         for name in sides:
             arrays[f"alternatives_{name}"] = np.stack([mode[name] for mode in document["alternatives"]]).astype(dtype)
+    if "probabilities" in document:
+        arrays["probabilities"] = document["probabilities"]
+    if "std" in document:
+        arrays |= {f"std_{name}": document["std"][name].astype(dtype) for name in sides}
     arrays |= {name: document[name] for name in ("times", "fps", "units", "joints", "filled_frames", "axes")}
     arrays["carried_joints"] = np.array(document["carried_joints"], dtype=str)
     return arrays | {"model": document["model"]["name"], "version": document["model"]["version"]}

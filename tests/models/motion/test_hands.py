@@ -14,6 +14,7 @@ from models.motion.hands import (
     TooFewFrames,
     WrongClip,
     clip_of,
+    future_at,
     future_to_fps,
     past_window,
     resample,
@@ -225,6 +226,14 @@ def test_frames_on_both_grids_are_kept_bit_for_bit():
     np.testing.assert_array_equal(future_to_fps(last, future, 30, 30)[0], future)
     np.testing.assert_array_equal(future_to_fps(last, future, 30, 90)[0][2::3], future)
     np.testing.assert_array_equal(future_to_fps(last, future, 30, 10)[0], future[2::3])
+
+
+def test_a_forecast_is_sampled_at_any_times_between_the_last_pose_and_its_end():
+    rng = np.random.default_rng(8)
+    last, future = rng.normal(size=(2, 21, 3)), rng.normal(size=(5, 2, 21, 3))
+    poses = future_at(last, future, 10, np.array([0.5, 0.0, 0.03, 0.125, 0.03]))
+    expected = [future[4], last, 0.7 * last + 0.3 * future[0], 0.75 * future[0] + 0.25 * future[1]]
+    np.testing.assert_allclose(poses, [*expected, expected[2]], atol=1e-12)
 
 
 def test_a_rate_too_slow_for_the_horizon_returns_nothing():

@@ -74,7 +74,7 @@ def test_a_folder_without_bundle_json_is_refused_and_a_hidden_folder_is_ignored(
     with serving(copied) as client:
         states = client.get("/readyz").json()["models"]
     assert states["hands-modes"] == f"refused: expected a bundle at hands-modes, but it has no {META}"
-    assert set(states) == {"face-shells", "hands-modes", "hands-thirty"}
+    assert set(states) == {"face-shells", "hands-modes", "hands-thirty", "hands-unsure"}
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
@@ -136,7 +136,8 @@ def test_the_description_of_a_model_contains_its_metadata(client):
     model = client.get("/models/hands-thirty").json()
     assert model["state"] == "ready"
     assert model["task"] == {
-        "kind": "hand-forecast", "past": 30, "future": 30, "fps": 30.0, "modes": 1, "order": "assembly101"
+        "kind": "hand-forecast", "past": 30, "future": 30, "fps": 30.0, "modes": 1, "order": "assembly101",
+        "masked": False, "spread": False,
     }  # fmt: skip
     assert model["symmetries"] == ["translation", "rotation", "mirror-swap"]
     assert model["licence"] == "Apache-2.0"

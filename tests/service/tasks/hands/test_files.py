@@ -108,6 +108,21 @@ def test_modes_and_carried_joints_are_written_as_arrays(forecast):
         assert list(answer["carried_joints"]) == ["thumb_cmc"]
 
 
+def test_times_spread_and_probabilities_are_fields_of_a_clip_and_arrays_of_the_answer(forecast):
+    path = forecast(past=PAST, fps=30, at=[0.02, 0.05], spread=True, hypotheses=True, model="hands-unsure")
+    with np.load(path) as answer:
+        np.testing.assert_array_equal(answer["times"], [0.02, 0.05])
+        assert answer["future"].shape == (2, 42, 3)
+        std = answer["std_future"]
+        assert std.shape == (2, 42)
+        assert answer["probabilities"].shape == (3,)
+    with np.load(forecast("--at", "0.02,0.05", "--spread", past=PAST, fps=30, model="hands-unsure")) as same:
+        np.testing.assert_array_equal(same["std_future"], std)
+        assert "probabilities" not in same
+    with np.load(forecast("--horizon", "0.1", past=PAST, fps=30)) as shorter:
+        assert len(shorter["future"]) == 3
+
+
 def test_integers_and_doubles_are_accepted_as_coordinates(forecast):
     past = np.round(1000 * PAST).astype(np.int32)
     with np.load(forecast(past=past, fps=30, units="mm")) as integers:

@@ -1,0 +1,150 @@
+"""The checks of a hand request: its arrays and sides, its numbers, whether they can be hands, and the times that it asks for."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from models.contract.task import HandForecast
+from models.motion.hands import SNAP_S
+from models.motion.plausible_hands import check_hand, check_side
+from models.skeletons.hand import orders_with
+from models.skeletons.skeleton import LEFT_RIGHT, Skeleton
+from models.skeletons.units import Implausible, to_metres
+from service.http.problems import Problem
+from service.tasks.fields import REACH_M
+from service.tasks.hands.schemas import HandsOptions
+from service.tasks.hands.wire import DecodedHands, Points
+
+Poses = Float[np.ndarray, "frames hands joints 3"]
+
+
+def hands_of(request: DecodedHands, order: Skeleton) -> tuple[list[Points], tuple[str, ...]]:
+    """Return one array for each hand, and the names of the answer's arrays. Raises invalid-request and wrong-shape."""
+    arrays, joints, hand = dict(request.arrays), len(order.joints), request.options.hand
+    if not arrays or ("past" in arrays and len(arrays) > 1):
+        detail = f"expected past, or left and right, got {', '.join(arrays) or 'none of them'}"
+        raise Problem.at("invalid-request", "", detail)
+    for name, points in arrays.items():
+        frames, nodes = points.values.shape[:2]
+        if not seen_frames(points).any():
+            arrays[name] = Points(np.full((frames, joints, 3), np.nan), points.seen)
+        elif nodes not in ((joints, 2 * joints) if name == "past" else (joints,)):
+            expected = f"[frames][{joints}][3] for a hand in {order.name} order"
+            expected += f" or [frames][{2 * joints}][3] for two" if name == "past" else ""
+            per_hand = nodes // 2 if name == "past" and not nodes % 2 else nodes
+            fitting = " or ".join(orders_with(nodes) or orders_with(per_hand))
+            detail = f"expected {expected}, got [{frames}][{nodes}][3]"
+            detail += f"; {nodes} points fit {fitting}" if fitting else "; GET /joints lists the orders"
+            raise Problem.at("wrong-shape", request.pointer(name), detail)
+    if "past" not in arrays:
+        if hand:
+            detail = "`hand` tells which hand `past` is, and the request has no `past`; leave `hand` out"
+            raise Problem.at("invalid-request", request.pointer("hand"), detail)
+        if len({len(points.values) for points in arrays.values()}) > 1:
+            lengths = " and ".join(f"{len(points.values)}" for points in arrays.values())
+            detail = f"expected left and right with as many frames, got {lengths}"
+            raise Problem.at("wrong-shape", request.pointer("right"), detail)
+        return list(arrays.values()), tuple(arrays)
+    past = arrays["past"]
+    if past.values.shape[1] == 2 * joints:
+        if hand:
+            detail = "`hand` is for one hand, and `past` has two; leave `hand` out"
+            raise Problem.at("invalid-request", request.pointer("hand"), detail)
+        return [Points(half, past.seen) for half in np.split(past.values, 2, axis=1)], ("future",)
+    if not hand and "palm_centre" not in order.joints:
+        detail = f"expected left or right for one hand in {order.name} order, whose palm centre is computed; got none"
+        raise Problem.at("invalid-request", request.pointer("hand"), detail)
+    return [past], ("future",)
+
+
+def seen_frames(points: Points) -> Bool[np.ndarray, " frames"]:
+    return points.seen if points.seen is not None else np.any(~np.isnan(points.values), axis=(1, 2))
+
+
+def check_numbers(request: DecodedHands, metres: Poses, seen: Bool[np.ndarray, "frames hands"]) -> None:
+    """Raise not-finite or out-of-range at the first such number of a hand that is seen."""
+    bad = ~(np.abs(metres) <= REACH_M) & seen[:, :, None, None]
+    if not bad.any():
+        return
+    frame, hand, joint, axis = (int(i) for i in np.argwhere(bad)[0])
+    name = list(request.arrays)[0 if "past" in request.arrays else hand]
+    node = joint + (hand * metres.shape[2] if name == "past" else 0)
+    number, pointer = metres[frame, hand, joint, axis], f"/{name}/{frame}/{node}/{axis}"
+    if not np.isfinite(number):
+        raise Problem.at("not-finite", pointer, f"expected a finite number, got {number}")
+    detail = f"expected at most {REACH_M:g} m from the origin, got {abs(number):.4g} m in {request.options.units}; check `units`"
+    raise Problem.at("out-of-range", pointer, detail)
+
+
+def check_plausible(
+    request: DecodedHands,
+    metres: Poses,
+    seen: Bool[np.ndarray, "frames hands"],
+    order: Skeleton,
+    names: Sequence[str],
+) -> tuple[str, ...]:
+    """Return warnings about doubtful hands. Raises implausible for one of a wrong size or with joints in another order."""
+    warnings: list[str] = []
+    for hand, side in enumerate(names):
+        name = list(request.arrays)[0 if "past" in request.arrays else hand]
+        points = metres[seen[:, hand], hand]
+        try:
+            warnings += check_hand(points, order, request.options.units)
+            warnings += check_side(points, order, side) if side in LEFT_RIGHT else []
+        except Implausible as error:
+            raise Problem.at("implausible", request.pointer(name), str(error)) from None
+    return tuple(dict.fromkeys(warnings))
+
+
+def factors_to_metres(options: HandsOptions) -> Float[np.ndarray, "3"]:
+    """Return the factors of the three coordinates to metres in right-handed axes; left-handed ones have their z reversed."""
+    return to_metres(options.units) * np.array([1.0, 1.0, -1.0 if options.axes == "left-handed" else 1.0])
+
+
+def check_length(frames: int, task: HandForecast, fps: float, model: str) -> None:
+    """Raise too-few-frames, counting frames at the caller's rate."""
+    span = (task.past - 1) / task.fps
+    least = math.ceil((span - SNAP_S) * fps) + 1
+    if frames < least:
+        detail = (
+            f"expected at least {least} frames at {fps:g} fps, since {model} needs the last {span:.3f} s; got {frames}"
+        )
+        raise Problem("too-few-frames", detail)
+
+
+def names_of(request: DecodedHands, hands: int, sides: tuple[str, ...]) -> Sequence[str]:
+    """Return left and right for the hands, or `future` for one whose side is not known."""
+    return LEFT_RIGHT if hands == 2 else (request.options.hand or sides[0],)
+
+
+def times_of(request: DecodedHands, task: HandForecast, fps: float, model: str) -> Float[np.ndarray, " times"]:
+    """Return the times of the answer, in seconds after the last frame: those of `at`, or frames at `fps` up to the horizon.
+
+    The last of them is at `horizon` exactly, if the request has one. Raises invalid-request for times that the model does not reach.
+    """
+    options, longest = request.options, task.horizon_s
+    if options.at is not None and options.horizon is not None:
+        detail = "expected `horizon` or `at`, got both; leave one out"
+        raise Problem.at("invalid-request", request.pointer("at"), detail)
+    if options.at is not None:
+        for number, seconds in enumerate(options.at):
+            _check_reach(request.pointer("at") + f"/{number}", seconds, longest, model)
+        return np.minimum(np.array(options.at, np.float64), longest)
+    end = longest
+    if options.horizon is not None:
+        _check_reach(request.pointer("horizon"), options.horizon, longest, model)
+        end = min(options.horizon, longest)
+    count = int(np.floor((end + SNAP_S) * fps))
+    times = np.arange(1, count + 1) / fps
+    if options.horizon is None:
+        return times
+    return np.append(times[times < end - SNAP_S], end)
+
+
+def _check_reach(pointer: str, seconds: float, longest: float, model: str) -> None:
+    """Raise invalid-request for a time that the model does not reach, or that is no number."""
+    if not 0 < seconds <= longest + SNAP_S:  # also true of NaN
+        detail = f"expected more than 0 and at most {longest:g} s, the horizon of {model}, got {seconds:g}"
+        raise Problem.at("invalid-request", pointer, detail)
