@@ -20,10 +20,16 @@ from torch import nn
 import models
 from models.contract.symmetry import Tensors
 from models.contract.task import ActionRecognition, HandForecast, PoseForecast, PoseLift, Task
+from models.forecast.att import ATTConfig
+from models.forecast.egnn import EGNNConfig
+from models.forecast.enn import ENNConfig
 from models.forecast.eqmotion import REFERENCE, STANDARD, EqMotionConfig
+from models.forecast.estgcn import ESTGCNConfig
+from models.forecast.etnn import ETNNConfig
 from models.forecast.filters import double_exponential, kalman
 from models.forecast.gat import GATConfig
 from models.forecast.gcn import GCNConfig
+from models.forecast.gmn import GMNConfig
 from models.forecast.gwnet import GWNetConfig
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
 from models.forecast.lstm import LSTMConfig
@@ -102,6 +108,15 @@ LAWS = {
     ),
     "ltd": Law(_forecaster(LTDConfig(hidden=12, blocks=2)), TRANSLATION),
     "ltd, three modes": Law(_forecaster(LTDConfig(hidden=12, blocks=2), MODES), TRANSLATION),
+    "enn": Law(lambda: ENNConfig().build(TASK), any_order=True),
+    "etnn": Law(lambda: ETNNConfig().build(TASK), any_order=True),
+    "egnn": Law(lambda: EGNNConfig().build(TASK), any_order=True),
+    "egnn, three modes": Law(lambda: EGNNConfig().build(MODES), any_order=True),
+    "estgcn": Law(lambda: ESTGCNConfig().build(TASK), any_order=True),
+    "att": Law(lambda: ATTConfig().build(TASK), any_order=True),
+    "gmn": Law(lambda: GMNConfig().build(TASK)),
+    "lstm (gmn)": Law(lambda: GMNConfig(memory="vectors").build(TASK), keeps=("translation",)),
+    "lstm_inv": Law(lambda: GMNConfig(memory="invariants").build(TASK)),
     "hold": Law(lambda: LinearForecast(TASK, hold(TASK)), any_order=True),
     "constant velocity": Law(lambda: LinearForecast(TASK, constant_velocity(TASK)), any_order=True),
     "damped velocity": Law(lambda: LinearForecast(TASK, damped_velocity(TASK, 0.8)), any_order=True),

@@ -74,9 +74,9 @@ class PairMap(nn.Conv2d):
         if torch.compiler.is_exporting():
             return super().forward(input)
         flat = input.flatten(2)
-        weight = self.weight.flatten(1).expand(len(flat), -1, -1)
+        weight = self.weight.flatten(1).expand(flat.shape[0], -1, -1)  # not len(flat), which a TorchScript trace fixes
         y = torch.bmm(weight, flat) if self.bias is None else torch.baddbmm(self.bias[:, None], weight, flat)
-        return y.unflatten(2, input.shape[2:])
+        return y.view(y.shape[0], y.shape[1], input.shape[2], input.shape[3])
 
 
 class PairLinear(nn.Module):

@@ -13,8 +13,14 @@ from laws import as_function, hand_motion, perturbed
 from torch import nn
 
 from models.contract.task import HandForecast
+from models.forecast.att import ATTConfig
+from models.forecast.egnn import EGNNConfig
+from models.forecast.enn import ENNConfig
+from models.forecast.estgcn import ESTGCNConfig
+from models.forecast.etnn import ETNNConfig
 from models.forecast.gat import GATConfig
 from models.forecast.gcn import GCNConfig
+from models.forecast.gmn import GMNConfig
 from models.forecast.gwnet import GWNetConfig
 from models.forecast.linear import LinearForecast, damped_velocity
 from models.forecast.lstm import LSTMConfig
@@ -47,6 +53,13 @@ NETWORKS: dict[str, Any] = {
     "lstm": LSTMConfig(hidden=6),
     "simlpe": SiMLPeConfig(blocks=2, residual=False),
     "ltd": LTDConfig(hidden=6, blocks=1, residual=False),
+    "enn": ENNConfig(hidden=4),
+    "etnn": ETNNConfig(channels=4, hidden=6, layers=1),
+    "egnn": EGNNConfig(hidden=4),
+    "estgcn": ESTGCNConfig(hidden=4, layers=1),
+    "att": ATTConfig(hidden=4, layers=1),
+    "gmn": GMNConfig(hidden=4, layers=1),
+    "lstm_inv": GMNConfig(hidden=4, layers=1, memory="invariants"),
 }
 RESIDUAL: dict[str, Any] = {
     "gwnet": GWNetConfig(channels=4, skip=6, end=6, blocks=2, residual=True),
