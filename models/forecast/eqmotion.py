@@ -2,14 +2,20 @@
 
 Names are the paper's: G geometric features (vectors), h pattern features (invariants), c interaction categories. The authors' code adds to
 the paper's equations a factor network after the experts, the velocity inside the layers, reasoning on [G; V], and experts for K - 2 of the
-K categories; so does this module. `REFERENCE` has the structure and the number of parameters of the authors' code. `STANDARD` is the
-default. It differs where the authors' code loses accuracy or exact symmetry:
+K categories; so does this module. `REFERENCE` is the authors' network: with their weights it gives their answers. `STANDARD` is the
+default. It keeps these differences from `REFERENCE`:
 
 - The output is a learned correction of the last pose, so an untrained network repeats the last pose instead of being decimetres off.
 - Tokens belong to joints, not nodes. Both hands share them, and only "same hand or not" enters, so the swap of mirrored hands is exact.
 - Epsilons scale with the motion. The turn of a velocity is a smooth ratio, which is 0 for a joint at rest instead of a random angle.
+- It has no DCT, which costs time. docs/results.md compares both on a third of a second and on a second.
+- The nonlinearity acts about the origin, which is the mean of the past, not about the mean of the features. It is one operation less.
+- SiLU follows both layers of a layer's node network, as in every other perceptron here.
 
-Both evaluate the first layers on pairs as W1 h_i + W2 h_j + W3 d_ij, the same function at half the multiplications.
+The last two change accuracy little. `STANDARD` keeps them because the published results and weights were made with them.
+
+Both evaluate the first layers on pairs as W1 h_i + W2 h_j + W3 d_ij, the same function at half the multiplications. Both move the mean of
+the past to the origin first, so the layers see the same numbers wherever the hands are.
 """
 
 from dataclasses import dataclass
@@ -40,13 +46,28 @@ class EqMotionConfig:
     hidden: int = 32  # D, invariants of a node
     layers: int = 2  # L
     categories: int = 4  # K
-    experts: int = 2  # one for each of the first `experts` categories; the other categories mean "no interaction"
-    temperature: float = 1.0
+    experts: int | None = None  # for the first categories; the others mean "no interaction". None is K - 2, at least 0.
+    temperature: float = 1.0  # tau
     tokens: Literal["none", "node", "joint"] = "joint"
     dct: bool = False
-    residual_output: bool = True
+    place_features: bool = False  # inputs of h beside the speed; see EqMotion._features
+    residual_output: bool = True  # add to the last pose, not to the mean of G(L)
     residual_features: bool = True
     relative_epsilons: bool = True
+    centred_nonlinearity: bool = False
+    activated_features: bool = True  # SiLU after the second layer of a layer's node network
+
+    def __post_init__(self) -> None:
+        """Refuse more experts than categories with ValueError."""
+        if not 0 <= self.expert_count <= self.categories:
+            raise ValueError(
+                f"expected 0 to {self.categories} experts for {self.categories} categories, got {self.experts}"
+            )
+
+    @property
+    def expert_count(self) -> int:
+        """The number of categories that have an expert."""
+        return max(self.categories - 2, 0) if self.experts is None else self.experts
 
     def build(self, task: HandForecast) -> "EqMotion":
         """Build the network for a task."""
@@ -54,7 +75,14 @@ class EqMotionConfig:
 
 
 STANDARD = EqMotionConfig()
-REFERENCE = EqMotionConfig(tokens="none", dct=True, residual_output=False, relative_epsilons=False)
+REFERENCE = EqMotionConfig(
+    tokens="none",
+    dct=True,
+    residual_output=False,
+    relative_epsilons=False,
+    centred_nonlinearity=True,
+    activated_features=False,
+)
 
 
 class EqMotion(nn.Module):
@@ -68,7 +96,7 @@ class EqMotion(nn.Module):
         c, d = config.channels, config.hidden
         self.task, self.config = task, config
         self.symmetries = ("translation", "rotation") + (("mirror-swap",) if config.tokens != "node" else ())
-        self.embed_speed = nn.Linear(task.past, d // 2)
+        self.embed_speed = nn.Linear(task.past + (task.past + 2 if config.place_features else 0), d // 2)
         self.embed_turn = nn.Linear(task.past, d - d // 2)
         if config.tokens != "none":
             self.tokens = nn.Parameter(torch.randn(JOINTS if config.tokens == "joint" else NODES, d))
@@ -89,31 +117,55 @@ class EqMotion(nn.Module):
     def forward(self, past: Float[Tensor, "batch past nodes 3"]) -> Float[Tensor, "batch modes future nodes 3"]:
         """Return future poses in metres from past ones; nodes are 21 (one hand) or 42 (two hands)."""
         x = past.permute(0, 3, 1, 2) * DECIMETRES  # (batch, 3, past, nodes)
-        mean = x.mean(dim=(2, 3), keepdim=True)
-        x = x - mean
+        centre = mean(x)
+        x = x - centre
         v = x[:, :, 1:] - x[:, :, :-1]
         v = torch.cat([v[:, :, :1], v], dim=2)  # v_0 := v_1
         last = x[:, :, -1:]
 
-        speed = v.square().sum(1).clamp_min(1e-12).sqrt()
+        speed = length(v)
         turn = self._turn(v, speed)
-        h = torch.cat([self.embed_speed(speed.transpose(1, 2)), self.embed_turn(turn.transpose(1, 2))], dim=-1)
+        h = torch.cat(
+            [self.embed_speed(self._features(x, speed).transpose(1, 2)), self.embed_turn(turn.transpose(1, 2))], dim=-1
+        )
         if self.config.tokens != "none":
             tokens = torch.cat([self.tokens, self.tokens]) if self.config.tokens == "joint" else self.tokens
             h = self.embed_tokens(torch.cat([h, tokens[: h.shape[1]].expand(h.shape[0], -1, -1)], dim=-1))
         if self.config.dct:
             x, v = self.dct @ x, self.dct @ v
-        g, v = self.embed_position(x), self.embed_velocity(v)  # (batch, 3, C, nodes), free of the mean
+            offset = mean(x)  # the mean of the coefficients; without the DCT it is 0
+            g = self.embed_position(x - offset) + offset
+        else:
+            g = self.embed_position(x)  # (batch, 3, C, nodes)
+        v = self.embed_velocity(v)
 
         c = self.reasoning(h, torch.cat([g, v], dim=2))
         for layer in self.layers:
             g, h = layer(g, v, h, c)
 
-        y = self.read_out(g - g.mean(dim=(2, 3), keepdim=True)).unflatten(2, (self.task.modes, self.task.future))
+        about = mean(g)
+        y = self.read_out(g - about)
+        if not self.config.residual_output:
+            y = y + about
+        y = y.unflatten(2, (self.task.modes, self.task.future))
         if self.config.dct:
             y = self.idct @ y
-        y = y + (last.unsqueeze(2) if self.config.residual_output else 0.0) + mean.unsqueeze(2)
+        y = y + ((last + centre) if self.config.residual_output else centre).unsqueeze(2)
         return y.permute(0, 2, 3, 4, 1) / DECIMETRES
+
+    def _features(
+        self, x: Float[Tensor, "batch 3 past nodes"], speed: Float[Tensor, "batch past nodes"]
+    ) -> Float[Tensor, "batch features nodes"]:
+        """Return the invariants of each node that enter h with the turns: its speeds, and with `place_features` where it is.
+
+        A parameter count of EqMotion on two hands implies T + 2 inputs more than the speeds. Which ones is not published. The choice here
+        is inferred: the distance from the mean of all nodes in each frame, the node's displacement over the past, and the mean's.
+        """
+        if not self.config.place_features:
+            return speed
+        way = x[:, :, -1:] - x[:, :, :1]
+        mean_way = way.mean(dim=3, keepdim=True).expand_as(way)
+        return torch.cat([speed, length(x - x.mean(dim=3, keepdim=True)), length(way), length(mean_way)], dim=1)
 
     def _turn(
         self, v: Float[Tensor, "batch 3 past nodes"], speed: Float[Tensor, "batch past nodes"]
@@ -124,7 +176,7 @@ class EqMotion(nn.Module):
         along = (before * v).sum(1)
         if not self.config.relative_epsilons:
             cosine = along / ((speed_before + 1e-6) * (speed + 1e-6))
-            return torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
+            return torch.acos(cosine.clamp(-1, 1))
         square = speed.square()
         floor = 0.1 * square.mean(
             dim=(1, 2), keepdim=True
@@ -162,17 +214,22 @@ class Reasoning(nn.Module):
 
 
 class Layer(nn.Module):
-    """One equivariant layer for G (sec. 4.1) and one invariant layer for h (sec. 4.2)."""
+    """One equivariant layer for G (sec. 4.1) and one invariant layer for h (sec. 4.2).
+
+    Without experts, the factor network reads 0 for every pair: one learned factor, the same for all. The published parameter counts of
+    K = 2 have this network, too.
+    """
 
     def __init__(self, config: EqMotionConfig) -> None:
         super().__init__()
-        c, d, e = config.channels, config.hidden, config.experts
-        self.residual_features = config.residual_features
+        c, d, experts = config.channels, config.hidden, config.expert_count
+        self.residual_features, self.centred = config.residual_features, config.centred_nonlinearity
         # The first layers of the message network and of every expert, side by side: all read [h_i, h_j, |G_i - G_j|].
-        self.pair_first = PairLinear(d, c, (1 + e) * d)
-        self.pair_second = nn.ModuleList(PairMap(d, d) for _ in range(1 + e))
-        self.factor = pair_perceptron(d, d, c)
-        self.node = perceptron(2 * d, d, d)
+        self.pair_first = PairLinear(d, c, (1 + experts) * d)
+        self.pair_second = nn.ModuleList(PairMap(d, out) for out in (d, *experts * (c,)))
+        self.factor = pair_perceptron(c, c, c)
+        node = perceptron(2 * d, d, d)
+        self.node = node if config.activated_features else node[:-1]
         self.gate = nn.Linear(d, c)
         self.velocity = VectorLinear(c, c)
         self.nonlinearity = VectorReLU(c, relative=config.relative_epsilons)
@@ -186,15 +243,27 @@ class Layer(nn.Module):
     ) -> tuple[Float[Tensor, "batch 3 C nodes"], Float[Tensor, "batch nodes D"]]:
         first = F.silu(self.pair_first(h, distances(g))).chunk(len(self.pair_second), dim=1)
         m, *experts = (F.silu(second(x)) for second, x in zip(self.pair_second, first, strict=True))
-        f = experts[0] * c[:, :1]
+        f = c.new_zeros(c.shape[0], g.shape[2], c.shape[2], c.shape[3]) if not experts else experts[0] * c[:, :1]
         for k, expert in enumerate(experts[1:], start=1):
             f = torch.addcmul(f, expert, c[:, k : k + 1])
         apart = towards(self.factor(f), g)  # from the layer's input G, as in the authors' code
 
         gate = F.silu(self.gate(h)).transpose(1, 2).unsqueeze(1)
-        g = g + gate * (g - g.mean(dim=(2, 3), keepdim=True)) + apart + self.velocity(v)
+        g = g + gate * (g - mean(g)) + apart + self.velocity(v)
+        about = mean(g) if self.centred else None
+        g = self.nonlinearity(g) if about is None else self.nonlinearity(g - about) + about
         update = self.node(torch.cat([h, sum_over_others(m)], dim=-1))
-        return self.nonlinearity(g), h + update if self.residual_features else update
+        return g, h + update if self.residual_features else update
+
+
+def mean(g: Float[Tensor, "batch 3 C nodes"]) -> Float[Tensor, "batch 3 1 1"]:
+    """Return the mean vector over channels and nodes."""
+    return g.mean(dim=(2, 3), keepdim=True)
+
+
+def length(v: Float[Tensor, "batch 3 frames nodes"]) -> Float[Tensor, "batch frames nodes"]:
+    """Return the lengths of vectors, at least 1e-6, which keeps gradients finite."""
+    return v.square().sum(1).clamp_min(1e-12).sqrt()
 
 
 def dct_matrix(n: int) -> Float[Tensor, "n n"]:

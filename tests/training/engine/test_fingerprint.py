@@ -120,7 +120,6 @@ def test_fingerprints_match_those_of_results_that_exist():
 
 SCHEME_1 = {  # fingerprints of runs that were trained with that scheme
     "hands-eqmotion": "c00a6074e90b",
-    "hands-reference-10-10": "2997771da50a",
     "hands-eqmotion-30-30": "99e348027e9b",
     "face-se3unet-base": "8b8f82ff9958",
     "face-se3unet": "89bf35b641e9",

@@ -31,7 +31,7 @@ WIDTH, HEIGHT, FOOT = 3.6, 2.8, 0.35  # inches of a panel, and of the legend bel
 def error_against_horizon(report: Report, models: Sequence[str], path: Path) -> None:
     """Draw the mean joint error at each future frame: a panel for each source and number of hands, a line for each model.
 
-    A panel's title has the mean over the horizon of the last model and of the best forecast without weights.
+    A panel's title has the mean over all future frames of the last model and of the best forecast without weights.
     """
     groups = report.groups()
     styles: dict[str, tuple[str, Line]] = {model: STYLES.get(model, (BLUE, "-")) for model in models}

@@ -39,7 +39,7 @@ class Row:
     source: str
     hands: int
     model: str
-    mpjpe_mm: float  # mean over the horizon
+    mpjpe_mm: float  # mean over all future frames
     at_mm: dict[str, float]
     by_frame_mm: list[float]
     mse_dm2: float
@@ -222,7 +222,7 @@ def _as_single_hands(poses: Poses) -> Float[np.ndarray, "singles frames joints 3
 
 
 def table(report: Report, models: Iterable[str]) -> str:
-    """Return a Markdown table of MPJPE in mm over the horizon: a line for each group, a column for each model."""
+    """Return a Markdown table of MPJPE in mm, averaged over all future frames: a line for each group, a column for each model."""
     models = list(models)
     lines = []
     for source, hands in report.groups():
@@ -233,7 +233,7 @@ def table(report: Report, models: Iterable[str]) -> str:
 
 
 def detail(report: Report, model: str) -> str:
-    """Return a Markdown table of one model: mean error and error at each horizon in mm, mean squared error in dm^2."""
+    """Return a Markdown table of one model: error over all future frames and at each horizon in mm, mean squared error in dm^2."""
     lines = []
     for source, hands in report.groups():
         row = report.row(source, hands, model)

@@ -15,8 +15,8 @@ from training.tasks.hands.windows import PRESETS, Window
 SOURCES = ("manipnet", "humoto", "leap", "tzionas")
 
 
-# The cost of a step grows with the square of the nodes, so one hand costs a quarter of two. One second ahead needs more steps, so three in
-# four batches of two hands show one hand only.
+# The cost of a step grows with the square of the nodes, so one hand costs a quarter of two. A forecast of a whole second needs more steps.
+# There, three in four batches of two hands show one hand only.
 TRAINING = {
     "10+10@30": (Augmentation(), Optimisation(steps=1600, validate_every=400)),
     "30+30@30": (Augmentation(one_hand=0.75), Optimisation(steps=4000, validate_every=1000)),
