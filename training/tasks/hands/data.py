@@ -44,7 +44,7 @@ class Augmentation:
 
 
 class NoWindows(ValueError):
-    """Training recordings that give no window; the message says how many are too short or too slow."""
+    """Recordings to train on or to choose by that give no window; the message says how many are too short or too slow."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,7 @@ class HandBatches:
             for hands in (1, 2)
             for window in tempi
         ]
-        if not any(map(len, sets)):
-            first = sets[0]
-            raise NoWindows(
-                f"expected windows of {self.data.window.name} from {', '.join(self.data.sources)}, got none from "
-                f"{len(first.recordings)} training recordings; {len(first.short)} are too short and {len(first.slow)} too slow"
-            )
+        self._refuse_none("training", sets, sets[:1])
         return [windows for windows in sets if len(windows)]
 
     @cached_property
@@ -148,13 +143,25 @@ class HandBatches:
 
     @cached_property
     def validation(self) -> list[tuple[str, WindowSet]]:
-        """Return the validation windows with their source, one set for each source and number of hands."""
-        return [
-            (source, windows)
+        """Return the validation windows with their source, one set for each source and number of hands. Raises NoWindows."""
+        sets = [
+            (source, self.windows("validation", hands, (source,), phases="first"))
             for source in self.data.sources
             for hands in (1, 2)
-            if len(windows := self.windows("validation", hands, (source,), phases="first"))
         ]
+        self._refuse_none("validation", [windows for _, windows in sets], [windows for _, windows in sets[::2]])
+        return [(source, windows) for source, windows in sets if len(windows)]
+
+    def _refuse_none(self, split: str, sets: list[WindowSet], once: list[WindowSet]) -> None:
+        """Raise NoWindows if no set has a window; `once` are sets that have each recording once."""
+        if any(map(len, sets)):
+            return
+        lists = zip(*((windows.recordings, windows.short, windows.slow) for windows in once), strict=True)
+        recordings, short, slow = (sum(map(len, numbers)) for numbers in lists)
+        raise NoWindows(
+            f"expected {split} windows of {self.data.window.name} from {', '.join(self.data.sources)}, got none from {recordings} "
+            f"recordings; {short} are too short and {slow} too slow"
+        )
 
     def steps_an_epoch(self) -> int:
         """Return the number of batches in which every training window is shown once, or as many if they are drawn."""
@@ -166,7 +173,8 @@ class HandBatches:
         every = [len(self._chunks(windows)) for windows in self.training]
         if self.data.draw == EVERY_WINDOW:
             return every
-        return [max(1, round(sum(every) * float(chance.sum()))) for chance in self._chances]
+        shares = [float(chance.sum()) for chance in self._chances]
+        return [max(1, round(sum(every) * share)) if share else 0 for share in shares]
 
     @cached_property
     def _chances(self) -> list[Float[np.ndarray, " windows"]]:
@@ -213,7 +221,7 @@ class HandBatches:
                 if self.data.draw == EVERY_WINDOW:
                     order = rng.permutation(len(windows))
                     batches += [(windows, order[i : i + size]) for i in self._chunks(windows)]
-                else:
+                elif self._shares[number]:
                     chance = self._chances[number]
                     drawn = rng.choice(len(windows), size=(self._shares[number], size), p=chance / chance.sum())
                     batches += [(windows, indices) for indices in drawn]

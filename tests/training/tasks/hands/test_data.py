@@ -223,11 +223,25 @@ def test_windows_are_drawn_by_chance_from_seed_and_step_alone(batches: HandBatch
     assert any(of_grasps)
 
 
+def test_without_still_windows_a_set_that_has_no_others_gives_no_batches(batches: HandBatches):
+    drawn = HandBatches(replace(batches.data, sources=("leap",), draw=Draw(still=0.0)), batches.folder)
+    assert [windows.nodes for windows in drawn.training] == [21, 42]
+    for track in drawn.training[1].tracks:
+        track.points[:] = track.points[0]
+    assert {drawn.training_batch(0, step)[1].shape[2] for step in range(drawn.steps_an_epoch())} == {21}
+
+
 def test_recordings_without_a_window_are_counted_when_none_has_one(batches: HandBatches):
-    with pytest.raises(NoWindows, match=r"got none from 3 training recordings; 3 are too short and 0 too slow"):
+    with pytest.raises(
+        NoWindows, match=r"expected training windows .* got none from 3 recordings; 3 are too short and 0 too slow"
+    ):
         HandBatches(
             replace(batches.data, window=replace(batches.data.window, past=90)), batches.folder
         ).steps_an_epoch()
+    longer = HandBatches(replace(batches.data, window=replace(batches.data.window, past=30)), batches.folder)
+    with pytest.raises(NoWindows, match=r"expected validation windows .* from 2 recordings; 2 are too short"):
+        _ = longer.validation
+    assert longer.steps_an_epoch() > 0
     with pytest.raises(NoWindows, match=r"0 are too short and 3 too slow"):
         HandBatches(replace(batches.data, window=replace(batches.data.window, fps=90)), batches.folder).steps_an_epoch()
 
