@@ -226,8 +226,8 @@ def test_windows_are_drawn_by_chance_from_seed_and_step_alone(batches: HandBatch
 def test_without_still_windows_a_set_that_has_no_others_gives_no_batches(batches: HandBatches):
     drawn = HandBatches(replace(batches.data, sources=("leap",), draw=Draw(still=0.0)), batches.folder)
     assert [windows.nodes for windows in drawn.training] == [21, 42]
-    for track in drawn.training[1].tracks:
-        track.points[:] = track.points[0]
+    walk = drawn.training[1].tracks[0].points
+    walk[:] = walk[0]
     assert {drawn.training_batch(0, step)[1].shape[2] for step in range(drawn.steps_an_epoch())} == {21}
 
 
