@@ -2,23 +2,24 @@
 
 Names are the paper's: G geometric features (vectors), h pattern features (invariants), c interaction categories. The authors' code adds to
 the paper's equations a factor network after the experts, the velocity inside the layers, reasoning on [G; V], and experts for K - 2 of the
-K categories; so does this module. `REFERENCE` is the authors' network: with their weights it gives their answers. `STANDARD` is the
+K categories; so does this module. `REFERENCE` is the authors' network. A test holds it to a slow independent one. `STANDARD` is the
 default. It keeps these differences from `REFERENCE`:
 
 - The output is a learned correction of the last pose, so an untrained network repeats the last pose instead of being decimetres off.
 - Tokens belong to joints, not nodes. Both hands share them, and only "same hand or not" enters, so the swap of mirrored hands is exact.
 - Epsilons scale with the motion. The turn of a velocity is a smooth ratio, which is 0 for a joint at rest instead of a random angle.
-- It has no DCT, which costs time. docs/results.md compares both on a third of a second and on a second.
+- It has no DCT, whose effect alone has not been measured here.
 - The nonlinearity acts about the origin, which is the mean of the past, not about the mean of the features. It is one operation less.
 - SiLU follows both layers of a layer's node network, as in every other perceptron here.
 
-The last two change accuracy little. `STANDARD` keeps them because the published results and weights were made with them.
+The last two are not known to help: in short trainings the network was slightly better on validation data without them. `STANDARD` keeps
+them because the published results and weights were made with them.
 
 Both evaluate the first layers on pairs as W1 h_i + W2 h_j + W3 d_ij, the same function at half the multiplications. Both move the mean of
 the past to the origin first, so the layers see the same numbers wherever the hands are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -36,6 +37,8 @@ from models.skeletons.hand import HAND_PAIR, HANDS
 DECIMETRES = 10.0  # metres to the unit inside, in which a hand has size 1
 JOINTS = len(HANDS["assembly101"].joints)
 NODES = len(HAND_PAIR.joints)
+# Metadata of an option younger than results: at its default it does not count in a run's fingerprint.
+LATER = {"fingerprint": "changed"}
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,17 @@ class EqMotionConfig:
     hidden: int = 32  # D, invariants of a node
     layers: int = 2  # L
     categories: int = 4  # K
-    experts: int | None = None  # for the first categories; the others mean "no interaction". None is K - 2, at least 0.
+    # One for each of the first categories; the others mean "no interaction". None is K - 2, at least 0.
+    experts: int | None = field(default=None, metadata={"described_as": "expert_count"})
     temperature: float = 1.0  # tau
     tokens: Literal["none", "node", "joint"] = "joint"
     dct: bool = False
-    place_features: bool = False  # inputs of h beside the speed; see EqMotion._features
+    place_features: bool = field(default=False, metadata=LATER)  # inputs of h beside the speed; see EqMotion._features
     residual_output: bool = True  # add to the last pose, not to the mean of G(L)
     residual_features: bool = True
     relative_epsilons: bool = True
-    centred_nonlinearity: bool = False
-    activated_features: bool = True  # SiLU after the second layer of a layer's node network
+    centred_nonlinearity: bool = field(default=False, metadata=LATER)
+    activated_features: bool = field(default=True, metadata=LATER)  # SiLU after a layer's node network
 
     def __post_init__(self) -> None:
         """Refuse more experts than categories with ValueError."""

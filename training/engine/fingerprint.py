@@ -20,6 +20,7 @@ INDIFFERENT = {"fingerprint": False}  # metadata of a dataclass field that decid
 LATER = {
     "fingerprint": "changed"
 }  # of a field younger than results: at its default it is left out, so they are found again
+# A field with the metadata {"described_as": name} is described by the attribute of that name, which its value stands for.
 
 
 def digest(*parts: Any) -> str:
@@ -54,7 +55,9 @@ def described(value: Any) -> Any:
             return _name(type(value)), described({name: item for name, item in value if name not in later})
         case _ if is_dataclass(value):
             own = (
-                (field.name, described(getattr(value, field.name))) for field in fields(value) if _decides(field, value)
+                (field.name, described(getattr(value, field.metadata.get("described_as", field.name))))
+                for field in fields(value)
+                if _decides(field, value)
             )
             return _name(type(value)), tuple(own)
     raise TypeError(

@@ -88,6 +88,21 @@ def test_a_field_younger_than_results_counts_once_it_differs_from_its_default():
     assert described(Grown(depth=2)) == (f"{__name__}.Grown", (("size", 5), ("depth", 2)))
 
 
+@dataclass(frozen=True)
+class Half:
+    size: int = 6
+    half: int | None = field(default=None, metadata={"described_as": "resolved"})
+
+    @property
+    def resolved(self) -> int:
+        return self.size // 2 if self.half is None else self.half
+
+
+def test_a_field_can_be_described_by_the_value_that_it_stands_for():
+    assert described(Half()) == described(Half(half=3)) == (f"{__name__}.Half", (("size", 6), ("half", 3)))
+    assert described(Half(half=2)) != described(Half())
+
+
 @pytest.mark.parametrize("value", [lambda x: x, object(), {"loss": lambda x: x}, (1, [object()])])
 def test_a_value_without_a_stable_description_is_refused(value: Any):
     with pytest.raises(TypeError, match="expected values, dataclasses and named functions"):
