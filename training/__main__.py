@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     benchmark = commands.add_parser("benchmark", help="print a table; train the runs that it lacks")
     benchmark.set_defaults(command=_benchmark)
     benchmark.add_argument("benchmark", choices=sorted(BENCHMARKS))
-    benchmark.add_argument("--tables", type=_names, default=(), help="of hands: comparison (the default) or sources")
+    benchmark.add_argument(
+        "--tables", type=_names, default=(), help="of hands: comparison (the default), actions, sizes, readout, sources"
+    )
     benchmark.add_argument(
         "--models", type=_names, default=(), help="train only these; the table has all that are trained"
     )

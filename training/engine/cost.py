@@ -11,7 +11,7 @@ from torch import nn
 from models.contract.symmetry import Tensors
 from models.layers.freezing import frozen
 from training.engine.batches import Batches
-from training.engine.export import onnx_runner, to_onnx
+from training.engine.export import onnx_runner, runner, to_onnx
 from training.engine.run import Run
 
 
@@ -39,6 +39,12 @@ def step_s(run: Run[Any, Any], batches: Batches, runs: int = 5) -> float:
         optimiser.zero_grad()
 
     return median_cpu_s(step, runs)
+
+
+def eager_ms(network: nn.Module, example: Tensors, runs: int = 20) -> float:
+    """Return the CPU milliseconds of one call of a network in PyTorch, for an example of batch 1."""
+    call = runner(network.eval(), network.task)  # pyright: ignore[reportArgumentType] - an attribute of a Module
+    return 1000 * median_cpu_s(lambda: call(example), runs)
 
 
 def forecast_ms(network: nn.Module, example: Tensors, runs: int = 50) -> float:

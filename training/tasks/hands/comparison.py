@@ -19,7 +19,7 @@ from torch import nn
 from models.contract.task import HandForecast
 from training.engine.benchmark import measured
 from training.engine.checkpoints import BEST, load_best, mark
-from training.engine.cost import forecast_ms, step_s
+from training.engine.cost import eager_ms, forecast_ms, step_s
 from training.engine.folders import folder_of
 from training.engine.loop import NotANumber, trained
 from training.engine.run import Network, Optimisation, Run
@@ -53,11 +53,13 @@ class Budget:
     every_s: float = 4.0  # seconds of recording for each window of an epoch
     trained_on: tuple[str, ...] = ("manipnet", "humoto")
     measured_on: tuple[str, ...] = ("manipnet", "humoto", "assembly101_sample")  # the last one is never trained on
+    reported: tuple[int, ...] = MARKS  # epochs
+    test_windows: int | None = None  # about so many of each source at the end; None for all
 
     @property
     def marks(self) -> list[int]:
-        """Return the epochs that are reported."""
-        return sorted({epoch for epoch in MARKS if epoch < self.epochs} | {self.epochs})
+        """Return the epochs that are reported, of which the last is always one."""
+        return sorted({epoch for epoch in self.reported if epoch < self.epochs} | {self.epochs})
 
     @property
     def search_epochs(self) -> int:
@@ -191,19 +193,25 @@ class Comparison:
             steps=run.optimisation.steps if run else 0,
             best_step=best_step,
             curve=[point(epoch, marked[epoch], self.batches, sources) for epoch in sorted(marked)],
-            test=all_errors(network, self.batches, "test", sources),
+            test=all_errors(network, self.batches, "test", sources, self.budget.test_windows),
             rotation_mm=rotation_mm(network, self.budget.task, self.batches),
         )
 
-    def cost(self, name: str, network: Network[HandForecast], rate: float, *, train: bool = True) -> Cost | None:
-        """Return the cost of a model, measured once with seed 0; None without `train` if it is not there."""
+    def cost(
+        self, name: str, network: Network[HandForecast], rate: float, *, train: bool = True, exported: bool = True
+    ) -> Cost | None:
+        """Return the cost of a model, measured once with seed 0; None without `train` if it is not there.
+
+        A model that is not `exported` is timed in PyTorch, which takes longer for a forecast, but saves the export.
+        """
         run = self.run(name, network, rate, self.budget.epochs)
         if not train and not (folder_of(self.out, run, 0) / COST).is_file():
             return None
 
         def measure(run: Run[Any, Any], trained: nn.Module, _: Path) -> Cost:
             past = self.batches.validation[0][1].past_future(np.arange(1))[0]
-            return Cost(step_s(run, self.batches), forecast_ms(trained, {"past": past}))
+            in_ms = forecast_ms if exported else eager_ms
+            return Cost(step_s(run, self.batches), in_ms(trained, {"past": past}))
 
         return measured(run, 0, self.data_folder, self.out, Cost, measure, self.watch, file=COST)
 

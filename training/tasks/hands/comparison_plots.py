@@ -22,7 +22,7 @@ def draw_errors(rows: Sequence[Row], floor: Sequence[Row], path: Path) -> None:
     for panel, source in zip(figure.subplots(1, len(sources), squeeze=False).flat, sources, strict=True):
         best = min(row.mpjpe_mm(source)[0] for row in floor)
         for at, row in enumerate(every):
-            values, colour = row.mpjpe_mm(source), BLUE if row.cost else GREY
+            values, colour = row.mpjpe_mm(source), BLUE if row.trained else GREY
             panel.plot(values, [at] * len(values), "o", color=colour, markersize=4, alpha=0.6)
             panel.plot([0, float(np.mean(values))], [at, at], color=colour, linewidth=1)
         panel.axvline(best, color=ORANGE, linewidth=1, linestyle="--")

@@ -64,8 +64,8 @@ def _costs(rows: Sequence[Row], floor: Sequence[Row], budget: Budget) -> str:
         published = PUBLISHED_CONSTANT if row.name == "hold" else row.published
         lines.append((
             row.name,
-            f"{figures.parameters:,}" if row.cost else "-",
-            str(len(row.figures)) if row.cost else "-",
+            f"{figures.parameters:,}" if row.trained else "-",
+            str(len(row.figures)) if row.trained else "-",
             f"{row.rate:g}" if row.rate else "-",
             f"{row.cost.step_s * figures.steps:.0f}" if row.cost else "-",
             f"{row.cost.forecast_ms:.2f}" if row.cost else "-",
@@ -102,7 +102,7 @@ def _curves(rows: Sequence[Row], floor: Sequence[Row], source: str, budget: Budg
     lines = []
     for row in [*floor, *rows]:
         curve = curve_of(row, source)
-        cells = [curve.get(str(epoch), {}) if row.cost else curve[str(marks[-1])] for epoch in marks]
+        cells = [curve.get(str(epoch), {}) if row.trained else curve[str(marks[-1])] for epoch in marks]
         lines.append((row.name, *(_cell(cell, split) for split in ("train", "test") for cell in cells)))
     return markdown(header, lines)
 
@@ -151,7 +151,7 @@ def _row_json(row: Row, floor: Sequence[Row], budget: Budget) -> dict[str, Any]:
     return {
         "model": row.name,
         "parameters": figures.parameters,
-        "seeds": len(row.figures) if row.cost else None,
+        "seeds": len(row.figures) if row.trained else None,
         "learning_rate": row.rate,
         "steps": figures.steps,
         "best_steps": [one.best_step for one in row.figures],

@@ -20,13 +20,21 @@ log = logging.getLogger("chiron.training")
 
 @dataclass(frozen=True)
 class Row:
-    """One model, or one forecast without weights (`cost` and `rate` None), with the figures of each seed."""
+    """One model with the figures of each seed, or one forecast without weights, which has no learning rate.
+
+    A model whose training is not finished may have no cost yet.
+    """
 
     name: str
     figures: tuple[Figures, ...]
     cost: Cost | None = None
     rate: float | None = None
     published: Published | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Return whether the row is of a model, not of a forecast without weights."""
+        return self.rate is not None
 
     def errors(self, source: str) -> list[Errors]:
         """Return the errors on the test windows of a source, for each seed."""
@@ -85,7 +93,7 @@ def gain(row: Row, base: Row, source: str) -> tuple[float, tuple[float, float] |
     own, other = (_by_recording(one, source) for one in (row, base))
     counts = np.array([windows for windows, _ in own.values()])
     sums = np.array([own[name][0] * (other[name][1] - own[name][1]) for name in own])
-    scale = 100 / (sum(n * error for n, error in other.values()) / counts.sum())
+    scale = float(100 / (sum(n * error for n, error in other.values()) / counts.sum()))
     bounds = interval_of_sums(sums, counts)
     return scale * float(sums.sum() / counts.sum()), bounds and (scale * bounds[0], scale * bounds[1])
 

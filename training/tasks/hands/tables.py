@@ -1,18 +1,22 @@
-"""The tables of hand forecasters by name, as text and as files: the comparison, and EqMotion on every source."""
+"""The tables of hand forecasters by name, as text and as files."""
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from training.engine.benchmark import Choice, refuse_options
 from training.engine.watch import UNWATCHED, Watch
 from training.tasks.hands import benchmark
+from training.tasks.hands.action_table import action_json, action_markdown
 from training.tasks.hands.comparison import Budget, Comparison
 from training.tasks.hands.comparison_plots import draw_curves, draw_errors
-from training.tasks.hands.comparison_table import comparison_json, comparison_markdown
-from training.tasks.hands.models import MODELS, Model, UnknownModel
+from training.tasks.hands.comparison_table import comparison_json, comparison_markdown, described
+from training.tasks.hands.models import MODELS, READ_OUTS, VARIANTS, Model, UnknownModel
+from training.tasks.hands.readout_table import cells_markdown, constant_cells, readout_json, readout_markdown
 from training.tasks.hands.results import Row, collect
+from training.tasks.hands.sizes import sizes_json, sizes_markdown
 
 
 class UnknownTable(LookupError):
@@ -75,7 +79,7 @@ def wanted_of(choice: Choice, models: Mapping[str, Model]) -> list[str]:
 def _comparison(data_folder: Path, out: Path, watch: Watch, choice: Choice) -> Made:
     comparison = Comparison(budget_of(choice), data_folder, out, watch)
     rows, missing = collect(comparison, MODELS, wanted_of(choice, MODELS), train=choice.train)
-    floor = [Row(name, (figures,)) for name, figures in comparison.without_weights().items()]
+    floor = _floor(comparison)
     text = (
         f"## Comparison of hand forecasters\n\n{comparison_markdown(rows, floor, comparison.budget)}{_missing(missing)}"
     )
@@ -94,4 +98,61 @@ def _sources(data_folder: Path, out: Path, watch: Watch, choice: Choice) -> Made
     return Made("hands-sources", text, {"tables": text.splitlines()}, {})
 
 
-TABLES: dict[str, Table] = {"comparison": _comparison, "sources": _sources}
+def _actions(data_folder: Path, out: Path, watch: Watch, choice: Choice) -> Made:
+    comparison = Comparison(budget_of(choice), data_folder, out, watch)
+    rows, missing = collect(comparison, MODELS, wanted_of(choice, MODELS), train=choice.train)
+    content = action_json(rows, _floor(comparison), comparison.budget)
+    text = f"## Hand forecasters by action\n\n{action_markdown(content, comparison.budget)}{_missing(missing)}"
+    return Made(f"hands-actions-{comparison.budget.preset}", text, content | {"missing": missing}, {})
+
+
+def _readout(data_folder: Path, out: Path, watch: Watch, choice: Choice) -> Made:
+    comparison, models = Comparison(budget_of(choice), data_folder, out, watch), {**MODELS, **VARIANTS}
+    models = {name: models[name] for pair in READ_OUTS.values() for name in pair}
+    rows, missing = collect(comparison, models, wanted_of(choice, models), train=choice.train)
+    found = {row.name: row for row in rows}
+    pairs = {
+        title: (found[absolute], found[residual])
+        for title, (absolute, residual) in READ_OUTS.items()
+        if absolute in found and residual in found
+    }
+    floor = _floor(comparison)
+    content = readout_json(pairs, floor, list(floor[0].figures[0].test))
+    cells = constant_cells(comparison.batches, comparison.budget.measured_on)
+    budget = described(comparison.budget, floor[0].figures[0].windows_an_epoch)
+    text = (
+        f"## Read-outs of hand forecasters\n\n{budget}\n\n{readout_markdown(content)}{_missing(missing)}\n\n"
+        "### Constant, the last pose, in each unit and measure; published: train 0.127, test 0.124\n\n"
+        + cells_markdown(cells)
+    )
+    return Made(
+        f"hands-readout-{comparison.budget.preset}",
+        text,
+        {"sources": content, "constant": cells, "missing": missing},
+        {},
+    )
+
+
+def _sizes(data_folder: Path, out: Path, watch: Watch, choice: Choice) -> Made:
+    refuse_options(choice, "tables", "preset", "epochs", "results", "train")
+    comparison = Comparison(
+        budget_of(choice, seeds=1, epochs=10, reported=(), test_windows=250), data_folder, out, watch
+    )
+    lines, missing = sizes_json(comparison, watch, train=choice.train)
+    windows = comparison.batches.steps_an_epoch() * comparison.batches.data.batch
+    text = f"## Sizes of EqMotion\n\n{sizes_markdown(lines, comparison.budget, windows)}{_missing(missing)}"
+    content = {"budget": asdict(comparison.budget), "rows": lines, "missing": missing}
+    return Made(f"hands-sizes-{comparison.budget.preset}", text, content, {})
+
+
+def _floor(comparison: Comparison) -> list[Row]:
+    return [Row(name, (figures,)) for name, figures in comparison.without_weights().items()]
+
+
+TABLES: dict[str, Table] = {
+    "comparison": _comparison,
+    "actions": _actions,
+    "sizes": _sizes,
+    "readout": _readout,
+    "sources": _sources,
+}
