@@ -44,9 +44,8 @@ def _configured(module: str, config: str, options: dict[str, Any]) -> Network[Ha
     return getattr(import_module(f"models.forecast.{module}"), config)(**options)
 
 
-PUBLISHED_EQMOTION = replace(
-    REFERENCE, tokens="node", dct=False
-)  # the published 74K: agent tokens, no DCT, no residual output
+# the published 74K: agent tokens, node features with places, neither a DCT nor a residual output
+PUBLISHED_EQMOTION = replace(REFERENCE, tokens="node", dct=False, place_features=True)
 
 MODELS: Mapping[str, Model] = {
     "Temporal": Model(_of("temporal", "TemporalConfig", residual=False), Published("15K", 0.116)),
