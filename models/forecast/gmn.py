@@ -25,7 +25,7 @@ mean instead of an absolute bound.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -40,6 +40,7 @@ from models.skeletons.hand import ASSEMBLY101, FINGERS
 
 Points = Float[Tensor, "batch 3 nodes"]
 Nodes = Float[Tensor, "batch nodes D"]
+Matrix = Float[Tensor, "nodes nodes"]
 
 STICKS = (("wrist", "middle_mcp"),)
 HINGES = (  # the centre first
@@ -70,13 +71,13 @@ class GMN(nn.Module):
         self.task, self.config = task, config
         vectors = config.memory == "vectors"
         self.symmetries = ("translation",) if vectors else ("translation", "rotation", "mirror-swap")
-        self.objects = Objects()
+        self.objects = HandObjects()
         self.embed = nn.Linear(task.past + 1, d)
         if config.memory != "none":
             self.memory = nn.LSTM(3, d, batch_first=True)
             self.join = nn.Linear(2 * d, d)
         last = config.layers - 1
-        self.layers = nn.ModuleList(GMNLayer(d, self.objects, update=i < last) for i in range(config.layers))
+        self.layers = nn.ModuleList(GMNLayer(d, update=i < last) for i in range(config.layers))
         self.move = ReadOut(1 + config.layers, task.modes, task.future)
         self.turn = ReadOut(1 + config.layers, task.modes, task.future)
 
@@ -85,17 +86,17 @@ class GMN(nn.Module):
         observed, mean = trajectories(past)
         velocity = velocities(observed, self.task.fps)
         x, v = observed[:, :, -1], velocity[:, :, -1]
-        kind = self.objects.kind[: x.shape[2], None].expand(x.shape[0], -1, -1)
+        objects = self.objects(x.shape[2])
+        kind = (objects.stick + 2 * objects.hinge)[:, None].expand(x.shape[0], -1, -1)
         h = self.embed(torch.cat([norms(velocity), kind], dim=-1))
         if self.config.memory != "none":
             h = self.join(torch.cat([h, self._remembered(observed, velocity)], dim=-1))
 
-        edges = self.objects.edges[:, : x.shape[2], : x.shape[2]].expand(x.shape[0], -1, -1, -1)
-        origin, r = self.objects.split(x)
-        v0, along = self.objects.split(v)
-        moves, turns = [v0], [self.objects.spin(r, along)]
+        origin, r = objects.split(x)
+        v0, along = objects.split(v)
+        moves, turns = [v0], [objects.spin(r, along)]
         for layer in self.layers:
-            h, x, v, v0, w = layer(h, x, v, edges)
+            h, x, v, v0, w = layer(h, x, v, objects)
             moves.append(v0)
             turns.append(w)
         w = self.turn(torch.stack(turns, dim=2))
@@ -113,26 +114,44 @@ class GMN(nn.Module):
         return states[:, -1].unflatten(0, (-1, x.shape[3]))
 
 
-class Objects(nn.Module):
-    """Constant matrices that say which nodes form an object; they are the same for both hands and are cut to the nodes of one."""
+class Objects(NamedTuple):
+    """Constant matrices that say which nodes of one hand or two form an object."""
 
-    centre: Tensor  # x_0 of each node's object from the positions
-    average: Tensor  # the mean over each node's object
-    ends: Tensor  # the sum over the ends of each node's stick or hinge
-    pooled: Tensor  # the sum of torques: over both ends of a stick, over the end itself in a hinge
-    kind: Tensor  # 0 isolated, 1 stick, 2 hinge
-    edges: Tensor  # (2, nodes, nodes): whether two nodes share an object, and a hand
+    centre: Matrix  # x_0 of each node's object from the positions
+    average: Matrix  # the mean over each node's object
+    ends: Matrix  # the sum over the ends of each node's stick or hinge
+    pooled: Matrix  # the sum of torques: over both ends of a stick, over the end itself in a hinge
+    edges: Float[Tensor, "2 nodes nodes"]  # whether two nodes share an object, and a hand
+    isolated: Float[Tensor, " nodes"]
+    stick: Float[Tensor, " nodes"]
+    hinge: Float[Tensor, " nodes"]
+
+    def split(self, x: Points) -> tuple[Points, Points]:
+        """Return x_0 of each node's object, and x - x_0."""
+        centre = x @ self.centre.T
+        return centre, x - centre
+
+    def spin(self, r: Points, along: Points) -> Points:
+        """Return the torque of `along` divided by |r|^2, both pooled: an angular velocity from velocities, beta from forces.
+
+        |r|^2 is at least a thousandth of its mean over the nodes of the clip.
+        """
+        square = r.square().sum(1, keepdim=True) @ self.pooled.T
+        floor = (1e-3 * square.mean(dim=2, keepdim=True)).clamp_min(1e-12)
+        return cross(r, along) @ self.pooled.T / torch.maximum(square, floor)
+
+
+class HandObjects(nn.Module):
+    """The objects of the hands, which are the same in both, in buffers."""
+
+    matrices: Tensor
+    kinds: Tensor  # (3, nodes): isolated, stick, hinge
 
     def __init__(self) -> None:
         super().__init__()
         index, n = ASSEMBLY101.joints.index, len(ASSEMBLY101.joints)
-        centre, average, ends, pooled, kind = (
-            torch.eye(n),
-            torch.eye(n),
-            torch.zeros(n, n),
-            torch.eye(n),
-            torch.zeros(n),
-        )
+        centre, average, ends, pooled = torch.eye(n), torch.eye(n), torch.zeros(n, n), torch.eye(n)
+        kind = torch.zeros(n, dtype=torch.long)
         for names in (*STICKS, *HINGES):
             members = torch.tensor([index(name) for name in names])
             block = (members[:, None], members)
@@ -141,42 +160,24 @@ class Objects(nn.Module):
             centre[block] = 0.5 if stick else torch.tensor([1.0, 0.0, 0.0])
             ends[block] = torch.tensor([1.0, 1.0] if stick else [0.0, 1.0, 1.0])
             pooled[block] = torch.ones(2, 2) if stick else torch.eye(3)
-            kind[members] = len(names) - 1.0
-        share = (average > 0).float()
-        for name, matrix in (("centre", centre), ("average", average), ("ends", ends), ("pooled", pooled)):
-            self.register_buffer(name, torch.block_diag(matrix, matrix), persistent=False)
-        self.register_buffer("kind", torch.cat([kind, kind]), persistent=False)
-        hand = torch.ones(n, n)
-        edges = torch.stack([torch.block_diag(share, share), torch.block_diag(hand, hand)])
-        self.register_buffer("edges", edges, persistent=False)
+            kind[members] = len(names) - 1
+        share, hand = (average > 0).float(), torch.ones(n, n)
+        matrices = [torch.block_diag(x, x) for x in (centre, average, ends, pooled, share, hand)]
+        self.register_buffer("matrices", torch.stack(matrices), persistent=False)
+        self.register_buffer("kinds", torch.eye(3)[kind].T.repeat(1, 2), persistent=False)
 
-    def split(self, x: Points) -> tuple[Points, Points]:
-        """Return x_0 of each node's object, and x - x_0."""
-        centre = _gathered(self.centre, x)
-        return centre, x - centre
-
-    def inertia(self, r: Points) -> Float[Tensor, "batch 1 nodes"]:
-        """Return |r|^2 summed as torques are, at least a thousandth of its mean over the nodes of the clip."""
-        square = _gathered(self.pooled, r.square().sum(1, keepdim=True))
-        return torch.maximum(square, 1e-3 * square.mean(dim=2, keepdim=True)).clamp_min(1e-12)
-
-    def spin(self, r: Points, along: Points) -> Points:
-        """Return the pooled torque of `along`, divided by the inertia: an angular velocity from velocities, beta from forces."""
-        return _gathered(self.pooled, cross(r, along)) / self.inertia(r)
-
-
-def _gathered(matrix: Float[Tensor, "all all"], x: Float[Tensor, "batch K nodes"]) -> Float[Tensor, "batch K nodes"]:
-    """Apply a matrix, cut to the nodes of x, to each row."""
-    return x @ matrix[: x.shape[2], : x.shape[2]].T
+    def forward(self, nodes: int) -> Objects:
+        """Return the objects of the first nodes, of one hand or both."""
+        matrices, kinds = self.matrices[:, :nodes, :nodes], self.kinds[:, :nodes]
+        return Objects(*matrices[:4].unbind(), matrices[4:], *kinds.unbind())
 
 
 class GMNLayer(nn.Module):
     """One layer of the equations above; without `update` it leaves h as it was."""
 
-    def __init__(self, hidden: int, objects: Objects, *, update: bool = True) -> None:
+    def __init__(self, hidden: int, *, update: bool = True) -> None:
         super().__init__()
         d = hidden
-        self.objects = objects
         self.messages = Messages(d, 3)
         self.of_velocity = _perceptron(d, d, 1)
         self.of_spin = _perceptron(d, d, 1)
@@ -185,39 +186,35 @@ class GMNLayer(nn.Module):
         self.hinge = _perceptron(9, d, 3)
         self.node = _perceptron(3 * d, d, d) if update else None
 
-    def forward(
-        self, h: Nodes, x: Points, v: Points, edges: Float[Tensor, "batch 2 nodes nodes"]
-    ) -> tuple[Nodes, Points, Points, Points, Points]:
+    def forward(self, h: Nodes, x: Points, v: Points, objects: Objects) -> tuple[Nodes, Points, Points, Points, Points]:
         """Return h, x, v, and of each node's object v_0 and w."""
         apart = distances(x.unsqueeze(2)).square()
-        force, messages = self.messages(h, torch.cat([apart, edges], dim=1), x.unsqueeze(2))
+        features = torch.cat([apart, objects.edges.expand(x.shape[0], -1, -1, -1)], dim=1)
+        force, messages = self.messages(h, features, x.unsqueeze(2))
         f = force.squeeze(2)
-        kind = self.objects.kind[: x.shape[2]]
-        isolated, stick = (kind == 0).to(h.dtype), (kind == 1).to(h.dtype)
-        centre, r = self.objects.split(x)
-        v0, along = self.objects.split(v)
-        a0 = _gathered(self.objects.average, self._pushes(f, r, along, isolated, stick))
+        centre, r = objects.split(x)
+        v0, along = objects.split(v)
+        a0 = self._pushes(f, r, along, objects) @ objects.average.T
 
-        h_ends = _gathered(self.objects.ends, self.of_ends(h).transpose(1, 2)).transpose(1, 2)
-        h_origin = h_ends + isolated[:, None] * h
-        h_spin = torch.where(stick[:, None] > 0, h_ends, h)
+        h_ends = objects.ends @ self.of_ends(h)
+        h_origin = h_ends + objects.isolated[:, None] * h
+        h_spin = torch.where(objects.stick[:, None] > 0, h_ends, h)
         v0 = self.of_velocity(h_origin).transpose(1, 2) * v0 + a0
-        w = self.of_spin(h_spin).transpose(1, 2) * self.objects.spin(r, along) + self.objects.spin(r, f - a0)
+        # phi_w is the same for both ends of a stick, so that it can be applied before the torques are pooled
+        w = objects.spin(r, self.of_spin(h_spin).transpose(1, 2) * along + f - a0)
         r = rotate(w, r)
         if self.node is not None:
             h = h + self.node(torch.cat([h, h, messages], dim=-1))
         return h, centre + v0 + r, v0 + cross(w, r), v0, w
 
-    def _pushes(
-        self, f: Points, r: Points, along: Points, isolated: Float[Tensor, " nodes"], stick: Float[Tensor, " nodes"]
-    ) -> Points:
+    def _pushes(self, f: Points, r: Points, along: Points, objects: Objects) -> Points:
         """Return each node's part in the acceleration of its object: f if isolated, otherwise combinations with invariant gains."""
         vectors = torch.stack([f, r, along], dim=1)  # (batch, K, 3, nodes)
         products = (vectors.unsqueeze(1) * vectors.unsqueeze(2)).sum(3)  # (batch, K, K, nodes)
         of_hinge = self.hinge(_shortened(products.flatten(1, 2).transpose(1, 2))).transpose(1, 2)
         of_stick = self.stick(_shortened(products[:, 0, :1].transpose(1, 2))).transpose(1, 2)
-        hinge = 1 - isolated - stick
-        return (isolated + stick * of_stick) * f + hinge * (of_hinge.unsqueeze(2) * vectors).sum(1)
+        alone = (objects.isolated + objects.stick * of_stick) * f
+        return alone + objects.hinge * (of_hinge.unsqueeze(2) * vectors).sum(1)
 
 
 def _shortened(products: Float[Tensor, "batch nodes K"]) -> Float[Tensor, "batch nodes K"]:

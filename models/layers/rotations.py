@@ -21,5 +21,5 @@ def rotate(w: Vectors, r: Vectors) -> Vectors:
     """
     t = w.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt()
     half = (t / 2).sin() / (t / 2)
-    turned = cross(w, r)
-    return r + t.sin() / t * turned + half.square() / 2 * cross(w, turned)
+    twice = w * (w * r).sum(1, keepdim=True) - r * w.square().sum(1, keepdim=True)  # w x (w x r)
+    return r + t.sin() / t * cross(w, r) + half.square() / 2 * twice

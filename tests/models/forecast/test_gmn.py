@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from models.contract.symmetry import violation
-from models.forecast.gmn import HINGES, STICKS, GMNConfig, GMNLayer, Objects
+from models.forecast.gmn import HINGES, STICKS, GMNConfig, GMNLayer, HandObjects
 from models.skeletons.hand import ASSEMBLY101
 
 INDEX = ASSEMBLY101.joints.index
@@ -16,7 +16,7 @@ BONES = [(INDEX(a), INDEX(b)) for a, b in (*STICKS, *(h[:2] for h in HINGES), *(
 
 
 def layer(hidden: int = 5) -> GMNLayer:
-    return perturbed(GMNLayer(hidden, Objects()), by=0.3).double()  # pyright: ignore[reportReturnType]
+    return perturbed(GMNLayer(hidden), by=0.3).double()  # pyright: ignore[reportReturnType]
 
 
 def state(hidden: int = 5, nodes: int = 42) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,7 +33,7 @@ def test_objects_are_joined_by_bones_and_share_no_joint():
 
 
 def test_a_layer_has_the_13222_parameters_of_the_authors_and_two_features_of_edges():
-    parameters = sum(p.numel() for p in GMNLayer(32, Objects()).parameters())
+    parameters = sum(p.numel() for p in GMNLayer(32).parameters())
     assert parameters == 13_222 + 2 * 32
 
 
@@ -108,9 +108,9 @@ def layer_in_a_loop(layer: GMNLayer, h: Tensor, x: Tensor, v: Tensor, edges: Ten
 def test_a_layer_equals_its_equations_in_a_loop_over_objects(nodes: int):
     with torch.no_grad():
         one, (h, x, v) = layer(), state(nodes=nodes)
-        edges = one.objects.edges[:, :nodes, :nodes]
-        new_h, new_x, new_v, _, _ = one(h, x, v, edges[None])
-        expected_h, expected_x, expected_v = layer_in_a_loop(one, h[0], x[0].T, v[0].T, edges)
+        objects = HandObjects().double()(nodes)
+        new_h, new_x, new_v, _, _ = one(h, x, v, objects)
+        expected_h, expected_x, expected_v = layer_in_a_loop(one, h[0], x[0].T, v[0].T, objects.edges)
     torch.testing.assert_close(new_h[0], expected_h, atol=1e-6, rtol=0)
     torch.testing.assert_close(new_x[0].T, expected_x, atol=1e-6, rtol=0)
     torch.testing.assert_close(new_v[0].T, expected_v, atol=1e-6, rtol=0)
@@ -127,7 +127,7 @@ def lengths(poses: np.ndarray) -> np.ndarray:
 def test_a_layer_keeps_the_lengths_of_bones_within_objects():
     with torch.no_grad():
         one, (h, x, v) = layer(), state(nodes=21)
-        after = one(h, x, v, one.objects.edges[None, :, :21, :21])[1]
+        after = one(h, x, v, HandObjects().double()(21))[1]
     assert (after - x).abs().max() > 0.1
     np.testing.assert_allclose(lengths(after[0].T.numpy()), lengths(x[0].T.numpy()), atol=1e-10)
 
