@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from models.skeletons.hand import ASSEMBLY101
 from models.skeletons.skeleton import LEFT_RIGHT
@@ -110,18 +110,35 @@ def sample(clip: HandClip, times: Float[np.ndarray, " samples"], max_gap: float)
         frames = np.flatnonzero(clip.valid[:, hand])
         if len(frames) == 0:
             continue
-        known = clip.times[frames]
-        next_ = np.searchsorted(known, times - SNAP_S)  # the first frame that is not before the instant
-        right = np.minimum(next_, len(frames) - 1)
-        exact = np.abs(known[right] - times) <= SNAP_S
-        left = np.where(exact, right, np.maximum(next_ - 1, 0))
-        gap = known[right] - known[left]
-        good = exact | ((left < right) & (gap <= max_gap + SNAP_S))
-        left, right, gap = left[good], right[good], np.where(exact, 1.0, gap)[good]
-        weight = np.where(exact[good], 0.0, (times[good] - known[left]) / gap)[:, None, None]
+        good, left, right, weight = between(clip.times[frames], times, max_gap)
+        weight = weight[:, None, None]
         joints[good, hand] = (1 - weight) * clip.joints[frames[left], hand] + weight * clip.joints[frames[right], hand]
         valid[good, hand] = True
     return HandClip(joints, valid, times)
+
+
+class Between(NamedTuple):
+    """The instants that lie between two known times close to each other: the places of these two, and the weight of the later one."""
+
+    good: Bool[np.ndarray, " instants"]
+    left: Int[np.ndarray, " good"]
+    right: Int[np.ndarray, " good"]
+    weight: Float[np.ndarray, " good"]
+
+
+def between(known: Float[np.ndarray, " known"], times: Float[np.ndarray, " instants"], max_gap: float) -> Between:
+    """Return how to interpolate at `times` from one or more increasing `known` times that are at most `max_gap` apart, in seconds.
+
+    An instant that is a known time has that time on both sides.
+    """
+    next_ = np.searchsorted(known, times - SNAP_S)  # the first known time that is not before the instant
+    right = np.minimum(next_, len(known) - 1)
+    exact = np.abs(known[right] - times) <= SNAP_S
+    left = np.where(exact, right, np.maximum(next_ - 1, 0))
+    gap = known[right] - known[left]
+    good = exact | ((left < right) & (gap <= max_gap + SNAP_S))
+    left, right, gap = left[good], right[good], np.where(exact, 1.0, gap)[good]
+    return Between(good, left, right, np.where(exact[good], 0.0, (times[good] - known[left]) / gap))
 
 
 def resample(

@@ -8,15 +8,25 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 
+def unseen_joints(points: Float[np.ndarray, "frames joints 3"]) -> Bool[np.ndarray, "frames joints"]:
+    """Return the joints of a hand that cannot have been seen: those at exactly one point with another joint. NaN equals nothing."""
+    order = np.lexsort(points.transpose(2, 0, 1), axis=-1)
+    ordered = np.take_along_axis(points, order[..., None], axis=1)
+    same = (ordered[:, 1:] == ordered[:, :-1]).all(axis=-1)
+    marked = np.zeros(points.shape[:2], bool)
+    np.put_along_axis(marked, order[:, 1:], same, axis=1)
+    before = np.zeros_like(marked)
+    np.put_along_axis(before, order[:, :-1], same, axis=1)
+    return marked | before
+
+
 def unseen_hands(points: Float[np.ndarray, "frames joints 3"]) -> Bool[np.ndarray, " frames"]:
     """Return the frames in which a hand cannot have been seen: two of its joints are at exactly one point.
 
     That holds for a hand of zeros, of -1 or of any other constant, and for one in which some joints are zeros. A single joint at the
     origin is none of these: poses relative to the wrist have one. NaN equals nothing.
     """
-    order = np.lexsort(points.transpose(2, 0, 1), axis=-1)
-    ordered = np.take_along_axis(points, order[..., None], axis=1)
-    return (ordered[:, 1:] == ordered[:, :-1]).all(axis=-1).any(axis=-1)
+    return np.any(unseen_joints(points), axis=-1)
 
 
 def unseen_keypoints(points: Float[np.ndarray, "frames joints dims"]) -> Bool[np.ndarray, "frames joints"]:

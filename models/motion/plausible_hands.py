@@ -15,6 +15,7 @@ from models.skeletons.skeleton import Hand, Skeleton
 from models.skeletons.units import Implausible, check_size, describe_size
 
 LENGTH_M = (0.08, 0.32)  # from the wrist along the middle finger to its tip
+PART_M = (0.01, 0.45)  # between the joints of a part of a hand that are farthest from each other
 MIN_KNUCKLE = 0.28  # least share of the hand's length from the wrist to the middle knuckle; 0.41 on recordings
 MAX_PHALANX = 0.42  # largest share of the hand's length that a phalanx may have; 0.29 on recordings
 ROW_SLACK = 1.15  # largest ratio of the distances to the nearer and to the farther of two knuckles; 0.73 on recordings
@@ -62,6 +63,18 @@ def check_hand(points: Hands, order: Skeleton, unit: str) -> list[str]:
         advice = f"the points fit {' or '.join(others)}" if others else "check the joint order"
         raise Implausible(f"expected a hand in {order.name} order, got {fault}; {advice}")
     return _doubts(distances, order, unit)
+
+
+def check_part(points: Hands, unit: str) -> None:
+    """Check the size of a hand in metres, one frame or more, in which some joints are NaN. Raises Implausible.
+
+    The size is the largest distance between two seen joints, the median over frames. Frames with fewer than two joints are not checked.
+    """
+    frames = points[:: -(-len(points) // MOST_FRAMES)] if len(points) else points
+    frames = frames[np.isfinite(frames).all(axis=-1).sum(axis=1) >= 2]
+    if len(frames):
+        apart = np.linalg.norm(frames[:, :, None] - frames[:, None], axis=-1)
+        check_size("a part of a hand", float(np.median(np.nanmax(apart, axis=(1, 2)))), unit, *PART_M)
 
 
 def check_side(points: Hands, order: Skeleton, hand: Hand) -> list[str]:

@@ -45,19 +45,21 @@ def draw_hands(
 
     Positions are metres, of one hand or two in Assembly101 order. Fingers point up, and the view is along the direction of least spread.
     All moments have one scale, and each panel is centred on its hands. The last past pose stays in the panels of the future as a shadow.
-    Raises NoMatplotlib, UnknownFormat.
+    A joint that is NaN is left out. Raises NoMatplotlib, UnknownFormat.
     """
     check_drawable(path)
     drawn = {GREEN: true, BLUE: forecast} if true is not None else {BLUE: forecast}
     before = np.unique(np.linspace(0, len(past) - 1, 3).astype(int))
     after = np.unique(np.linspace(0, len(forecast) - 1, 5).astype(int))
-    plane = _plane(np.concatenate([past[before], *(poses[after] for poses in drawn.values())]), past[-1])
+    shown = np.concatenate([past[before], *(poses[after] for poses in drawn.values())])
+    middle_joint = np.nanmean(past[-1], axis=0)
+    plane = _plane(*(np.where(np.isnan(poses), middle_joint, poses) for poses in (shown, past[-1])))
     history, *futures = (1000 * (poses @ plane.T) for poses in (past, *drawn.values()))
     moments = [{GREY: history[i]} for i in before]
     moments += [dict(zip(drawn, (poses[i] for poses in futures), strict=True)) for i in after]
     outlines = [np.concatenate(list(moment.values())) for moment in moments]
-    middles = [(points.min(axis=0) + points.max(axis=0)) / 2 for points in outlines]
-    size = np.max([np.ptp(points, axis=0) for points in outlines], axis=0) + 12
+    middles = [(np.nanmin(points, axis=0) + np.nanmax(points, axis=0)) / 2 for points in outlines]
+    size = np.max([np.nanmax(points, axis=0) - np.nanmin(points, axis=0) for points in outlines], axis=0) + 12
     inches_per_mm = float((HAND_INCHES / size).min())
     width, height = (float(inches) for inches in np.maximum(size * inches_per_mm, CAPTION_INCHES))
     half = np.array([width, height]) / inches_per_mm / 2

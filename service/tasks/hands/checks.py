@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 
 from models.contract.task import HandForecast
 from models.motion.hands import SNAP_S
-from models.motion.plausible_hands import check_hand, check_side
+from models.motion.partial_hands import LEAST_FRAMES
+from models.motion.plausible_hands import check_hand, check_part, check_side
 from models.skeletons.hand import orders_with
 from models.skeletons.skeleton import LEFT_RIGHT, Skeleton
 from models.skeletons.units import Implausible, to_metres
@@ -18,6 +19,7 @@ from service.tasks.hands.schemas import HandsOptions
 from service.tasks.hands.wire import DecodedHands, Points
 
 Poses = Float[np.ndarray, "frames hands joints 3"]
+Seen = Bool[np.ndarray, "frames hands joints"]
 
 
 def hands_of(request: DecodedHands, order: Skeleton) -> tuple[list[Points], tuple[str, ...]]:
@@ -63,9 +65,18 @@ def seen_frames(points: Points) -> Bool[np.ndarray, " frames"]:
     return points.seen if points.seen is not None else np.any(~np.isnan(points.values), axis=(1, 2))
 
 
-def check_numbers(request: DecodedHands, metres: Poses, seen: Bool[np.ndarray, "frames hands"]) -> None:
-    """Raise not-finite or out-of-range at the first such number of a hand that is seen."""
-    bad = ~(np.abs(metres) <= REACH_M) & seen[:, :, None, None]
+def check_points(request: DecodedHands, model: str) -> None:
+    """Raise invalid-request at the first point that is null, for a model that needs every joint of a hand."""
+    for name, points in request.arrays.items():
+        if points.nulls is not None and points.nulls.any():
+            frame, node = (int(i) for i in np.argwhere(points.nulls)[0])
+            detail = f"expected a point, got null: {model} needs every joint of a hand; send null for the whole frame"
+            raise Problem.at("invalid-request", request.pointer(name) + f"/{frame}/{node}", detail)
+
+
+def check_numbers(request: DecodedHands, metres: Poses, seen: Seen) -> None:
+    """Raise not-finite or out-of-range at the first such number of a joint that is seen."""
+    bad = ~(np.abs(metres) <= REACH_M) & seen[..., None]
     if not bad.any():
         return
     frame, hand, joint, axis = (int(i) for i in np.argwhere(bad)[0])
@@ -81,16 +92,21 @@ def check_numbers(request: DecodedHands, metres: Poses, seen: Bool[np.ndarray, "
 def check_plausible(
     request: DecodedHands,
     metres: Poses,
-    seen: Bool[np.ndarray, "frames hands"],
+    seen: Seen,
     order: Skeleton,
     names: Sequence[str],
 ) -> tuple[str, ...]:
-    """Return warnings about doubtful hands. Raises implausible for one of a wrong size or with joints in another order."""
+    """Return warnings about doubtful hands. Raises implausible for one of a wrong size or with joints in another order.
+
+    A hand that was wholly seen in no frame is checked for its size alone.
+    """
     warnings: list[str] = []
     for hand, side in enumerate(names):
         name = list(request.arrays)[0 if "past" in request.arrays else hand]
-        points = metres[seen[:, hand], hand]
+        points = metres[seen[:, hand].all(axis=1), hand]
         try:
+            if not len(points):
+                check_part(np.where(seen[:, hand, :, None], metres[:, hand], np.nan), request.options.units)
             warnings += check_hand(points, order, request.options.units)
             warnings += check_side(points, order, side) if side in LEFT_RIGHT else []
         except Implausible as error:
@@ -104,7 +120,13 @@ def factors_to_metres(options: HandsOptions) -> Float[np.ndarray, "3"]:
 
 
 def check_length(frames: int, task: HandForecast, fps: float, model: str) -> None:
-    """Raise too-few-frames, counting frames at the caller's rate."""
+    """Raise too-few-frames, counting frames at the caller's rate; a model of a masked task takes any two."""
+    if task.masked:
+        if frames < LEAST_FRAMES:
+            raise Problem(
+                "too-few-frames", f"expected at least {LEAST_FRAMES} frames, which show a motion, got {frames}"
+            )
+        return
     span = (task.past - 1) / task.fps
     least = math.ceil((span - SNAP_S) * fps) + 1
     if frames < least:

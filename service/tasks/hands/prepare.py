@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from models.contract.bundle import BundleMeta
 from models.contract.task import HandForecast
 from models.motion.hands import HandClip, Past, future_at, past_window
-from models.motion.missing import unseen_hands
-from models.skeletons.hand import ASSEMBLY101, carried_joints, carried_spread, carry, convert, get_hand_order
+from models.motion.partial_hands import partial_window
+from models.skeletons.hand import ASSEMBLY101, carried_joints, carried_spread, convert, get_hand_order
 from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UnknownOrder
 from models.skeletons.units import to_metres
 from service.http.problems import Problem
@@ -23,15 +23,17 @@ from service.tasks.endpoint import Limits, Steps
 from service.tasks.fields import Unit, timing
 from service.tasks.hands.checks import (
     Poses,
+    Seen,
     check_length,
     check_numbers,
     check_plausible,
+    check_points,
     factors_to_metres,
     hands_of,
     names_of,
-    seen_frames,
     times_of,
 )
+from service.tasks.hands.partial import carried, references, seen_in_assembly101, seen_joints, sentinels, shortcomings
 from service.tasks.hands.schemas import HandsOptions
 from service.tasks.hands.wire import DecodedHands
 
@@ -49,16 +51,30 @@ class PreparedHands:
     fps: float
     times: Float[np.ndarray, " times"]  # of the answer, in seconds after the last frame
     past: Past
-    reference: Float[np.ndarray, "hands order_joints 3"]  # the last pose of the hands in `past`, in the caller's order
+    seen: (
+        Bool[np.ndarray, "past hands joints"] | None
+    )  # of a masked task: the joints that were seen; others are at rest, or NaN
+    reference: Float[
+        np.ndarray, "hands order_joints 3"
+    ]  # the last whole pose of the hands in `past`, in the caller's order
     centre: Float[np.ndarray, "3"]
     warnings: tuple[str, ...]
 
     @property
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the model's inputs without a batch axis, float32: poses (frames, nodes, 3), all of them seen."""
+        """Return the model's inputs without a batch axis, float32: poses (frames, nodes, 3) and, of a masked task, what was seen."""
         joints = self.past.joints
         past = np.ascontiguousarray(joints.reshape(len(joints), -1, 3), dtype=np.float32)
-        return {"past": past, "seen": np.ones(past.shape[:2], np.float32)} if self.task.masked else {"past": past}
+        if self.seen is None:
+            return {"past": past}
+        return {"past": np.nan_to_num(past), "seen": self.seen.reshape(len(joints), -1).astype(np.float32)}
+
+    @property
+    def never_seen(self) -> Bool[np.ndarray, "hands joints"]:
+        """Return the joints that were seen at no time, for which there is no forecast."""
+        if self.seen is None:
+            return np.zeros(self.past.joints.shape[1:3], bool)
+        return ~np.any(self.seen, axis=0)
 
 
 @dataclass(frozen=True)
@@ -86,20 +102,30 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     times = timing(options.fps, options.timestamps, len(hands[0].values), request.pointer("timestamps"))
     asked = times_of(request, task, times.fps, model.name)
     values = np.stack([hand.values for hand in hands], axis=1) * factors_to_metres(options)
-    seen = np.stack([seen_frames(hand) for hand in hands], axis=1)
+    if not task.masked:
+        check_points(request, model.name)
+    seen = seen_joints(hands, task)
     check_numbers(request, values, seen)
-    seen &= ~np.stack([unseen_hands(values[:, i]) for i in range(len(hands))], axis=1)
-    doubts = check_plausible(request, values, seen, order, names_of(request, len(hands), sides))
-    if options.timestamps is None:
+    seen &= ~sentinels(values, task)
+    names = names_of(request, len(hands), sides)
+    doubts = check_plausible(request, values, seen, order, names)
+    if options.timestamps is None or task.masked:
         check_length(len(values), task, times.fps, model.name)
-    centre = values[-1][seen[-1]].reshape(-1, 3).mean(axis=0) if seen[-1].any() else np.zeros(3)
-    values = values - centre
-    clip = HandClip(_to_assembly101(request, values, seen, order, sides), seen, times.times)
+    shown = np.flatnonzero(seen.any(axis=(1, 2)))
+    centre = values[shown[-1]][seen[shown[-1]]].mean(axis=0) if len(shown) else np.zeros(3)
+    values = np.where(seen[..., None], values - centre, np.nan)
+    joints, known = _to_assembly101(request, values, seen, order, sides)
+    mask = None
     if "past" not in request.arrays and not seen.any():
-        past = Past(np.empty((task.past, 0, *clip.joints.shape[2:])), 0, ())  # both hands of the answer are null
+        past = Past(np.empty((task.past, 0, *joints.shape[2:])), 0, ())  # both hands of the answer are null
+    elif task.masked:
+        part = partial_window(joints, known, times.times, task.past, task.fps, limits.gap_s)
+        past, mask = Past(part.joints, part.filled, part.hands), part.seen
+        doubts = (*doubts, *shortcomings(part, task, names))
     else:
+        clip = HandClip(joints, np.all(seen, axis=2), times.times)
         past = past_window(clip, task.past, task.fps, limits.gap_s)
-    if "past" in request.arrays and len(past.hands) < clip.hands:
+    if "past" in request.arrays and len(past.hands) < len(hands):
         sides = LEFT_RIGHT  # one array cannot express that one of its two hands is missing
     without_arrays = replace(request, arrays={})  # the past is prepared: only the options are needed from here on
     return PreparedHands(
@@ -110,7 +136,8 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
         times.fps,
         asked,
         past,
-        values[-1, list(past.hands)],
+        mask,
+        references(values, order)[list(past.hands)],
         centre,
         (*times.warnings, *doubts, *_lacking(options, task, model.name)),
     )
@@ -126,9 +153,12 @@ def steps(prepared: PreparedHands) -> Steps[HandsForecast]:
     if not all(np.isfinite(array).all() for array in outputs.values()):
         raise Problem("degenerate-hand", "the model has no finite forecast for these points")
     modes = outputs["future"].reshape(task.modes, task.future, *pose)
+    modes[:, :, prepared.never_seen] = np.nan
     if not task.spread:
         return HandsForecast(prepared, modes)
-    return HandsForecast(prepared, modes, outputs["std"].reshape(task.future, *pose[:2]), outputs["weights"])
+    std = outputs["std"].reshape(task.future, *pose[:2])
+    std[:, prepared.never_seen] = np.nan
+    return HandsForecast(prepared, modes, std, outputs["weights"])
 
 
 def document(forecast: HandsForecast) -> dict[str, Any]:
@@ -144,8 +174,9 @@ def document(forecast: HandsForecast) -> dict[str, Any]:
     if forecast.weights is not None and options.hypotheses:
         further["probabilities"] = np.round(forecast.weights, 6)
     if forecast.std is not None and options.spread:
-        none = np.zeros(forecast.std.shape[1:])  # the last pose was observed
-        std = _spread_to_order(prepared, future_at(none, forecast.std, fps, prepared.times))
+        seen = prepared.seen
+        now = np.where(seen[-1], 0.0, forecast.std[0]) if seen is not None else np.zeros(forecast.std.shape[1:])
+        std = _spread_to_order(prepared, future_at(now, forecast.std, fps, prepared.times))
         further["std"] = _by_side(prepared, std)
     return {
         "fps": prepared.fps,
@@ -163,18 +194,18 @@ def document(forecast: HandsForecast) -> dict[str, Any]:
 
 
 def _to_assembly101(
-    request: DecodedHands, poses: Poses, seen: Bool[np.ndarray, "frames hands"], order: Skeleton, sides: tuple[str, ...]
-) -> Poses:
-    """Convert the poses to Assembly101's joint order. Raises degenerate-hand."""
+    request: DecodedHands, poses: Poses, seen: Seen, order: Skeleton, sides: tuple[str, ...]
+) -> tuple[Poses, Seen]:
+    """Convert the poses, and what was seen of them, to Assembly101's joint order. Raises degenerate-hand."""
     names = names_of(request, poses.shape[1], sides)
     with np.errstate(invalid="ignore", divide="ignore"):  # collinear points have no palm: refused below
         converted = [convert(poses[:, i], order, ASSEMBLY101, _side(name)) for i, name in enumerate(names)]
-    joints = np.stack(converted, axis=1)
-    if not np.isfinite(joints[seen]).all():
-        frame, hand = (int(i) for i in np.argwhere(~np.isfinite(joints).all(axis=(2, 3)) & seen)[0])
+    joints, known = np.stack(converted, axis=1), seen_in_assembly101(seen, order)
+    if not np.isfinite(joints[known]).all():
+        frame, hand = (int(i) for i in np.argwhere((~np.isfinite(joints).all(axis=3) & known).any(axis=2))[0])
         detail = f"wrist, index MCP and pinky MCP of hand {hand} are collinear in frame {frame}"
         raise Problem("degenerate-hand", detail)
-    return joints
+    return joints, known
 
 
 def _side(name: str) -> Hand:
@@ -187,7 +218,7 @@ def _to_order(prepared: PreparedHands, poses: Poses) -> Float[np.ndarray, "hands
     hands = np.swapaxes(poses, 0, 1)
     if prepared.order.name != ASSEMBLY101.name and len(hands):
         pairs = zip(prepared.reference, hands, strict=True)
-        hands = np.stack([carry(reference, hand, prepared.order) for reference, hand in pairs])
+        hands = np.stack([carried(reference, hand, prepared.order) for reference, hand in pairs])
     return _rounded(
         (hands + prepared.centre) / factors_to_metres(prepared.request.options), prepared.request.options.units
     )

@@ -15,8 +15,8 @@ from models.skeletons.skeleton import Hand
 from service.tasks.fields import MAX_FPS, MAX_NAME, MIN_FPS, STAMPS, Axes, ModelVersion, Point, Stamps, Unit
 
 MAX_TIMES = 1000  # of one forecast
-Frames = list[list[Point] | None]  # null: the hand was not seen in this frame
-Future = list[list[Point]]
+Frames = list[list[Point | None] | None]  # null: the hand, or the joint, was not seen in this frame
+Future = list[list[Point | None]]  # null: a joint that was never seen
 
 
 class HandsOptions(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -97,7 +97,8 @@ class HandsRequest(BaseModel):
     )
     left: Frames | None = Field(
         default=None,
-        description="[frames][joints][3], null for a frame in which the hand was not seen; a point may be an object with x, y and z",
+        description="[frames][joints][3]; null for a frame in which the hand was not seen and, for a model that takes such hands, for a "
+        "point that was not seen; a point may be an object with x, y and z",
     )
     right: Frames | None = Field(default=None, description="like left, with as many frames")
 
@@ -113,16 +114,19 @@ class HandsFuture(BaseModel):
     right: Future | None = None
 
 
+Deviations = list[list[float | None]]
+
+
 class HandsSpread(BaseModel):
-    """Standard deviations in the form of the answer, [times][joints], in the unit of the answer.
+    """Standard deviations in the form of the answer, [times][joints], in the unit of the answer; null for a joint that was never seen.
 
     Each is that of one coordinate of the joint. It grows from 0 at the last frame. A carried joint has the root mean square of those of
     the wrist and the four knuckles that carry it.
     """
 
-    future: list[list[float]] | None = None
-    left: list[list[float]] | None = Field(default=None, description="null if the hand was not in view")
-    right: list[list[float]] | None = None
+    future: Deviations | None = None
+    left: Deviations | None = Field(default=None, description="null if the hand was not in view")
+    right: Deviations | None = None
 
 
 class HandsAnswer(HandsFuture):

@@ -1,5 +1,6 @@
 """Bytes to hands and back: JSON, MessagePack, .npy and .npz decode to the same `DecodedHands`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -29,6 +30,7 @@ from service.tasks.hands.schemas import Frames, HandsJson, HandsMsgpack, HandsOp
 
 ARRAYS = ("past", "left", "right")
 OPTIONS = HandsOptions.__struct_fields__
+UNSEEN = (math.nan,) * 3
 LISTS = ("timestamps", "at")  # options that are lists: numbers between commas in a query
 HANDS_SHAPE = Shape((3,), (3,), "[frames, joints, 3]")
 DECODERS = Decoders(msgspec.json.Decoder(HandsJson), msgspec.msgpack.Decoder(HandsMsgpack), ARRAYS, OPTIONS)
@@ -36,10 +38,14 @@ DECODERS = Decoders(msgspec.json.Decoder(HandsJson), msgspec.msgpack.Decoder(Han
 
 @dataclass(frozen=True)
 class Points:
-    """An array in the caller's unit. `seen` marks the frames in which the hand is present; None: those not all NaN."""
+    """An array in the caller's unit. `seen` marks the frames in which the hand is present; None: those not all NaN.
+
+    `nulls` marks points that are null, which are NaN in `values`; None: there are none.
+    """
 
     values: Float[np.ndarray, "frames nodes 3"]
     seen: Bool[np.ndarray, " frames"] | None
+    nulls: Bool[np.ndarray, "frames nodes"] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:
     cannot express the answer.
     """
     if media == JSON:
-        return Encoded(json_bytes(document), {})
+        return Encoded(json_bytes(_with_nulls(document)), {})
     sides = [name for name in ("future", "left", "right") if document.get(name) is not None]
     if media == MSGPACK:
         shape = document[sides[0]].shape if sides else None
@@ -141,6 +147,17 @@ def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:
     })  # fmt: skip
 
 
+def _with_nulls(value: Any) -> Any:
+    """Return a document with lists in the place of arrays of points some of which are NaN, and null for these."""
+    if isinstance(value, np.ndarray) and value.ndim == 3 and np.isnan(value).any():
+        unseen = np.asarray(np.isnan(value).any(axis=2))
+        rows = zip(value.tolist(), unseen.tolist(), strict=True)
+        return [[None if none else point for point, none in zip(*row, strict=True)] for row in rows]
+    if isinstance(value, dict):
+        return {key: _with_nulls(item) for key, item in value.items()}
+    return [_with_nulls(item) for item in value] if isinstance(value, list) else value
+
+
 def _arrays(document: Mapping[str, Any], sides: list[str], dtype: str) -> dict[str, Any]:
     """Return the arrays of a .npz: forecasts, further modes as alternatives_..., std_..., and the fields that describe them."""
     arrays: dict[str, Any] = {name: document[name].astype(dtype) for name in sides}
@@ -158,16 +175,20 @@ def _arrays(document: Mapping[str, Any], sides: list[str], dtype: str) -> dict[s
 
 def _from_lists(name: str, frames: Frames) -> Points:
     seen = np.fromiter((frame is not None for frame in frames), bool, len(frames))
-    present = [frame for frame in frames if frame is not None]
+    present: list[Any] = [frame for frame in frames if frame is not None]
     nodes = len(present[0]) if present else 0
     for index, frame in enumerate(frames):
         if frame is not None and len(frame) != nodes:
             detail = f"expected {nodes} joints, as in the frames before, got {len(frame)}"
             raise Problem.at("wrong-shape", f"/{name}/{index}", detail)
-    values = np.full((len(frames), nodes, 3), np.nan)
+    values, nulls = np.full((len(frames), nodes, 3), np.nan), None
+    if any(None in frame for frame in present):
+        nulls = np.zeros((len(frames), nodes), bool)
+        nulls[seen] = [[point is None for point in frame] for frame in present]
+        present = [[UNSEEN if point is None else point for point in frame] for frame in present]
     numbers = chain.from_iterable(chain.from_iterable(present))
     values[seen] = np.fromiter(numbers, np.float64, len(present) * nodes * 3).reshape(len(present), nodes, 3)
-    return Points(values, seen)
+    return Points(values, seen, nulls)
 
 
 def _from_bytes(name: str, array: Frames | bytes, struct: HandsMsgpack) -> Points:

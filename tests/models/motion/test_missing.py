@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.motion.missing import unseen_hands, unseen_keypoints
+from models.motion.missing import unseen_hands, unseen_joints, unseen_keypoints
 from training.tasks.bodies.readers.npz import read_bodies
 from training.tasks.hands.npz import read_hands
 
@@ -23,6 +23,8 @@ def test_a_hand_is_unseen_if_two_of_its_joints_coincide():
     expected = [len({tuple(joint) for joint in frame}) < len(frame) for frame in points.tolist()]
     assert unseen_hands(points).tolist() == expected
     assert np.flatnonzero(expected).tolist() == [2, 4, 5, 7, 8]
+    coincide = [[frame.count(joint) > 1 for joint in frame] for frame in points.tolist()]
+    assert unseen_joints(points).tolist() == coincide
 
 
 @pytest.mark.parametrize("joints", [21, 22, 25, 26])

@@ -24,6 +24,13 @@ def test_a_strip_of_skeletons_is_drawn_for_one_hand_and_for_two(nodes: int, with
     assert_on_page(picture_at(path))
 
 
+def test_a_joint_without_a_place_is_left_out(tmp_path: Path):
+    clip = hand_motion(20, 42, batch=1)[0]
+    clip[:, 8] = np.nan
+    draw_hands(clip[:10], None, clip[10:], 30.0, tmp_path / "strip.png")
+    assert_legible(tmp_path / "strip.png", colours=10)
+
+
 def test_every_moment_of_a_strip_has_the_same_scale_and_shows_whole_hands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
