@@ -31,6 +31,7 @@ from models.forecast.gat import GATConfig
 from models.forecast.gcn import GCNConfig
 from models.forecast.gmn import GMNConfig
 from models.forecast.gwnet import GWNetConfig
+from models.forecast.hand_means import HandMeansConfig
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
 from models.forecast.lstm import LSTMConfig
 from models.forecast.ltd import LTDConfig
@@ -55,6 +56,7 @@ ALL = (*SE3, "mirror-swap")
 TASK = HandForecast(past=10, future=10, fps=30)
 HEADLINE = HandForecast(past=30, future=30, fps=30)
 MODES = HandForecast(past=10, future=8, fps=30, modes=3)
+MASKED = HandForecast(past=10, future=10, fps=30, modes=3, masked=True, spread=True)
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,9 @@ LAWS = {
     "gmn": Law(lambda: GMNConfig().build(TASK)),
     "lstm (gmn)": Law(lambda: GMNConfig(memory="vectors").build(TASK), keeps=("translation",)),
     "lstm_inv": Law(lambda: GMNConfig(memory="invariants").build(TASK)),
+    "hand means": Law(lambda: HandMeansConfig().build(TASK)),
+    "hand means, masked, with spread": Law(lambda: HandMeansConfig().build(MASKED)),
+    "hand means, plain": Law(lambda: HandMeansConfig(base="fixed", scaled=False, speed=False, steps=False).build(TASK)),
     "hold": Law(lambda: LinearForecast(TASK, hold(TASK)), any_order=True),
     "constant velocity": Law(lambda: LinearForecast(TASK, constant_velocity(TASK)), any_order=True),
     "damped velocity": Law(lambda: LinearForecast(TASK, damped_velocity(TASK, 0.8)), any_order=True),

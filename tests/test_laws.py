@@ -134,7 +134,7 @@ def test_perturbed_networks_forecast_motion():
 # --- the laws, on graphs ---
 
 
-@pytest.fixture(scope="session", params=["eqmotion standard", "eqmotion reference"])
+@pytest.fixture(scope="session", params=["eqmotion standard", "eqmotion reference", "hand means, masked, with spread"])
 def exported(request: pytest.FixtureRequest) -> tuple[Law, nn.Module, Run]:
     """Return a law, its perturbed network and a runner of that network's ONNX graph."""
     law = LAWS[request.param]
