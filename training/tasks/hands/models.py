@@ -61,7 +61,7 @@ MODELS: Mapping[str, Model] = {
     "GMN": Model(_of("gmn", "GMNConfig"), Published("27K")),
     "LSTM (GMN)": Model(_of("gmn", "GMNConfig", memory="vectors"), Published("33K")),
     "LSTM_INV": Model(_of("gmn", "GMNConfig", memory="invariants"), Published("33K")),
-    "EqMotion, published": Model(lambda: PUBLISHED_EQMOTION, Published("74K", 0.103)),
+    "EqMotion (published)": Model(lambda: PUBLISHED_EQMOTION, Published("74K", 0.103)),
     "EqMotion": Model(lambda: STANDARD),
     "siMLPe": Model(_of("simlpe", "SiMLPeConfig")),
     "LTD": Model(_of("ltd", "LTDConfig"), seeds=1),
@@ -69,14 +69,14 @@ MODELS: Mapping[str, Model] = {
 PUBLISHED_CONSTANT = Published("0", 0.124)  # the row "hold" of this project
 
 READ_OUTS: Mapping[str, tuple[str, str]] = {  # title -> the model without and with "residual to the last pose"
-    **{name: (name, f"{name}, last pose") for name in ("GWNET", "Temporal", "GCN", "GAT", "LSTM")},
-    "EqMotion": ("EqMotion, absolute", "EqMotion"),
+    **{name: (name, f"{name} (last pose)") for name in ("GWNET", "Temporal", "GCN", "GAT", "LSTM")},
+    "EqMotion": ("EqMotion (absolute)", "EqMotion"),
 }
 VARIANTS: Mapping[str, Model] = {  # rows of the read-out table that the comparison lacks
-    "Temporal, last pose": Model(_of("temporal", "TemporalConfig", residual=True)),
-    "GCN, last pose": Model(_of("gcn", "GCNConfig", residual=True)),
-    "GAT, last pose": Model(_of("gat", "GATConfig", residual=True)),
-    "LSTM, last pose": Model(_of("lstm", "LSTMConfig", residual=True)),
-    "GWNET, last pose": Model(_of("gwnet", "GWNetConfig", residual=True)),
-    "EqMotion, absolute": Model(lambda: replace(STANDARD, residual_output=False)),
+    "Temporal (last pose)": Model(_of("temporal", "TemporalConfig", residual=True)),
+    "GCN (last pose)": Model(_of("gcn", "GCNConfig", residual=True)),
+    "GAT (last pose)": Model(_of("gat", "GATConfig", residual=True)),
+    "LSTM (last pose)": Model(_of("lstm", "LSTMConfig", residual=True)),
+    "GWNET (last pose)": Model(_of("gwnet", "GWNetConfig", residual=True)),
+    "EqMotion (absolute)": Model(lambda: replace(STANDARD, residual_output=False)),
 }

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from models.contract.task import HandForecast
 from training.engine.watch import UNWATCHED
 from training.tasks.hands import sizes
 from training.tasks.hands.action_table import action_json, action_markdown, grouped
 from training.tasks.hands.comparison import Budget, Comparison, Cost
 from training.tasks.hands.epochs import EpochData
-from training.tasks.hands.figures import Errors, Figures, Point
+from training.tasks.hands.figures import Errors, Figures, Point, parameters_of
 from training.tasks.hands.models import MODELS, READ_OUTS, VARIANTS
 from training.tasks.hands.readout_table import cells_markdown, constant_cells, readout_json, readout_markdown
 from training.tasks.hands.results import Row
@@ -132,3 +134,17 @@ def test_sizes_are_trained_once_and_those_that_lack_are_said(small: Callable[...
     text = sizes_markdown(lines, small().budget, 16)
     assert text.count("| 69,188 |") == 1
     assert "1 epochs of 16 windows" in text
+
+
+def test_names_of_models_can_be_listed_with_commas():
+    assert not any("," in name for name in (*MODELS, *VARIANTS))
+
+
+@pytest.mark.parametrize("name", [*MODELS, *VARIANTS])
+def test_every_model_has_the_published_size_within_a_tenth(name: str):
+    model = {**MODELS, **VARIANTS}[name]
+    network = model.network().build(HandForecast(past=60, future=60, fps=60))
+    if model.published:
+        assert parameters_of(network) == pytest.approx(1000 * int(model.published.size[:-1]), rel=0.1)
+    answer = network.eval()(torch.zeros(1, 60, 42, 3))
+    assert answer.shape == (1, 1, 60, 42, 3)
