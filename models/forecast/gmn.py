@@ -86,7 +86,7 @@ class GMN(nn.Module):
         observed, mean = trajectories(past)
         velocity = velocities(observed, self.task.fps)
         x, v = observed[:, :, -1], velocity[:, :, -1]
-        objects = self.objects(x.shape[2])
+        objects = self.objects(x)
         kind = (objects.stick + 2 * objects.hinge)[:, None].expand(x.shape[0], -1, -1)
         h = self.embed(torch.cat([norms(velocity), kind], dim=-1))
         if self.config.memory != "none":
@@ -166,10 +166,12 @@ class HandObjects(nn.Module):
         self.register_buffer("matrices", torch.stack(matrices), persistent=False)
         self.register_buffer("kinds", torch.eye(3)[kind].T.repeat(1, 2), persistent=False)
 
-    def forward(self, nodes: int) -> Objects:
-        """Return the objects of the first nodes, of one hand or both."""
-        matrices, kinds = self.matrices[:, :nodes, :nodes], self.kinds[:, :nodes]
-        return Objects(*matrices[:4].unbind(), matrices[4:], *kinds.unbind())
+    def forward(self, x: Points) -> Objects:
+        """Return the objects of the nodes of x, of one hand or both."""
+        matrices, kinds = self.matrices[:, : x.shape[2], : x.shape[2]], self.kinds[:, : x.shape[2]]
+        centre, average, ends, pooled = matrices[:4].unbind()
+        isolated, stick, hinge = kinds.unbind()
+        return Objects(centre, average, ends, pooled, matrices[4:], isolated, stick, hinge)
 
 
 class GMNLayer(nn.Module):
@@ -196,7 +198,8 @@ class GMNLayer(nn.Module):
         v0, along = objects.split(v)
         a0 = self._pushes(f, r, along, objects) @ objects.average.T
 
-        h_ends = objects.ends @ self.of_ends(h)
+        # not objects.ends @ ..., in which the exporter takes the number of nodes for a constant
+        h_ends = (self.of_ends(h).transpose(1, 2) @ objects.ends.T).transpose(1, 2)
         h_origin = h_ends + objects.isolated[:, None] * h
         h_spin = torch.where(objects.stick[:, None] > 0, h_ends, h)
         v0 = self.of_velocity(h_origin).transpose(1, 2) * v0 + a0

@@ -108,7 +108,7 @@ def layer_in_a_loop(layer: GMNLayer, h: Tensor, x: Tensor, v: Tensor, edges: Ten
 def test_a_layer_equals_its_equations_in_a_loop_over_objects(nodes: int):
     with torch.no_grad():
         one, (h, x, v) = layer(), state(nodes=nodes)
-        objects = HandObjects().double()(nodes)
+        objects = HandObjects().double()(x)
         new_h, new_x, new_v, _, _ = one(h, x, v, objects)
         expected_h, expected_x, expected_v = layer_in_a_loop(one, h[0], x[0].T, v[0].T, objects.edges)
     torch.testing.assert_close(new_h[0], expected_h, atol=1e-6, rtol=0)
@@ -127,7 +127,7 @@ def lengths(poses: np.ndarray) -> np.ndarray:
 def test_a_layer_keeps_the_lengths_of_bones_within_objects():
     with torch.no_grad():
         one, (h, x, v) = layer(), state(nodes=21)
-        after = one(h, x, v, HandObjects().double()(21))[1]
+        after = one(h, x, v, HandObjects().double()(x))[1]
     assert (after - x).abs().max() > 0.1
     np.testing.assert_allclose(lengths(after[0].T.numpy()), lengths(x[0].T.numpy()), atol=1e-10)
 
