@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     bundles: Path = Field(default=Path("bundles"), description="folder with one bundle a subfolder")
     default_model: str | None = Field(
-        default=None, description="model for requests of its kind that name none; else the first by name"
+        default=None, description="model for requests of its kind that name none; else the one that is best by its card"
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from models.contract.bundle import Measurement, TrainingSource
+from models.contract.preference import standing
 from models.contract.task import Task
 from service.http.problems import Problem
 from service.inference.model import Model
@@ -22,6 +23,14 @@ class VersionInfo(BaseModel):
     git_commit: str
     measurements: list[Measurement]
     lineage: dict[str, Any] | None = Field(description="job, run, seed, data and their sha256; null: it ships")
+
+
+class BesideBaselines(BaseModel):
+    """A model's test errors beside those of the best forecast without weights on the same data."""
+
+    rows: int = Field(description="measurements that can be compared")
+    better: int = Field(description="those in which the model has the smaller error")
+    ratio: float = Field(description="mean of the model's error divided by the other one; below 1, the model is better")
 
 
 class ModelInfo(BaseModel):
@@ -44,6 +53,9 @@ class ModelInfo(BaseModel):
     licence: str | None = None
     trained_on: list[TrainingSource] | None = None
     measurements: list[Measurement] | None = None
+    beside_baselines: BesideBaselines | None = Field(
+        default=None, description="null if the model has no test errors in millimetres beside others"
+    )
 
 
 class ModelList(BaseModel):
@@ -116,6 +128,7 @@ def _of_model(model: Model) -> ModelInfo:
         licence=meta.licence,
         trained_on=list(meta.trained_on),
         measurements=list(meta.measurements),
+        beside_baselines=BesideBaselines(**place._asdict()) if (place := standing(meta)) else None,
     )
 
 

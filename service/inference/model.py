@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.contract.bundle import BadBundle, Bundle, BundleMeta, read_bundle, repeat_example
+from models.contract.preference import preference
 from models.contract.task import ActionRecognition, PoseForecast, Task
 from models.skeletons.body_orders import get_body_order
 from service.inference.batcher import Batcher
@@ -38,6 +39,11 @@ class Model:
     @property
     def kind(self) -> str:
         return self.bundle.meta.task.kind
+
+    @cached_property
+    def preference(self) -> tuple[int, float, str]:
+        """Return a key by which the preferred of several models is the smallest."""
+        return preference(self.bundle.meta)
 
     @cached_property
     def expected_error(self) -> list[dict[str, Any]]:

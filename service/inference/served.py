@@ -126,11 +126,15 @@ class ServedModels:
     # --- questions of a request ---
 
     def default(self, kind: str) -> str | None:
-        """Return the model for requests that name none: the settings' choice if it is of that kind, else the first by name."""
+        """Return the model for requests that name none: the settings' choice if it is of that kind, else the preferred one.
+
+        `models.contract.preference` says which that is.
+        """
         chosen = self._settings.default_model
         if chosen is not None and self._kind(chosen) in (kind, None):
             return chosen
-        return next(iter(self._names(kind)), None)
+        models = self.of_kind(kind).values()
+        return min(models, key=lambda model: model.preference).name if models else None
 
     def defaults(self) -> dict[str, str]:
         """Map every kind of task that is served to its default model."""

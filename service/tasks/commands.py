@@ -55,7 +55,9 @@ Fps = Annotated[
     typer.Option(min=MIN_FPS, max=MAX_FPS, help="Frames a second of clip and answer.", show_default="the clip's"),
 ]
 BodyJoints = Annotated[str | None, typer.Option(help=f"Joint order: {', '.join(BODIES)}.", show_default="the clip's")]
-Model = Annotated[str | None, typer.Option(help="A bundle's name.", show_default="CHIRON_DEFAULT_MODEL, or the first")]
+Model = Annotated[
+    str | None, typer.Option(help="A bundle's name.", show_default="CHIRON_DEFAULT_MODEL, or the best by its card")
+]
 Bundles = Annotated[Path | None, typer.Option(help="Folder of bundles.", show_default="CHIRON_BUNDLES or bundles")]
 
 

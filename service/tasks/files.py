@@ -11,6 +11,7 @@ from typing import Any
 
 from models.contract import gzipped
 from models.contract.bundle import BadBundle, Bundle, BundleMeta, read_bundle, repeat_example
+from models.contract.preference import preference
 from models.contract.symmetry import Tensors
 from models.pictures.page import NoMatplotlib, UnknownFormat, check_drawable
 from service.http.problems import Problem
@@ -94,7 +95,7 @@ class LocalModels:
                 "; ".join([f"no {self._kind} model in {self._settings.bundles}", *map(str, broken.values())])
             )
         configured = self._settings.default_model
-        return configured if configured in bundles else next(iter(bundles))
+        return configured if configured in bundles else min(bundles, key=lambda name: preference(bundles[name].meta))
 
     def _bundle(self, name: str) -> Bundle:
         bundles, broken = self._folder

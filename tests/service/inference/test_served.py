@@ -12,6 +12,7 @@ from waiting import until
 
 from models.contract.bundle import EXAMPLE, META, MODEL, BadBundle
 from models.contract.runtime import onnxruntime
+from models.contract.task import HandForecast
 from service.app import create_app
 from service.http.problems import QueueFull
 from service.inference.batcher import Batcher
@@ -21,6 +22,7 @@ from service.inference.served import ServedModels
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
+from ..conftest import make_hands
 from ..exchange import CLOUD, FACE_URL, HANDS_URL, NPY, npy, problem_of
 from ..places import corrupt
 
@@ -87,7 +89,7 @@ def test_a_service_without_models_is_alive_but_not_ready(tmp_path, make):
         assert client.get("/models").json() == {"defaults": {}, "models": []}
 
 
-def test_the_default_model_is_the_first_by_name_or_the_one_in_the_settings(bundles):
+def test_without_figures_to_compare_the_default_model_is_the_first_by_name(bundles):
     with serving(bundles) as client:
         assert client.get("/models").json()["defaults"] == {
             "action-recognition": "actions-3d",
@@ -97,6 +99,17 @@ def test_the_default_model_is_the_first_by_name_or_the_one_in_the_settings(bundl
             "pose-lift": "lift-means",
         }
         assert client.post(HANDS_URL, json=BODY).json()["model"]["name"] == "hands-modes"
+
+
+def test_a_model_that_wins_by_its_card_is_the_default_and_the_list_says_how_it_stands(copied):
+    make_hands(copied, "hands-winner", HandForecast(past=30, future=30, fps=30), baseline=25.0)
+    with serving(copied) as client:
+        listed = client.get("/models").json()
+        assert listed["defaults"]["hand-forecast"] == "hands-winner"
+        assert client.post(HANDS_URL, json=BODY).json()["model"]["name"] == "hands-winner"
+    standings = {model["name"]: model["beside_baselines"] for model in listed["models"]}
+    assert standings["hands-winner"] == {"rows": 1, "better": 1, "ratio": 0.5}
+    assert standings["hands-modes"] is None
 
 
 @pytest.mark.parametrize("chosen", ["hands-thirty", "face-shells"])

@@ -1,0 +1,47 @@
+"""The order in which models of one kind are preferred: a model is the default only where its card shows that it wins."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from models.contract.bundle import BundleMeta
+
+ERROR = "mm"  # the unit of measurements that are errors: the less, the better
+
+
+class Standing(NamedTuple):
+    """A model's test errors beside the best forecast without weights on the same data.
+
+    Of `rows` measurements, it is better in `better`. `ratio` is the mean of its error divided by the other one.
+    """
+
+    rows: int
+    better: int
+    ratio: float
+
+
+def standing(meta: BundleMeta) -> Standing | None:
+    """Return how a model stands by its card, or None if no test error on it, in millimetres, has another one beside it."""
+    pairs = [
+        (one.value, one.baseline_value)
+        for one in meta.measurements
+        if one.split == "test" and one.unit == ERROR and one.baseline_value
+    ]
+    if not pairs:
+        return None
+    ratios = np.array([own / other for own, other in pairs])
+    return Standing(len(ratios), int((ratios < 1).sum()), round(float(ratios.mean()), 3))
+
+
+def preference(meta: BundleMeta) -> tuple[int, float, str]:
+    """Return a key by which the preferred of several models is the smallest.
+
+    Models that win by their cards come first, by the mean ratio of their errors; then models without parameters, which are what the others
+    have to beat, by the same ratio; then all others, by name.
+    """
+    place = standing(meta)
+    if place is not None and place.ratio < 1:
+        return 0, place.ratio, meta.name
+    if place is not None and meta.parameters == 0:
+        return 1, place.ratio, meta.name
+    return 2, 0.0, meta.name

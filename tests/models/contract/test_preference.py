@@ -1,0 +1,59 @@
+"""Tests of the order of models: a winner by its card, then what has no parameters, then the rest by name."""
+
+from models.contract.bundle import BundleMeta, Measurement
+from models.contract.preference import Standing, preference, standing
+from models.contract.task import HandForecast
+
+
+def model(
+    name: str, *rows: tuple[float, float | None], parameters: int = 1000, unit: str = "mm", split="test"
+) -> BundleMeta:
+    """Return a model with rows of its own error and that of the best forecast without weights."""
+    measured = tuple(
+        Measurement(
+            metric="error", value=own, unit=unit, split=split, source="lab", windows=9, recordings=1, baseline="hold", baseline_value=other
+        )
+        for own, other in rows
+    )  # fmt: skip
+    return BundleMeta(
+        name=name,
+        title=name,
+        task=HandForecast(past=2, future=1, fps=30),
+        symmetries=(),
+        network="network",
+        parameters=parameters,
+        opset=20,
+        licence="MIT",
+        trained_on=(),
+        measurements=measured,
+        command="",
+        git_commit="",
+        made_with={},
+    )
+
+
+def order(*models: BundleMeta) -> list[str]:
+    return [meta.name for meta in sorted(models, key=preference)]
+
+
+def test_a_model_that_wins_on_average_comes_first_and_the_better_one_before_the_other():
+    models = model("a", (30, 20), (10, 10)), model("b", (9, 10)), model("c", (21, 20), (5, 10)), model("d", (10, 10))
+    assert order(*models) == ["c", "b", "a", "d"]
+
+
+def test_where_none_wins_the_best_model_without_parameters_comes_first():
+    damped, hold = model("hands-damped", (10, 10), (12, 10), parameters=0), model("hands-hold", (13, 10), parameters=0)
+    loser = model("hands-a", (10.1, 10))
+    assert order(loser, hold, damped) == ["hands-damped", "hands-hold", "hands-a"]
+    assert order(loser, hold, damped, model("hands-z", (9, 10)))[0] == "hands-z"
+
+
+def test_models_without_figures_that_can_be_compared_are_ordered_by_name():
+    models = model("b", (1, 100), unit="%"), model("c"), model("a", (5, None), parameters=0)
+    assert order(*models) == ["a", "b", "c"]
+    assert order(model("b", (5, 10), split="validation"), model("a", (50, 10))) == ["a", "b"]
+
+
+def test_a_standing_counts_rows_and_averages_ratios():
+    assert standing(model("a", (9, 10), (10, 10), (30, 20))) == Standing(rows=3, better=1, ratio=1.133)
+    assert standing(model("a")) is None
