@@ -7,6 +7,7 @@ import numpy as np
 from models.contract.bundle import BundleMeta
 
 ERROR = "mm"  # the unit of measurements that are errors: the less, the better
+LEAST = 100  # samples; an error on fewer says little
 
 
 class Standing(NamedTuple):
@@ -21,11 +22,11 @@ class Standing(NamedTuple):
 
 
 def standing(meta: BundleMeta) -> Standing | None:
-    """Return how a model stands by its card, or None if no test error on it, in millimetres, has another one beside it."""
+    """Return how a model stands by its card, or None if it has no test error in millimetres, on LEAST samples, beside another one."""
     pairs = [
         (one.value, one.baseline_value)
         for one in meta.measurements
-        if one.split == "test" and one.unit == ERROR and one.baseline_value
+        if one.split == "test" and one.unit == ERROR and one.baseline_value and one.windows >= LEAST
     ]
     if not pairs:
         return None

@@ -51,21 +51,23 @@ def ask(server: Running, model: str, past: np.ndarray, **fields) -> np.ndarray:
     return np.array(response.json()["future"])
 
 
-def batches_of(name: str, data_folder: Path) -> HandBatches:
+def batches_of(name: str, data_folder: Path, sources: int | None = None) -> HandBatches:
+    """Return the windows of the sources on the card of a bundle, or of the first `sources` of them."""
     meta = read_bundle(SHIPPED / name).meta
     assert isinstance(meta.task, HandForecast)
     window = Window(meta.task.past, meta.task.future, meta.task.fps)
-    return HandData(tuple(source.name for source in meta.trained_on), window).load(data_folder)
+    measured = tuple(dict.fromkeys(one.source for one in meta.measurements))
+    return HandData(measured[:sources], window).load(data_folder)
 
 
-def test_a_hand_forecaster_is_shipped():
-    assert "hands-eqmotion" in HANDS
+def test_hand_forecasters_are_shipped_beside_those_without_weights():
+    assert {"hands-eqmotion", "hands-hold", "hands-damped", "hands-kalman"} <= set(HANDS)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_shipped_model_is_trained_on_permitted_data_that_its_card_lists(name):
     meta = read_bundle(SHIPPED / name).meta
-    assert meta.trained_on
+    assert meta.trained_on or name == "hands-hold", "expected the sources of whatever was fitted"
     licences = {source.licence for source in meta.trained_on}
     assert licences <= MAY_SHIP
     assert (SHARE_ALIKE in licences) == (meta.licence == "CC-BY-SA-3.0")
@@ -88,7 +90,7 @@ def test_the_error_on_test_clips_is_the_one_on_the_card(server, data_folder, nam
         )
         error = 1000 * np.linalg.norm(answers - true, axis=-1).mean()
         assert error == pytest.approx(measured.value, abs=0.01)
-        for at in range(0, len(past), 20):
+        for at in range(0, len(past), max(20, len(past) // 12)):
             assert np.abs(ask(server, name, past[at]) - answers[at]).max() <= 2e-6
 
 
@@ -97,7 +99,7 @@ def test_the_error_on_test_clips_is_the_one_on_the_card(server, data_folder, nam
 @pytest.mark.parametrize("hands", [1, 2])
 def test_the_answer_to_a_transformed_clip_is_the_transformed_answer(server, data_folder, name, symmetry, hands):
     """The tolerance is 1e-5 m within 10 m of the origin."""
-    windows = batches_of(name, data_folder).windows("test", hands, phases="first")
+    windows = batches_of(name, data_folder, 2).windows("test", hands, phases="first")
     past, _ = windows.past_future(np.linspace(0, len(windows) - 1, 4).astype(int))
     rng = np.random.default_rng(0)
     for clip in past.astype(float):
@@ -107,10 +109,10 @@ def test_the_answer_to_a_transformed_clip_is_the_transformed_answer(server, data
             assert np.abs(ask(server, name, act(clip)) - act(straight)).max() <= 1e-5
 
 
-@pytest.mark.parametrize("name", HANDS)
+@pytest.mark.parametrize("name", [name for name in HANDS if read_bundle(SHIPPED / name).meta.parameters])
 def test_the_answer_does_not_commute_with_a_shear(server, data_folder, name):
-    """Control for the test of symmetries: shearing is not one."""
-    windows = batches_of(name, data_folder).windows("test", 2, phases="first")
+    """Control for the test of symmetries: shearing is not one. The forecasts without weights are linear and commute with it."""
+    windows = batches_of(name, data_folder, 2).windows("test", 2, phases="first")
     clip = windows.past_future(np.array([len(windows) // 2]))[0][0].astype(float)
     shear = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     assert np.abs(ask(server, name, clip @ shear.T) - ask(server, name, clip) @ shear.T).max() > 1e-4
@@ -118,7 +120,7 @@ def test_the_answer_does_not_commute_with_a_shear(server, data_folder, name):
 
 @pytest.mark.parametrize("name", HANDS)
 def test_a_forecast_does_not_depend_on_concurrent_requests(server, data_folder, name):
-    windows = batches_of(name, data_folder).windows("test", 2, phases="first")
+    windows = batches_of(name, data_folder, 2).windows("test", 2, phases="first")
     past, _ = windows.past_future(np.linspace(0, len(windows) - 1, 16).astype(int))
     alone = [ask(server, name, clip) for clip in past]
     with ThreadPoolExecutor(16) as pool:

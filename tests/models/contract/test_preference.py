@@ -1,20 +1,25 @@
 """Tests of the order of models: a winner by its card, then what has no parameters, then the rest by name."""
 
+from typing import Literal
+
 from models.contract.bundle import BundleMeta, Measurement
 from models.contract.preference import Standing, preference, standing
 from models.contract.task import HandForecast
 
 
 def model(
-    name: str, *rows: tuple[float, float | None], parameters: int = 1000, unit: str = "mm", split="test"
+    name: str,
+    *rows: tuple[float, float | None],
+    parameters: int = 1000,
+    unit: str = "mm",
+    split: Literal["validation", "test"] = "test",
+    windows: int = 100,
 ) -> BundleMeta:
     """Return a model with rows of its own error and that of the best forecast without weights."""
-    measured = tuple(
-        Measurement(
-            metric="error", value=own, unit=unit, split=split, source="lab", windows=9, recordings=1, baseline="hold", baseline_value=other
-        )
-        for own, other in rows
-    )  # fmt: skip
+    row = Measurement(
+        metric="error", value=1, unit=unit, split=split, source="lab", windows=windows, recordings=1, baseline="hold"
+    )
+    measured = tuple(row.model_copy(update={"value": own, "baseline_value": other}) for own, other in rows)
     return BundleMeta(
         name=name,
         title=name,
@@ -57,3 +62,4 @@ def test_models_without_figures_that_can_be_compared_are_ordered_by_name():
 def test_a_standing_counts_rows_and_averages_ratios():
     assert standing(model("a", (9, 10), (10, 10), (30, 20))) == Standing(rows=3, better=1, ratio=1.133)
     assert standing(model("a")) is None
+    assert standing(model("a", (9, 10), windows=99)) is None

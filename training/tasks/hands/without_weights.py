@@ -3,7 +3,7 @@
 python -m training.tasks.hands.without_weights
 
 They are what a network must beat, and are served under their names beside it. Each has one setting for all sources, the best one on the
-training windows of the sources that may ship. The test windows are measured for the card. It takes about 3 minutes of one CPU core.
+training windows of the sources that may ship. The test windows are measured for the card. It takes a minute of one CPU core.
 """
 
 import argparse
