@@ -22,7 +22,9 @@ from training.engine.export import export
 from training.engine.loop import NotANumber, Training, train
 from training.engine.ranks import RankLost
 from training.engine.run import Run
+from training.engine.settings import Settings, WrongSetting
 from training.engine.watch import UNWATCHED
+from training.settings import with_settings
 from training.studies import BENCHMARKS, STUDIES
 
 EXPECTED = (
@@ -86,6 +88,19 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--steps", type=_steps, help="optimiser steps of every stage, or one number for each: 14000,3000"
         )
+        command.add_argument("--epochs", type=_counter(1), help="passes over the training windows, instead of --steps")
+        command.add_argument(
+            "--set",
+            dest="network",
+            type=_setting,
+            action="append",
+            default=[],
+            metavar="FIELD=VALUE",
+            help="a field of the network: layers=3",
+        )
+        command.add_argument("--preset", help="the window of a hand forecaster, such as 60+60@60")
+        command.add_argument("--sources", type=_names, default=(), help="data sets of hands, instead of the run's own")
+        command.add_argument("--actions", type=_names, default=(), help="only recordings whose label has one of these")
         command.add_argument("--validate-every", type=_counter(1), help="steps from one validation to the next")
         command.add_argument("--precision", choices=("32-true", "bf16-mixed"))
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -122,6 +137,13 @@ def _steps(text: str) -> tuple[int, ...]:
     return tuple(map(_counter(1), text.split(",")))
 
 
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"expected FIELD=VALUE, got {text!r}")
+    return name.strip(), value.strip()
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -133,9 +155,18 @@ def _list(_: argparse.Namespace) -> None:
 
 def _training(arguments: argparse.Namespace) -> Training:
     """Return the training that the arguments name."""
+    if arguments.epochs and arguments.steps:
+        raise WrongSetting("expected --steps or --epochs, got both")
     run = find_run(arguments.run).with_options(arguments.steps, **_changes(arguments))
+    run = with_settings(run, _settings(arguments), arguments.data)
     devices = getattr(arguments, "devices", 1)
     return Training(run, arguments.seed, arguments.data, arguments.out, arguments.device, devices)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    return Settings(
+        dict(arguments.network), arguments.preset, arguments.sources, arguments.actions, epochs=arguments.epochs
+    )
 
 
 def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -158,7 +189,8 @@ def _refuse_untrained(arguments: argparse.Namespace, training: Training, stage: 
     """Raise NotTrained, with the command that trains it, if a stage has no best weights."""
     folder = Training(stage, training.seed, training.data, training.out).folder
     if not (folder / BEST).is_file():
-        command = command_of(stage, reference_of(stage, arguments.run), training.seed, _changes(arguments))
+        reference = reference_of(stage, arguments.run)
+        command = command_of(stage, reference, training.seed, _changes(arguments), _settings(arguments))
         raise NotTrained(f"{stage.name}, seed {training.seed}, is not trained yet; run first: {command}")
 
 
@@ -198,7 +230,7 @@ def _export(arguments: argparse.Namespace) -> None:
         name=run.name,
         title=run.title,
         licence=run.licence,
-        command=command_of(run, arguments.run, training.seed, _changes(arguments), export=True),
+        command=command_of(run, arguments.run, training.seed, _changes(arguments), _settings(arguments), export=True),
         torchscript=arguments.torchscript,
         replace=arguments.replace,
     )

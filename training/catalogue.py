@@ -8,6 +8,7 @@ from typing import Any
 
 from models.contract.extensions import add_file, registered
 from training.engine.run import Run
+from training.engine.settings import Settings
 
 
 class UnknownRun(KeyError):
@@ -67,11 +68,18 @@ def reference_of(stage: Run[Any, Any], reference: str) -> str:
 
 
 def command_of(
-    run: Run[Any, Any], reference: str, seed: int, changes: Mapping[str, Any] | None = None, *, export: bool = False
+    run: Run[Any, Any],
+    reference: str,
+    seed: int,
+    changes: Mapping[str, Any] | None = None,
+    settings: Settings = Settings(),  # noqa: B008 - a frozen value
+    *,
+    export: bool = False,
 ) -> str:
     """Return the command that trains every stage of a run with a seed, and exports it with `export`.
 
-    Every stage states its steps; `changes` are the other fields of `Optimisation` that `Run.with_options` changed.
+    Every stage states its steps; `changes` are the other fields of `Optimisation` that `Run.with_options` changed, and `settings` those
+    that `with_settings` changed.
     """
     options = "".join(
         f" --{name.replace('_', '-')} {value}" for name, value in (changes or {}).items() if value is not None
@@ -79,7 +87,9 @@ def command_of(
     commands = []
     for number, stage in enumerate(run.stages, 1):
         steps = ",".join(str(before.optimisation.steps) for before in run.stages[:number])
-        commands.append(f"run {reference_of(stage, reference)} --seed {seed} --steps {steps}{options}")
+        commands.append(
+            f"run {reference_of(stage, reference)} --seed {seed} --steps {steps}{options}{settings.arguments()}"
+        )
     if export:
         commands.append(commands[-1].replace("run ", "export ", 1))
     return " && ".join(f"python -m training {command}" for command in commands)

@@ -1,8 +1,18 @@
 """Specifications of training work as values: what to train, evaluate, measure or check, from the command line or from a request."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
 MAX_DEVICES = 16  # in one machine
 DATASET_NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
@@ -18,6 +28,8 @@ class _Spec(BaseModel):
 
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
+FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -50,10 +62,31 @@ class TrainSpec(_OfRun):
     checkpoint_every: int | None = Field(
         default=None, ge=1, le=10**8, description="steps, instead of every stage's own"
     )
+    epochs: int | None = Field(
+        default=None, ge=1, le=10**4, description="of hands: passes over the training windows, instead of steps"
+    )
+    network: dict[FieldName, StrictBool | StrictInt | StrictFloat | Name] = Field(
+        default={},
+        max_length=32,
+        description="fields of the network's configuration that differ from the run's: layers, channels",
+    )
+    preset: Name | None = Field(default=None, description="of hands: the window, such as 60+60@60")
+    sources: tuple[SourceName, ...] = Field(
+        default=(), max_length=32, description="of hands: the data sets, instead of the run's own"
+    )
+    actions: tuple[Name, ...] = Field(
+        default=(), max_length=32, description="of hands: only recordings whose label has one of these words or phrases"
+    )
     publish: bool = Field(
         default=True,
         description="export the bundle of the seed with the best validation score, and register it as a version of the run's model",
     )
+
+    @model_validator(mode="after")
+    def _steps_or_epochs(self) -> Self:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("expected steps or epochs, got both")
+        return self
 
 
 class EvaluateSpec(_OfRun):

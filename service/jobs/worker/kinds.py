@@ -36,7 +36,8 @@ def _train(attempt: Attempt, spec: TrainSpec) -> Outcome:
     from training.engine.folders import folder_of
     from training.engine.loop import Training, train
 
-    run, data = configured(spec), attempt.data(spec.dataset)
+    data = attempt.data(spec.dataset)
+    run = configured(spec, data)
     plan = [(stage, seed) for seed in spec.seeds for stage in run.stages]
     steps = [(stage.name, seed, stage.optimisation.steps) for stage, seed in plan]
     watch = _watch(attempt, steps)
@@ -72,7 +73,7 @@ def _export(attempt: Attempt, spec: TrainSpec, run: Any, seed: int, data: Path, 
     attempt.log("exporting the bundle and checking it against the network and its symmetries")
     bundle = export(
         network, attempt.folder / "bundle", facts, name=run.name, title=run.title, licence=run.licence,
-        command=command_of(run, run.name, seed, _changes(spec), export=True),
+        command=command_of(run, run.name, seed, _changes(spec), _settings(spec), export=True),
     )  # fmt: skip
     lineage = Lineage(
         job=attempt.lease.job,
@@ -116,7 +117,7 @@ def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Outcome:
     for seed in spec.seeds:
         source = _training_job(attempt, spec, seed)
         trained = TrainSpec.model_validate(source.spec)
-        run = configured(trained)
+        run = configured(trained, attempt.data(trained.dataset, source) if trained.epochs else None)
         runs = artifacts.folder_of(attempt.settings.jobs, source.id, source.attempt) / "runs"
         network = load_best(run, folder_of(runs, run, seed) / BEST)
         data = attempt.data(spec.dataset) if spec.dataset else attempt.data(trained.dataset, source)
@@ -182,11 +183,20 @@ def _watch(attempt: Attempt, plan: Sequence[tuple[str, int, int]] = ()) -> Any:
     return Watch(progress=report, stop=heartbeat.should_stop, bar=False, activity=heartbeat.activity)
 
 
-def configured(spec: TrainSpec) -> Any:
-    """Return the run of a spec with the spec's step counts. Raises UnknownRun."""
+def configured(spec: TrainSpec, data: Path | None = None) -> Any:
+    """Return the run of a spec with the spec's settings and step counts; epochs are counted in `data`. Raises UnknownRun, WrongSetting."""
     from training.catalogue import get_run
+    from training.settings import with_settings
 
-    return get_run(spec.run).with_options(spec.steps, checkpoint_every=spec.checkpoint_every, **_changes(spec))
+    run = get_run(spec.run).with_options(spec.steps, checkpoint_every=spec.checkpoint_every, **_changes(spec))
+    return with_settings(run, _settings(spec), data or Path())
+
+
+def _settings(spec: TrainSpec) -> Any:
+    """Return the settings of a spec."""
+    from training.engine.settings import Settings
+
+    return Settings(spec.network, spec.preset, spec.sources, spec.actions, spec.epochs)
 
 
 def data_sha256(data: Path, parts: tuple[str, ...]) -> str:

@@ -18,6 +18,11 @@ def test_every_field_but_the_name_has_a_default():
         "steps": None,
         "validate_every": None,
         "checkpoint_every": None,
+        "epochs": None,
+        "network": {},
+        "preset": None,
+        "sources": (),
+        "actions": (),
         "publish": True,
     }
     assert EvaluateSpec(run="hands-eqmotion").split == "test"
@@ -27,6 +32,11 @@ def test_every_field_but_the_name_has_a_default():
     "spec",
     [
         TrainSpec(run="a", seeds=(7, 9), steps=10),
+        TrainSpec(run="a", epochs=2, network={"layers": 3, "dct": True, "temperature": 0.5, "tokens": "node"}),
+        TrainSpec(run="a", preset="60+60@60", sources=("leap", "thai_sign_leap"), actions=("pick up",)),
+        BenchmarkSpec(
+            table="hands", tables=("comparison",), models=("LSTM (GMN)",), preset="30+30@30", seeds=1, epochs=5
+        ),
         EvaluateSpec(run="a", split="validation", job="b"),
         BenchmarkSpec(table="hands", dataset="own"),
     ],
@@ -59,6 +69,13 @@ def test_an_unknown_kind_of_job_is_refused(wrong: dict[str, str]):
         (TrainSpec, {"checkpoint_every": 0}),
         (TrainSpec, {"dataset": "../secrets"}),
         (TrainSpec, {"stpes": 10}),
+        (TrainSpec, {"epochs": 0}),
+        (TrainSpec, {"network": {"Layers": 3}}),
+        (TrainSpec, {"network": {"layers": [3]}}),
+        (TrainSpec, {"network": {f"a{i}": 1 for i in range(33)}}),
+        (TrainSpec, {"preset": ""}),
+        (TrainSpec, {"sources": ("../secrets",)}),
+        (TrainSpec, {"actions": ("a" * 65,)}),
         (EvaluateSpec, {"split": "train"}),
         (EvaluateSpec, {"steps": 10}),
     ],
@@ -66,6 +83,17 @@ def test_an_unknown_kind_of_job_is_refused(wrong: dict[str, str]):
 def test_an_invalid_specification_is_refused(kind: type[TrainSpec] | type[EvaluateSpec], wrong: dict[str, object]):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         kind.model_validate({"run": "a", **wrong})
+
+
+def test_a_training_has_steps_or_epochs():
+    with pytest.raises(ValidationError, match="expected steps or epochs, got both"):
+        TrainSpec(run="a", steps=1, epochs=1)
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": 0}, {"epochs": 1001}, {"models": ("a" * 65,)}, {"tables": ("a",) * 9}])
+def test_an_invalid_benchmark_is_refused(wrong: dict[str, object]):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        BenchmarkSpec.model_validate({"table": "hands", **wrong})
 
 
 def test_a_specification_cannot_be_changed():

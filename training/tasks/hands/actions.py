@@ -6,7 +6,7 @@ every window. The words are a choice of this project, because the published tabl
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Inspect": ("inspect", "inspecting", "check", "checking", "examine", "examining", "look", "looking"),
@@ -19,5 +19,14 @@ GLOBAL = "Global"
 
 def groups_of(label: str) -> list[str]:
     """Return the groups that a label belongs to, in order; "Global" is last and always there."""
-    text = f" {re.sub(r'[^a-z]+', ' ', label.lower())} "
-    return [group for group, words in GROUPS.items() if any(f" {word} " in text for word in words)] + [GLOBAL]
+    return [group for group, words in GROUPS.items() if has_words(label, words)] + [GLOBAL]
+
+
+def has_words(label: str, words: Iterable[str]) -> bool:
+    """Return whether a label contains one of these words or phrases as whole words ("unscrew" does not contain "screw")."""
+    text = _plain(label)
+    return any(_plain(word) in text for word in words)
+
+
+def _plain(text: str) -> str:
+    return f" {re.sub(r'[^a-z]+', ' ', text.lower()).strip()} "

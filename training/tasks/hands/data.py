@@ -16,6 +16,7 @@ from models.contract.symmetry import random_rotation
 from models.skeletons.hand import HAND_PAIR
 from training.engine.batches import Batch
 from training.engine.fingerprint import LATER
+from training.tasks.hands.actions import has_words
 from training.tasks.hands.draws import EVERY_WINDOW, Draw, chances
 from training.tasks.hands.faults import NONE, Faults, with_faults, without_unseen_hands
 from training.tasks.hands.recordings import Recording
@@ -53,7 +54,8 @@ class HandData:
 
     `draw` says how training windows are drawn; by default each is shown once an epoch. `masked` adds the input `seen`, (batch, past, nodes)
     float32, which is 1 where a joint was seen; positions that were not are 0. `least` admits incomplete training windows, as `cut` does:
-    frames that do not exist are NaN in the target and not seen in the past. Measuring uses complete windows only.
+    frames that do not exist are NaN in the target and not seen in the past. Measuring uses complete windows only. `actions` keeps the
+    recordings whose label has one of these words or phrases, in every split.
 
     Raises ValueError if joints may be unseen and the data are not `masked`.
     """
@@ -66,6 +68,7 @@ class HandData:
     draw: Draw = field(default=EVERY_WINDOW, metadata=LATER)
     masked: bool = field(default=False, metadata=LATER)
     least: tuple[int, int] | None = field(default=None, metadata=LATER)
+    actions: tuple[str, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         """Refuse pasts with unseen joints for a task that is not told of them."""
@@ -119,7 +122,8 @@ class HandBatches:
     def _recordings(self, split: str, source: str) -> Sequence[Recording]:
         """Return the recordings of a source in a split, read once: each number of hands and tempo is cut from the same ones."""
         if (split, source) not in self._read:
-            self._read[split, source] = hand_source(source).read(self.folder, split)
+            read, words = hand_source(source).read(self.folder, split), self.data.actions
+            self._read[split, source] = [one for one in read if not words or has_words(one.label, words)]
         return self._read[split, source]
 
     @cached_property

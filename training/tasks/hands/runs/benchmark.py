@@ -1,6 +1,6 @@
 """EqMotion on four sources of hand motion, in our structure and the reference code's, at 10+10 and 30+30 frames of 30 fps.
 
-    python -m training benchmark hands        trains these with three seeds each and prints the table
+    python -m training benchmark hands --tables sources        trains these with three seeds each and prints the table
 
 A run takes about 8 minutes of one CPU core. The weights are not shipped, because manipnet and humoto are noncommercial.
 """

@@ -1,0 +1,113 @@
+"""Settings of a run that are given by name: fields of its network, its window, its sources, its actions and its epochs.
+
+A command and a job give the same settings, so that either repeats the other. They come from outside and are checked here.
+"""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, get_type_hints
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from training.engine.run import Network, Run
+
+Setting = str | int | float | bool
+MOST_PARAMETERS = 50_000_000  # a network of a setting with a mistyped size must not fill the memory
+MOST = 4096  # of a number in a setting, for the same reason
+
+
+class WrongSetting(ValueError):
+    """A setting that a run does not have, or a value that it does not admit."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings that differ from a run's own; None or nothing keeps the run's.
+
+    `network` has fields of the network's configuration. `preset` is a window, such as "60+60@60". `sources` are data sets. `actions` are
+    words of labels, of which a recording must have one. `epochs` replaces the number of steps.
+    """
+
+    network: Mapping[str, Setting] = field(default_factory=dict)
+    preset: str | None = None
+    sources: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    epochs: int | None = None
+
+    @property
+    def of_the_run(self) -> "Settings":
+        """Return the settings without the epochs, which are stated as steps."""
+        return replace(self, epochs=None)
+
+    def arguments(self) -> str:
+        """Return the settings as arguments of `python -m training`, each after a space, without the epochs."""
+        given = [f" --set {shlex.quote(f'{name}={_text(value)}')}" for name, value in sorted(self.network.items())]
+        given += [f" --preset {shlex.quote(self.preset)}"] if self.preset else []
+        given += [f" --sources {shlex.quote(','.join(self.sources))}"] if self.sources else []
+        given += [f" --actions {shlex.quote(','.join(self.actions))}"] if self.actions else []
+        return "".join(given)
+
+
+def _text(value: Setting) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def with_network(run: Run[Any, Any], changes: Mapping[str, Setting]) -> Run[Any, Any]:
+    """Return a run with other fields of its network's configuration. Text is parsed as the field's type: "3", "true", "joint", "none".
+
+    Raises WrongSetting for a field that the network lacks, a value of another type, a number above MOST, a configuration that the network
+    refuses, one of more than MOST_PARAMETERS weights, and for a run that begins with the weights of another.
+    """
+    if not changes:
+        return run
+    if run.start:
+        raise WrongSetting(f"{run.name} begins with the weights of {run.start.name}, whose network cannot be changed")
+    network = run.network
+    if not is_dataclass(network) or isinstance(network, type):
+        raise WrongSetting(f"the network of {run.name} has no fields that can be set")
+    types = {name: hint for name, hint in get_type_hints(type(network)).items() if name in _settable(network)}
+    if unknown := [name for name in changes if name not in types]:
+        raise WrongSetting(f"{type(network).__name__} has no field {unknown[0]!r}; it has {', '.join(sorted(types))}")
+    values = {name: _parsed(name, value, types[name]) for name, value in changes.items()}
+    try:
+        changed = replace(network, **values)  # pyright: ignore[reportArgumentType] - checked field by field above
+        count = _parameters(changed, run.task)
+    except WrongSetting:
+        raise
+    except (ValueError, RuntimeError, AssertionError, ArithmeticError, IndexError) as error:
+        raise WrongSetting(f"{type(network).__name__} refuses {changes}: {error}") from error
+    if count > MOST_PARAMETERS:
+        raise WrongSetting(f"expected at most {MOST_PARAMETERS:,} weights, got {count:,} with {changes}")
+    return replace(run, network=changed)
+
+
+def _settable(network: Any) -> list[str]:
+    """Return the fields whose values are numbers or words."""
+    return [one.name for one in fields(network) if isinstance(getattr(network, one.name), Setting | None)]
+
+
+def _parsed(name: str, value: Setting, hint: Any) -> Any:
+    """Return a value as the type of its field. Raises WrongSetting."""
+    text = (
+        None
+        if isinstance(value, str) and value.lower() == "none" and type(None) in getattr(hint, "__args__", ())
+        else value
+    )
+    try:
+        if isinstance(text, str):
+            parsed = TypeAdapter(hint).validate_python(text, strict=False)
+        else:
+            parsed = TypeAdapter(hint).validate_python(text, strict=True)
+    except ValidationError as error:
+        raise WrongSetting(f"{name}: {error.errors()[0]['msg']}, got {value!r}") from error
+    if isinstance(parsed, int | float) and not abs(parsed) <= MOST:
+        raise WrongSetting(f"{name}: expected a number of at most {MOST}, got {value!r}")
+    return parsed
+
+
+def _parameters(network: Network[Any], task: Any) -> int:
+    """Return the number of weights of a network, which is built without memory for them."""
+    with torch.device("meta"):
+        return sum(weights.numel() for weights in network.build(task).parameters())
