@@ -69,11 +69,16 @@ def _costs(rows: Sequence[Row], floor: Sequence[Row], budget: Budget) -> str:
             f"{row.rate:g}" if row.rate else "-",
             f"{row.cost.step_s * figures.steps:.0f}" if row.cost else "-",
             f"{row.cost.forecast_ms:.2f}" if row.cost else "-",
-            f"{max(one.rotation_mm for one in row.figures):.1g}",
+            _small(max(one.rotation_mm for one in row.figures)),
             published.size if published else "-",
             f"{published.test:.3f}" if published and published.test else "-",
         ))  # fmt: skip
     return markdown(header, lines)
+
+
+def _small(mm: float) -> str:
+    """Return a length as a whole number, or with one digit if it is below one."""
+    return f"{mm:.0f}" if mm >= 1 or mm == 0 else f"{mm:.1g}"
 
 
 def _errors(rows: Sequence[Row], floor: Sequence[Row], source: str, budget: Budget) -> str:
