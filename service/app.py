@@ -27,6 +27,7 @@ from service.routes import datasets, jobs, models, operation, versions
 from service.routes.errors import RAISED
 from service.settings import Settings
 from service.tasks.catalogue import ENDPOINTS, EXAMPLES
+from service.tasks.hands.stream.socket import HandStreams
 from service.tasks.pipeline import Pipeline
 from service.telemetry.logs import Observe
 from service.telemetry.metrics import Metrics
@@ -100,6 +101,7 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     if settings.root_path:
         app.add_middleware(UnderPrefix, prefix=settings.root_path)
     app.include_router(pipeline.router(ENDPOINTS))
+    app.include_router(HandStreams(served, metrics, settings, shutdown).router())
     app.include_router(jobs.router(job_service, shutdown, settings))
     app.include_router(datasets.router(job_service, settings))
     app.include_router(versions.router(served))

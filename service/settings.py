@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     max_client_connections: int = Field(
         default=256, ge=1, description="connections of one client address; trusted proxies have no limit"
     )
+    max_streams: int = Field(default=64, ge=0, description="streams of forecasts that are open at a time; 0: none")
+    stream_idle_s: float = Field(
+        default=30.0, gt=0, description="longest time without a frame, or for a client to take an answer, in a stream"
+    )
     max_queue: int = Field(default=1024, ge=1, description="most requests that wait for one model")
     deadline_s: float = Field(default=5.0, gt=0, description="longest a request may wait before it is computed")
     max_gap_s: float = Field(

@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -184,3 +184,18 @@ class Batcher:
                 waiting.future.set_result(answer)
         self._slots.release()
         self._note_idle()
+
+
+async def submit(batcher: Batcher, items: Sequence[Tensors], deadline: float | None) -> list[Tensors]:
+    """Return the outputs for the items: as many at a time as fit into a batch, so that other requests come in between.
+
+    The first batch must begin before the deadline, a time of time.monotonic(); None for a request that has begun before.
+    Raises QueueFull.
+    """
+    outputs: list[Tensors] = []
+    for start in range(0, len(items), batcher.max_batch):
+        batch = items[start : start + batcher.max_batch]
+        begun = deadline is None
+        outputs += await asyncio.gather(*(batcher.submit(item, deadline, begun=begun) for item in batch))
+        deadline = None
+    return outputs

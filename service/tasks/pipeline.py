@@ -1,6 +1,5 @@
 """The walk of every HTTP request through its endpoint: admit, read, decode, prepare, submit, answer, encode."""
 
-import asyncio
 import inspect
 import itertools
 import time
@@ -30,7 +29,7 @@ from service.http.negotiation import (
 from service.http.openapi import BINARY
 from service.http.problems import Problem, QueueFull, documented
 from service.http.work_queue import Place, WorkQueue
-from service.inference.batcher import Batcher
+from service.inference.batcher import submit
 from service.inference.model import Model
 from service.inference.served import ServedModels
 from service.settings import Settings
@@ -203,18 +202,3 @@ class _InProcess:
             raise
         self._kept = turn.items is not None
         return turn
-
-
-async def submit(batcher: Batcher, items: Sequence[Tensors], deadline: float | None) -> list[Tensors]:
-    """Return the outputs for the items: as many at a time as fit into a batch, so that other requests come in between.
-
-    The first batch must begin before the deadline, a time of time.monotonic(); None for a request that has begun before.
-    Raises QueueFull.
-    """
-    outputs: list[Tensors] = []
-    for start in range(0, len(items), batcher.max_batch):
-        batch = items[start : start + batcher.max_batch]
-        begun = deadline is None
-        outputs += await asyncio.gather(*(batcher.submit(item, deadline, begun=begun) for item in batch))
-        deadline = None
-    return outputs

@@ -15,6 +15,7 @@ from prometheus_client import (
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 LAG_INTERVAL_S = 0.1
+OUTCOMES = ("answered", "waiting", "skipped", "late", "refused")  # of a frame in a stream
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -39,6 +40,20 @@ class Metrics:
             "chiron_stage_seconds",
             "Parts of a request outside the model",
             ["route", "stage"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._streams = Gauge("chiron_streams", "Streams that are open", ["route"], registry=self.registry)
+        self._frames = Counter(
+            "chiron_stream_frames",
+            "Frames of streams: answered, waiting for more, skipped for a newer one, late, or refused",
+            ["route", "outcome"],
+            registry=self.registry,
+        )
+        self._answered = Histogram(
+            "chiron_stream_seconds",
+            "From the arrival of a frame to the end of sending its forecast",
+            ["route"],
             buckets=SECONDS,
             registry=self.registry,
         )
@@ -85,6 +100,10 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
+    def stream(self, route: str) -> "StreamMetrics":
+        """Return the observer of the streams of a route."""
+        return StreamMetrics(self, route)
+
     async def watch_event_loop(self) -> None:
         """Measure how late the event loop is, ten times a second; never return."""
         loop = asyncio.get_running_loop()
@@ -120,6 +139,27 @@ class Metrics:
         for labels, queued in list(self._queues.items()):
             self._waiting.labels(*labels).set(queued())
         return generate_latest(self.registry)
+
+
+class StreamMetrics:
+    """The observer of the streams of a route."""
+
+    def __init__(self, metrics: Metrics, route: str) -> None:
+        self._open, self._seconds = metrics._streams.labels(route), metrics._answered.labels(route)
+        self._frames = {outcome: metrics._frames.labels(route, outcome) for outcome in OUTCOMES}
+
+    def opened(self, by: int) -> None:
+        """Count a stream that begins (1) or ends (-1)."""
+        self._open.inc(by)
+
+    def frames(self, outcome: str, count: int = 1) -> None:
+        """Count frames by what became of them, one of OUTCOMES."""
+        self._frames[outcome].inc(count)
+
+    def answered(self, seconds: float) -> None:
+        """Count and time an answered frame."""
+        self.frames("answered")
+        self._seconds.observe(seconds)
 
 
 class ModelMetrics:

@@ -2,10 +2,12 @@
 
 import http.client
 import json
+import math
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,10 +25,13 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import positive_data_acceptance
 from typer.testing import CliRunner
 from waiting import PATIENCE_S, get, post, until
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
+from websockets.sync.client import connect
 
 from models.motion.hands import resample
 from models.skeletons.skeleton import LEFT_RIGHT
 from service.cli import app
+from service.http.limits import MAX_MESSAGE_BYTES
 from training.tasks.hands.npz import read_hands
 
 from .conftest import MAX_BODY
@@ -144,6 +149,23 @@ def test_the_server_survives_clients_that_disconnect(server):
     assert post(server.url + URL, json=BODY).status_code == 200
 
 
+def test_a_stream_over_a_socket_answers_and_is_closed_at_a_message_that_is_too_large(server):
+    with connect(f"{server.url.replace('http', 'ws')}/forecast/hands/stream") as stream:
+        stream.send(json.dumps({"fps": 30, "at": [0.1], "form": "raw"}))
+        assert json.loads(stream.recv())["shape"] == [42, 3]
+        answer: str | bytes = ""
+        for number, points in enumerate(moving_hands(30, hands=2)):
+            stream.send(struct.pack("<IId", number, 0, math.nan) + points.astype("<f4").tobytes())
+            answer = stream.recv()
+        assert isinstance(answer, bytes)
+        assert len(answer) == 16 + 42 * 3 * 4
+        stream.send(bytes(MAX_MESSAGE_BYTES + 1))
+        with pytest.raises(ConnectionClosed) as closed:
+            stream.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+
+
 def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
     connection.putrequest("POST", URL)
@@ -180,23 +202,32 @@ def test_requests_generated_from_the_published_schema_get_documented_answers(ser
     assert tried > 50
 
 
-def test_a_request_in_progress_is_answered_after_sigterm(bundles):
+def test_a_request_in_progress_is_answered_and_a_stream_closed_after_sigterm(bundles):
     running = start(bundles)
     body = json.dumps(BODY).encode()
     head = (
         f"POST {URL} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n"
         f"content-length: {len(body)}\r\nexpect: 100-continue\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE_S) as connection:
+    with (
+        connect(f"{running.url.replace('http', 'ws')}/forecast/hands/stream") as stream,
+        socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE_S) as connection,
+    ):
+        stream.send(json.dumps({"fps": 30}))
+        assert json.loads(stream.recv())["kind"] == "ready"
         connection.sendall(head.encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 100"), "expected the application to read the body"
         running.process.send_signal(signal.SIGTERM)
         until("a closed port", lambda: True if port_refuses(running.port) else None)
+        with pytest.raises(ConnectionClosedOK) as closed:
+            stream.recv()
         connection.sendall(body)
         response = http.client.HTTPResponse(connection)
         response.begin()
         assert response.status == 200
         assert json.loads(response.read())["times"]
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1001
     log_of(running)
     assert running.process.returncode == 0
 

@@ -82,11 +82,15 @@ def check_numbers(request: DecodedHands, metres: Poses, seen: Seen) -> None:
     frame, hand, joint, axis = (int(i) for i in np.argwhere(bad)[0])
     name = list(request.arrays)[0 if "past" in request.arrays else hand]
     node = joint + (hand * metres.shape[2] if name == "past" else 0)
-    number, pointer = metres[frame, hand, joint, axis], f"/{name}/{frame}/{node}/{axis}"
-    if not np.isfinite(number):
-        raise Problem.at("not-finite", pointer, f"expected a finite number, got {number}")
-    detail = f"expected at most {REACH_M:g} m from the origin, got {abs(number):.4g} m in {request.options.units}; check `units`"
-    raise Problem.at("out-of-range", pointer, detail)
+    raise bad_number(metres[frame, hand, joint, axis], f"/{name}/{frame}/{node}/{axis}", request.options.units)
+
+
+def bad_number(number: float, pointer: str, units: str) -> Problem:
+    """Return the problem of a coordinate in metres, given in `units`, that no hand has: not-finite or out-of-range."""
+    if not math.isfinite(number):
+        return Problem.at("not-finite", pointer, f"expected a finite number, got {number}")
+    detail = f"expected at most {REACH_M:g} m from the origin, got {abs(number):.4g} m in {units}; check `units`"
+    return Problem.at("out-of-range", pointer, detail)
 
 
 def check_plausible(
@@ -119,16 +123,19 @@ def factors_to_metres(options: HandsOptions) -> Float[np.ndarray, "3"]:
     return to_metres(options.units) * np.array([1.0, 1.0, -1.0 if options.axes == "left-handed" else 1.0])
 
 
+def frames_needed(task: HandForecast, fps: float) -> int:
+    """Return the least number of frames at a caller's rate: those that span the model's past, or any two for a masked task."""
+    return LEAST_FRAMES if task.masked else math.ceil(((task.past - 1) / task.fps - SNAP_S) * fps) + 1
+
+
 def check_length(frames: int, task: HandForecast, fps: float, model: str) -> None:
     """Raise too-few-frames, counting frames at the caller's rate; a model of a masked task takes any two."""
+    least = frames_needed(task, fps)
     if task.masked:
-        if frames < LEAST_FRAMES:
-            raise Problem(
-                "too-few-frames", f"expected at least {LEAST_FRAMES} frames, which show a motion, got {frames}"
-            )
+        if frames < least:
+            raise Problem("too-few-frames", f"expected at least {least} frames, which show a motion, got {frames}")
         return
     span = (task.past - 1) / task.fps
-    least = math.ceil((span - SNAP_S) * fps) + 1
     if frames < least:
         detail = (
             f"expected at least {least} frames at {fps:g} fps, since {model} needs the last {span:.3f} s; got {frames}"

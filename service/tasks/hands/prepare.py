@@ -114,7 +114,7 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     shown = np.flatnonzero(seen.any(axis=(1, 2)))
     centre = values[shown[-1]][seen[shown[-1]]].mean(axis=0) if len(shown) else np.zeros(3)
     values = np.where(seen[..., None], values - centre, np.nan)
-    joints, known = _to_assembly101(request, values, seen, order, sides)
+    joints, known = to_assembly101(request, values, seen, order, sides)
     mask = None
     if "past" not in request.arrays and not seen.any():
         past = Past(np.empty((task.past, 0, *joints.shape[2:])), 0, ())  # both hands of the answer are null
@@ -139,7 +139,7 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
         mask,
         references(values, order)[list(past.hands)],
         centre,
-        (*times.warnings, *doubts, *_lacking(options, task, model.name)),
+        (*times.warnings, *doubts, *lacking(options, task, model.name)),
     )
 
 
@@ -193,7 +193,7 @@ def document(forecast: HandsForecast) -> dict[str, Any]:
     }
 
 
-def _to_assembly101(
+def to_assembly101(
     request: DecodedHands, poses: Poses, seen: Seen, order: Skeleton, sides: tuple[str, ...]
 ) -> tuple[Poses, Seen]:
     """Convert the poses, and what was seen of them, to Assembly101's joint order. Raises degenerate-hand."""
@@ -237,7 +237,7 @@ def _rounded(lengths: Float[np.ndarray, "..."], unit: Unit) -> Float[np.ndarray,
     return np.round(lengths, round(-math.log10(ROUND_M / to_metres(unit))))
 
 
-def _lacking(options: HandsOptions, task: HandForecast, model: str) -> list[str]:
+def lacking(options: HandsOptions, task: HandForecast, model: str) -> list[str]:
     """Return warnings about what was asked for and the model does not have."""
     asked = {"standard deviations": options.spread, "probabilities of alternatives": options.hypotheses}
     return [f"{model} gives no {what}" for what, wanted in asked.items() if wanted and not task.spread]
