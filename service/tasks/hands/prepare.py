@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 
 from models.contract.bundle import BundleMeta
 from models.contract.task import HandForecast
+from models.motion.bones import keep_bones, last_lengths
 from models.motion.hands import HandClip, Past, future_at, past_window
 from models.motion.partial_hands import partial_window
 from models.skeletons.hand import ASSEMBLY101, carried_joints, carried_spread, convert, get_hand_order
@@ -166,8 +167,9 @@ def document(forecast: HandsForecast) -> dict[str, Any]:
     prepared = forecast.prepared
     options, last, fps = prepared.request.options, prepared.past.joints[-1], prepared.task.fps
     likely = forecast.weights is not None  # then alternatives are sent on request: they are several times the forecast
+    lengths = last_lengths(prepared.past.joints, prepared.seen) if options.keep_bones else None
     modes = [
-        _by_side(prepared, _to_order(prepared, future_at(last, mode, fps, prepared.times)))
+        _by_side(prepared, _to_order(prepared, _with_bones(future_at(last, mode, fps, prepared.times), lengths)))
         for mode in (forecast.modes if options.hypotheses or not likely else forecast.modes[:1])
     ]
     further: dict[str, Any] = {}
@@ -211,6 +213,10 @@ def to_assembly101(
 def _side(name: str) -> Hand:
     """Return the side of an array. That of `future` has no effect, since no palm centre is computed there."""
     return "left" if name == "left" else "right"
+
+
+def _with_bones(poses: Poses, lengths: Float[np.ndarray, "hands bones"] | None) -> Poses:
+    return poses if lengths is None else keep_bones(poses, lengths)
 
 
 def _to_order(prepared: PreparedHands, poses: Poses) -> Float[np.ndarray, "hands frames order_joints 3"]:

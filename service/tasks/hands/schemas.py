@@ -33,6 +33,7 @@ class HandsOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     at: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=1, max_length=MAX_TIMES)] | None = None
     spread: bool = False
     hypotheses: bool = False
+    keep_bones: bool = False
 
 
 class HandsJson(HandsOptions):
@@ -91,6 +92,9 @@ class HandsRequest(BaseModel):
     )
     hypotheses: bool = Field(
         default=False, description="also answer with the alternatives and their probabilities, of a model that has them"
+    )
+    keep_bones: bool = Field(
+        default=False, description="give every bone the length that it has in the last pose, from the wrist outwards"
     )
     past: Frames | None = Field(
         default=None, description="[frames][joints][3] of one hand, or left then right: [frames][2 joints][3]"

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.contract.symmetry import SYMMETRIES
-from models.skeletons.hand import HANDS, PALM
+from models.motion.bones import bone_lengths
+from models.skeletons.hand import ASSEMBLY101, HANDS, PALM
 
 from ...exchange import problem_of
 from .test_endpoint import FPS, MSGPACK, NPY, URL, forecast, npy
@@ -185,9 +186,37 @@ def test_a_model_without_spread_says_so(client, pair):
     ]
 
 
+@pytest.mark.parametrize("model", ["hands-thirty", "hands-unsure"])
+def test_bones_keep_the_length_of_the_last_pose_on_request(client, pair, model):
+    last = bone_lengths(pair[-1].reshape(2, 21, 3))
+    free, kept = (
+        bone_lengths(
+            np.array(forecast(client, past=pair, model=model, keep_bones=keep)["future"]).reshape(-1, 2, 21, 3)
+        )
+        for keep in (False, True)
+    )
+    assert np.abs(free / last - 1).max() > 0.02
+    np.testing.assert_allclose(kept, np.broadcast_to(last, kept.shape), atol=4e-6)
+    other = forecast(client, past=moving_hands(30, hands=1, order="mano"), hand="left", joints="mano", keep_bones=True)
+    assert np.isfinite(np.array(other["future"])).all()
+
+
+def test_bones_of_a_hand_that_was_seen_in_part_keep_the_length_that_was_seen(client, pair):
+    one = pair[-10:, 21:]
+    frames = [
+        [None if joint == 8 and frame > 6 else point for joint, point in enumerate(row)]
+        for frame, row in enumerate(one.tolist())
+    ]
+    kept = np.array(forecast(client, right=frames, keep_bones=True, **UNSURE)["right"])
+    expected = bone_lengths(one[-1])
+    hidden = [8 in ends for ends in ASSEMBLY101.bones]
+    expected[hidden] = bone_lengths(one[6])[hidden]
+    np.testing.assert_allclose(bone_lengths(kept), np.broadcast_to(expected, (10, 20)), atol=4e-6)
+
+
 @pytest.mark.parametrize("name", ["translation", "rotation", MIRROR])
 def test_the_whole_answer_to_a_moved_request_is_the_moved_answer(client, pair, name):
-    fields = {"at": [0.013, 0.05, 0.3], "spread": True, "hypotheses": True, **UNSURE}
+    fields = {"at": [0.013, 0.05, 0.3], "spread": True, "hypotheses": True, "keep_bones": True, **UNSURE}
     still, rng = forecast(client, past=pair, **fields), np.random.default_rng(3)
     std = np.array(still["std"]["future"])
     for _ in range(3):

@@ -1,0 +1,52 @@
+"""Bones of forecast hands: how much their lengths change, and poses in which they do not.
+
+A forecast is close to the mean of what may happen. Directions that differ average to something shorter, so the less sure a forecaster is,
+the shorter are its bones.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from models.skeletons.hand import ASSEMBLY101
+
+TINY_M = 1e-9  # a bone of this length has no direction
+_NEAR, _FAR = (list(ends) for ends in zip(*ASSEMBLY101.bones, strict=True))
+
+Hands = Float[np.ndarray, "*frames joints 3"]
+
+
+def bone_lengths(hands: Hands) -> Float[np.ndarray, "*frames bones"]:
+    """Return the lengths of the bones of hands in Assembly101 order, in the unit of the joints."""
+    return np.linalg.norm(hands[..., _FAR, :] - hands[..., _NEAR, :], axis=-1)
+
+
+def last_lengths(
+    past: Float[np.ndarray, "past hands joints 3"], seen: Bool[np.ndarray, "past hands joints"] | None
+) -> Float[np.ndarray, "hands bones"]:
+    """Return the length of each bone in the last pose in which both of its ends were seen; NaN for one that never was."""
+    lengths = bone_lengths(past)
+    if seen is None:
+        return lengths[-1]
+    both = seen[..., _FAR] & seen[..., _NEAR]
+    newest = len(both) - 1 - both[::-1].argmax(axis=0)
+    chosen = np.take_along_axis(lengths, newest[None], axis=0)[0]
+    return np.where(both.any(axis=0), chosen, np.nan)
+
+
+def keep_bones(hands: Hands, lengths: Float[np.ndarray, "*other bones"]) -> Hands:
+    """Return hands whose bones have these lengths and the directions that they had, from the wrist outwards.
+
+    The wrist stays. A bone without a length, or with an end that is NaN, moves along as it is. The result turns, moves and mirrors with the
+    hands.
+    """
+    out, shift = hands.copy(), np.zeros_like(hands)
+    for bone, (near, far) in enumerate(ASSEMBLY101.bones):
+        along = hands[..., far, :] - hands[..., near, :]
+        length = np.linalg.norm(along, axis=-1)
+        wanted = np.broadcast_to(lengths[..., bone], length.shape)
+        usable = np.isfinite(length) & np.isfinite(wanted) & (length > TINY_M)
+        ratio = np.where(usable, wanted / np.where(usable, length, 1.0), 1.0)
+        moved = shift[..., near, :] + (ratio[..., None] - 1) * np.where(usable[..., None], along, 0.0)
+        shift[..., far, :] = moved
+        out[..., far, :] = hands[..., far, :] + moved
+    return out
