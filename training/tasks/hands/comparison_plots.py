@@ -10,11 +10,14 @@ from training.tasks.hands.results import Row
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, TEAL, PINK)
 LINES: tuple[Line, ...] = ("-", "--", "-.", ":")
-WIDTH, FOOT = 4.2, 0.9  # inches of a panel, and of the legend
+WIDTH, FOOT = 4.2, 0.6  # inches of a panel, and of the legend
 
 
 def draw_errors(rows: Sequence[Row], floor: Sequence[Row], path: Path) -> None:
-    """Draw MPJPE over the horizon: a panel for each source, a line of points for each model, one for each seed."""
+    """Draw MPJPE over the horizon: a panel for each source, a line of points for each model, one for each seed.
+
+    The best forecast without weights is dashed, and the axis ends at twice its error.
+    """
     every = [*floor, *rows]
     sources = list(floor[0].figures[0].test)
     figure = blank(WIDTH * len(sources), 0.22 * len(every) + 0.9)
@@ -29,13 +32,16 @@ def draw_errors(rows: Sequence[Row], floor: Sequence[Row], path: Path) -> None:
         panel.set_xlim(0, 2 * best)
         panel.set_ylim(len(every) - 0.5, -0.5)
         panel.set_yticks(range(len(every)), [row.name for row in every])
-        panel.set_title(f"{source}: MPJPE, mm; dashed: best without weights", fontsize=8, color=INK, loc="left")
+        panel.set_title(f"{source}: MPJPE, mm", fontsize=8, color=INK, loc="left")
         _plain(panel)
     save(figure, path)
 
 
 def draw_curves(rows: Sequence[Row], floor: Sequence[Row], path: Path) -> None:
-    """Draw the test error at each reported epoch, averaged over seeds: a panel for each source, a line for each model."""
+    """Draw the test error at each reported epoch, averaged over seeds: a panel for each source, a line for each model.
+
+    The best forecast without weights is dashed, and the axis ends at 2.2 times its error.
+    """
     sources = list(floor[0].figures[0].test)
     styles: dict[str, tuple[str, Line]] = {
         row.name: (COLOURS[at % len(COLOURS)], LINES[at // len(COLOURS) % len(LINES)]) for at, row in enumerate(rows)
@@ -50,9 +56,9 @@ def draw_curves(rows: Sequence[Row], floor: Sequence[Row], path: Path) -> None:
             panel.plot(epochs, np.mean(curves, axis=0), line, color=colour, linewidth=1.5, marker="o", markersize=2.5)
         best = min(row.mpjpe_mm(source)[0] for row in floor)
         panel.axhline(best, color=GREY, linewidth=1, linestyle="--")
-        panel.set_ylim(0.8 * best, 4 * best)
+        panel.set_ylim(0.85 * best, 2.2 * best)
         panel.set_xlabel("epochs", fontsize=8, color=INK)
-        panel.set_title(f"{source}: test MPJPE, mm; dashed: best without weights", fontsize=8, color=INK, loc="left")
+        panel.set_title(f"{source}: test MPJPE, mm", fontsize=8, color=INK, loc="left")
         _plain(panel)
     legend(figure, styles, columns=9)
     save(figure, path)

@@ -21,7 +21,8 @@ def described(budget: Budget, windows: int) -> str:
     return (
         f"Two hands, {budget.preset}, trained on {' and '.join(budget.trained_on)}; {budget.epochs} epochs of {windows} windows (one for "
         f"every {budget.every_s:g} s of recording), {budget.seeds} seeds. Learning rate: the best of {rates} on validation after "
-        f"{budget.search_epochs} epochs. Checkpoint: the best on validation. Errors are MPJPE in mm; ± is the spread over seeds."
+        f"{budget.search_epochs} epochs. Checkpoint: the best on validation. Errors are MPJPE in mm; ± is the spread over seeds. In a plot, "
+        "dashed is the best forecast without weights."
     )
 
 
@@ -31,7 +32,7 @@ def best_without_weights(floor: Sequence[Row], source: str) -> Row:
 
 
 def spread(values: Sequence[float], best: bool = False) -> str:
-    """Return mean and spread as a cell; one seed has no spread, and says so."""
+    """Return mean and spread as a cell; one seed has no spread."""
     mean = f"{np.mean(values):.1f}"
     return bold(f"{mean} ± {np.std(values):.1f}" if len(values) > 1 else mean, best)
 
@@ -39,7 +40,13 @@ def spread(values: Sequence[float], best: bool = False) -> str:
 def comparison_markdown(rows: Sequence[Row], floor: Sequence[Row], budget: Budget) -> str:
     """Return the tables of costs, of errors for each source, and of learning curves for each source."""
     windows = rows[0].figures[0].windows_an_epoch if rows else floor[0].figures[0].windows_an_epoch
-    parts = [described(budget, windows), _costs(rows, floor, budget)]
+    at_edge = sum(row.rate == max(RATES) for row in rows)
+    edge = (
+        f" {at_edge} of {len(rows)} models got the largest rate, so a larger one might suit them better."
+        if at_edge
+        else ""
+    )
+    parts = [described(budget, windows) + edge, _costs(rows, floor, budget)]
     sources = list(floor[0].figures[0].test)
     for source in sources:
         one = floor[0].errors(source)[0]
