@@ -21,8 +21,8 @@ def described(budget: Budget, windows: int) -> str:
     return (
         f"Two hands, {budget.preset}, trained on {' and '.join(budget.trained_on)}; {budget.epochs} epochs of {windows} windows (one for "
         f"every {budget.every_s:g} s of recording), {budget.seeds} seeds. Learning rate: the best of {rates} on validation after "
-        f"{budget.search_epochs} epochs. Checkpoint: the best on validation. Errors are MPJPE in mm; ± is the spread over seeds. In plots, the "
-        "best forecast without weights is dashed."
+        f"{budget.search_epochs} epochs. Checkpoint: the best on validation. Errors are MPJPE in mm; ± is the spread over seeds. "
+        "In plots, the best forecast without weights is dashed."
     )
 
 
