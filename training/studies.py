@@ -6,6 +6,7 @@ from training.tasks.bodies import benchmark as bodies_benchmark
 from training.tasks.bodies import study as bodies_study
 from training.tasks.faces import benchmark as faces_benchmark
 from training.tasks.faces import study as faces_study
+from training.tasks.hands import forecast_tables, ladder
 from training.tasks.hands import study as hands_study
 from training.tasks.hands import tables as hands_tables
 
@@ -16,6 +17,8 @@ STUDIES: dict[str, Study] = {
 }
 BENCHMARKS: dict[str, Benchmark] = {
     "hands": hands_tables.tables,
+    "hands-forecast": without_options(forecast_tables.tables),
+    "hands-ladder": without_options(ladder.tables),
     "faces": without_options(faces_benchmark.tables),
     "bodies": without_options(bodies_benchmark.tables),
 }

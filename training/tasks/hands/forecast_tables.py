@@ -1,0 +1,120 @@
+"""The tables of the shipped hand forecaster on the test recordings, with three seeds, beside every baseline.
+
+    python -m training benchmark hands-forecast
+
+The baselines are fitted on training recordings for each window, with one setting for all sources. "Best" is the best of them in that row.
+Sources that are not trained on are zero-shot. Rows of fewer than LEAST windows are shown and have no part in the means.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from training.catalogue import get_run
+from training.engine.benchmark import bold, markdown, measured
+from training.engine.run import Run
+from training.engine.watch import UNWATCHED, Watch
+from training.tasks.hands.calibration import Calibration, calibration
+from training.tasks.hands.data import HandBatches
+from training.tasks.hands.report import BASELINES, Report, baselines, evaluate
+from training.tasks.hands.shorter import Shorter
+from training.tasks.hands.windows import PRESETS, Window
+
+RUN = "hands-forecast"
+SEEDS = (0, 1, 2)
+UNSEEN = ("manipnet", "humoto", "assembly101_sample")
+WINDOWS = (PRESETS["10+10@30"], PRESETS["30+30@30"])
+EARLY = ("33 ms", "67 ms", "100 ms")
+LEAST = 100
+
+
+def tables(data: Path, out: Path, watch: Watch = UNWATCHED) -> str:
+    """Return Markdown tables of the errors over each window and at the first frames, and of calibration. Raises Stopped."""
+    parts: list[str] = []
+    for window in WINDOWS:
+        reports = [_report(window, seed, data, out, watch) for seed in SEEDS]
+        parts += [errors_table(reports), early_table(reports)]
+    return "\n\n".join([*parts, calibration_table(data, out, watch)])
+
+
+def _report(window: Window, seed: int, data: Path, out: Path, watch: Watch) -> Report:
+    """Return the report of the run and of the baselines on a window, kept beside the run's weights."""
+
+    def measure(run: Run[Any, Any], network: nn.Module, folder: Path) -> Report:
+        batches = HandBatches(replace(run.data, window=window, least=None), folder / "hands")
+        task = run.task.model_copy(update={"past": window.past, "future": window.future, "modes": 1})
+        models = {**baselines(task, batches), RUN: Shorter(network, window.past, window.future)}
+        return evaluate(models, batches, (*run.data.sources, *UNSEEN), "test")
+
+    return measured(get_run(RUN), seed, data, out, Report, measure, watch, file=f"test-{window.name}.json")
+
+
+def errors_table(reports: Sequence[Report]) -> str:
+    """Return the mean error over all future frames in mm, of the baselines and of the run as mean and spread over seeds."""
+    first = reports[0]
+    lines: list[tuple[str, ...]] = []
+    ratios: dict[bool, list[float]] = {True: [], False: []}
+    for source, hands in first.groups():
+        floor = {name: first.row(source, hands, name).mpjpe_mm for name in BASELINES}
+        own = [report.row(source, hands, RUN) for report in reports]
+        mean, best = float(np.mean([row.mpjpe_mm for row in own])), min(floor.values())
+        if own[0].windows >= LEAST:
+            ratios[source in UNSEEN].append(mean / best)
+        lines.append((
+            source, str(hands), str(own[0].windows), str(own[0].recordings),
+            *(bold(f"{value:.1f}", value == best) for value in floor.values()),
+            f"{mean:.1f} ± {np.std([row.mpjpe_mm for row in own]):.1f}", f"{100 * (mean / best - 1):+.1f} %",
+        ))  # fmt: skip
+    for unseen, name in ((False, "mean, trained on"), (True, "mean, zero-shot")):
+        if ratios[unseen]:
+            lines.append((name, *[""] * (4 + len(BASELINES)), f"{100 * (np.mean(ratios[unseen]) - 1):+.1f} %"))
+    header = (f"{first.window}, test, mm", "hands", "windows", "recordings", *BASELINES, RUN, "to the best")
+    return markdown(header, lines)
+
+
+def early_table(reports: Sequence[Report]) -> str:
+    """Return the errors of the first frames in mm with the best baseline of each, and the jitter at 100 ms beside constant velocity."""
+    first = reports[0]
+    lines: list[tuple[str, ...]] = []
+    gains: Mapping[str, list[float]] = {at: [] for at in EARLY}
+    for source, hands in first.groups():
+        cells: list[str] = []
+        for at in EARLY:
+            best = min((first.row(source, hands, name) for name in BASELINES), key=lambda row: row.at_mm[at])
+            mean = float(np.mean([report.row(source, hands, RUN).at_mm[at] for report in reports]))
+            gains[at].append(mean / best.at_mm[at])
+            cells.append(f"{mean:.2f} / {best.at_mm[at]:.2f} ({best.model})")
+        jitter = [first.row(source, hands, name).jitter_at_mm.get("100 ms") for name in (RUN, "constant velocity")]
+        cells.append(" / ".join("-" if value is None else f"{value:.1f}" for value in jitter))
+        lines.append((source, str(hands), *cells))
+    lines.append(("mean", "", *(f"{100 * (np.mean(gains[at]) - 1):+.1f} %" for at in EARLY), ""))
+    header = (f"{first.window}, test, mm", "hands", *(f"{at}: {RUN} / best" for at in EARLY))
+    return markdown((*header, "jitter at 100 ms / constant velocity"), lines)
+
+
+def calibration_table(data: Path, out: Path, watch: Watch = UNWATCHED) -> str:
+    """Return the coverage of the intervals of the first seed and the error of the nearest of its modes, by source."""
+    from training.engine.loop import trained  # it imports Fabric, which takes as long as torch
+
+    run = get_run(RUN)
+    network = trained(run, SEEDS[0], data, out, watch)
+    batches: HandBatches = run.data.load(data)
+    lines: list[tuple[str, ...]] = []
+    found: list[Calibration] = []
+    for source in (*run.data.sources, *UNSEEN):
+        for hands in (2, 1):
+            windows = batches.windows("test", hands, (source,), phases="first")
+            if len(windows) == 0:
+                continue
+            found.append(one := calibration(network, *windows.past_future(np.arange(0, len(windows), 2))))
+            cells = (f"{one.first_mm:.1f}", f"{one.nearest_mm:.1f}", f"{one.likeliest_mm:.1f}")
+            lines.append((source, str(hands), *(f"{100 * x:.0f}" for x in one.covered.values()), *cells))
+    covered = (f"{100 * np.mean([one.covered[share] for one in found]):.0f}" for share in found[0].covered)
+    gain = np.mean([one.nearest_mm / one.first_mm for one in found])
+    lines.append(("mean", "", *covered, "", f"{100 * (gain - 1):+.1f} %", ""))
+    header = (f"{run.data.window.name}, test", "hands", *(f"in {share}" for share in found[0].covered))
+    return markdown((*header, "mode 0, mm", "nearest mode, mm", "likeliest mode, mm"), lines)

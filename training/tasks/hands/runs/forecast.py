@@ -1,0 +1,39 @@
+"""The hand forecaster by means: one second to the next at 30 frames a second, from whatever part of the past was seen, on what may ship.
+
+python -m training run hands-forecast && python -m training export hands-forecast
+"""
+
+from models.contract.task import HandForecast
+from models.forecast.hand_means import STANDARD
+from training.engine.run import Optimisation, Run
+from training.tasks.hands.data import Augmentation, HandData
+from training.tasks.hands.draws import Draw
+from training.tasks.hands.faults import Faults
+from training.tasks.hands.likelihood import ForecastLoss, travelled_share
+from training.tasks.hands.windows import PRESETS
+
+WINDOW = PRESETS["30+30@30"]
+SOURCES = ("leap", "tzionas", "ultraleap_tracking", "thai_sign_leap", "leap_vrcollage", "leap_playground")
+FAULTS = Faults(jitter_mm=(0.0, 1.0), joints=(0.0, 0.2), burst=0.1, lost=0.05, short=0.4)
+RUN = Run(
+    name="hands-forecast",
+    title="Hand forecaster by means: a second of one or two hands to the next, with deviations and alternatives",
+    task=HandForecast(past=WINDOW.past, future=WINDOW.future, fps=WINDOW.fps, modes=5, masked=True, spread=True),
+    network=STANDARD,
+    data=HandData(
+        SOURCES,
+        WINDOW,
+        batch=64,
+        augmentation=Augmentation(one_hand=0.5, reverse=0.5, faults=FAULTS),
+        tempi=(0.7, 1.0, 1.4, 2.0),
+        draw=Draw(sources="sqrt", still=0.3),
+        masked=True,
+        least=(10, 10),
+    ),
+    licence="Apache-2.0 AND MIT AND BSD-3-Clause",
+    loss=ForecastLoss(),
+    score=travelled_share,
+    optimisation=Optimisation(
+        steps=2500, learning_rate=3e-3, weight_decay=0.1, ema=0.995, validate_every=250, patience=10
+    ),
+)
