@@ -20,7 +20,9 @@ from training.engine.run import Run
 from training.engine.watch import UNWATCHED, Watch
 from training.tasks.hands.calibration import Calibration, calibration
 from training.tasks.hands.data import HandBatches
-from training.tasks.hands.report import BASELINES, Report, baselines, evaluate
+from training.tasks.hands.metrics import stretch_percent
+from training.tasks.hands.report import BASELINES, Report, baselines, evaluate, forecast
+from training.tasks.hands.robustness import Filled, costs, table
 from training.tasks.hands.shorter import Shorter
 from training.tasks.hands.windows import PRESETS, Window
 
@@ -38,7 +40,7 @@ def tables(data: Path, out: Path, watch: Watch = UNWATCHED) -> str:
     for window in WINDOWS:
         reports = [_report(window, seed, data, out, watch) for seed in SEEDS]
         parts += [errors_table(reports), early_table(reports)]
-    return "\n\n".join([*parts, calibration_table(data, out, watch)])
+    return "\n\n".join([*parts, calibration_table(data, out, watch), robustness_table(data, out, watch)])
 
 
 def _report(window: Window, seed: int, data: Path, out: Path, watch: Watch) -> Report:
@@ -96,25 +98,42 @@ def early_table(reports: Sequence[Report]) -> str:
     return markdown((*header, "jitter at 100 ms / constant velocity"), lines)
 
 
-def calibration_table(data: Path, out: Path, watch: Watch = UNWATCHED) -> str:
-    """Return the coverage of the intervals of the first seed and the error of the nearest of its modes, by source."""
+def _first(data: Path, out: Path, watch: Watch) -> tuple[nn.Module, HandBatches]:
+    """Return the network of the first seed and its data."""
     from training.engine.loop import trained  # it imports Fabric, which takes as long as torch
 
     run = get_run(RUN)
-    network = trained(run, SEEDS[0], data, out, watch)
-    batches: HandBatches = run.data.load(data)
+    return trained(run, SEEDS[0], data, out, watch), run.data.load(data)
+
+
+def robustness_table(data: Path, out: Path, watch: Watch = UNWATCHED) -> str:
+    """Return what faults of a tracker cost the first seed, and a damped velocity that is fitted on training recordings."""
+    network, batches = _first(data, out, watch)
+    task = get_run(RUN).task.model_copy(update={"modes": 1})
+    damped = Filled(baselines(task, batches)["damped velocity"], task.past)
+    return table(costs({RUN: network, "damped velocity": damped}, batches, batches.data.sources, "test", 4))
+
+
+def calibration_table(data: Path, out: Path, watch: Watch = UNWATCHED) -> str:
+    """Return the coverage of the intervals of the first seed, the error of the nearest of its modes, and how bones change, by source."""
+    network, batches = _first(data, out, watch)
+    run = get_run(RUN)
     lines: list[tuple[str, ...]] = []
     found: list[Calibration] = []
+    stretch: list[float] = []
     for source in (*run.data.sources, *UNSEEN):
         for hands in (2, 1):
             windows = batches.windows("test", hands, (source,), phases="first")
             if len(windows) == 0:
                 continue
-            found.append(one := calibration(network, *windows.past_future(np.arange(0, len(windows), 2))))
+            past, true = windows.past_future(np.arange(0, len(windows), 2))
+            found.append(one := calibration(network, past, true))
+            stretch.append(stretch_percent(forecast(network, past), past[:, -1]))
             cells = (f"{one.first_mm:.1f}", f"{one.nearest_mm:.1f}", f"{one.likeliest_mm:.1f}")
+            cells = (*cells, f"{stretch[-1]:.1f}")
             lines.append((source, str(hands), *(f"{100 * x:.0f}" for x in one.covered.values()), *cells))
     covered = (f"{100 * np.mean([one.covered[share] for one in found]):.0f}" for share in found[0].covered)
     gain = np.mean([one.nearest_mm / one.first_mm for one in found])
-    lines.append(("mean", "", *covered, "", f"{100 * (gain - 1):+.1f} %", ""))
+    lines.append(("mean", "", *covered, "", f"{100 * (gain - 1):+.1f} %", "", f"{np.mean(stretch):.1f}"))
     header = (f"{run.data.window.name}, test", "hands", *(f"in {share}" for share in found[0].covered))
-    return markdown((*header, "mode 0, mm", "nearest mode, mm", "likeliest mode, mm"), lines)
+    return markdown((*header, "mode 0, mm", "nearest mode, mm", "likeliest mode, mm", "bones, %"), lines)

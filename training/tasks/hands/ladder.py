@@ -126,6 +126,7 @@ def _ladder() -> dict[str, Rung]:
     add("jitter", "jitter of at most 0.3 mm", faults=replace(FAULTS, jitter_mm=(0.0, 0.3)))
     add("pure", "errors divided wholly by what is expected", loss={"tempering": 0.0})
     add("large", "three layers of twice the width", network={"channels": 32, "hidden": 48, "products": 16, "layers": 3})
+    add("long", "three times the steps", steps=1200)
     return rungs
 
 

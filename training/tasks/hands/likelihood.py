@@ -28,7 +28,7 @@ class ForecastLoss:
     each step, `alternatives` that of the nearest mode, in units of the deviation, and of the cross-entropy of its probability.
     """
 
-    tempering: float = 0.5
+    tempering: float = 0.0
     velocity: float = 0.5
     alternatives: float = 0.2
 

@@ -14,7 +14,7 @@ from training.tasks.hands.windows import PRESETS
 
 WINDOW = PRESETS["30+30@30"]
 SOURCES = ("leap", "tzionas", "ultraleap_tracking", "thai_sign_leap", "leap_vrcollage", "leap_playground")
-FAULTS = Faults(jitter_mm=(0.0, 1.0), joints=(0.0, 0.2), burst=0.1, lost=0.05, short=0.4)
+FAULTS = Faults(jitter_mm=(0.0, 0.3), joints=(0.0, 0.2), burst=0.1, lost=0.05, short=0.4)
 RUN = Run(
     name="hands-forecast",
     title="Hand forecaster by means: a second of one or two hands to the next, with deviations and alternatives",
@@ -34,6 +34,6 @@ RUN = Run(
     loss=ForecastLoss(),
     score=travelled_share,
     optimisation=Optimisation(
-        steps=2500, learning_rate=3e-3, weight_decay=0.1, ema=0.995, validate_every=250, patience=10
+        steps=3000, learning_rate=3e-3, weight_decay=0.1, ema=0.995, validate_every=250, patience=10
     ),
 )
