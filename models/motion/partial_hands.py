@@ -87,17 +87,20 @@ def _sample(
     shape = (len(instants), *joints.shape[1:])
     places, known = np.full(shape, np.nan), np.zeros(shape[:3], bool)
     for hand in range(joints.shape[1]):
-        patterns, group_of = np.unique(seen[:, hand], axis=1, return_inverse=True)
-        for number, pattern in enumerate(patterns.T):
-            group, frames = np.flatnonzero(group_of.ravel() == number), np.flatnonzero(pattern)
+        columns = np.ascontiguousarray(seen[:, hand].T)
+        groups: dict[bytes, list[int]] = {}
+        for joint, column in enumerate(columns):
+            groups.setdefault(column.tobytes(), []).append(joint)
+        for group in groups.values():
+            frames = np.flatnonzero(columns[group[0]])
             if not len(frames):
                 continue
             good, left, right, weight = between(times[frames], instants, max_gap)
             weight = weight[:, None, None]
-            before, after = (joints[frames[side]][:, hand, group] for side in (left, right))
-            rows = np.ix_(np.flatnonzero(good), np.array([hand]), group)
-            places[rows] = ((1 - weight) * before + weight * after)[:, None]
-            known[rows] = True
+            before, after = (joints[frames[side][:, None], hand, group] for side in (left, right))
+            rows = np.flatnonzero(good)[:, None]
+            places[rows, hand, group] = (1 - weight) * before + weight * after
+            known[rows, hand, group] = True
     return places, known
 
 

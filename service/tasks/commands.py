@@ -152,6 +152,9 @@ def forecast(
     hypotheses: Annotated[
         bool, typer.Option("--hypotheses", help="Add alternatives with probabilities; hands only.")
     ] = False,
+    keep_bones: Annotated[
+        bool, typer.Option("--keep-bones", help="Give bones the length of the last pose; hands only.")
+    ] = False,
     form: ClipForm = None,
     to: PoseForm = "json",
     model: Model = None,
@@ -161,7 +164,10 @@ def forecast(
     endpoint = POSES if (of or _forecast_of(model, bundles)) == "poses" else HANDS
     of_hands: dict[str, Any] = {"units": units, "hand": hand, "axes": axes, "horizon": horizon}
     of_hands |= {"at": _numbers(at), "spread": spread or None, "hypotheses": hypotheses or None}
-    if endpoint is POSES and (given := next((name for name, value in of_hands.items() if value), None)):
+    of_hands["keep_bones"] = keep_bones or None
+    if endpoint is POSES and (
+        given := next((name.replace("_", "-") for name, value in of_hands.items() if value), None)
+    ):
         _fail(f"--{given} is an option of hands; leave it out for poses, which have any unit")
     options = {"fps": fps, "joints": joints, **of_hands}
     _run(endpoint, clips, options, output=output, plot=plot, form=form, to=to, model=model, bundles=bundles)

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from hand_motion import moving_hands
 
+from models.motion.bones import bone_lengths
 from training.tasks.hands.npz import read_hands
 
 from ...command_line import CHECKOUT, complaint, imported, process, run
@@ -119,6 +120,9 @@ def test_times_spread_and_probabilities_are_fields_of_a_clip_and_arrays_of_the_a
     with np.load(forecast("--at", "0.02,0.05", "--spread", past=PAST, fps=30, model="hands-unsure")) as same:
         np.testing.assert_array_equal(same["std_future"], std)
         assert "probabilities" not in same
+    with np.load(forecast("--keep-bones", past=PAST, fps=30)) as kept:
+        lengths = bone_lengths(kept["future"].reshape(-1, 2, 21, 3))
+        np.testing.assert_allclose(lengths, np.broadcast_to(lengths[:1], lengths.shape), atol=1e-5)
     with np.load(forecast("--horizon", "0.1", past=PAST, fps=30)) as shorter:
         assert len(shorter["future"]) == 3
 
