@@ -10,6 +10,9 @@ from jaxtyping import Bool, Float
 
 def unseen_joints(points: Float[np.ndarray, "frames joints 3"]) -> Bool[np.ndarray, "frames joints"]:
     """Return the joints of a hand that cannot have been seen: those at exactly one point with another joint. NaN equals nothing."""
+    along = np.sort(points[..., 0], axis=-1)
+    if not (along[:, 1:] == along[:, :-1]).any():  # nearly always, and much cheaper to see than equal points
+        return np.zeros(points.shape[:2], bool)
     order = np.lexsort(points.transpose(2, 0, 1), axis=-1)
     ordered = np.take_along_axis(points, order[..., None], axis=1)
     same = (ordered[:, 1:] == ordered[:, :-1]).all(axis=-1)

@@ -35,8 +35,12 @@ def sentinels(values: Poses, task: HandForecast) -> Seen:
 
 def seen_in_assembly101(seen: Seen, order: Skeleton) -> Seen:
     """Return what was seen in Assembly101 order; a computed palm centre was if the joints that it is computed from were."""
-    needed = [(joint,) if joint in order.joints else PALM_CENTRE for joint in ASSEMBLY101.joints]
-    return np.stack([seen[..., list(order.indices(joints))].all(axis=-1) for joints in needed], axis=-1)
+    if order.name == ASSEMBLY101.name:
+        return seen
+    out = seen[..., [order.joints.index(joint if joint in order.joints else "wrist") for joint in ASSEMBLY101.joints]]
+    if "palm_centre" not in order.joints:
+        out[..., ASSEMBLY101.joints.index("palm_centre")] = seen[..., list(order.indices(PALM_CENTRE))].all(axis=-1)
+    return out
 
 
 def references(values: Poses, order: Skeleton) -> Float[np.ndarray, "hands joints 3"]:

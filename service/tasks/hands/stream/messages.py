@@ -137,8 +137,7 @@ class Codec:
             )
 
     def decode(self, message: Message) -> Frame:
-        """Return the frame in a message. Raises malformed-body, invalid-request, wrong-shape and body-too-large."""
-        check_size(message)
+        """Return the frame in a message. Raises malformed-body, invalid-request and wrong-shape."""
         self.number = None
         if isinstance(message, str) is not (self._form == "json"):
             kinds = ("text", "binary") if self._form == "json" else ("binary", "text")

@@ -1,6 +1,7 @@
 """A stream of hand forecasts without its connection: a frame in, a prepared forecast out.
 
-A frame is checked and converted once, when it comes; a forecast takes the converted frames of the last moments.
+A frame is checked once, when it comes, and converted once, together with those that came since the last forecast. A forecast takes the
+converted frames of the last moments.
 """
 
 import math
@@ -93,6 +94,11 @@ class Session:
         }
 
     @property
+    def capacity(self) -> int:
+        """Return the number of frames that there is room for: older ones are part of no past."""
+        return self._recent.capacity
+
+    @property
     def needed(self) -> int:
         """Return the number of frames before the first forecast."""
         return frames_needed(self.task, self._fps)
@@ -106,28 +112,36 @@ class Session:
     def take(self, frame: Frame) -> int | None:
         """Keep a frame and return its number, or None if it is not newer than the one before.
 
-        Raises not-finite, out-of-range, degenerate-hand and invalid-request; the frame is not kept then.
+        Raises not-finite, out-of-range and invalid-request; the frame is not kept then.
         """
         time, newest = self._time(frame), self._recent.newest
         is_old = newest is not None and time <= newest + SNAP_S
         if newest is not None and is_old and newest - time <= RESTART_S:
             return None
         points, seen = self._points(frame)
-        joints, known = to_assembly101(self._request, points[None], seen[None], self.order, self.settings.hands)
-        joints[~known] = np.nan
         steps = 0 if newest is None or self._clock == "timestamp" else round((time - newest) * self._fps)
         if is_old or steps > self._recent.capacity:
             self._recent.clear()
         else:  # frames that were dropped on the way are gaps
             for step in range(steps - 1, 0, -1):
                 self._recent.skip(time - step / self._fps)
-        self._recent.add(joints[0], known[0], points, seen, time, follows=steps == 1)
+        self._recent.add(points, seen, time, follows=steps == 1)
         self._count += 1
         return self._count - 1 if frame.number is None else frame.number
 
+    def miss(self) -> None:
+        """Count a frame that nobody read."""
+        self._count += 1
+
     def prepare(self) -> PreparedHands:
-        """Return the past of the newest frame, as POST has it of the same frames. Raises TooFewFrames, GapTooLong and implausible."""
+        """Return the past of the newest frame, as POST has it of the same frames.
+
+        Raises TooFewFrames, GapTooLong, degenerate-hand and implausible.
+        """
         recent = self._recent
+        recent.convert(
+            lambda points, seen: to_assembly101(self._request, points, seen, self.order, self.settings.hands)
+        )
         past, mask, part = recent.window(self.task, self._fps, self._gap_s)
         self._check_plausible()
         hands, centre, reference = list(past.hands), np.zeros(3), recent.points[-1]

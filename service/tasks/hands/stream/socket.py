@@ -1,10 +1,13 @@
 """WebSocket /forecast/hands/stream: a session a connection, whose frames take the way of every request, one at a time.
 
-The newest frame wins: while a forecast is computed, newer frames replace the one that waits. All of them are part of the past.
+The newest frame wins: messages are kept unread while a forecast is computed. Then they are read, as parts of the past, and the newest
+one is answered.
 """
 
 import asyncio
+import itertools
 import time
+from collections import deque
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -24,17 +27,19 @@ from service.settings import Settings
 from service.tasks.endpoint import Done, advance, call
 from service.tasks.hands.endpoint import HANDS
 from service.tasks.hands.prepare import steps
-from service.tasks.hands.stream.messages import Message, encode, read_settings
+from service.tasks.hands.stream.messages import Message, check_size, encode, read_settings
 from service.tasks.hands.stream.session import Session
 from service.telemetry.metrics import Metrics
 
 PATH = "/forecast/hands/stream"
+AT_ONCE = 32  # messages that are kept before others may run
+MOST_READ = 12  # frames that are read for one answer; of two windows of frames, gaps of a fifth of a second are left
 LOST = 1006  # the code of a connection that broke
 RAISED = {kind: problem for kind, problem in HANDS.raised.items() if kind is not TooFewFrames}
 
 
 class Waiting(NamedTuple):
-    """The newest frame, until a forecast of it begins."""
+    """The newest frame, until it is answered."""
 
     number: int
     timestamp: float | None
@@ -73,8 +78,8 @@ class Stream:
 
     def __init__(self, socket: WebSocket, streams: HandStreams) -> None:
         self._socket, self._streams, self._metrics = socket, streams, streams.metrics
-        self._newest: Waiting | None = None
-        self._came = asyncio.Event()
+        self._unread: deque[tuple[Message, float]] = deque()  # and when each came, by time.perf_counter()
+        self._came, self._heard = asyncio.Event(), time.monotonic()
         self._skipped = self._late = 0  # since the last answer
         self._binary = False  # whether answers other than forecasts are MessagePack
 
@@ -94,50 +99,94 @@ class Stream:
             await self._put(message)
 
     async def _talk(self) -> None:
-        first = await self._receive(self._streams.settings.body_pause_s)
+        patience_s = self._streams.settings.body_pause_s
+        try:
+            async with asyncio.timeout(patience_s):
+                first = await self._receive()
+        except TimeoutError:
+            raise Problem("request-timeout", f"expected settings within {patience_s:g} s, got none") from None
         self._binary = isinstance(first, bytes)
         settings = read_settings(first)
         self._binary = settings.form == "msgpack"
         self._name, self._model = settings.model, self._streams.models.get(settings.model, HANDS.kind, "/model")
         session = Session(settings, self._model.bundle.meta, HANDS.limits(self._streams.settings))
         await self._say(session.opening())
-        await first_of(self._take_frames(session), self._answer_newest(session))
+        await first_of(self._keep_frames(session), self._answer_newest(session), self._watch())
 
-    async def _take_frames(self, session: Session) -> None:
-        """Keep the frames that come, and count those that another one replaces."""
-        while True:
-            message = await self._receive(self._streams.settings.stream_idle_s)
-            arrived = time.perf_counter()
+    async def _keep_frames(self, session: Session) -> None:
+        """Keep the messages that come until they are read; those beyond the session's capacity are part of no past any more."""
+        for count in itertools.count(1):
+            message = await self._receive()
+            check_size(message)
+            self._heard = time.monotonic()
+            if len(self._unread) >= session.capacity:
+                self._unread.popleft()
+                self._skip(session)
+            self._unread.append((message, time.perf_counter()))
+            self._came.set()
+            if not count % AT_ONCE:
+                await asyncio.sleep(0)
+
+    async def _watch(self) -> None:
+        """Raise request-timeout once no message has come for a while."""
+        idle_s = self._streams.settings.stream_idle_s
+        while (left := self._heard + idle_s - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+        raise Problem("request-timeout", f"expected a frame within {idle_s:g} s, got none")
+
+    async def _read(self, session: Session) -> Waiting | None:
+        """Take the frames that have come, and return the newest one; tell the problems of those that are refused.
+
+        Of many frames, which come when the service is overloaded, every second, third, ... is read, so that reading takes a bounded time.
+        """
+        start, newest = time.perf_counter(), None
+        messages, every = list(self._unread), -(-len(self._unread) // MOST_READ)
+        self._unread.clear()
+        for older, (message, arrived) in zip(range(len(messages) - 1, -1, -1), messages, strict=True):
+            if older % every:
+                self._skip(session)
+                continue
             try:
                 frame = session.codec.decode(message)
-                taken = session.take(frame)
+                number = session.take(frame)
             except Problem as problem:
-                if problem.kind == "body-too-large":
-                    raise
                 self._metrics.frames("refused")
                 await self._tell(problem, session.codec.number)
                 continue
-            self._streams.stages.observe_stage(PATH, "decode", time.perf_counter() - arrived)
-            if taken is None:
+            if number is None:
                 self._late += 1
                 self._metrics.frames("late")
-            else:
-                if self._newest is not None:
-                    self._skipped += 1
-                    self._metrics.frames("skipped")
-                self._newest = Waiting(taken, frame.timestamp, arrived)
-                self._came.set()
-            await asyncio.sleep(0)  # many frames may have arrived together
+                continue
+            if newest is not None:
+                self._count_skipped()
+            newest = Waiting(number, frame.timestamp, arrived)
+        self._streams.stages.observe_stage(PATH, "decode", time.perf_counter() - start)
+        return newest
+
+    def _skip(self, session: Session) -> None:
+        """Leave a frame unread."""
+        session.miss()
+        self._count_skipped()
+
+    def _count_skipped(self) -> None:
+        self._skipped += 1
+        self._metrics.frames("skipped")
 
     async def _answer_newest(self, session: Session) -> None:
         """Answer the newest frame, again and again."""
         while True:
             await self._came.wait()
             self._came.clear()
-            newest, skipped, late = self._newest, self._skipped, self._late
-            assert newest is not None, "a frame has come"
-            self._newest, self._skipped, self._late = None, 0, 0
-            echo = {"number": newest.number, "timestamp": newest.timestamp, "skipped": skipped, "late": late}
+            newest = await self._read(session)
+            if newest is None:
+                continue
+            echo = {
+                "number": newest.number,
+                "timestamp": newest.timestamp,
+                "skipped": self._skipped,
+                "late": self._late,
+            }
+            self._skipped = self._late = 0
             try:
                 answer = await self._forecast(session)
             except TooFewFrames:
@@ -173,13 +222,9 @@ class Stream:
         self._model = model
         await self._say(session.opening())
 
-    async def _receive(self, seconds: float) -> Message:
-        """Return the next message. Raises request-timeout where none comes in time."""
-        try:
-            async with asyncio.timeout(seconds):
-                message = await self._socket.receive()
-        except TimeoutError:
-            raise Problem("request-timeout", f"expected a message within {seconds:g} s, got none") from None
+    async def _receive(self) -> Message:
+        """Return the next message. Raises WebSocketDisconnect."""
+        message = await self._socket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1005))
         data = message.get("bytes")

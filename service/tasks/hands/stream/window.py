@@ -1,5 +1,6 @@
 """The last moments of a stream, in a bounded memory, and the past that a model takes from them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,10 @@ from jaxtyping import Bool, Float
 from models.contract.task import HandForecast
 from models.motion.hands import SNAP_S, HandClip, Past, past_window
 from models.motion.partial_hands import LEAST_FRAMES, PartialPast, partial_window
+from service.http.problems import Problem
+from service.tasks.hands.checks import Poses, Seen
+
+Convert = Callable[[Poses, Seen], tuple[Poses, Seen]]
 
 
 class Window(NamedTuple):
@@ -31,6 +36,7 @@ class Recent:
         self._known, self._seen = (np.zeros((room, hands, count), bool) for count in (joints, order_joints))
         self._times = np.zeros(room)
         self._end = self._length = 0
+        self._new = 0  # how many of the newest are not converted
         self._even = 0  # how many frames up to the newest are one step apart, with the same hands, whole
 
     def __len__(self) -> int:
@@ -74,8 +80,6 @@ class Recent:
 
     def add(
         self,
-        joints: Float[np.ndarray, "hands joints 3"],
-        known: Bool[np.ndarray, "hands joints"],
         points: Float[np.ndarray, "hands order_joints 3"],
         seen: Bool[np.ndarray, "hands order_joints"],
         time: float,
@@ -84,21 +88,39 @@ class Recent:
     ) -> None:
         """Add a frame that is newer than the others; `follows` says that it is one even step after the newest."""
         now = self._next(time)
-        whole = bool((known.all(axis=1) == known.any(axis=1)).all())
-        same = follows and self._length > 1 and bool((self._known[now - 1] == known).all())
+        whole = bool((seen.all(axis=1) == seen.any(axis=1)).all())
+        same = follows and self._length > 1 and bool((self._seen[now - 1] == seen).all())
         self._even = (self._even + 1 if same else 1) if whole else 0
-        self._joints[now], self._known[now], self._points[now], self._seen[now] = joints, known, points, seen
+        self._points[now], self._seen[now] = points, seen
 
     def skip(self, time: float) -> None:
         """Add a frame that did not come, newer than the others: nothing was seen in it."""
         now = self._next(time)
-        self._even = 0
-        self._joints[now] = self._points[now] = np.nan
-        self._known[now] = self._seen[now] = False
+        self._even, self._points[now], self._seen[now] = 0, np.nan, False
+
+    def convert(self, convert: Convert) -> None:
+        """Convert the frames that were added since the last call to the model's joint order, all at once.
+
+        Frames that cannot be converted count as frames in which nothing was seen; raise the problem of the first of them.
+        """
+        begin, problem = self._end - min(self._new, self._length), None
+        try:
+            self._convert(slice(begin, self._end), convert)
+        except Problem:
+            for at in range(begin, self._end):
+                try:
+                    self._convert(slice(at, at + 1), convert)
+                except Problem as error:
+                    problem = problem or error
+                    self._even, self._points[at], self._seen[at] = 0, np.nan, False
+                    self._joints[at], self._known[at] = np.nan, False
+        self._new = 0
+        if problem is not None:
+            raise problem
 
     def clear(self) -> None:
         """Forget all frames."""
-        self._end = self._length = self._even = 0
+        self._end = self._length = self._even = self._new = 0
 
     def window(self, task: HandForecast, fps: float, max_gap_s: float) -> Window:
         """Return the model's past, as new arrays: without resampling where each of its frames is one of the stream's at `fps`.
@@ -121,6 +143,10 @@ class Recent:
         clip = HandClip(self.joints, np.all(self.known, axis=2), self.times)
         return Window(past_window(clip, task.past, task.fps, max_gap_s), None)
 
+    def _convert(self, frames: slice, convert: Convert) -> None:
+        joints, known = convert(self._points[frames], self._seen[frames])
+        self._joints[frames], self._known[frames] = np.where(known[..., None], joints, np.nan), known
+
     def _next(self, time: float) -> int:
         """Return the place of a new frame, with its time."""
         if self._end == len(self._times):
@@ -129,5 +155,6 @@ class Recent:
                 array[: self.capacity - 1] = array[kept]
             self._end = self.capacity - 1
         self._times[self._end] = time
+        self._new += 1
         self._end, self._length = self._end + 1, min(self._length + 1, self.capacity)
         return self._end - 1

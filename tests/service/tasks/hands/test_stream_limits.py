@@ -23,7 +23,7 @@ from service.http.problems import KINDS, QueueFull
 from service.http.server import Shutdown
 from service.settings import Settings
 from service.tasks.hands.stream import socket as stream_socket
-from service.tasks.hands.stream.socket import HandStreams, Stream
+from service.tasks.hands.stream.socket import MOST_READ, HandStreams, Stream
 from service.telemetry.metrics import Metrics
 
 from ...exchange import refusal_of
@@ -129,7 +129,10 @@ def streams_of(bundles: Path, **settings: Any) -> HandStreams:
     return HandStreams(models, Metrics(), Settings(**settings), Shutdown())
 
 
-def test_the_newest_frame_wins_while_a_forecast_is_computed(bundles, pair, monkeypatch):
+@pytest.mark.parametrize("count", [4, 2 * MOST_READ + 1])
+def test_the_newest_frame_wins_while_a_forecast_is_computed_and_of_many_some_are_read(bundles, monkeypatch, count):
+    pair = moving_hands(30 + count, hands=2)
+
     async def run() -> tuple[list[dict[str, Any]], dict[str, Any]]:
         computing, gate = asyncio.Event(), asyncio.Event()
 
@@ -147,7 +150,7 @@ def test_the_newest_frame_wins_while_a_forecast_is_computed(bundles, pair, monke
             await socket.answer()
         socket.put(frames[29])
         await computing.wait()
-        socket.put(*frames[30:34])
+        socket.put(*frames[30:])
         await asyncio.sleep(0.05)  # all of them are taken
         gate.set()
         received = [await socket.answer(), await socket.answer()]
@@ -156,7 +159,8 @@ def test_the_newest_frame_wins_while_a_forecast_is_computed(bundles, pair, monke
         return received, await socket.sent.get()
 
     received, closed = asyncio.run(run())
-    assert [(answer["number"], answer["skipped"]) for answer in received] == [(29, 0), (33, 3)]
+    assert [(answer["number"], answer["skipped"]) for answer in received] == [(29, 0), (29 + count, count - 1)]
+    assert bool(received[1]["filled_frames"]) is (count > MOST_READ)
     assert (closed["type"], closed["code"]) == ("websocket.close", 1001)
 
 

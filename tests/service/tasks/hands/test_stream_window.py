@@ -7,6 +7,7 @@ from hand_motion import moving_hands
 from models.contract.task import HandForecast
 from models.motion.hands import GapTooLong, HandClip, TooFewFrames, past_window
 from models.motion.partial_hands import partial_window
+from service.http.problems import Problem
 from service.tasks.hands.stream.window import Recent
 
 TASK = HandForecast(past=10, future=10, fps=30)
@@ -16,7 +17,8 @@ GAP_S, CAPACITY = 0.1, 60
 
 def add(recent: Recent, joints: np.ndarray, time: float, *, follows: bool) -> None:
     seen = np.all(~np.isnan(joints), axis=2)
-    recent.add(joints, seen, joints, seen, time, follows=follows)
+    recent.add(joints, seen, time, follows=follows)
+    recent.convert(lambda points, seen: (points, seen))
 
 
 @pytest.mark.parametrize(("fps", "seed"), [(30, 0), (60, 1), (90, 2), (72, 3)])
@@ -31,7 +33,7 @@ def test_a_past_is_that_of_all_frames_so_far_whatever_is_missing(fps, seed):
     times, recent, outcomes = np.arange(frames) / fps, Recent(CAPACITY, 2, 21, 21), set()
     for at in range(frames):
         if dropped[at]:
-            recent.skip(float(times[at]))
+            recent.skip(float(times[at]))  # and is converted with the next frame
             continue
         add(recent, joints[at], float(times[at]), follows=bool(at and not dropped[at - 1]))
         assert len(recent) == min(at + 1, CAPACITY)
@@ -99,3 +101,19 @@ def test_forgotten_frames_are_not_counted():
     add(recent, np.zeros((1, 21, 3)), 0.0, follows=False)
     with pytest.raises(TooFewFrames):
         recent.window(TASK, 30, GAP_S)
+
+
+def test_frames_that_cannot_be_converted_count_as_unseen_and_the_others_are_kept():
+    def refuse_ones(points: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if (points == 1).any():
+            raise Problem("degenerate-hand", "collinear")
+        return points, seen
+
+    recent = Recent(100, 1, 21, 21)
+    for at in range(4):
+        recent.add(np.full((1, 21, 3), float(at)), np.ones((1, 21), bool), at / 30, follows=at > 0)
+    with pytest.raises(Problem, match="collinear"):
+        recent.convert(refuse_ones)
+    assert recent.known[:, 0, 0].tolist() == recent.seen[:, 0, 0].tolist() == [True, False, True, True]
+    np.testing.assert_array_equal(recent.joints[:, 0, 0, 0], [0, np.nan, 2, 3])
+    recent.convert(refuse_ones)
