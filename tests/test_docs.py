@@ -112,6 +112,7 @@ def script(page: Path, url: str, *, jobs: bool) -> str:
         else:
             parts.append(f"python - <<'PYTHON'\n{block.text}PYTHON")
     text = "\n".join(parts).replace(ADDRESS, url).replace(".venv-serve/bin/", "")
+    text = text.replace(ADDRESS.replace("http", "ws"), url.replace("http", "ws"))  # of streams
     return text.replace("benchmarks.plausible 20", "benchmarks.plausible 1")  # simulated faces of each kind
 
 
