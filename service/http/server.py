@@ -24,28 +24,28 @@ class Shutdown:
 
     def __init__(self) -> None:
         self.begun = False
-        self._told: set[Callable[[], object]] = set()
+        self._listeners: set[Callable[[], object]] = set()
 
     def begin(self) -> bool:
         """Announce the shutdown; return whether this call was the first. It may come from a signal handler or another thread."""
         first, self.begun = not self.begun, True
         if first:
-            for tell in tuple(self._told):
-                tell()
+            for listener in tuple(self._listeners):
+                listener()
         return first
 
     @contextmanager
     def event(self) -> Iterator[asyncio.Event]:
         """Yield an event of the running loop that is set once the shutdown has begun."""
         loop, event = asyncio.get_running_loop(), asyncio.Event()
-        tell = partial(loop.call_soon_threadsafe, event.set)
-        self._told.add(tell)
+        listener = partial(loop.call_soon_threadsafe, event.set)
+        self._listeners.add(listener)
         if self.begun:
             event.set()
         try:
             yield event
         finally:
-            self._told.discard(tell)
+            self._listeners.discard(listener)
 
 
 class Server(uvicorn.Server):

@@ -21,6 +21,8 @@ DESCRIPTION = """Forecast the next moments of one hand or two from the last ones
 The forecast has the caller's unit, joint order, rate and form. Coordinates may be in any right-handed frame. Short gaps, in
 which a hand was not seen, are interpolated. In MessagePack, arrays may be raw little-endian floats with a `shape`. With
 .npy the other fields are query parameters. The Accept header chooses the form of the answer.
+
+A tracker that forecasts every frame sends each of them once to the WebSocket `/forecast/hands/stream`.
 """
 ERRORS = (
     "malformed-body", "unknown-model", "not-acceptable", "request-timeout", "body-too-large", "too-many-frames", "unsupported-media-type",

@@ -33,6 +33,7 @@ from service.telemetry.metrics import Metrics
 
 PATH = "/forecast/hands/stream"
 AT_ONCE = 32  # messages that are kept before others may run
+MOST_UNREAD_BYTES = 1 << 20  # of a stream: two hands in JSON for two seconds at 120 Hz
 MOST_READ = 12  # frames that are read for one answer; of two windows of frames, gaps of a fifth of a second are left
 LOST = 1006  # the code of a connection that broke
 RAISED = {kind: problem for kind, problem in HANDS.raised.items() if kind is not TooFewFrames}
@@ -79,6 +80,7 @@ class Stream:
     def __init__(self, socket: WebSocket, streams: HandStreams) -> None:
         self._socket, self._streams, self._metrics = socket, streams, streams.metrics
         self._unread: deque[tuple[Message, float]] = deque()  # and when each came, by time.perf_counter()
+        self._unread_bytes = 0
         self._came, self._heard = asyncio.Event(), time.monotonic()
         self._skipped = self._late = 0  # since the last answer
         self._binary = False  # whether answers other than forecasts are MessagePack
@@ -86,7 +88,7 @@ class Stream:
     async def run(self, stopping: asyncio.Event) -> None:
         """Talk until the client leaves, the service stops, or a problem ends it; then close the connection with a code."""
         try:
-            await first_of(stopping.wait(), self._talk())
+            await first_of(stopping.wait(), self._serve())
             message = {"type": "websocket.close", "code": GOING_AWAY, "reason": "the service stops; connect again"}
         except WebSocketDisconnect:
             return
@@ -94,11 +96,11 @@ class Stream:
             problem = error if isinstance(error, Problem) else unexpected(error)
             message = closing(problem)
             with suppress(WebSocketDisconnect):
-                await self._tell(problem, None)
+                await self._send_problem(problem, None)
         with suppress(WebSocketDisconnect):
-            await self._put(message)
+            await self._send_message(message)
 
-    async def _talk(self) -> None:
+    async def _serve(self) -> None:
         patience_s = self._streams.settings.body_pause_s
         try:
             async with asyncio.timeout(patience_s):
@@ -110,19 +112,20 @@ class Stream:
         self._binary = settings.form == "msgpack"
         self._name, self._model = settings.model, self._streams.models.get(settings.model, HANDS.kind, "/model")
         session = Session(settings, self._model.bundle.meta, HANDS.limits(self._streams.settings))
-        await self._say(session.opening())
+        await self._send_document(session.opening())
         await first_of(self._keep_frames(session), self._answer_newest(session), self._watch())
 
     async def _keep_frames(self, session: Session) -> None:
-        """Keep the messages that come until they are read; those beyond the session's capacity are part of no past any more."""
+        """Keep the messages that come until they are read; those beyond the session's capacity would be part of no past."""
         for count in itertools.count(1):
             message = await self._receive()
             check_size(message)
             self._heard = time.monotonic()
-            if len(self._unread) >= session.capacity:
-                self._unread.popleft()
-                self._skip(session)
             self._unread.append((message, time.perf_counter()))
+            self._unread_bytes += len(message)
+            while len(self._unread) > session.capacity or self._unread_bytes > MOST_UNREAD_BYTES:
+                self._unread_bytes -= len(self._unread.popleft()[0])
+                self._skip(session)
             self._came.set()
             if not count % AT_ONCE:
                 await asyncio.sleep(0)
@@ -142,6 +145,7 @@ class Stream:
         start, newest = time.perf_counter(), None
         messages, every = list(self._unread), -(-len(self._unread) // MOST_READ)
         self._unread.clear()
+        self._unread_bytes = 0
         for older, (message, arrived) in zip(range(len(messages) - 1, -1, -1), messages, strict=True):
             if older % every:
                 self._skip(session)
@@ -151,7 +155,7 @@ class Stream:
                 number = session.take(frame)
             except Problem as problem:
                 self._metrics.frames("refused")
-                await self._tell(problem, session.codec.number)
+                await self._send_problem(problem, session.codec.number)
                 continue
             if number is None:
                 self._late += 1
@@ -190,12 +194,12 @@ class Stream:
             try:
                 answer = await self._forecast(session)
             except TooFewFrames:
-                await self._say({"kind": "waiting", **echo, **session.waiting()})
+                await self._send_document({"kind": "waiting", **echo, **session.waiting()})
                 self._metrics.frames("waiting")
             except (Problem, QueueFull) as error:
                 problem = overloaded(error) if isinstance(error, QueueFull) else error
                 self._metrics.frames("refused")
-                await self._tell(problem, newest.number)
+                await self._send_problem(problem, newest.number)
             else:
                 start = time.perf_counter()
                 message = session.codec.encode({"kind": "forecast", **echo, **answer}, len(session.times))
@@ -220,7 +224,7 @@ class Stream:
         """Go on with the version of the model that serves now, and tell what changes with it."""
         session.use(model.bundle.meta)
         self._model = model
-        await self._say(session.opening())
+        await self._send_document(session.opening())
 
     async def _receive(self) -> Message:
         """Return the next message. Raises WebSocketDisconnect."""
@@ -230,19 +234,21 @@ class Stream:
         data = message.get("bytes")
         return message["text"] if data is None else data
 
-    async def _tell(self, problem: Problem, number: int | None) -> None:
-        """Send a problem, about the frame of that number if it has one."""
+    async def _send_problem(self, problem: Problem, number: int | None) -> None:
+        """Send a problem, about the frame of that number if it is known."""
         retry = {"retry_after": int(after)} if (after := problem.headers.get("retry-after")) else {}
-        await self._say({"kind": "problem", "number": number, **describe(problem, self._socket.scope), **retry})
+        await self._send_document(
+            {"kind": "problem", "number": number, **describe(problem, self._socket.scope), **retry}
+        )
 
-    async def _say(self, answer: Mapping[str, Any]) -> None:
+    async def _send_document(self, answer: Mapping[str, Any]) -> None:
         """Send an answer that is no forecast."""
         await self._send(encode(answer, binary=self._binary))
 
     async def _send(self, message: Message) -> None:
-        await self._put({"type": "websocket.send", "text" if isinstance(message, str) else "bytes": message})
+        await self._send_message({"type": "websocket.send", "text" if isinstance(message, str) else "bytes": message})
 
-    async def _put(self, message: ASGIMessage) -> None:
+    async def _send_message(self, message: ASGIMessage) -> None:
         """Send a message of ASGI. Raises WebSocketDisconnect where the client does not take it in time."""
         try:
             async with asyncio.timeout(self._streams.settings.stream_idle_s):

@@ -32,9 +32,9 @@ class Recent:
 
     def __init__(self, capacity: int, hands: int, joints: int, order_joints: int) -> None:
         self.capacity, room = capacity, 2 * capacity
-        self._joints, self._points = (np.full((room, hands, count, 3), np.nan) for count in (joints, order_joints))
-        self._known, self._seen = (np.zeros((room, hands, count), bool) for count in (joints, order_joints))
-        self._times = np.zeros(room)
+        self._joints, self._points = (np.empty((room, hands, count, 3)) for count in (joints, order_joints))
+        self._known, self._seen = (np.empty((room, hands, count), bool) for count in (joints, order_joints))
+        self._times = np.empty(room)
         self._end = self._length = 0
         self._new = 0  # how many of the newest are not converted
         self._even = 0  # how many frames up to the newest are one step apart, with the same hands, whole

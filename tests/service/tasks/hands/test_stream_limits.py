@@ -22,8 +22,11 @@ from service.http.limits import MAX_MESSAGE_BYTES
 from service.http.problems import KINDS, QueueFull
 from service.http.server import Shutdown
 from service.settings import Settings
+from service.tasks.endpoint import Limits
 from service.tasks.hands.stream import socket as stream_socket
-from service.tasks.hands.stream.socket import MOST_READ, HandStreams, Stream
+from service.tasks.hands.stream.messages import read_settings
+from service.tasks.hands.stream.session import Session
+from service.tasks.hands.stream.socket import MOST_READ, MOST_UNREAD_BYTES, HandStreams, Stream
 from service.telemetry.metrics import Metrics
 
 from ...exchange import refusal_of
@@ -115,6 +118,11 @@ class FakeSocket:
     async def receive(self) -> dict[str, Any]:
         return await self._received.get()
 
+    async def emptied(self) -> None:
+        """Wait until all messages were received."""
+        while not self._received.empty():
+            await asyncio.sleep(0)
+
     async def send(self, message: dict[str, Any]) -> None:
         self.sent.put_nowait(message)
 
@@ -151,7 +159,7 @@ def test_the_newest_frame_wins_while_a_forecast_is_computed_and_of_many_some_are
         socket.put(frames[29])
         await computing.wait()
         socket.put(*frames[30:])
-        await asyncio.sleep(0.05)  # all of them are taken
+        await socket.emptied()
         gate.set()
         received = [await socket.answer(), await socket.answer()]
         stopping.set()
@@ -162,6 +170,26 @@ def test_the_newest_frame_wins_while_a_forecast_is_computed_and_of_many_some_are
     assert [(answer["number"], answer["skipped"]) for answer in received] == [(29, 0), (29 + count, count - 1)]
     assert bool(received[1]["filled_frames"]) is (count > MOST_READ)
     assert (closed["type"], closed["code"]) == ("websocket.close", 1001)
+
+
+@pytest.mark.parametrize("padding", [0, 60_000])
+def test_unread_messages_take_a_bounded_memory_and_the_newest_are_kept(bundles, padding):
+    async def run() -> tuple[int, list[str]]:
+        messages = [{"number": number, "padding": "x" * padding} for number in range(1000)]
+        session = Session(
+            read_settings('{"fps": 30}'), read_bundle(bundles / "hands-thirty").meta, Limits(0, gap_s=0.25)
+        )
+        socket = FakeSocket(*messages)
+        stream = Stream(socket, streams_of(bundles))  # pyright: ignore[reportArgumentType] - a fake
+        keeping = asyncio.create_task(stream._keep_frames(session))
+        await socket.emptied()
+        keeping.cancel()
+        return session.capacity, [str(message) for message, _ in stream._unread]
+
+    capacity, unread = asyncio.run(run())
+    most = min(capacity, MOST_UNREAD_BYTES // (padding + 30))
+    assert 0.9 * most < len(unread) <= most
+    assert json.loads(unread[-1])["number"] == 999
 
 
 def test_a_silent_client_is_closed_with_a_reason(bundles):
