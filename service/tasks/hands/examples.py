@@ -54,13 +54,19 @@ def _drifting(fps: int, scale: float) -> list[list[tuple[float, ...]]]:
 
 
 def clip_of_bundle(bundle: Bundle) -> dict[str, Any]:
-    """Return the bundle's example clip, real motion in metres, as a request body."""
-    task, past = bundle.meta.task, bundle.example()[0]["past"][0].astype(float)
+    """Return the bundle's example clip, real motion in metres, as a request body; null for joints that were not seen."""
+    task, inputs = bundle.meta.task, bundle.example()[0]
+    past = np.round(inputs["past"][0].astype(float), 6).tolist()
+    seen = inputs["seen"][0] > 0 if "seen" in inputs else np.ones(inputs["past"].shape[1:3], bool)
+    frames = [
+        [point if there else None for point, there in zip(*row, strict=True)]
+        for row in zip(past, seen.tolist(), strict=True)
+    ]
     assert isinstance(task, HandForecast), f"{bundle.meta.name} forecasts no hands"
     return {
         "fps": task.fps,
         "units": "m",
         "joints": task.order,
         "model": bundle.meta.name,
-        "past": np.round(past, 6).tolist(),
+        "past": frames,
     }

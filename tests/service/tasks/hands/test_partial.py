@@ -120,6 +120,13 @@ def test_a_long_gap_is_unseen_and_a_late_hand_is_forecast(client):
     problem_of(refused, "gap-too-long")
 
 
+def test_the_example_of_a_model_shows_what_was_not_seen(client):
+    example = client.get("/models/hands-unsure/example").json()
+    assert [joint for joint, point in enumerate(example["past"][3]) if point is None] == list(range(3, 9))
+    assert None not in example["past"][0]
+    assert client.post(URL, json=example).status_code == 200
+
+
 def test_hands_of_which_too_little_was_seen_are_null_or_refused(client):
     pair = moving_hands(PAST, hands=2)
     few = np.arange(21)[None] < np.full((PAST, 1), 8)
