@@ -1,11 +1,9 @@
-"""Errors of hand forecasts: mean joint distance in mm, mean squared distance in dm^2, at fixed horizons; how steady they and bones are."""
+"""Errors of hand forecasts: mean joint distance in mm, mean squared distance in dm^2, at fixed horizons; and how steady forecasts are."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
-
-from models.skeletons.hand import ASSEMBLY101
 
 HORIZONS_MS = (33, 67, 100, 333, 500, 1000)
 
@@ -40,18 +38,6 @@ def seam_mm(past: Float[np.ndarray, "windows past nodes 3"], forecast: Poses) ->
     """Return how far the first step of a forecast is from the last step of its past, in mm, averaged over joints, for each window."""
     change = forecast[:, 0] - 2 * past[:, -1] + past[:, -2]
     return 1000 * np.linalg.norm(change, axis=-1).mean(axis=-1)
-
-
-def stretch_percent(forecast: Poses, last: Float[np.ndarray, "windows nodes 3"]) -> float:
-    """Return by how many percent of its length in the last pose a bone is longer or shorter in the forecast: the mean over all."""
-    joints = len(ASSEMBLY101.joints)
-    start, end = np.array(ASSEMBLY101.bones).T
-    parts = np.concatenate([joints * hand + np.stack([start, end]) for hand in range(last.shape[1] // joints)], axis=1)
-
-    def lengths(poses: Float[np.ndarray, "*any nodes 3"]) -> Float[np.ndarray, "*any bones"]:
-        return np.linalg.norm(poses[..., parts[0], :] - poses[..., parts[1], :], axis=-1)
-
-    return float(100 * np.abs(lengths(forecast) / np.maximum(lengths(last)[:, None], 1e-6) - 1).mean())
 
 
 def at_horizons(

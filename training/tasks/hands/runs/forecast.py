@@ -31,9 +31,9 @@ RUN = Run(
         least=(10, 10),
     ),
     licence="Apache-2.0 AND MIT AND BSD-3-Clause",
-    loss=ForecastLoss(),
+    loss=ForecastLoss(alternatives=0.5),
     score=travelled_share,
     optimisation=Optimisation(
-        steps=3000, learning_rate=3e-3, weight_decay=0.1, ema=0.995, validate_every=250, patience=10
+        steps=6000, learning_rate=3e-3, weight_decay=0.1, ema=0.997, validate_every=500, patience=8
     ),
 )
