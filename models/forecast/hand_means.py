@@ -160,7 +160,8 @@ class HandMeans(nn.Module):
         last = x[..., -1]
         steps = x[..., 1:] - x[..., :-1]
         square = (steps.square().sum(3) * within).sum(dim=(1, 2, 3)) / within.sum(dim=(1, 2, 3)).clamp_min(1.0)
-        scale = (square + STILL_M**2).sqrt()[:, None, None, None]
+        # in units of STILL_M, since the ONNX exporter drops a term as small as its square
+        scale = STILL_M * (square / STILL_M**2 + 1).sqrt()[:, None, None, None]
         if not self.config.scaled:
             scale = torch.full_like(scale, USUAL_M)
         return Motion(last, x[..., :-1] - last.unsqueeze(4), steps, within, known, scale)

@@ -22,6 +22,7 @@ from models.forecast.gat import GATConfig
 from models.forecast.gcn import GCNConfig
 from models.forecast.gmn import GMNConfig
 from models.forecast.gwnet import GWNetConfig
+from models.forecast.hand_means import HandMeansConfig
 from models.forecast.linear import LinearForecast, damped_velocity
 from models.forecast.lstm import LSTMConfig
 from models.forecast.ltd import LTDConfig
@@ -58,6 +59,7 @@ NETWORKS: dict[str, Any] = {
     "egnn": EGNNConfig(hidden=4),
     "estgcn": ESTGCNConfig(hidden=4, layers=1),
     "att": ATTConfig(hidden=4, layers=1),
+    "hand means": HandMeansConfig(channels=4, hidden=6, layers=1, products=2),
     # One export of GMN takes ten seconds; this graph contains those of GMN without memory and with a memory of vectors.
     "lstm_inv": GMNConfig(hidden=4, layers=1, memory="invariants"),
 }

@@ -1,5 +1,6 @@
 """Tests of the hand forecaster by means: its untrained answers, its filling of what was not seen, and the scale of its answers."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import torch
 from laws import TASK, as_function, hand_inputs, hand_motion, perturbed
 
+from models.contract.symmetry import largest_difference
 from models.contract.task import HandForecast
 from models.forecast.hand_means import DECAY, STANDARD, STILL_M, HandMeans
 from models.forecast.linear import LinearForecast, damped_velocity
 from models.layers.filling import Filling
+from training.engine.export import onnx_runner, refuse_mismatch, runner, sizes, to_onnx, to_torchscript
 
 FULL = HandForecast(past=10, future=6, fps=30, modes=3, masked=True, spread=True)
 SMALL = replace(STANDARD, channels=8, hidden=12, layers=2, products=4)
@@ -152,6 +155,26 @@ def test_every_option_changes_the_answer(change: dict[str, object]):
         torch.manual_seed(0)
         answers.append(as_function(perturbed(config.build(TASK), by=0.2))(past)["future"])
     assert np.abs(answers[1] - answers[0]).max() > 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_trace_of_a_masked_network_answers_as_it_does_for_one_hand_and_two_alone_and_in_a_batch():
+    network = network_of().float()
+    example = {name: x.astype(np.float32) for name, x in hand_inputs(FULL, 42, batch=1).items()}
+    trace = runner(torch.jit.load(io.BytesIO(to_torchscript(network, example))), FULL)
+    for inputs in sizes(FULL, example):
+        refuse_mismatch("the trace", as_function(network), trace, inputs)
+
+
+def test_a_graph_answers_as_its_network_for_slow_hands_too():
+    network = network_of().float()
+    inputs = {name: x.astype(np.float32) for name, x in hand_inputs(FULL, 42, batch=1).items()}
+    inputs["past"] = inputs["past"][:, -1:] + 0.01 * (inputs["past"] - inputs["past"][:, -1:])
+    steps = np.linalg.norm(np.diff(inputs["past"], axis=1), axis=-1)
+    assert 0.5 * STILL_M < steps.mean() < 5 * STILL_M
+    found, expected = onnx_runner(to_onnx(network, inputs))(inputs), as_function(network)(inputs)
+    moved = np.abs(expected["future"] - inputs["past"][:, None, -1:]).mean()
+    assert largest_difference(found, expected) < 1e-2 * moved
 
 
 def test_every_parameter_has_a_gradient():
