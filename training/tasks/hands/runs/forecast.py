@@ -30,7 +30,7 @@ RUN = Run(
         masked=True,
         least=(10, 10),
     ),
-    licence="Apache-2.0 AND MIT AND BSD-3-Clause",
+    licence="Apache-2.0",
     loss=ForecastLoss(alternatives=0.5),
     score=travelled_share,
     optimisation=Optimisation(
