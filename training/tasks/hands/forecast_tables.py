@@ -88,7 +88,8 @@ def early_table(reports: Sequence[Report]) -> str:
         for at in EARLY:
             best = min((first.row(source, hands, name) for name in BASELINES), key=lambda row: row.at_mm[at])
             mean = float(np.mean([report.row(source, hands, RUN).at_mm[at] for report in reports]))
-            gains[at].append(mean / best.at_mm[at])
+            if best.windows >= LEAST:
+                gains[at].append(mean / best.at_mm[at])
             cells.append(f"{mean:.2f} / {best.at_mm[at]:.2f} ({best.model})")
         jitter = [first.row(source, hands, name).jitter_at_mm.get("100 ms") for name in (RUN, "constant velocity")]
         cells.append(" / ".join("-" if value is None else f"{value:.1f}" for value in jitter))

@@ -39,7 +39,7 @@ def test_errors_are_a_mean_over_seeds_beside_the_best_baseline_and_few_windows_d
 
 
 def test_the_first_frames_are_compared_with_the_best_baseline_of_each():
-    found = cells(early_table([report(leap=9.0), report(leap=7.0)]))
+    found = cells(early_table([report(leap=9.0, leap_playground=1.0), report(leap=7.0, leap_playground=1.0)]))
     assert found["leap"][2:] == [*["0.80 / 1.00 (hold)"] * 3, "0.5 / 0.6"]
     assert found["mean"][2:5] == ["-20.0 %"] * 3
 

@@ -1,6 +1,11 @@
 """The hand forecaster by means: one second to the next at 30 frames a second, from whatever part of the past was seen, on what may ship.
 
-python -m training run hands-forecast && python -m training export hands-forecast
+    python -m training run hands-forecast && python -m training export hands-forecast
+    python -m training benchmark hands-forecast        three seeds beside every baseline
+
+Six minutes of one CPU core a seed. On test rows of 100 windows or more of these sources it is 9 % under the best baseline of each row over
+a third of a second (10+10) and 6 % over a second (30+30). Every baseline has one setting for all sources. The exporter refuses seed 1, the
+best on validation, whose answers ten metres from the origin differ by 0.011 mm where 0.01 mm is allowed; the bundle has seed 0.
 """
 
 from models.contract.task import HandForecast
