@@ -55,10 +55,10 @@ def test_list_prints_every_run_with_its_title(capsys: pytest.CaptureFixture[str]
 
 
 def test_every_table_has_a_name(capsys: pytest.CaptureFixture[str]):
-    assert {"hands", "faces", "bodies"} == set(BENCHMARKS)
+    assert {"hands", "hands-forecast", "hands-ladder", "faces", "bodies"} == set(BENCHMARKS)
     with pytest.raises(SystemExit):
         main(["benchmark", "feet"])
-    assert "'bodies', 'faces', 'hands'" in capsys.readouterr().err
+    assert "'bodies', 'faces', 'hands', 'hands-forecast', 'hands-ladder'" in capsys.readouterr().err
 
 
 def test_options_of_a_benchmark_are_refused_where_there_are_none(usage_error, tmp_path: Path):

@@ -40,7 +40,9 @@ class Random:
         rng, task = np.random.default_rng([seed, step]), self.task
         if isinstance(task, HandForecast):
             clip = hand_motion(task.past + task.future, 42, batch=BATCH, seed=step).astype(np.float32)
-            return {"past": clip[:, : task.past]}, clip[:, task.past :]
+            past = clip[:, : task.past]
+            seen = {"seen": np.ones(past.shape[:3], dtype=np.float32)} if task.masked else {}
+            return {"past": past, **seen}, clip[:, task.past :]
         if isinstance(task, FaceLandmarks):
             inputs = inputs_of(task, bumpy_cloud(task.levels[0] + 100, seed=step))
             return inputs, inputs["points"][:, :68]
