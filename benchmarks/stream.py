@@ -38,7 +38,10 @@ WARM_UP_S, SECONDS = 2.0, 8.0  # the first second has no forecasts
 
 def main() -> None:
     """Measure, print a table, and save it with a description of the machine and of its load."""
-    folders = [Path(folder) for folder in sys.argv[1:] or ("bundles/hands-damped", "bundles/hands-eqmotion")]
+    folders = [
+        Path(folder)
+        for folder in sys.argv[1:] or ("bundles/hands-damped", "bundles/hands-forecast", "bundles/hands-eqmotion")
+    ]
     results: dict[str, Any] = {"machine": machine(), "cpus": usable_cpus(), "fps": FPS, "seconds": SECONDS, "rows": []}
     print(
         "| model | sessions | load | p50 ms | p99 ms | forecasts a second | skipped | refused | server CPUs | CPU ms a forecast |"

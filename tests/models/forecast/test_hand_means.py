@@ -169,7 +169,8 @@ def test_a_trace_of_a_masked_network_answers_as_it_does_for_one_hand_and_two_alo
 def test_a_graph_answers_as_its_network_for_slow_hands_too():
     network = network_of().float()
     inputs = {name: x.astype(np.float32) for name, x in hand_inputs(FULL, 42, batch=1).items()}
-    inputs["past"] = inputs["past"][:, -1:] + 0.01 * (inputs["past"] - inputs["past"][:, -1:])
+    last = inputs["past"][:, -1:]
+    inputs["past"] = np.asarray(last + np.float32(0.01) * (inputs["past"] - last), dtype=np.float32)
     steps = np.linalg.norm(np.diff(inputs["past"], axis=1), axis=-1)
     assert 0.5 * STILL_M < steps.mean() < 5 * STILL_M
     found, expected = onnx_runner(to_onnx(network, inputs))(inputs), as_function(network)(inputs)

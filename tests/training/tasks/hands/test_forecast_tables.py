@@ -7,7 +7,7 @@ from training.tasks.hands.report import BASELINES, Report, Row
 
 
 def row(source: str, model: str, mm: float, windows: int = LEAST) -> Row:
-    at = dict.fromkeys(("33 ms", "67 ms", "100 ms"), mm / 10)
+    at: dict[str, float] = dict.fromkeys(("33 ms", "67 ms", "100 ms"), mm / 10)
     return Row(source, 1, model, mm, at, [mm], 0.0, None, {}, windows, 2, {"100 ms": mm / 20})
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from training.tasks.hands.likelihood import ForecastLoss, travelled_share
+from training.tasks.hands.likelihood import Answer, ForecastLoss, travelled_share
 
 PLAIN = ForecastLoss(tempering=0.0, velocity=0.0, alternatives=0.0)
 
 
-def answer(modes: int = 1, std: float = 0.02, batch: int = 2, frames: int = 4) -> tuple[torch.Tensor, ...]:
+def answer(modes: int = 1, std: float = 0.02, batch: int = 2, frames: int = 4) -> Answer:
     future = torch.zeros(batch, modes, frames, 21, 3)
     return future, torch.full((batch, frames, 21), std), torch.full((batch, modes), 1 / modes)
 
@@ -98,6 +98,6 @@ def test_holding_still_has_a_share_of_one_and_the_truth_of_zero():
     past, true = torch.zeros(2, 3, 21, 3), off(0.05)
     held = travelled_share(answer(), true, past).item()
     assert held == pytest.approx(1, abs=0.03)
-    exact = (true.unsqueeze(1), *answer()[1:])
-    assert travelled_share(exact, true, past).item() < 1e-2
+    _, std, weights = answer()
+    assert travelled_share((true.unsqueeze(1), std, weights), true, past).item() < 1e-2
     assert travelled_share(true.unsqueeze(1) / 2, true, past).item() == pytest.approx(held / 2, rel=1e-3)
