@@ -240,7 +240,12 @@ def _decode(file: Path) -> tuple[np.ndarray, np.ndarray]:
                     f"{file}, frame {frame}: expected {len(ASSEMBLY101.joints)} joints of the {LEFT_RIGHT[hand]} hand, "
                     f"got {len(points)}"
                 )
-            joints[frame, hand] = points
+            with np.errstate(over="ignore"):  # refused below
+                joints[frame, hand] = points
+    if np.isinf(joints).any():
+        raise MalformedRelease(
+            f"{file}: expected coordinates in millimetres, got one beyond {np.finfo(np.float32).max:.1e}"
+        )
     joints *= np.float32(to_metres("mm"))
     return joints, np.isfinite(joints[:, :, 0, 0])
 

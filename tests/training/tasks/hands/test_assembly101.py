@@ -179,6 +179,7 @@ def test_a_file_is_decoded_once_and_again_when_it_changes(tmp_path, frames_mm, m
         ('[{"landmarks": {"0": [[1, 2, 3], [4, 5, 6]]}}]', "frame 0: expected 21 joints of the left hand, got 2"),
         ('[{"hands": {}}]', "landmarks"),
         ('{"4000000000": {}}', "expected at least one in 100 frame ids"),
+        (json.dumps({"0": {"0": [[1e300, 2, 3]] * 21}}), r"millimetres, got one beyond 3.4e\+38"),
     ],
 )
 def test_a_malformed_recording_is_refused_and_not_cached(tmp_path, content, message):
