@@ -26,7 +26,7 @@ def test_fields_of_the_network_are_parsed_as_their_types(tiny: HandRun):
     text = with_network(tiny, {"layers": "2", "dct": "true", "tokens": "node", "temperature": "0.5", "experts": "none"})
     typed = with_network(tiny, {"layers": 2, "dct": True, "tokens": "node", "temperature": 0.5, "experts": "none"})
     assert text == typed
-    assert text.network == replace(tiny.network, layers=2, dct=True, tokens="node", temperature=0.5, experts=None)  # pyright: ignore
+    assert text.network == replace(tiny.network, layers=2, dct=True, tokens="node", temperature=0.5, experts=None)  # pyright: ignore - EqMotion's
     assert text.fingerprint != tiny.fingerprint
     assert with_network(tiny, {}) is tiny
 

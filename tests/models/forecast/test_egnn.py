@@ -39,13 +39,13 @@ def network_in_a_loop(network: EGNN, past: Tensor) -> Tensor:
     h = network.embed(steps.norm(dim=2).T)
     vectors = [steps[-1]]
     for layer in network.layers:
-        h, x = layer_in_a_loop(layer, h, x, steps[-1])  # pyright: ignore[reportArgumentType]
+        h, x = layer_in_a_loop(layer, h, x, steps[-1])  # pyright: ignore[reportArgumentType] - a ModuleList's item
         vectors.append(x - last)
     return (last + torch.einsum("tc,cni->tni", network.read_out.weight, torch.stack(vectors))) / 10
 
 
 def test_the_network_equals_its_equations_in_a_loop_over_pairs():
-    network: EGNN = perturbed(EGNNConfig(hidden=6).build(TASK), by=0.3).double()  # pyright: ignore[reportAssignmentType]
+    network: EGNN = perturbed(EGNNConfig(hidden=6).build(TASK), by=0.3).double()  # pyright: ignore[reportAssignmentType] - perturbed() returns its argument
     past = 0.1 * torch.randn(1, TASK.past, 21, 3, dtype=torch.float64)
     with torch.no_grad():
         answer, expected = network(past)[0, 0], network_in_a_loop(network, past[0])

@@ -16,7 +16,7 @@ BONES = [(INDEX(a), INDEX(b)) for a, b in (*STICKS, *(h[:2] for h in HINGES), *(
 
 
 def layer(hidden: int = 5) -> GMNLayer:
-    return perturbed(GMNLayer(hidden), by=0.3).double()  # pyright: ignore[reportReturnType]
+    return perturbed(GMNLayer(hidden), by=0.3).double()  # pyright: ignore[reportReturnType] - perturbed() returns its argument
 
 
 def state(hidden: int = 5, nodes: int = 42) -> tuple[Tensor, Tensor, Tensor]:

@@ -37,16 +37,6 @@ def test_a_past_shorter_than_the_receptive_field_is_preceded_by_its_first_frame(
     np.testing.assert_allclose(short, padded, atol=1e-6)
 
 
-def test_a_joint_does_not_see_the_others_beyond_their_centre():
-    network, past = perturbed(SMALL.build(HandForecast(past=8, future=2, fps=30))), hand_motion(8, 21)
-    moved = past.copy()
-    moved[:, :, 3, 0] += 0.1
-    moved[:, :, 4, 0] -= 0.1
-    before, after = (as_function(network)({"past": x.astype(np.float32)})["future"] for x in (past, moved))
-    differs = np.abs(after - before).max(axis=(0, 1, 2, 4)) > 1e-5
-    assert np.flatnonzero(differs).tolist() == [3, 4]
-
-
 def test_a_rotated_past_does_not_give_the_rotated_forecast():
     network, past = perturbed(SMALL.build(HandForecast(past=8, future=2, fps=30))), hand_motion(8, 21)
     run = as_function(network.double())

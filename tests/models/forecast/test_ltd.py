@@ -40,12 +40,12 @@ def test_the_network_equals_its_equations():
         return np.einsum("ij,bjf,fo->bio", a, h, w) + b
 
     def activated(layer: torch.nn.Module, h: np.ndarray) -> np.ndarray:
-        y = convolved(layer.convolution, h).reshape(2, -1)  # pyright: ignore
-        scale, shift = layer.norm.weight.detach().numpy(), layer.norm.bias.detach().numpy()  # pyright: ignore
+        y = convolved(layer.convolution, h).reshape(2, -1)  # pyright: ignore - an attribute of a Module
+        scale, shift = layer.norm.weight.detach().numpy(), layer.norm.bias.detach().numpy()  # pyright: ignore - an attribute of a Module
         return np.tanh(y / np.sqrt(1 + 1e-5) * scale + shift).reshape(2, 126, 5)  # statistics of a new network: 0 and 1
 
     h = activated(network.embed, coefficients)
-    for first, second in network.blocks:  # pyright: ignore
+    for first, second in network.blocks:  # pyright: ignore - an attribute of a Module
         h = h + activated(second, activated(first, h))
     answer = (coefficients + convolved(network.read_out, h)).swapaxes(1, 2)
     whole = np.asarray(scipy.fft.idct(answer, axis=1, norm="ortho"))

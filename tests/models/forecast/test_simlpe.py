@@ -33,13 +33,13 @@ def test_the_network_equals_its_equations(future: int):
     z = np.asarray(scipy.fft.dct(z, axis=1, norm="ortho"))
 
     def linear(layer: torch.nn.Module, x: np.ndarray) -> np.ndarray:
-        return x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()  # pyright: ignore
+        return x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()  # pyright: ignore - an attribute of a Module
 
     z = linear(network.embed, z)
     for block in network.blocks:
-        mixed = linear(block.temporal, z.swapaxes(1, 2)).swapaxes(1, 2)  # pyright: ignore
+        mixed = linear(block.temporal, z.swapaxes(1, 2)).swapaxes(1, 2)  # pyright: ignore - an attribute of a Module
         mixed = (mixed - mixed.mean(axis=2, keepdims=True)) / np.sqrt(mixed.var(axis=2, keepdims=True) + 1e-5)
-        z = z + mixed * block.norm.weight.detach().numpy() + block.norm.bias.detach().numpy()  # pyright: ignore
+        z = z + mixed * block.norm.weight.detach().numpy() + block.norm.bias.detach().numpy()  # pyright: ignore - an attribute of a Module
     y = np.asarray(scipy.fft.idct(linear(network.read_out, z), axis=1, norm="ortho"))[:, :future]
     expected = (y + x[:, -1:]).reshape(2, future, 42, 3) / 10 + centre
     np.testing.assert_allclose(as_function(network)({"past": past})["future"][:, 0], expected, atol=1e-6)

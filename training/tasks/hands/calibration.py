@@ -1,4 +1,4 @@
-"""Whether a hand forecaster is as unsure as it is wrong: the coverage of its intervals, and what its alternatives are worth."""
+"""The calibration of a hand forecaster: the coverage of its intervals, in per cent, and the error of its alternatives, in mm."""
 
 from dataclasses import dataclass
 

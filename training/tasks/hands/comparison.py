@@ -45,7 +45,7 @@ class UnknownPreset(LookupError):
 
 @dataclass(frozen=True)
 class Budget:
-    """What every model of a comparison gets: the window, the epochs and their length, the seeds, and the data."""
+    """The budget that every model of a comparison gets: the window, the epochs and their length, the seeds, and the data."""
 
     preset: str = "30+30@30"
     seeds: int = 3

@@ -19,7 +19,7 @@ POWERS = {"windows": 1.0, "sqrt": 0.5, "even": 0.0}  # of the number of a source
 
 @dataclass(frozen=True)
 class Draw:
-    """How training windows are drawn.
+    """The chances with which training windows are drawn.
 
     With `sources` "windows", a source's chance is the number of its windows, with "sqrt" the square root of that, and with "even" all
     sources have the same. At most the share `still` of each source's draws are windows whose past is still.

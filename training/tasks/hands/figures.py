@@ -44,7 +44,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Figures:
-    """What one network, or one forecast without weights, reaches; `rotation_mm` is the largest |f(R x) - R f(x)|."""
+    """The figures of one network, or of one forecast without weights; `rotation_mm` is the largest |f(R x) - R f(x)|."""
 
     model: str
     seed: int

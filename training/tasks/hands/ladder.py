@@ -110,6 +110,7 @@ def _ladder() -> dict[str, Rung]:
         name: str, title: str, network: dict[str, Any] | None = None, loss: dict[str, Any] | None = None, **changes: Any
     ) -> None:
         last = list(rungs.values())[-1]
+        # The fields of a rung are data, whose types pyright cannot follow; `replace` refuses an unknown one.
         changes |= {"network": replace(last.network, **(network or {})), "loss": replace(last.loss, **(loss or {}))}  # pyright: ignore[reportArgumentType]
         rungs[name] = replace(last, title=title, **changes)
 

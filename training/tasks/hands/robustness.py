@@ -1,4 +1,4 @@
-"""What faults of a tracker cost a masked hand forecaster, beside a damped velocity whose past is filled in the same way."""
+"""The errors of a masked hand forecaster under faults of a tracker, beside a damped velocity whose past is filled in the same way."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ class Shorter(nn.Module):
 
     def __init__(self, network: nn.Module, past: int, future: int) -> None:
         super().__init__()
-        task: HandForecast = network.task  # pyright: ignore[reportAssignmentType]
+        task: HandForecast = network.task  # pyright: ignore[reportAssignmentType] - an attribute of a Module
         if not task.masked or past > task.past or future > task.future:
             raise ValueError(
                 f"expected a masked task with at least {past} past and {future} future frames, got "

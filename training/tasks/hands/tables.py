@@ -35,7 +35,7 @@ class Made(NamedTuple):
 Table = Callable[[Path, Path, Watch, Choice], Made]
 
 
-def tables(data_folder: Path, out: Path, watch: Watch = UNWATCHED, choice: Choice = Choice()) -> str:  # noqa: B008
+def tables(data_folder: Path, out: Path, watch: Watch = UNWATCHED, choice: Choice = Choice()) -> str:  # noqa: B008 - frozen
     """Return the tables of a choice in Markdown, after training what they lack, and write them into its folder of results.
 
     A table is written as soon as it is made. Raises UnknownTable, UnknownModel, UnknownPreset, Stopped.
