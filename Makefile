@@ -5,9 +5,12 @@ WORKER := .venv-worker
 FULL := .venv
 LOCK := .venv-lock
 PIP := -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
+CAMERA := service/web/vendor/mediapipe
+MEDIAPIPE := @mediapipe/hands@0.4.1675469240
+MEDIAPIPE_SHA512 := GxoZvL1mmhJxFxjuyj7vnC++JIuInGznHBin5c7ZSq/RbcnGyfEcJrkM/bMu5K1Mz/2Ko+vEX6/+wewmEHPrHg==
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: serve worker test check lock clean
+.PHONY: serve worker test check lock clean page-three page-camera page-docs
 
 serve: $(SERVE)/.made  ## start the API on 127.0.0.1:8000 with the shipped bundles
 	$(SERVE)/bin/chiron serve
@@ -35,6 +38,27 @@ lock:  ## write constraints.txt from the newest versions that pyproject.toml all
 	{ echo '# Made by `make lock`: the versions that `make serve`, `make worker`, `make test` and the images install.'; \
 	  $(LOCK)/bin/python -m pip freeze --exclude-editable | sed -E '/ @ |^nvidia|^triton|^cuda/d; s/\+[a-z0-9.]+$$//'; } > constraints.txt
 	rm -rf $(LOCK)
+
+# What the page needs of three.js in one module, with its licence. npm verifies each package by the checksum in the lock file.
+page-three:  ## renew service/web/vendor/three-*.min.js after a change of service/web/vendor/package.json or three.entry.js
+	cd service/web/vendor && npm ci --silent --ignore-scripts && node_modules/.bin/esbuild three.entry.js \
+	  --bundle --minify --format=esm --target=es2022 --outfile=three-$$(node -p 'require("./node_modules/three/package.json").version').min.js \
+	  && cp node_modules/three/LICENSE three.LICENSE.txt && rm -rf node_modules
+
+# MediaPipe Hands with its models, for the page's camera. Apache-2.0; too large for the repository.
+page-camera:  ## fetch what finds hands in the pictures of a camera into service/web/vendor/mediapipe
+	rm -rf $(CAMERA) && mkdir -p $(CAMERA)
+	cd $(CAMERA) && archive=$$(npm pack --silent $(MEDIAPIPE)) \
+	  && test "$$(openssl dgst -sha512 -binary $$archive | openssl base64 -A)" = "$(MEDIAPIPE_SHA512)" \
+	  && tar --strip-components=1 --no-same-permissions -xzf $$archive && chmod -R u=rwX,go=rX . && rm $$archive
+
+page-docs:  ## renew service/web/vendor/swagger after a change of its package.json
+	cd service/web/vendor/swagger && rm -f swagger-ui-* && npm ci --silent --ignore-scripts && cd node_modules/swagger-ui-dist \
+	  && version=$$(node -p 'require("./package.json").version') && for kind in js css; do \
+	    bundle=swagger-ui$$([ $$kind = js ] && echo -bundle).$$kind; \
+	    grep -v '^//# sourceMappingURL\|^/\*# sourceMappingURL' $$bundle > ../../swagger-ui-$$version.min.$$kind; done \
+	  && cp LICENSE ../../LICENSE.txt && cp NOTICE ../../NOTICE.txt && cp swagger-ui-bundle.js.LICENSE.txt ../../parts.LICENSE.txt \
+	  && cd ../.. && rm -rf node_modules
 
 clean:
 	rm -rf $(SERVE) $(WORKER) $(FULL) $(LOCK)
