@@ -18,6 +18,7 @@ from clouds import SMALL
 from torch import nn
 
 import models
+from models.contract.face_map import FaceMap
 from models.contract.symmetry import Tensors
 from models.contract.task import ActionRecognition, HandForecast, PoseForecast, PoseLift, Task
 from models.forecast.att import ATTConfig
@@ -37,14 +38,19 @@ from models.forecast.lstm import LSTMConfig
 from models.forecast.ltd import LTDConfig
 from models.forecast.simlpe import SiMLPeConfig
 from models.forecast.temporal import TemporalConfig
+from models.landmarks.depth_unet import DepthUNet, DepthUNetConfig
 from models.landmarks.pointnet2 import PointNet2Config
 from models.landmarks.se3_unet import SE3UNetConfig
 from models.landmarks.shape import ShapePrior
 from models.layers.chiral_spec import Spec
+from models.layers.group import C, D, Scale
+from models.pose.clip_recogniser import ClipRecogniserConfig
 from models.pose.ends import AveragedOverFlip, pairs
 from models.pose.forecaster import ForecasterConfig
 from models.pose.lifter import LifterConfig
 from models.pose.recogniser import RecogniserConfig
+from models.pose.velocity_forecaster import VelocityForecasterConfig
+from models.pose.window_lifter import WindowLifterConfig
 
 SINGLE_M = 1e-5  # a hundredth of a millimetre, in float32 and up to 10 m from the origin
 DOUBLE_M = 1e-10  # rounding in float64
@@ -148,6 +154,9 @@ FACES = {
     "se3-unet, attentive, by norms": replace(NARROW, attentive=True, nonlinearity="norm"),
     "se3-unet, pools the longest": replace(NARROW, pooling="max"),
     "se3-unet, no cross product": replace(NARROW, handed=False),
+    "se3-unet, the reference's options": replace(
+        NARROW, attentive="last", pooling="sum", skip="concatenation", distance_power=1.0, votes=0, sharpness=3.0
+    ),
     "pointnet++": PointNet2Config(channels=(8, 12, 16), hidden=16),
 }
 
@@ -173,6 +182,38 @@ FACE_LAWS["se3-unet, attentive, by norms"] = Law(
     _face(FACES["se3-unet, attentive, by norms"]), keeps=SE3, single_m=1e-2
 )
 
+MAP = FaceMap(size=25)
+FLAT_UNET = DepthUNetConfig(widths=(8, 16), hidden=16, votes=3)
+MAPS = {
+    "depth u-net, plain": FLAT_UNET,
+    "depth u-net, mirror": replace(FLAT_UNET, group=D(1)),
+    "depth u-net, quarter turns": replace(FLAT_UNET, group=C(4)),
+    "depth u-net, eighths of a turn": replace(FLAT_UNET, group=C(8), kernel=5),
+    "depth u-net, quarter turns and mirror": replace(FLAT_UNET, group=D(4)),
+    "depth u-net, scale": replace(FLAT_UNET, group=Scale(2, 1.15), kernel=5),
+}
+
+
+def _map(config: DepthUNetConfig) -> Callable[[], nn.Module]:
+    def build() -> DepthUNet:
+        network = config.build(MAP)
+        with_random_prior(network)
+        if network.mirror is not None:
+            network.shape.mirror_alike(network.mirror)
+        return network
+
+    return build
+
+
+MAP_LAWS = {
+    name: Law(_map(config), keeps=keeps)
+    for (name, config), keeps in zip(
+        MAPS.items(),
+        ((), ("map-mirror",), ("quarter-turn",), ("quarter-turn",), ("quarter-turn", "map-mirror"), ()),
+        strict=True,
+    )
+}
+
 CHIRAL = ("chirality",)
 LIFT = PoseLift(receptive=9)
 FLAT = PoseForecast(order="penn-13", past=3, future=4)
@@ -181,7 +222,15 @@ SIDED = ACTION.model_copy(update={"mirrored": (0, 1, 3, 2)})
 FREE = Spec(ln=6, lp=8, cn=4, cp=8)
 
 
-def _body(config: LifterConfig | ForecasterConfig | RecogniserConfig, task: Task) -> Callable[[], nn.Module]:
+def _body(
+    config: LifterConfig
+    | WindowLifterConfig
+    | ForecasterConfig
+    | VelocityForecasterConfig
+    | RecogniserConfig
+    | ClipRecogniserConfig,
+    task: Task,
+) -> Callable[[], nn.Module]:
     return lambda: config.build(task)  # pyright: ignore[reportArgumentType] - each config matches its task
 
 
@@ -194,6 +243,12 @@ BODY_LAWS = {
     ),
     "lifter, averaged": Law(lambda: AveragedOverFlip(LifterConfig(pairs(32), chiral=False).build(LIFT)), CHIRAL),
     "lifter, plain": Law(_body(LifterConfig(pairs(32), chiral=False), LIFT), ()),
+    "window lifter": Law(_body(WindowLifterConfig(pairs(32)), LIFT), CHIRAL),
+    "window lifter, free channels, coco-17 with confidence to h36m-17": Law(
+        _body(WindowLifterConfig(FREE), PoseLift(receptive=5, seen_order="coco-17", confidence=True)), CHIRAL
+    ),
+    "window lifter, single frames": Law(_body(WindowLifterConfig(pairs(32)), PoseLift(receptive=1)), CHIRAL),
+    "window lifter, plain": Law(_body(WindowLifterConfig(pairs(32), chiral=False), LIFT), ()),
     "forecaster": Law(_body(ForecasterConfig(pairs(16)), FLAT), CHIRAL),
     "forecaster, from one pose": Law(
         _body(ForecasterConfig(pairs(16)), PoseForecast(order="penn-13", past=1, future=3)), CHIRAL
@@ -209,6 +264,11 @@ BODY_LAWS = {
         lambda: AveragedOverFlip(ForecasterConfig(pairs(16), chiral=False).build(FLAT)), CHIRAL
     ),
     "forecaster, plain": Law(_body(ForecasterConfig(pairs(16), chiral=False), FLAT), ()),
+    "velocity forecaster": Law(_body(VelocityForecasterConfig(pairs(16)), FLAT), CHIRAL),
+    "velocity forecaster, free channels, with confidence": Law(
+        _body(VelocityForecasterConfig(FREE), PoseForecast(order="h36m-17", past=5, future=3, confidence=True)), CHIRAL
+    ),
+    "velocity forecaster, plain": Law(_body(VelocityForecasterConfig(pairs(16), chiral=False), FLAT), ()),
     "recogniser": Law(_body(RecogniserConfig(pairs(16)), ACTION), CHIRAL),
     "recogniser, the paper's": Law(
         _body(RecogniserConfig(FREE, nonlinearity="tanh", paper_exact=True), ACTION), CHIRAL
@@ -224,14 +284,33 @@ BODY_LAWS = {
         ),
         CHIRAL,
     ),
+    "clip recogniser": Law(_body(ClipRecogniserConfig(pairs(16)), ACTION), CHIRAL),
+    "clip recogniser, two persons in 3D, classes that name a side": Law(
+        _body(
+            ClipRecogniserConfig(FREE),
+            ActionRecognition(
+                order="nw-ucla-20",
+                classes=("sit", "wave left", "wave right"),
+                dims=3,
+                persons=2,
+                frames=16,
+                mirrored=(0, 2, 1),
+            ),
+        ),
+        CHIRAL,
+    ),
+    "clip recogniser, classes that name a side, and none": Law(
+        _body(ClipRecogniserConfig(pairs(16), none=(2.0, -1.0)), SIDED.model_copy(update={"none": True})), CHIRAL
+    ),
+    "clip recogniser, plain": Law(_body(ClipRecogniserConfig(pairs(16), chiral=False), SIDED), ()),
     "recogniser, averaged": Law(
         lambda: AveragedOverFlip(RecogniserConfig(pairs(16), chiral=False).build(SIDED)), CHIRAL
     ),
     "recogniser, plain": Law(_body(RecogniserConfig(pairs(16), chiral=False), SIDED), ()),
 }
 
-# The laws of FACE_LAWS and BODY_LAWS are tested in tests/models/landmarks and tests/models/pose.
-TABLES = (LAWS, FACE_LAWS, BODY_LAWS)
+# The laws of FACE_LAWS, MAP_LAWS and BODY_LAWS are tested in tests/models/landmarks and tests/models/pose.
+TABLES = (LAWS, FACE_LAWS, MAP_LAWS, BODY_LAWS)
 
 
 def networks() -> Iterator[type[nn.Module]]:

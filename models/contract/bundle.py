@@ -59,6 +59,7 @@ class TrainingSource(_Value):
     licence: str
     attribution: str
     recordings: int
+    sha256: str | None = Field(default=None, description="of the recordings of a set of one's own, with its splits")
 
 
 class Measurement(_Value):
@@ -91,10 +92,18 @@ class BundleMeta(_Value):
     parameters: int
     opset: int
     licence: str = Field(description="the licence of the weights")
+    base: str | None = Field(default=None, description="the model and version whose weights the training began with")
     trained_on: tuple[TrainingSource, ...]
     measurements: tuple[Measurement, ...] = ()
+    intervals: dict[str, float] = Field(
+        default={},
+        description="by probability, such as 0.95: the multiple of `std` within which a coordinate is; fitted on validation data",
+    )
     command: str = Field(description="the command that makes this bundle")
     git_commit: str
+    graph_commit: str | None = Field(
+        default=None, description="of a graph that was written again with the same weights: the commit that wrote it"
+    )
     made_with: dict[str, str] = Field(description="library versions")
     files: dict[str, FileEntry] = {}
 
@@ -158,7 +167,8 @@ def write_bundle(
         for name, content in (extra or {}).items():
             (staging / name).write_bytes(content)
         meta = meta.model_copy(update={"files": {path.name: _entry(path) for path in sorted(staging.iterdir())}})
-        (staging / META).write_text(meta.model_dump_json(indent=2) + "\n")
+        # without fields that are not used, so that a service that does not know them yet can read it
+        (staging / META).write_text(meta.model_dump_json(indent=2, exclude_none=True) + "\n")
         (staging / "README.md").write_text(model_card(meta))
         staging.chmod(0o755)
         os.rename(staging, folder)
@@ -220,6 +230,9 @@ def model_card(meta: BundleMeta) -> str:
         f"- Made by `{meta.command}` at commit `{meta.git_commit[:12]}`, opset {meta.opset}, "
         + ", ".join(f"{name} {version}" for name, version in sorted(meta.made_with.items())),
         "",
+        *_redrawn(meta),
+        *_lineage(meta),
+        *_intervals(meta),
         "## Trained on",
         "",
         f"| source | {recordings} | licence | attribution |",
@@ -234,6 +247,29 @@ def model_card(meta: BundleMeta) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _redrawn(meta: BundleMeta) -> list[str]:
+    if meta.graph_commit is None:
+        return []
+    return [f"The graph was written again at commit `{meta.graph_commit[:12]}`, with the same weights.", ""]
+
+
+def _lineage(meta: BundleMeta) -> list[str]:
+    digests = [f"Recordings of {s.name}: SHA-256 `{s.sha256}`." for s in meta.trained_on if s.sha256]
+    lines = [f"The training began with the weights of {meta.base}."] if meta.base else []
+    return [*lines, *digests, ""] if lines or digests else []
+
+
+def _intervals(meta: BundleMeta) -> list[str]:
+    if not meta.intervals:
+        return []
+    multiples = ", ".join(f"{100 * float(share):g} % within {k:.2f} `std`" for share, k in meta.intervals.items())
+    return [
+        f"Intervals of a coordinate: {multiples}. These multiples, and a factor of `std` for each future frame, are fitted on validation "
+        "recordings, each source and number of hands with the same weight.",
+        "",
+    ]
 
 
 def _measurement_row(m: Measurement) -> str:

@@ -34,15 +34,15 @@ def standing(meta: BundleMeta) -> Standing | None:
     return Standing(len(ratios), int((ratios < 1).sum()), round(float(ratios.mean()), 3))
 
 
-def preference(meta: BundleMeta) -> tuple[int, float, str]:
+def preference(meta: BundleMeta) -> tuple[int, float, float, str]:
     """Return a key by which the preferred of several models is the smallest.
 
-    Models that win by their cards come first, by the mean ratio of their errors; then models without parameters, which are what the others
-    have to beat, by the same ratio; then all others, by name.
+    Models that win by their cards come first; then models without parameters, which are what the others have to beat; then all others, by
+    name. Among those that win, and among those without parameters, a forecaster that reaches further into the future comes first, since it
+    answers more requests and errors over different futures do not compare; then the lower mean ratio of errors decides.
     """
     place = standing(meta)
-    if place is not None and place.ratio < 1:
-        return 0, place.ratio, meta.name
-    if place is not None and meta.parameters == 0:
-        return 1, place.ratio, meta.name
-    return 2, 0.0, meta.name
+    if place is not None and (place.ratio < 1 or meta.parameters == 0):
+        reach_s = getattr(meta.task, "horizon_s", 0.0)
+        return int(place.ratio >= 1), -reach_s, place.ratio, meta.name
+    return 2, 0.0, 0.0, meta.name

@@ -16,6 +16,9 @@ from pydantic import (
 
 MAX_DEVICES = 16  # in one machine
 DATASET_NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
+MODEL_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+OWN_RUN = "hands-own"  # trains on the recordings of a registered data set
+BASE_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*(@[0-9a-f]{12})?$"
 
 
 class _Spec(BaseModel):
@@ -77,10 +80,29 @@ class TrainSpec(_OfRun):
     actions: tuple[Name, ...] = Field(
         default=(), max_length=32, description="of hands: only recordings whose label has one of these words or phrases"
     )
+    architecture: Name | None = Field(
+        default=None,
+        description="of hands: another network, by its name in the comparison of forecasters, such as EqMotion",
+    )
+    name: str | None = Field(
+        default=None, max_length=64, pattern=MODEL_NAME, description="the name of the model, instead of the run's own"
+    )
+    base: str | None = Field(
+        default=None,
+        max_length=160,
+        pattern=BASE_NAME,
+        description="the model whose weights the training begins with, `name` as it is served or `name@version`",
+    )
     publish: bool = Field(
         default=True,
         description="export the bundle of the seed with the best validation score, and register it as a version of the run's model",
     )
+
+    @model_validator(mode="after")
+    def _own_recordings(self) -> Self:
+        if self.run == OWN_RUN and self.dataset is None and not self.sources:
+            raise ValueError(f"expected a dataset for {OWN_RUN}, whose recordings it trains on, got none")
+        return self
 
     @model_validator(mode="after")
     def _steps_or_epochs(self) -> Self:

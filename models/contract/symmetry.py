@@ -16,6 +16,7 @@ from models.skeletons.hand import HAND_PAIR
 Tensors = Mapping[str, np.ndarray]
 Points = Float[np.ndarray, "*batch nodes 3"]
 Action = Callable[[Points], Points]
+GRID_M = 2.0**-20  # a micrometre: float32 has all multiples up to 16 m, so a move from one to another is exact
 # vectors rotate but do not translate; nodes are (..., nodes) numbers, which change places with the hands; the last two stay
 Moves = Literal["points", "vectors", "nodes", "invariant", "indices"]
 
@@ -41,6 +42,38 @@ class Mirror(BaseModel):
         return image
 
 
+class OnMap(BaseModel):
+    """The action of rolls by quarter turns, and of the mirror, on a tensor of a depth map.
+
+    `fields` (..., rows, columns) move on their grid, `points` (..., nodes, 3) in space, and `numbers` (..., nodes) not at all; x runs along
+    columns, y along rows. The mirror exchanges nodes too: entry i of the image is entry mirror[i]. Nodes are the axis before the grid.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    form: Literal["fields", "points", "numbers"]
+    mirror: tuple[int, ...] = ()
+
+    def of(self, tensor: np.ndarray, act: Action) -> np.ndarray:
+        """Return the image of a tensor under a signed permutation of x and y."""
+        matrix = act(np.eye(3)).T
+        if self.form == "points":
+            tensor = act(tensor)
+        elif self.form == "fields":
+            tensor = self._on_grid(tensor, np.rint(matrix[:2, :2]))
+        if np.linalg.det(matrix) > 0 or not self.mirror:
+            return tensor
+        return np.take(tensor, self.mirror, axis={"fields": -3, "points": -2, "numbers": -1}[self.form])
+
+    @staticmethod
+    def _on_grid(tensor: np.ndarray, matrix: Float[np.ndarray, "2 2"]) -> np.ndarray:
+        """Return the field whose value at a pixel is the tensor's at the pixel that the matrix moves there."""
+        across = matrix[0, 0] == 0  # x becomes y
+        of_x, of_y = (matrix[1, 0], matrix[0, 1]) if across else (matrix[0, 0], matrix[1, 1])
+        tensor = tensor[..., :: int(of_y), :: int(of_x)]
+        return np.ascontiguousarray(np.swapaxes(tensor, -1, -2) if across else tensor)
+
+
 def random_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
     """Return a rotation matrix drawn uniformly from SO(3): a normalised normal 4-vector is a uniform unit quaternion."""
     w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
@@ -60,9 +93,14 @@ def rotation(rng: np.random.Generator) -> Action:
 
 
 def translation(rng: np.random.Generator, reach_m: float = 10.0) -> Action:
-    """Return the action x -> x + t, with each coordinate of t uniform within +-reach_m metres."""
-    offset = rng.uniform(-reach_m, reach_m, size=3)
+    """Return the action x -> x + t, with each coordinate of t a multiple of GRID_M, uniform within +-reach_m metres."""
+    offset = _on_grid(rng.uniform(-reach_m, reach_m, size=3))
     return lambda points: (points + offset).astype(points.dtype)
+
+
+def _on_grid(points: np.ndarray) -> np.ndarray:
+    """Return the nearest multiples of GRID_M."""
+    return (np.round(points / GRID_M) * GRID_M).astype(points.dtype)
 
 
 def mirror_swap(rng: np.random.Generator) -> Action:
@@ -87,16 +125,33 @@ def chirality(_: np.random.Generator) -> Action:
     return lambda points: points
 
 
+def quarter_turn(rng: np.random.Generator) -> Action:
+    """Return the rotation about z by one, two or three quarter turns, exactly."""
+    quarters = int(rng.integers(1, 4))
+    sine, cosine = ((1, 0), (0, -1), (-1, 0))[quarters - 1]
+    matrix = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    return lambda points: (points @ matrix.T).astype(points.dtype)
+
+
+def map_mirror(_: np.random.Generator) -> Action:
+    """Return the reflection x -> -x of a map; `OnMap` exchanges left and right."""
+    return lambda points: points * np.array([-1, 1, 1], dtype=points.dtype)
+
+
 SYMMETRIES: dict[str, Callable[[np.random.Generator], Action]] = {
     "translation": translation,
     "rotation": rotation,
     "mirror-swap": mirror_swap,
     "chirality": chirality,
+    "quarter-turn": quarter_turn,
+    "map-mirror": map_mirror,
 }
 
 
-def acted_on(tensor: np.ndarray, act: Action, symmetry: str, moves: Moves | Mirror) -> np.ndarray:
+def acted_on(tensor: np.ndarray, act: Action, symmetry: str, moves: Moves | Mirror | OnMap) -> np.ndarray:
     """Return the image of a tensor under an element `act` of `symmetry`; points and vectors have shape (..., nodes, 3)."""
+    if isinstance(moves, OnMap):
+        return moves.of(tensor, act) if symmetry in ("quarter-turn", "map-mirror") else tensor
     if isinstance(moves, Mirror):
         return moves.of(tensor) if symmetry == "chirality" else tensor
     if moves == "nodes":
@@ -125,16 +180,19 @@ def violation(
     symmetry: str,
     inputs: Tensors,
     *,
-    moves: Mapping[str, Moves | Mirror] | None = None,
+    moves: Mapping[str, Moves | Mirror | OnMap] | None = None,
     trials: int = 8,
     seed: int = 0,
 ) -> float:
     """Return the largest |f(g x) - g f(x)| over `trials` random elements g of `symmetry`, in the unit of the outputs; NaN if one is NaN.
 
-    `moves` says by name how tensors move; a tensor that it does not name is taken as points, (..., nodes, 3). Raises KeyError for a
-    symmetry that is not in SYMMETRIES.
+    `moves` says by name how tensors move; a tensor that it does not name is taken as points, (..., nodes, 3). Points are put on the grid
+    of GRID_M before they are translated. The measure then has the rounding of the function, and not that of the moved points, which a
+    forecaster of constant velocity multiplies by the number of frames. Raises KeyError for a symmetry that is not in SYMMETRIES.
     """
     moves = moves or {}
+    if symmetry == "translation":
+        inputs = {k: _on_grid(x) if moves.get(k, "points") == "points" else x for k, x in inputs.items()}
     rng = np.random.default_rng(seed)
     outputs = function(inputs)
     worst = 0.0

@@ -1,18 +1,21 @@
 """A task as one value: the tensors that go into a model, the tensors that come out, and the legal sizes of their axes.
 
 A data set has a task, a network is built for one, a bundle names one, and the service checks shapes against it. The code that runs a model
-(training loop, exporter, predictor) uses `inputs` and `outputs` and has no branch on the kind of task. A new task is a class here and a
-name in `Task`.
+(training loop, exporter, predictor) uses `inputs` and `outputs` and has no branch on the kind of task. A new task is a class and a name in
+`Task`.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from jaxtyping import Bool, Float
+from pydantic import Field, field_validator, model_validator
 
-from models.contract.symmetry import Mirror, Moves
+from models.contract.base_task import BaseTask, Counted
+from models.contract.face_map import FaceMap
+from models.contract.symmetry import Mirror, Moves, OnMap
 from models.contract.tensor import TensorSpec, check_tensors
 from models.skeletons.body_orders import get_body_order
 from models.skeletons.face import FACE68
@@ -21,30 +24,7 @@ from models.skeletons.hand import HAND_PAIR, HANDS
 MAX_FRAMES = 10_000  # of one clip: over two minutes at 60 Hz
 
 
-class Counted(NamedTuple):
-    """The words for the samples of a measurement and for the recordings that they come from."""
-
-    samples: str
-    recordings: str
-
-
-class _Task(BaseModel):
-    """The fields of every task: frozen, without unknown names, and with no restricted axis unless it says so."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    counted: ClassVar[Counted]
-    later: ClassVar[
-        tuple[str, ...]
-    ] = ()  # fields younger than results; a fingerprint leaves them out at their defaults
-
-    @property
-    def axes(self) -> Mapping[str, Sequence[int]]:
-        """Return the sizes that a named axis may have; an axis that is not listed is free."""
-        return {}
-
-
-class HandForecast(_Task):
+class HandForecast(BaseTask):
     """Past hand poses to future ones: one hand (21 nodes) or two (42: left, then right) in Assembly101 joint order.
 
     `past` is (batch, past, nodes, 3) and `future` is (batch, modes, future, nodes, 3), both in metres, in any right-handed frame. Frames
@@ -95,7 +75,7 @@ class HandForecast(_Task):
         return self.future / self.fps
 
 
-class FaceLandmarks(_Task):
+class FaceLandmarks(BaseTask):
     """A face scan to its 68 landmarks and, for each landmark, a heatmap over the points of the scan.
 
     `points` (batch, levels[0], 3) are in metres, in any right-handed frame, and in float64, because neighbours differ by little. They are a
@@ -117,6 +97,11 @@ class FaceLandmarks(_Task):
     sigma_m: float = Field(default=0.0095, gt=0, le=1)
     confident_m: float = Field(default=0.003, gt=0, le=1)
     order: Literal["ibug68"] = "ibug68"
+
+    @property
+    def fewest(self) -> int:
+        """Return the number of points that a scan must have."""
+        return self.levels[0]
 
     @model_validator(mode="after")
     def _levels_shrink(self) -> Self:
@@ -155,7 +140,7 @@ def mirror_of(order: str) -> Mirror:
     return Mirror(mirror=get_body_order(order).mirror)
 
 
-class _BodyTask(_Task):
+class _BodyTask(BaseTask):
     """The fields of the three tasks of Chirality Nets (Yeh et al. 2019, arXiv:1911.00029).
 
     Keypoints are x right, y down, in the unit that the task names, with x measured from the mirror plane x = 0. A missing keypoint is 0 in
@@ -253,8 +238,12 @@ class ActionRecognition(_BodyTask):
     they are consecutive frames from its middle, and 0 where the clip has none.
 
     `logits` is (batch, classes). Classes that `mirrored` declares to be mirror images of each other exchange their logits under the
-    chirality transform; all other logits are unchanged.
+    chirality transform; all other logits are unchanged. With `none` there is one more class, that the clip shows none of the classes,
+    whose logit is always 0; a clip for which that is at least as probable as all classes together is recognised as none. So is one whose
+    most probable class is less probable than `least`.
     """
+
+    later: ClassVar[tuple[str, ...]] = ("least", "none")
 
     kind: Literal["action-recognition"] = "action-recognition"
     order: str
@@ -265,6 +254,10 @@ class ActionRecognition(_BodyTask):
     tempo: Literal["spread", "crop"] = "spread"
     turned: bool = False
     mirrored: tuple[int, ...] | None = Field(default=None, description="the class of a mirrored clip, for each class")
+    least: float = Field(
+        default=0, ge=0, le=1, description="the probability of a class below which it is not recognised"
+    )
+    none: bool = Field(default=False, description="whether 0 is the logit of one more class: none of the classes")
 
     @model_validator(mode="after")
     def _legal(self) -> Self:
@@ -294,13 +287,25 @@ class ActionRecognition(_BodyTask):
         moves = Mirror(mirror=self.class_mirror, negated=False)
         return {"logits": TensorSpec(shape=("batch", len(self.classes)), unit="", moves=moves)}
 
+    def probabilities(self, logits: Float[np.ndarray, "*batch classes"]) -> Float[np.ndarray, "*batch probabilities"]:
+        """Return the probability of each class and, last, of none of them, which is 0 without `none`."""
+        last = np.full((*logits.shape[:-1], 1), 0.0 if self.none else -np.inf)
+        logits = np.concatenate([logits.astype(np.float64), last], axis=-1)
+        odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return odds / odds.sum(axis=-1, keepdims=True)
+
+    def recognises(self, probabilities: Float[np.ndarray, "*batch probabilities"]) -> Bool[np.ndarray, "*batch"]:
+        """Return whether the most probable class is recognised, for what `probabilities` returns."""
+        known = probabilities[..., -1] < 0.5
+        return np.asarray(known & (probabilities[..., :-1].max(axis=-1) >= self.least))
+
 
 Task = Annotated[
-    HandForecast | FaceLandmarks | PoseLift | PoseForecast | ActionRecognition, Field(discriminator="kind")
+    HandForecast | FaceLandmarks | FaceMap | PoseLift | PoseForecast | ActionRecognition, Field(discriminator="kind")
 ]
 
 
-def moves(task: Task) -> dict[str, Moves | Mirror]:
+def moves(task: Task) -> dict[str, Moves | Mirror | OnMap]:
     """Return how a symmetry acts on each tensor of the task, in or out, for `violation`."""
     return {name: spec.moves for name, spec in (task.inputs | task.outputs).items()}
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from models.contract.symmetry import Mirror, Moves, Tensors
+from models.contract.symmetry import Mirror, Moves, OnMap, Tensors
 
 
 class WrongShape(ValueError):
@@ -19,7 +19,7 @@ class TensorSpec(BaseModel):
 
     shape: tuple[int | str, ...]
     unit: str
-    moves: Moves | Mirror = "points"
+    moves: Moves | Mirror | OnMap = "points"
     dtype: Literal["float32", "float64", "int64"] = "float32"
 
     def describe(self) -> str:

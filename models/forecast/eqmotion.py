@@ -29,6 +29,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.contract.task import HandForecast
+from models.forecast.eqmotion_graph import graph_of, laid_out
 from models.layers.pairs import PairLinear, PairMap, distances, pair_perceptron, sum_over_others, towards
 from models.layers.perceptron import perceptron
 from models.layers.vectors import VectorLinear, VectorReLU
@@ -156,6 +157,10 @@ class EqMotion(nn.Module):
             y = self.idct @ y
         y = y + ((last + centre) if self.config.residual_output else centre).unsqueeze(2)
         return y.permute(0, 2, 3, 4, 1) / DECIMETRES
+
+    def onnx_graph(self) -> bytes | None:
+        """Return the graph that is laid out for ONNX Runtime, or None for a structure that is traced."""
+        return graph_of(self) if laid_out(self.config) else None
 
     def _features(
         self, x: Float[Tensor, "batch 3 past nodes"], speed: Float[Tensor, "batch past nodes"]

@@ -10,6 +10,7 @@ from models.contract.task import FaceLandmarks
 
 Points = Float[Tensor, "batch points 3"]
 
+SPACING = 0.07  # dm, the mean distance of neighbours among 1024 points of a face: the logarithm of a spacing is 0 there
 DECIMETRES = 10.0  # metres to the unit inside networks, in which a face has size 1
 
 

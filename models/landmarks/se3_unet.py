@@ -12,8 +12,9 @@ a left landmark and its right counterpart the same heatmap. Differences from the
 - Points vote: a landmark is the mean of the positions that points predict, weighted by its heatmap. A shape prior then corrects all 68.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from models.contract.task import FaceLandmarks
-from models.landmarks.cloud import DECIMETRES, Between, Level, Points, centred, levels_of
+from models.landmarks.cloud import DECIMETRES, SPACING, Between, Level, Points, centred, levels_of
+from models.landmarks.se3_unet_graph import graph_of, laid_out
 from models.landmarks.voting import LANDMARKS, Answer, VotingNetwork
 from models.layers.degrees import (
     NONLINEARITIES,
@@ -32,13 +34,17 @@ from models.layers.degrees import (
     Rows,
     invariants,
     norms,
+    pack,
     split,
 )
 from models.layers.pooling import Pooling3D, Reduction, Upsampling3D
 from models.layers.tensor_field import Attention, Edges, LiteralAttention, edges
 
-SPACING = 0.07  # dm, the mean distance of neighbours among 1024 points of a face: the logarithm of a spacing is 0 there
 SCALARS_IN, VECTORS_IN = 5, 2
+
+LATER = {
+    "fingerprint": "changed"
+}  # of a field younger than trained networks: at its default it does not count, so their results are found again
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,17 @@ class SE3UNetConfig:
         1  # the largest degree of the kernels' harmonics; beyond twice the features' degree there are no paths
     )
     hidden: int = 64  # of the head
-    votes: int = 16  # vectors of the head
+    votes: int = 16  # vectors of the head; without any, a landmark is the mean of the points under its heatmap
     handed: bool = True
-    attentive: bool = False
+    attentive: bool | Literal["last"] = (
+        False  # attentive self-interaction: in every layer, in the last one of all, or nowhere
+    )
     nonlinearity: Nonlinearity = "gate"
     pooling: Reduction = "mean"
     literal: bool = False
+    skip: Literal["sum", "concatenation"] = field(default="sum", metadata=LATER)  # of the two ways to a level
+    distance_power: float = field(default=2.0, metadata=LATER)  # of the inverse distances in upsampling
+    sharpness: float = field(default=1.0, metadata=LATER)  # the power of the heatmaps under which landmarks are means
 
     def build(self, task: FaceLandmarks) -> "SE3UNet":
         """Build the network for a task. Raises ValueError unless `channels` has an entry for each level."""
@@ -79,7 +90,7 @@ class SE3UNet(VotingNetwork):
     symmetries = ("translation", "rotation")
 
     def __init__(self, task: FaceLandmarks, config: SE3UNetConfig = SE3UNetConfig()) -> None:
-        super().__init__()
+        super().__init__(config.sharpness)
         if len(config.channels) != len(task.levels):
             raise ValueError(f"expected channels for {len(task.levels)} levels, got {len(config.channels)}")
         self.task, self.config = task, config
@@ -87,9 +98,13 @@ class SE3UNet(VotingNetwork):
         into: list[Channels] = [(SCALARS_IN, VECTORS_IN), *levels[:-1]]
         self.down = nn.ModuleList(Block(before, after, config) for before, after in zip(into, levels, strict=True))
         self.pool = nn.ModuleList(Pooling3D(channels, config.pooling) for channels in levels[:-1])
-        self.upsample = Upsampling3D()
+        self.upsample = Upsampling3D(config.distance_power)
         self.widths = nn.ModuleList(DegreeLinear(low, high) for high, low in pairwise(levels))
-        self.up = nn.ModuleList(Block(channels, channels, config) for channels in levels[:-1])
+        both = 2 if config.skip == "concatenation" else 1
+        self.up = nn.ModuleList(
+            Block(tuple(both * c for c in channels), channels, config, last=not level)
+            for level, channels in enumerate(levels[:-1])
+        )
         self.head = Head(levels[0], config)
 
     def forward(
@@ -100,11 +115,15 @@ class SE3UNet(VotingNetwork):
     ) -> Answer:
         """Return heatmaps, landmarks in metres and confidences of clouds in metres; the inputs are those of FaceLandmarks."""
         points, centre = self.centre(points)
-        levels, between = levels_of(self.task, points * DECIMETRES, neighbours, parents, self.head.offsets.dtype)
+        levels, between = levels_of(self.task, points * DECIMETRES, neighbours, parents, self.head.logits.weight.dtype)
         graphs = [self.graph(level) for level in levels]
         f = self.features(levels[0], graphs[0][1])
         logits, votes = self.head(self.body(f, levels, between, [graph for graph, _ in graphs]))
         return self.answer(levels[0].points, centre, logits, votes)
+
+    def onnx_graph(self) -> bytes | None:
+        """Return the graph that is laid out for ONNX Runtime, or None for a structure that is traced."""
+        return graph_of(self) if laid_out(self.config) else None
 
     def centre(self, points: Points) -> tuple[Points, Float[Tensor, "batch 1 3"]]:
         """Return the points about their mean, and the mean."""
@@ -142,8 +161,15 @@ class SE3UNet(VotingNetwork):
             skips.append(f)
         for level in reversed(range(len(self.up))):
             f = self.widths[level](self.upsample(f, *between[level]))
-            f = self.up[level](skips[level] + f, graphs[level])
+            f = self.up[level](self._joined(skips[level], f, self.config.channels[level]), graphs[level])
         return f
+
+    def _joined(self, skip: Rows, f: Rows, channels: Channels) -> Float[Tensor, "nodes wider"]:
+        """Return the features of the way down and those from below, added or side by side in every degree."""
+        if self.config.skip == "sum":
+            return skip + f
+        both = zip(split(skip, channels), split(f, channels), strict=True)
+        return pack([torch.cat(parts, dim=2) for parts in both])
 
     def offsets_of(self, votes: Float[Tensor, "batch landmarks width"]) -> Float[Tensor, "batch landmarks 3"]:
         """Return each landmark's combination of the voting vectors."""
@@ -151,9 +177,12 @@ class SE3UNet(VotingNetwork):
 
 
 class Block(nn.Module):
-    """Attention layers f + nonlinearity(attention(norm(f))); the first has no residual if it changes the channels."""
+    """Attention layers f + nonlinearity(attention(norm(f))); the first has no residual if it changes the channels.
 
-    def __init__(self, channels: Channels, out: Channels, config: SE3UNetConfig) -> None:
+    The `last` block of a network ends with attentive self-interaction if the network's `attentive` is "last".
+    """
+
+    def __init__(self, channels: Channels, out: Channels, config: SE3UNetConfig, *, last: bool = False) -> None:
         super().__init__()
         attention = LiteralAttention if config.literal else Attention
         into = [channels] + [out] * (config.layers - 1)
@@ -166,9 +195,9 @@ class Block(nn.Module):
                 key_functions=config.key_functions,
                 degree=config.harmonics,
                 handed=config.handed,
-                attentive=config.attentive,
+                attentive=last and layer == config.layers - 1 if config.attentive == "last" else config.attentive,
             )
-            for before in into
+            for layer, before in enumerate(into)
         )
         self.bends = nn.ModuleList(NONLINEARITIES[config.nonlinearity](out) for _ in into)
         self.channels, self.out = channels, out
@@ -189,13 +218,17 @@ class Head(nn.Module):
         self.norm = DegreeNorm(channels)
         self.hidden = nn.Linear(sum(channels), config.hidden)
         self.logits = nn.Linear(config.hidden, LANDMARKS)
-        self.gates = nn.Linear(config.hidden, config.votes)
-        self.mix = nn.Linear(channels[1], config.votes, bias=False)
-        self.offsets = nn.Parameter(0.1 * torch.randn(LANDMARKS, config.votes))  # in decimetres
+        self.votes = config.votes
+        if config.votes:
+            self.gates = nn.Linear(config.hidden, config.votes)
+            self.mix = nn.Linear(channels[1], config.votes, bias=False)
+            self.offsets = nn.Parameter(0.1 * torch.randn(LANDMARKS, config.votes))  # in decimetres
         nn.init.constant_(self.logits.bias, -4.0)  # a point is far from most landmarks
 
     def forward(self, f: Rows) -> tuple[Float[Tensor, "nodes landmarks"], Float[Tensor, "nodes vote_width"]]:
         f = self.norm(f)
         hidden = F.silu(self.hidden(invariants(f, self.channels)))
+        if not self.votes:
+            return self.logits(hidden), hidden[:, :0]
         votes = self.mix(split(f, self.channels)[1]) * self.gates(hidden).sigmoid().unsqueeze(1)
         return self.logits(hidden), votes.flatten(1)

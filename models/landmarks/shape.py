@@ -5,6 +5,8 @@ landmarks, in a frame that the landmarks span, with the least squared error on t
 al. 1995), fitted to the network's own errors. It is the identity until it is fitted after training.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -31,6 +33,18 @@ class ShapePrior(nn.Module):
         own, frame, _ = self.own(landmarks)
         corrections = own.flatten(1) @ self.weight.to(own) + self.bias.to(own)
         return landmarks + corrections.unflatten(1, (-1, 3)) @ frame.transpose(1, 2)
+
+    def mirror_alike(self, mirror: Sequence[int]) -> None:
+        """Change the correction to the nearest one that commutes with the mirror, which exchanges landmarks i and mirror[i].
+
+        The first axis of the frame becomes one of those that point from one side to the other, so that the mirror reverses it alone.
+        """
+        to, x = list(mirror), torch.tensor([-1.0, 1.0, 1.0]).to(self.bias)
+        self.reference.copy_((self.reference + self.reference[to] * x[:2]) / 2)
+        weight, bias = (part.view(*[len(to), 3] * n) for part, n in ((self.weight, 2), (self.bias, 1)))
+        image = weight[to][:, :, to] * x[:, None, None] * x
+        self.weight.copy_(((weight + image) / 2).view_as(self.weight))
+        self.bias.copy_(((bias + bias[to] * x) / 2).view_as(self.bias))
 
     def own(self, landmarks: Landmarks) -> tuple[Landmarks, Frame, Float[Tensor, "batch 1 3"]]:
         """Return the landmarks in their own frame about their centre, the frame with its axes as columns, and the centre.

@@ -19,10 +19,17 @@ Answer = tuple[Heatmaps, Float[Tensor, "batch landmarks 3"], PerLandmark]  # hea
 
 
 class VotingNetwork(nn.Module, ABC):
-    """The last layers of every landmark network: votes, the shape prior and the confidence."""
+    """The last layers of every landmark network: votes, the shape prior and the confidence.
 
-    def __init__(self) -> None:
+    Points weigh by their heatmap to the power `sharpness`: without votes, a faint background far away would move a landmark. `mirror` is
+    the landmark that each one becomes in a mirror image, for a network that commutes with the mirror.
+    """
+
+    mirror: tuple[int, ...] | None = None
+
+    def __init__(self, sharpness: float = 1.0) -> None:
         super().__init__()
+        self.sharpness = sharpness
         self.shape = ShapePrior(LANDMARKS)
         self.confidence = Confidence(LANDMARKS)
 
@@ -40,17 +47,20 @@ class VotingNetwork(nn.Module, ABC):
         """Return heatmaps, landmarks in metres and confidences, from logits and votes of the points (decimetres about `centre`, in metres).
 
         A landmark is l = sum_i p_i (x_i + o_i), with p its heatmap over the heatmap's sum, corrected by the shape prior. The offset o_i is
-        linear in the votes of point i, so the votes are averaged first, without a tensor of points x landmarks x 3.
+        linear in the votes of point i, so the votes are averaged first, without a tensor of points x landmarks x 3. Without votes it is 0.
         """
-        heatmaps, p = heatmaps_and_weights(logits, points.shape[1])
+        heatmaps, p = heatmaps_and_weights(logits, points.shape[1], self.sharpness)
         mean, variance = moments(p, points)
-        offsets = self.offsets_of(p @ votes.unflatten(0, points.shape[:2]))
-        landmarks = self.shape((mean + offsets) / DECIMETRES)
+        if votes.shape[1]:
+            mean = mean + self.offsets_of(p @ votes.unflatten(0, points.shape[:2]))
+        landmarks = self.shape(mean / DECIMETRES)
         return heatmaps, landmarks + centre, self.confidence(heatmaps, variance)
 
 
-def heatmaps_and_weights(logits: Float[Tensor, "rows landmarks"], points: int) -> tuple[Heatmaps, Heatmaps]:
-    """Return the heatmaps h = sigmoid(logits), and h normalised to sum 1 over the `points` of each cloud.
+def heatmaps_and_weights(
+    logits: Float[Tensor, "rows landmarks"], points: int, sharpness: float = 1.0
+) -> tuple[Heatmaps, Heatmaps]:
+    """Return the heatmaps h = sigmoid(logits), and h to the power `sharpness`, normalised to sum 1 over the `points` of each cloud.
 
     The weights are finite even if no point is near a landmark. For h = exp(-d^2 / 2 sigma^2) they are the Gaussian that sums to 1, so the
     Adaptive Wing loss on h and the cross-entropy on the weights have the same optimum.
@@ -58,7 +68,7 @@ def heatmaps_and_weights(logits: Float[Tensor, "rows landmarks"], points: int) -
     logits = logits.unflatten(0, (-1, points)).transpose(1, 2)
     # log(sigmoid) in a stable form; the exporter would replace logsigmoid by an unstable one
     logarithm = logits.clamp_max(0) - torch.log(1 + torch.exp(-logits.abs()))
-    return logits.sigmoid(), torch.softmax(logarithm, dim=2)
+    return logits.sigmoid(), torch.softmax(logarithm if sharpness == 1.0 else sharpness * logarithm, dim=2)
 
 
 def moments(

@@ -12,7 +12,7 @@ from torch import Tensor
 from models.layers.chiral import TANH, ChiralMap
 from models.layers.chiral_spec import Spec, even_odd, joined, sides
 
-Rows = Float[Tensor, "batch frames width"]
+Rows = Float[Tensor, "*rows width"]  # of a batch and frames; for a single tap, any
 
 
 class ChiralTaps(ChiralMap):
@@ -31,7 +31,7 @@ class ChiralTaps(ChiralMap):
         super().__init__(spec, out, (taps,), bias=bias, paper_exact=paper_exact, gain=gain)
         self.taps = taps
 
-    def forward(self, x: Rows, stride: int = 1, dilation: int = 1) -> Float[Tensor, "batch frames_out width_out"]:
+    def forward(self, x: Rows, stride: int = 1, dilation: int = 1) -> Float[Tensor, "*rows_out width_out"]:
         even, odd = (side_by_side(part, self.taps, stride, dilation) for part in even_odd(x, self.spec))
         w_even, w_odd, bias = self.weights()
         even = F.linear(even, tap_by_tap(w_even), bias)
@@ -39,7 +39,7 @@ class ChiralTaps(ChiralMap):
         return joined(sides(even, odd, self.out))
 
 
-def side_by_side(x: Rows, taps: int, stride: int, dilation: int) -> Float[Tensor, "batch frames_out {taps}*width"]:
+def side_by_side(x: Rows, taps: int, stride: int, dilation: int) -> Float[Tensor, "*rows_out {taps}*width"]:
     """Concatenate, for each output frame, the input rows that its taps see."""
     if taps == 1:
         return x if stride == 1 else x[:, ::stride]

@@ -33,17 +33,17 @@ class Filling(nn.Module):
         self.register_buffer("kernels", kernels.to(torch.get_default_dtype()), persistent=False)
 
     def forward(
-        self, x: Float[Tensor, "*nodes 3 frames"], seen: Float[Tensor, "*nodes frames"]
-    ) -> tuple[Float[Tensor, "*nodes 3 frames"], Float[Tensor, "*nodes frames"]]:
+        self, x: Float[Tensor, "*nodes dims frames"], seen: Float[Tensor, "*nodes frames"]
+    ) -> tuple[Float[Tensor, "*nodes dims frames"], Float[Tensor, "*nodes frames"]]:
         """Return the filled places, and 1 for every frame from a joint's first seen one to its last and 0 for the others.
 
         `x` must be 0 where `seen` is 0. A joint that was never seen is left at 0.
         """
-        seen = seen.unsqueeze(-2)
+        dims, seen = x.shape[-2], seen.unsqueeze(-2)
         p, q, far_p, far_q = (torch.cat([x, seen], dim=-2) @ self.kernels).chunk(4, dim=-1)
-        (px, p1), (qx, q1) = p.split([3, 1], dim=-2), q.split([3, 1], dim=-2)
+        (px, p1), (qx, q1) = p.split([dims, 1], dim=-2), q.split([dims, 1], dim=-2)
         # bounds and not sums, since the ONNX exporter drops a term as small as this one
-        u, w = 1 / far_p[..., 3:, :].clamp_min(LEAST), 1 / far_q[..., 3:, :].clamp_min(LEAST)
+        u, w = 1 / far_p[..., dims:, :].clamp_min(LEAST), 1 / far_q[..., dims:, :].clamp_min(LEAST)
         filled = (px * u + qx * w) / (p1 * u + q1 * w).clamp_min(LEAST)
         within = (p1 / LEAST).clamp_max(1.0) * (q1 / LEAST).clamp_max(1.0)
         return x + (1 - seen) * filled, within.squeeze(-2)

@@ -51,7 +51,11 @@ class Pooling3D(nn.Module):
 
 
 class Upsampling3D(nn.Module):
-    """Interpolation from the nearest points of the coarser level, weighted by inverse squared distance (PointNet++, arXiv:1706.02413)."""
+    """Interpolation from the nearest points of the coarser level, weighted by 1 / distance^power (PointNet++, arXiv:1706.02413: 2)."""
+
+    def __init__(self, power: float = 2.0) -> None:
+        super().__init__()
+        self.power = power
 
     def forward(
         self,
@@ -61,7 +65,8 @@ class Upsampling3D(nn.Module):
     ) -> Float[Tensor, "points width"]:
         """Interpolate from the rows `parents` of `f` at the squared distances `squares`; at distance 0 a parent decides alone."""
         points, n = parents.shape
-        weights = 1 / squares.clamp_min(MEETING)  # clamped, because the exporter drops so small an epsilon
+        squares = squares.clamp_min(MEETING)  # clamped, because the exporter drops so small an epsilon
+        weights = 1 / (squares if self.power == 2.0 else squares ** (0.5 * self.power))
         weights = weights / weights.sum(1, keepdim=True)
         gathered = f.index_select(0, parents.flatten()).unflatten(0, (points, n))
         return (weights.unsqueeze(1) @ gathered).squeeze(1)

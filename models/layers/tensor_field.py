@@ -190,7 +190,7 @@ class Attention(nn.Module):
         query = (self.query(f) @ key.T).unflatten(1, (-1, f.shape[1]))  # W_K^T q_i
         logits = (edges.key_basis * (query @ f_j.transpose(1, 2))).sum(1)
         alpha = torch.softmax(logits, dim=1)
-        moments = edges.basis @ (f_j * alpha.unsqueeze(2))
+        moments = (edges.basis * alpha.unsqueeze(1)) @ f_j  # the basis is narrower than the features
         return moments.flatten(1) @ self.value.matrix()
 
     def combined(self, f: Rows, message: Float[Tensor, "nodes out"]) -> Float[Tensor, "nodes out"]:

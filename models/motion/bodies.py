@@ -57,6 +57,20 @@ def boxed(
     return ((points - middle) / half).astype(np.float32)
 
 
+def boxed_by_past(
+    poses: Float[np.ndarray, "samples frames joints 2"], past: int
+) -> Float[np.ndarray, "samples frames joints 2"]:
+    """Return each sample in units of the box around its first `past` frames, as `boxed` does with `box_of` of these."""
+    seen = poses[:, :past].astype(np.float64)
+    known = np.isfinite(seen).all(axis=-1, keepdims=True)
+    low, high = (near(np.where(known, seen, far), axis=(1, 2)) for near, far in ((np.min, np.inf), (np.max, -np.inf)))
+    empty = ~np.isfinite(low)
+    low[empty], high[empty] = 0, 0
+    middle, half = (low + high) / 2, ((high - low) / 2).max(axis=-1)
+    half[half == 0] = 1
+    return ((poses - middle[:, None, None]) / half[:, None, None, None]).astype(np.float32)
+
+
 def penn_sample(frames: int, past: int = 1, future: int = 16) -> Int[np.ndarray, "frames {past}+{future}"]:
     """Return the frame numbers of the sample that begins at each frame of a clip, as TP-RNN does after 3D-PFNet.
 

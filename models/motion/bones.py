@@ -1,4 +1,4 @@
-"""Bones of forecast hands: how much their lengths change, and poses in which they do not.
+"""Bones of forecast hands and of lifted bodies: how much their lengths change, and poses in which they do not.
 
 A forecast is close to the mean of what may happen. Directions that differ average to something shorter, so the less sure a forecaster is,
 the shorter are its bones.
@@ -7,7 +7,9 @@ the shorter are its bones.
 import numpy as np
 from jaxtyping import Bool, Float
 
+from models.motion.plausible_bodies import stature
 from models.skeletons.hand import ASSEMBLY101
+from models.skeletons.skeleton import Skeleton
 
 TINY_M = 1e-9  # a bone of this length has no direction
 _NEAR, _FAR = (list(ends) for ends in zip(*ASSEMBLY101.bones, strict=True))
@@ -33,14 +35,34 @@ def last_lengths(
     return np.where(both.any(axis=0), chosen, np.nan)
 
 
-def keep_bones(hands: Hands, lengths: Float[np.ndarray, "*other bones"]) -> Hands:
-    """Return hands whose bones have these lengths and the directions that they had, from the wrist outwards.
+def steady_body(poses: Float[np.ndarray, "frames joints 3"], order: Skeleton) -> Float[np.ndarray, "frames joints 3"]:
+    """Return the poses of a clip with one length for each bone: the median over its frames, the same on both sides.
+
+    The first joint stays where it is.
+    """
+    near, far = (list(ends) for ends in zip(*order.bones, strict=True))
+    lengths = np.median(np.linalg.norm(poses[:, far] - poses[:, near], axis=-1), axis=0)
+    at = {bone: i for i, bone in enumerate(order.bones)}
+    image = [at[order.mirror[near], order.mirror[far]] for near, far in order.bones]
+    return keep_bones(poses, (lengths + lengths[image]) / 2, order)
+
+
+def scaled_body(
+    poses: Float[np.ndarray, "frames joints 3"], order: Skeleton, height: float
+) -> Float[np.ndarray, "frames joints 3"]:
+    """Return the poses of a clip, from the pelvis, of a person who is `height` metres tall by the lengths of the limbs."""
+    found = stature(poses, order)
+    return poses if not found else poses * (height / found)
+
+
+def keep_bones(hands: Hands, lengths: Float[np.ndarray, "*other bones"], order: Skeleton = ASSEMBLY101) -> Hands:
+    """Return hands, or bodies in another order, whose bones have these lengths and the directions that they had, from the root outwards.
 
     The wrist stays. A bone without a length, or with an end that is NaN, moves along as it is. The result turns, moves and mirrors with the
     hands.
     """
     out, shift = hands.copy(), np.zeros_like(hands)
-    for bone, (near, far) in enumerate(ASSEMBLY101.bones):
+    for bone, (near, far) in enumerate(order.bones):
         along = hands[..., far, :] - hands[..., near, :]
         length = np.linalg.norm(along, axis=-1)
         wanted = np.broadcast_to(lengths[..., bone], length.shape)

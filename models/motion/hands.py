@@ -184,7 +184,10 @@ def past_window(clip: HandClip, frames: int, fps: float, max_gap: float) -> Past
     hands = tuple(int(hand) for hand in np.flatnonzero(clip.valid[recent].any(axis=0)))
     if not hands:
         raise GapTooLong(f"expected a visible hand in the last {span:.3f} s, got none")
-    window = sample(clip, clip.times[-1] - np.arange(frames)[::-1] / fps, max_gap)
+    instants = clip.times[-1] - np.arange(frames)[::-1] / fps
+    if len(clip) >= frames and np.abs(clip.times[-frames:] - instants).max() <= SNAP_S and clip.valid[-frames:].all():
+        return Past(clip.joints[-frames:], 0, hands)  # nothing to interpolate, which is how most clips come
+    window = sample(clip, instants, max_gap)
     complete = tuple(hand for hand in hands if window.valid[:, hand].all())
     if not complete:
         hand = hands[0]
@@ -242,7 +245,10 @@ def future_at(
     known = np.concatenate([last[None], future])
     place = times * fps
     nearest = np.minimum(np.rint(place), len(future))
-    place = np.where(np.abs(nearest - place) <= SNAP_S * fps, nearest, place)
+    on_grid = np.abs(nearest - place) <= SNAP_S * fps
+    if on_grid.all():
+        return known[nearest.astype(int)].astype(future.dtype, copy=False)
+    place = np.where(on_grid, nearest, place)
     left = np.floor(place).astype(int)
     weight = (place - left).reshape(-1, *[1] * last.ndim)
     out = (1 - weight) * known[left] + weight * known[np.minimum(left + 1, len(future))]

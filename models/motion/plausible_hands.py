@@ -4,8 +4,10 @@ Lengths are medians over frames of distances between joints, so neither the pose
 public sources are within the limits, with a margin: their hands are 12.9 to 21.3 cm long.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -84,21 +86,51 @@ def check_side(points: Hands, order: Skeleton, hand: Hand) -> list[str]:
     """
     if not len(points):
         return []
-    names = (f"{finger}_{part}" for part in ("mcp", "tip") for finger in FINGERS[1:])
-    wrist, *rest = (points[:: -(-len(points) // MOST_FRAMES)][:, i] for i in order.indices(("wrist", *names)))
-    bases, tips = np.stack(rest[:4], axis=1), np.stack(rest[4:], axis=1)
-    index, pinky = bases[:, 0] - wrist, bases[:, 3] - wrist
-    out = np.cross(index, pinky) if hand == "right" else np.cross(pinky, index)  # of the palm
-    scale = np.linalg.norm(out, axis=-1) * np.linalg.norm(index, axis=-1)
+    frames = points[:: -(-len(points) // MOST_FRAMES), _side_indices(order.name)]
+    bases, tips = frames[:, 1:5], frames[:, 5:]
+    index, pinky = bases[:, 0] - frames[:, 0], bases[:, 3] - frames[:, 0]
+    out = _cross(index, pinky) if hand == "right" else _cross(pinky, index)  # of the palm
+    scale = _norm(out) * _norm(index)
     if not (scale > 0).all():
         return []
-    bend = float(np.median(((tips - bases) * out[:, None]).sum(axis=-1).mean(axis=1) / scale))
+    bend = float(_median(((tips - bases) * out[:, None]).sum(axis=-1).mean(axis=1) / scale))
     if bend > BACKWARDS:
         return []
     return [
         f"the fingers of the {hand} hand bend backwards: left and right may be exchanged, or the axes be left-handed "
         "(axes=left-handed)"
     ]
+
+
+def are_usual(points: Float[np.ndarray, "frames hands joints 3"], order: Skeleton, sides: Sequence[str]) -> bool:
+    """Return whether `check_hand` and `check_side` have nothing to say about hands in metres, of which every joint was seen.
+
+    It looks at all hands in one pass, and may return False for hands that both checks accept. `sides` has left or right for each hand;
+    another name is an unknown side.
+    """
+    usual = _usual(order.name)
+    frames = points[:: -(-len(points) // MOST_FRAMES)].transpose(2, 3, 1, 0)  # joints, axes, hands, frames
+    apart = (usual.differences @ frames.reshape(len(frames), -1)).reshape(-1, *frames.shape[1:])
+    squares = apart * apart
+    lengths = np.sqrt(squares[:, 0] + squares[:, 1] + squares[:, 2])
+    distances = _last_median(lengths[: len(PAIRS)])
+    length = distances[: len(MIDDLE)].sum(axis=0)
+    if not (
+        ((length >= USUAL_M[0]) & (length <= USUAL_M[1]) & (distances[0] >= DOUBTFUL_KNUCKLE * length)).all()
+        and (distances[usual.phalanges] <= DOUBTFUL_PHALANX * length).all()
+        and (distances[usual.nearer] <= DOUBTFUL_ROW * distances[usual.farther]).all()
+    ):
+        return False
+    index, pinky, reach = apart[
+        len(PAIRS) :
+    ]  # from the wrist to two knuckles, and from the knuckles to the tips on average
+    out = index[[1, 2, 0]] * pinky[[2, 0, 1]] - index[[2, 0, 1]] * pinky[[1, 2, 0]]
+    scale = np.sqrt((out * out).sum(axis=0)) * lengths[len(PAIRS)]
+    signs = np.array([{"right": 1.0, "left": -1.0}.get(side, 0.0) for side in sides])
+    if not (scale > 0).all():
+        return False
+    bends = (reach * out).sum(axis=0) / scale * signs[:, None]
+    return bool((_last_median(bends) > BACKWARDS).all())
 
 
 def hand_length(points: Hands, order: Skeleton) -> float:
@@ -152,8 +184,55 @@ def _distances(points: Hands, order: Skeleton) -> Distances:
     """Return the median distances of the joints in PAIRS over at most MOST_FRAMES frames."""
     frames = points[:: -(-len(points) // MOST_FRAMES)]
     first, second = _indices(order.name)
-    lengths = np.median(np.linalg.norm(frames[:, first] - frames[:, second], axis=-1), axis=0)
+    lengths = _median(_norm(frames[:, first] - frames[:, second]))
     return dict(zip(PAIRS, lengths.tolist(), strict=True))
+
+
+# NumPy's own functions take ten times as long as these on arrays of so few frames, and every request is checked.
+def _norm(x: Float[np.ndarray, "*any 3"]) -> Float[np.ndarray, "*any"]:
+    return np.sqrt((x * x).sum(axis=-1))
+
+
+def _cross(a: Float[np.ndarray, "frames 3"], b: Float[np.ndarray, "frames 3"]) -> Float[np.ndarray, "frames 3"]:
+    return a[:, [1, 2, 0]] * b[:, [2, 0, 1]] - a[:, [2, 0, 1]] * b[:, [1, 2, 0]]
+
+
+def _median(x: Float[np.ndarray, " frames *any"]) -> Float[np.ndarray, "*any"]:
+    middle, ordered = (len(x) - 1) // 2, np.sort(x, axis=0)
+    return np.asarray((ordered[middle] + ordered[len(x) // 2]) / 2)
+
+
+def _last_median(x: Float[np.ndarray, "*any frames"]) -> Float[np.ndarray, "*any"]:
+    middle, ordered = (x.shape[-1] - 1) // 2, np.sort(x, axis=-1)
+    return (ordered[..., middle] + ordered[..., x.shape[-1] // 2]) / 2
+
+
+class _Usual(NamedTuple):
+    """The rows of differences that `are_usual` takes of an order: PAIRS and three vectors, and the rows that it compares."""
+
+    differences: Float[np.ndarray, "rows joints"]
+    phalanges: list[int]
+    nearer: list[int]
+    farther: list[int]
+
+
+@cache
+def _usual(order: str) -> _Usual:
+    joints, pairs = HANDS[order].joints, list(PAIRS)
+    differences = np.zeros((len(pairs) + 3, len(joints)))
+    for row, (a, b) in enumerate((*pairs, ("index_mcp", "wrist"), ("pinky_mcp", "wrist"))):
+        differences[row, joints.index(a)], differences[row, joints.index(b)] = 1, -1
+    for part, share in (("tip", 0.25), ("mcp", -0.25)):
+        differences[-1, [joints.index(f"{finger}_{part}") for finger in FINGERS[1:]]] = share
+    near, far = zip(*(((f"{a}_mcp", f"{b}_mcp"), (f"{a}_mcp", f"{c}_mcp")) for a, b, c in ROW), strict=True)
+    return _Usual(differences, *([pairs.index(pair) for pair in of] for of in (PHALANGES, near, far)))
+
+
+@cache
+def _side_indices(order: str) -> list[int]:
+    """Return the wrist, the knuckles of four fingers and their tips in an order."""
+    names = (f"{finger}_{part}" for part in ("mcp", "tip") for finger in FINGERS[1:])
+    return [HANDS[order].joints.index(name) for name in ("wrist", *names)]
 
 
 @cache

@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from models.pictures.heatmaps import HEATED, PARTS, PIXELS, colour_of, heat, painted, rgb
 from models.pictures.page import (
-    BLUE,
     DPI,
     GREEN,
     INK,
-    ORANGE,
-    PINK,
-    PURPLE,
     SHADOW,
-    TEAL,
     Line,
     blank,
     check_drawable,
@@ -27,7 +23,7 @@ from models.pictures.page import (
     save,
     scale_bar,
 )
-from models.pictures.surfels import View, shaded
+from models.pictures.surfels import View
 from models.pictures.upright import Landmarks, Upright
 from models.skeletons.face import FACE68, FACE_REGIONS
 
@@ -38,17 +34,13 @@ else:
     Axes = Figure = object
 
 
-PARTS = {"jaw": BLUE, "brow": PURPLE, "nose": ORANGE, "eye": TEAL, "lip": PINK}  # by a part of the region's name
 VIEWS = {"front": 0.0, "three-quarter": 40.0, "side": 90.0}  # degrees by which the head is turned
 FACE_INCHES = 3.6  # the height of a view
-PIXELS = 1.25  # rendered pixels of the surface for each pixel of the picture
 HIDDEN_MM = (
     7.0  # a landmark farther than this behind the visible surface is on its other side, not just a little too deep
 )
-RELIEF_MM = 6.0  # depth of the hollows that make a face recognisable: eyes, nostrils, lips
 PALE = 0.2  # opacity of hidden landmarks
 UNSURE = 0.5  # a landmark of lower confidence is drawn hollow
-HEATED = ("chin", "right_eye_outer", "left_eye_outer", "nose_tip", "right_mouth_corner", "left_mouth_corner")
 
 
 def draw_face(
@@ -59,6 +51,7 @@ def draw_face(
     triangles: Int[np.ndarray, "triangles 3"] | None = None,
     confidence: Float[np.ndarray, " landmarks"] | None = None,
     confident_m: float = 0.003,
+    seen: Bool[np.ndarray, " landmarks"] | None = None,
     heatmaps: Float[np.ndarray, "landmarks samples"] | None = None,
     samples: Float[np.ndarray, "samples 3"] | None = None,
     heated: Sequence[str] = HEATED,
@@ -68,9 +61,9 @@ def draw_face(
     """Draw a scan in any pose at `path`, upright and from three sides, with its 68 landmarks, one colour for each region.
 
     Positions are metres. Heatmaps (over the points `samples`) of the landmarks `heated` make a fourth view. `confidence`, the probability
-    that a landmark is within `confident_m`, is charted by region, and a landmark below UNSURE is hollow. `true` landmarks, NaN if unknown,
-    are green and joined to the found ones; the title gives the mean distance. Hidden landmarks are pale. Raises NoMatplotlib,
-    UnknownFormat.
+    that a landmark is within `confident_m`, is charted by region. A landmark is hollow if its confidence is below UNSURE, or if it is not
+    `seen`, because the scan has no surface there. `true` landmarks, NaN if unknown, are green and joined to the found ones; the title gives
+    the mean distance. Hidden landmarks are pale. Raises NoMatplotlib, UnknownFormat.
     """
     check_drawable(path)
     upright = Upright.of(points, triangles, landmarks, true)
@@ -79,8 +72,10 @@ def draw_face(
     if heatmaps is not None and samples is not None:
         which = [FACE68.joints.index(name) for name in heated]
         heights = upright.spread(np.clip(heatmaps[which].T, 0, 1), samples)
-        pictures["heatmaps"] = upright.seen(0.0, rows, _heat(heights, which))
+        pictures["heatmaps"] = upright.seen(0.0, rows, heat(heights, which))
     hollow = np.zeros(len(landmarks), bool) if confidence is None else confidence < UNSURE
+    if seen is not None:
+        hollow = hollow | ~seen
     charts = {}
     if confidence is not None:
         charts[f"probability to be within {1000 * confident_m:g} mm"] = confidence
@@ -90,16 +85,16 @@ def draw_face(
         title += f"{': ' if title else ''}mean error {np.nanmean(off):.1f} mm"
     inches_per_mm = FACE_INCHES / (upright.high[1] - upright.low[1])
     left, gap, below, above, beside = 0.2, 0.25, 0.45, 0.6 if title else 0.35, 2.75 if charts else 0.0
-    widths = [(seen.frame.high[0] - seen.frame.low[0]) * inches_per_mm for seen in pictures.values()]
+    widths = [(view.frame.high[0] - view.frame.low[0]) * inches_per_mm for view in pictures.values()]
     figure = blank(2 * left + sum(widths) + gap * (len(widths) - 1) + beside, below + FACE_INCHES + above)
     at = left
-    for (name, seen), width in zip(pictures.items(), widths, strict=True):
-        (x0, y0), (x1, y1) = seen.frame.low, seen.frame.high
+    for (name, view), width in zip(pictures.items(), widths, strict=True):
+        (x0, y0), (x1, y1) = view.frame.low, view.frame.high
         axes = panel(figure, (at, below, width, FACE_INCHES), (x0, y0), (x1, y1))
-        axes.imshow(_painted(seen), extent=(x0, x1, y0, y1), interpolation="hanning", aspect="auto")
+        axes.imshow(painted(view), extent=(x0, x1, y0, y1), interpolation="hanning", aspect="auto")
         axes.set_title(name, fontsize=8, color=INK, pad=3)
         if name in VIEWS:
-            _draw_landmarks(axes, upright, VIEWS[name], seen, hollow)
+            _draw_landmarks(axes, upright, VIEWS[name], view, hollow)
         at += width + gap
     _draw_charts(figure, charts, at + 0.75, below)
     names: dict[str, tuple[str, Line]] = {
@@ -113,32 +108,6 @@ def draw_face(
     save(figure, path)
 
 
-def _colour(region: str) -> str:
-    """Return the colour of a region of the face."""
-    return next(colour for part, colour in PARTS.items() if part in region)
-
-
-def _rgb(colour: str) -> tuple[float, ...]:
-    """Convert "#rrggbb" to red, green and blue from 0 to 1."""
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-
-
-def _heat(heights: Float[np.ndarray, "points heated"], which: Sequence[int]) -> Float[np.ndarray, "points 4"]:
-    """Return the strongest heatmap at each point as its region's colour times its strength, then the strength."""
-    colours = np.array([_rgb(_colour(region)) for i in which for region, of in FACE_REGIONS.items() if i in of])
-    strength = heights.max(axis=1, keepdims=True)
-    return np.concatenate([strength * colours[heights.argmax(axis=1)], strength], axis=1)
-
-
-def _painted(seen: View) -> Float[np.ndarray, "rows columns 3"]:
-    """Render the surface as clay, with its values, if it has any, painted on it."""
-    clay = shaded(seen, RELIEF_MM)
-    if not seen.values.shape[2]:
-        return clay
-    paint, strength = seen.values[..., :3], seen.values[..., 3:]
-    return clay * (1 - strength) + paint * (0.35 + 0.65 * clay)
-
-
 def _draw_landmarks(
     axes: Axes, upright: Upright, degrees: float, seen: View, hollow: Bool[np.ndarray, " landmarks"]
 ) -> None:
@@ -150,12 +119,12 @@ def _draw_landmarks(
     pale = np.where(seen.hidden(landmarks, HIDDEN_MM), PALE, 1.0)
     if upright.true is not None:
         true = upright.true @ turn.T
-        paint = [(*_rgb(GREEN), alpha) for alpha in pale]
+        paint = [(*rgb(GREEN), alpha) for alpha in pale]
         axes.add_collection(
             LineCollection(list(np.stack([true, landmarks], axis=1)[..., :2]), colors=paint, linewidths=0.9)
         )
         axes.scatter(true[:, 0], true[:, 1], s=7, c=paint, linewidths=0, zorder=3)
-    colours = {i: _rgb(_colour(region)) for region, members in FACE_REGIONS.items() for i in members}
+    colours = {i: rgb(colour_of(region)) for region, members in FACE_REGIONS.items() for i in members}
     bones = [(*colours[a], min(pale[a], pale[b])) for a, b in FACE68.bones]
     axes.add_collection(
         LineCollection(list(landmarks[np.array(FACE68.bones), :2]), colors=bones, linewidths=1.1, zorder=4)
@@ -179,8 +148,8 @@ def _draw_charts(
         for row, (region, members) in enumerate(FACE_REGIONS.items()):
             theirs = values[list(members)]
             if np.isfinite(theirs).any():
-                axes.barh(row, np.nanmean(theirs), 0.62, color=_colour(region), alpha=0.35, linewidth=0)
-                axes.plot(theirs, np.full(len(theirs), row), ".", color=_colour(region), markersize=2.5, alpha=0.8)
+                axes.barh(row, np.nanmean(theirs), 0.62, color=colour_of(region), alpha=0.35, linewidth=0)
+                axes.plot(theirs, np.full(len(theirs), row), ".", color=colour_of(region), markersize=2.5, alpha=0.8)
         axes.set_yticks(range(len(FACE_REGIONS)), [region.replace("_", " ") for region in FACE_REGIONS])
         axes.set_ylim(len(FACE_REGIONS) - 0.4, -0.6)
         axes.set_xlim(0, 1.02 if title.startswith("prob") else None)

@@ -86,11 +86,17 @@ class Lifter(nn.Module):
     def forward(self, keypoints: Float[Tensor, "batch frames seen numbers"]) -> Float[Tensor, "batch poses joints 3"]:
         """Return the poses of all frames that have a whole receptive field around them."""
         strided = self.training and keypoints.shape[1] == self.task.receptive
-        x = self.expand(self.enter(keypoints), strided, 1)
+        x = self.enter(keypoints)
+        frames = x.shape[1]
+        if alone := self.task.receptive == 1:
+            x = x.flatten(0, 1)  # ONNX then has Gemm, which reads weights faster than MatMul and adds the bias
+        x = self.expand(x, strided, 1)
         dilation = self.expand.map.taps
         for wide, narrow in self.blocks:  # pyright: ignore[reportGeneralTypeIssues] - ModuleList forgets
             taps = wide.map.taps
-            if strided:
+            if taps == 1:
+                kept = x
+            elif strided:
                 kept = x[:, taps // 2 :: taps]
             else:
                 reach = dilation * (taps // 2)
@@ -98,6 +104,7 @@ class Lifter(nn.Module):
             x = kept + narrow(wide(x, strided, dilation), strided, 1)
             dilation *= taps
         poses = self.leave(self.shrink(x))
+        poses = poses.unflatten(0, (-1, frames)) if alone else poses
         return poses - poses.index_select(2, self.get_buffer("pelvis"))
 
 
@@ -116,6 +123,6 @@ class Conv(nn.Module):
         assert isinstance(self.norm, ChiralBatchNorm)
         self.map, self.norm = fold_norm(self.map, self.norm), nn.Identity()
 
-    def forward(self, x: Rows, strided: bool, dilation: int) -> Float[Tensor, "batch frames_out width_out"]:
+    def forward(self, x: Rows, strided: bool, dilation: int) -> Float[Tensor, "*rows_out width_out"]:
         stride = self.map.taps if strided else 1
         return self.rest(self.norm(self.map(x, stride, 1 if strided else dilation)))

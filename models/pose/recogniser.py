@@ -4,9 +4,12 @@ The first blocks are chiral, as in Yeh et al. 2019 (arXiv:1911.00029). The fourt
 of a clip and of its mirror image are equal and the layers ordinary. For classes that name a side every block is chiral, and the mirror
 exchanges the logits of classes that are each other's mirror image. The papers give neither widths nor kernel sizes; those here are ours,
 and so are the velocities beside the positions.
+
+The paper's invariance layer reads no negated number, so its blocks have fewer and fewer of them: a third at the input, then 1/6, 1/12 and
+none (`PAPER`). Ours reads the differences of negated numbers between the sides and needs no such schedule.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -20,6 +23,9 @@ from models.layers.chiral_spec import Spec
 from models.layers.chiral_time import ChiralTaps, Rows
 from models.pose.ends import RELU, Activation, Enter, activation, joints_as, pairs, twin
 
+LATER = {
+    "fingerprint": "changed"
+}  # metadata of a field younger than results: at its default, a run keeps its fingerprint
 INVARIANT = 3  # blocks before the one that begins with the invariance layer
 HIDDEN = pairs(128)
 STRIDED = (4, 7)  # blocks that halve the frames, as in ST-GCN (arXiv:1801.07455)
@@ -27,7 +33,10 @@ STRIDED = (4, 7)  # blocks that halve the frames, as in ST-GCN (arXiv:1801.07455
 
 @dataclass(frozen=True)
 class RecogniserConfig:
-    """Sizes and options: `hidden` is the spec of chiral rows, and invariant rows have its width; `chiral=False` makes the plain twin."""
+    """Sizes and options: `hidden` is the spec of chiral rows, and invariant rows have its width; `chiral=False` makes the plain twin.
+
+    `narrowing` has the specs of the INVARIANT first blocks, if they differ. Raises ValueError for another number of them.
+    """
 
     hidden: Spec = HIDDEN
     chiral: bool = True
@@ -36,10 +45,31 @@ class RecogniserConfig:
     taps: int = 5
     dropout: float = 0.3
     paper_exact: bool = False
+    velocity: bool = field(default=True, metadata=LATER)
+    narrowing: tuple[Spec, ...] = field(default=(), metadata=LATER)
+
+    def __post_init__(self) -> None:
+        if len(self.narrowing) not in (0, INVARIANT):
+            raise ValueError(f"expected specs of the first {INVARIANT} blocks, got {len(self.narrowing)}")
 
     def build(self, task: ActionRecognition) -> "Recogniser":
         """Build the network for a task."""
         return Recogniser(task, self)
+
+
+RATIOS = (
+    6,
+    12,
+    None,
+)  # one number in so many is negated, after each of the blocks before the invariance layer; after the last, none
+PAPER = RecogniserConfig(
+    Spec.of_joints(pairs=8, centre=2, numbers=12, negated=0),
+    paper_exact=True,
+    velocity=False,
+    narrowing=tuple(
+        Spec.of_joints(pairs=8, centre=2, numbers=12, negated=12 // ratio if ratio else 0) for ratio in RATIOS
+    ),
+)
 
 
 class Recogniser(nn.Module):
@@ -50,9 +80,11 @@ class Recogniser(nn.Module):
         self.task, self.config = task, config
         self.symmetries = ("chirality",) if config.chiral else ()
         sided = config.chiral and task.class_mirror != tuple(range(len(task.classes)))
-        order = joints_as(task.order, 2 * task.dims + 1, negated=(0, task.dims), chiral=config.chiral)
+        negated = (0, task.dims) if config.velocity else (0,)
+        order = joints_as(task.order, task.dims * len(negated) + 1, negated=negated, chiral=config.chiral)
         hidden = twin(config.hidden, chiral=config.chiral)
-        specs = [order.spec, *[hidden] * INVARIANT]
+        first = config.narrowing or (config.hidden,) * INVARIANT
+        specs = [order.spec, *(twin(spec, chiral=config.chiral) for spec in first)]
         specs += [hidden if sided else invariant(hidden.width)] * (config.blocks - INVARIANT)
         exact = config.paper_exact and config.chiral
         self.enter, self.norm = Enter(order), ChiralBatchNorm(order.spec, dim=-1)
@@ -68,8 +100,10 @@ class Recogniser(nn.Module):
         persons = clips.shape[1]
         x = clips.flatten(0, 1)
         place, certain = x[..., :-1], x[..., -1:]
-        moved = torch.cat([torch.zeros_like(place[:, :1]), place[:, 1:] - place[:, :-1]], 1)
-        x = self.norm(self.enter(torch.cat([place, moved, certain], -1)))
+        if self.config.velocity:
+            moved = torch.cat([torch.zeros_like(place[:, :1]), place[:, 1:] - place[:, :-1]], 1)
+            place = torch.cat([place, moved], -1)
+        x = self.norm(self.enter(torch.cat([place, certain], -1)))
         for block in self.blocks:
             x = block(x)
         return self.logits(x.mean(1).unflatten(0, (-1, persons)).mean(1))

@@ -62,8 +62,9 @@ def measured(scan: Scan) -> Scan:
     """
     if scan.triangles is not None and len(scan.triangles):
         return scan
-    missing = np.isnan(scan.points).any(axis=1)
-    zeros = ~scan.points.any(axis=1)
+    x, y, z = scan.points.T  # an axis at a time: reductions over rows of three take ten times as long
+    missing = np.isnan(x) | np.isnan(y) | np.isnan(z)
+    zeros = (x == 0) & (y == 0) & (z == 0)
     if np.count_nonzero(zeros) > 1:
         missing |= zeros
     if not missing.any():
@@ -80,17 +81,17 @@ def check_points(points: Float[np.ndarray, "points 3"]) -> None:
     """Raise NotFinite or Degenerate for points on which no landmark can be found."""
     if len(points) < MIN_POINTS:
         raise Degenerate(f"expected a cloud of at least {MIN_POINTS} points, got {len(points)}")
-    finite = np.isfinite(points).all(axis=1)
-    if not finite.all():
+    if not np.isfinite(points).all():
+        finite = np.isfinite(points).all(axis=1)
         first = int(np.argmin(finite))
         raise NotFinite(
             f"expected finite coordinates, got a NaN or an infinity in {np.count_nonzero(~finite)} of {len(points)} points, "
             f"the first of them point {first}; leave out points without a measurement"
         )
-    reach = float(np.abs(points).max())
+    reach = max(float(points.max()), -float(points.min()))
     if reach > MAX_COORDINATE:
         raise NotFinite(f"expected coordinates of at most {MAX_COORDINATE:g} in any unit, got {reach:g}")
-    if float(np.ptp(points, axis=0).max()) <= max(SPREAD * reach, 1e-30):
+    if max(float(np.ptp(axis)) for axis in points.T) <= max(SPREAD * reach, 1e-30):
         raise Degenerate(f"expected points that differ, got {len(points)} that are all equal")
 
 

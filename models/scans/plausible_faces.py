@@ -63,9 +63,7 @@ def check_face(landmarks: Landmarks, points: Points, unit: str) -> None:
     Both are in metres, read in `unit`. The message gives the sizes that were found and the units in which the scan would have the size
     of a face.
     """
-    if typical_radius(points) < LEAST_M:
-        least = describe_size(2 * LEAST_M)
-        raise Implausible(f"expected a scan at least {least} wide, got a face {_of_scan(points, unit)}")
+    check_size(points, unit)
     span = float(pdist(landmarks).max())
     if not SPAN_M[0] <= span <= SPAN_M[1]:
         sizes = " to ".join(map(describe_size, SPAN_M))
@@ -76,6 +74,13 @@ def check_face(landmarks: Landmarks, points: Points, unit: str) -> None:
             f"expected landmarks within {describe_size(FAR_M)} of the scan, got {far} of {len(landmarks)} that are farther "
             f"{_of_scan(points, unit)}"
         )
+
+
+def check_size(points: Points, unit: str) -> None:
+    """Raise Implausible for a scan that is smaller than a face, in metres, read in `unit`; no answer of a network is needed."""
+    if typical_radius(points) < LEAST_M:
+        least = describe_size(2 * LEAST_M)
+        raise Implausible(f"expected a scan at least {least} wide, got a face {_of_scan(points, unit)}")
 
 
 def _of_scan(points: Points, unit: str) -> str:

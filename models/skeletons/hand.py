@@ -177,6 +177,8 @@ def convert(
     Assembly101 has neither the thumb CMC nor the metacarpal bases.
     """
     source.check_points(points, 3)
+    if source.joints == target.joints:
+        return points
     missing = [joint for joint in target.joints if joint not in source.joints and joint != "palm_centre"]
     if missing:
         raise UndefinedJoint(f"{target.name} hands need {', '.join(missing)}, which {source.name} hands do not have")

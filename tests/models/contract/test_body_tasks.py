@@ -255,3 +255,18 @@ def test_the_chirality_transform_is_tried_once_because_it_is_not_random():
 
     violation(counted, "chirality", {"past": noise(1, 8, 13, 2)}, moves=moves(FORECAST))
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("none", [False, True])
+def test_probabilities_are_a_softmax_of_the_classes_and_a_zero_for_none(none: bool):
+    task = ActionRecognition(order="penn-13", classes=("a", "b"), none=none)
+    logits = np.array([[1.0, 2.0], [-3.0, -1.0]], np.float32)
+    odds = np.concatenate([np.exp(logits), np.full((2, 1), float(none))], axis=1)
+    probabilities = task.probabilities(logits)
+    np.testing.assert_allclose(probabilities, odds / odds.sum(axis=1, keepdims=True), rtol=1e-6)
+    assert task.recognises(probabilities).tolist() == [True, not none]
+
+
+def test_a_class_is_recognised_from_its_least_probability_on():
+    task = ActionRecognition(order="penn-13", classes=("a", "b"), least=0.6)
+    assert task.recognises(np.array([[0.6, 0.4, 0.0], [0.59, 0.41, 0.0]])).tolist() == [True, False]

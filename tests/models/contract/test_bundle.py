@@ -86,6 +86,13 @@ def test_a_version_depends_on_the_files_alone(tmp_path: Path, bundle: Bundle):
     assert len({bundle.meta.version, other.meta.version, fewer.meta.version}) == 3
 
 
+def test_fields_that_are_not_used_are_not_written(bundle: Bundle):
+    content = json.loads((bundle.folder / META).read_text())
+    assert bundle.meta.graph_commit is None
+    assert "graph_commit" not in content, "expected a file that a service without this field can read"
+    assert "interval" not in content["measurements"][1]
+
+
 def test_writing_over_a_bundle_is_refused(bundle: Bundle):
     with pytest.raises(FileExistsError, match="never changed"):
         write_bundle(bundle.folder, meta(), b"another graph", INPUTS, OUTPUTS)

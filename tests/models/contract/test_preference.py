@@ -14,6 +14,7 @@ def model(
     unit: str = "mm",
     split: Literal["validation", "test"] = "test",
     windows: int = 100,
+    future: int = 1,
 ) -> BundleMeta:
     """Return a model with rows of its own error and that of the best forecast without weights."""
     row = Measurement(
@@ -23,7 +24,7 @@ def model(
     return BundleMeta(
         name=name,
         title=name,
-        task=HandForecast(past=2, future=1, fps=30),
+        task=HandForecast(past=2, future=future, fps=30),
         symmetries=(),
         network="network",
         parameters=parameters,
@@ -51,6 +52,14 @@ def test_where_none_wins_the_best_model_without_parameters_comes_first():
     loser = model("hands-a", (10.1, 10))
     assert order(loser, hold, damped) == ["hands-damped", "hands-hold", "hands-a"]
     assert order(loser, hold, damped, model("hands-z", (9, 10)))[0] == "hands-z"
+
+
+def test_a_winner_that_reaches_further_comes_before_a_better_one_that_does_not():
+    far, near = model("far", (9.9, 10), future=30), model("near", (5, 10), future=6)
+    assert order(near, far) == ["far", "near"]
+    assert order(near, model("far", (10.1, 10), future=30)) == ["near", "far"]
+    hold, short_hold = model("hold", (12, 10), parameters=0, future=30), model("short", (10, 10), parameters=0)
+    assert order(short_hold, hold, near) == ["near", "hold", "short"]
 
 
 def test_models_without_figures_that_can_be_compared_are_ordered_by_name():

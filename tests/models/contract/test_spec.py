@@ -23,6 +23,9 @@ def test_every_field_but_the_name_has_a_default():
         "preset": None,
         "sources": (),
         "actions": (),
+        "architecture": None,
+        "name": None,
+        "base": None,
         "publish": True,
     }
     assert EvaluateSpec(run="hands-eqmotion").split == "test"
@@ -34,6 +37,13 @@ def test_every_field_but_the_name_has_a_default():
         TrainSpec(run="a", seeds=(7, 9), steps=10),
         TrainSpec(run="a", epochs=2, network={"layers": 3, "dct": True, "temperature": 0.5, "tokens": "node"}),
         TrainSpec(run="a", preset="60+60@60", sources=("leap", "thai_sign_leap"), actions=("pick up",)),
+        TrainSpec(
+            run="hands-own",
+            dataset="mine",
+            architecture="EqMotion",
+            name="hands-mine",
+            base="hands-forecast@79a4867c6abd",
+        ),
         BenchmarkSpec(
             table="hands", tables=("comparison",), models=("LSTM (GMN)",), preset="30+30@30", seeds=1, epochs=5
         ),

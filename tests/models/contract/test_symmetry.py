@@ -118,3 +118,23 @@ def test_one_nan_is_a_violation():
 def test_an_unknown_symmetry_is_refused():
     with pytest.raises(KeyError, match="scale"):
         violation(lambda inputs: inputs, "scale", {"past": POINTS})
+
+
+def test_rounding_of_moved_points_is_no_violation_of_a_function_that_multiplies_it():
+    past = (0.01 * POINTS).astype(np.float32)
+
+    def later(inputs):
+        x = inputs["past"]
+        return {"future": x[:, -1:] + 60 * (x[:, -1:] - x[:, -2:-1])}
+
+    assert violation(later, "translation", {"past": past}) < 2e-6
+    act = translation(np.random.default_rng(0))
+    rounded = later({"past": act(past)})["future"] - act(later({"past": past})["future"])
+    assert np.abs(rounded).max() > 1e-5
+
+
+def test_rounding_inside_a_function_is_a_violation():
+    def coarse(inputs):
+        return {"future": inputs["past"].astype(np.float16).astype(np.float32)}
+
+    assert violation(coarse, "translation", {"past": POINTS.astype(np.float32)}) > 1e-4

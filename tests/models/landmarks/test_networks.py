@@ -242,3 +242,28 @@ def test_the_loss_falls_in_a_few_steps():
         optimiser.step()
         losses.append(value.item())
     assert losses[-1] < 0.8 * losses[0]
+
+
+# --- options of the reference ---
+
+
+def test_only_the_last_layer_of_all_is_attentive():
+    network = replace(NARROW, layers=2, attentive="last").build(SMALL)
+    attentive = {name for name, module in network.named_modules() if getattr(module, "attentive", False)}
+    assert attentive == {"up.0.attentions.1"}
+
+
+def test_a_skip_by_concatenation_gives_the_way_up_both_sets_of_channels():
+    network = replace(NARROW, skip="concatenation").build(SMALL)
+    assert [block.channels for block in network.up] == [(12, 8), (12, 8)]
+    assert [block.out for block in network.up] == [(6, 4), (6, 4)]
+
+
+def test_without_votes_landmarks_are_the_means_under_sharpened_heatmaps():
+    inputs = inputs_of(SMALL, bumpy_cloud(200))
+    torch.manual_seed(0)
+    plain = perturbed(replace(NARROW, votes=0, sharpness=3.0).build(SMALL), by=0.1)  # without a shape prior
+    answer = as_function(plain)(inputs)
+    weights = answer["heatmaps"][0].astype(float) ** 3
+    means = weights @ inputs["points"][0] / weights.sum(axis=1, keepdims=True)
+    assert np.abs(answer["landmarks"][0] - means).max() < 1e-6

@@ -297,7 +297,7 @@ def test_a_pointwise_layer_applies_the_odd_function_to_central_negated_numbers_o
     layer, x = Pointwise(FREE, function, odd), rows(FREE)
     assert violation(layer, x, FREE, FREE) < 1e-15  # vectorised code rounds differently at the end of a row
     sides, cn, cp = x.split([2 * FREE.pairs, FREE.cn, FREE.cp], -1)
-    assert torch.equal(layer(x), torch.cat([function(sides), odd(cn), function(cp)], -1))
+    assert (layer(x) - torch.cat([function(sides), odd(cn), function(cp)], -1)).abs().max() < 1e-15
 
 
 def test_a_pointwise_layer_commutes_with_t_along_frames():

@@ -70,3 +70,10 @@ def test_upsampling_weights_parents_by_inverse_squared_distance():
 def test_upsampling_from_coincident_parents_is_their_plain_mean():
     up = Upsampling3D()(torch.tensor([[1.0], [3.0]]), torch.tensor([[0, 1]]), torch.zeros(1, 2))
     torch.testing.assert_close(up, torch.tensor([[2.0]]))
+
+
+def test_upsampling_weighs_by_any_power_of_the_inverse_distance():
+    squares = torch.tensor([[1.0, 16.0]])  # distances 1 and 4
+    f, parents = torch.tensor([[0.0], [5.0]]), torch.tensor([[0, 1]])
+    for power, expected in ((1.0, 5 * 0.25 / 1.25), (3.0, 5 / 64 / (1 + 1 / 64))):
+        torch.testing.assert_close(Upsampling3D(power)(f, parents, squares), torch.tensor([[expected]]))

@@ -7,6 +7,7 @@ from models.motion.bodies import (
     about_y,
     box_of,
     boxed,
+    boxed_by_past,
     cropped,
     edge_padded,
     evenly,
@@ -147,3 +148,13 @@ def test_a_rotation_does_not_commute_with_the_mirror():
     difference = about_y(mirrored(clip, KINECT), 0.5) - mirrored(about_y(clip, 0.5), KINECT)
     assert np.abs(difference).max() > 0.1
     np.testing.assert_allclose(about_y(mirrored(clip, KINECT), -0.5), mirrored(about_y(clip, 0.5), KINECT), atol=1e-5)
+
+
+def test_many_samples_get_the_boxes_that_a_loop_gives_each():
+    rng = np.random.default_rng(0)
+    poses = (300 + 100 * rng.normal(size=(6, 5, 4, 2))).astype(np.float32)
+    poses[0, 1, 2] = np.nan
+    poses[1, :3] = np.nan  # nothing is seen in the past
+    poses[2, :3] = poses[2, 0, 0]  # a single point
+    slow = [boxed(pose, box_of(pose[:3])) for pose in poses]
+    np.testing.assert_array_equal(boxed_by_past(poses, 3), np.stack(slow))

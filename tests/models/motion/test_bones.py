@@ -1,9 +1,12 @@
-"""Tests of bones of forecast hands: their lengths are kept, their directions too, and the result commutes with symmetries."""
+"""Tests of bones of forecast hands and lifted bodies: lengths and directions are kept, and the result commutes with symmetries."""
 
 import numpy as np
 from hand_motion import moving_hands
 
-from models.motion.bones import bone_lengths, keep_bones, last_lengths
+from models.motion.bones import bone_lengths, keep_bones, last_lengths, scaled_body, steady_body
+from models.motion.plausible_bodies import stature
+from models.skeletons.body import mirrored
+from models.skeletons.body_orders import BODIES
 from models.skeletons.hand import ASSEMBLY101
 
 TIP, DIP, PIP = (ASSEMBLY101.joints.index(f"index_{part}") for part in ("tip", "dip", "pip"))
@@ -64,3 +67,26 @@ def test_the_last_length_of_a_bone_is_that_of_the_last_pose_that_shows_it():
     expected[1, [bone for bone, ends in enumerate(ASSEMBLY101.bones) if PIP in ends]] = np.nan
     np.testing.assert_array_equal(last_lengths(past, seen), expected)
     np.testing.assert_array_equal(last_lengths(past, None), bone_lengths(past)[-1])
+
+
+def test_a_steady_body_has_the_median_lengths_of_its_clip_and_commutes_with_the_mirror():
+    order = BODIES["h36m-17"]
+    poses = np.random.default_rng(0).normal(size=(9, 17, 3))
+    near, far = (list(ends) for ends in zip(*order.bones, strict=True))
+    steady = steady_body(poses, order)
+    lengths = np.linalg.norm(steady[:, far] - steady[:, near], axis=-1)
+    assert np.ptp(lengths, axis=0).max() < 1e-9
+    median = np.median(np.linalg.norm(poses[:, far] - poses[:, near], axis=-1), axis=0)
+    both = [(order.mirror[a], order.mirror[b]) for a, b in order.bones]
+    expected = (median + median[[order.bones.index(bone) for bone in both]]) / 2
+    np.testing.assert_allclose(lengths[0], expected)
+    np.testing.assert_array_equal(steady[:, 0], poses[:, 0])
+    np.testing.assert_allclose(mirrored(steady_body(mirrored(poses, order), order), order), steady, atol=1e-9)
+
+
+def test_a_scaled_body_has_the_height_and_the_shape():
+    order = BODIES["h36m-17"]
+    poses = np.random.default_rng(1).normal(size=(9, 17, 3))
+    scaled = scaled_body(poses, order, 1.8)
+    assert abs((stature(scaled, order) or 0) - 1.8) < 1e-9
+    np.testing.assert_allclose(np.ptp(scaled / poses), 0, atol=1e-9)

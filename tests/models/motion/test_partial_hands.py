@@ -31,6 +31,17 @@ def test_a_clip_that_was_wholly_seen_is_that_of_a_model_without_a_mask(fps):
     np.testing.assert_allclose(past.motion_s, (PAST - 1) / FPS)
 
 
+@pytest.mark.parametrize("frames", [PAST, PAST + 1, 25])
+def test_a_past_with_nothing_to_interpolate_is_the_one_that_is_interpolated(frames):
+    joints, seen, times = clip(frames + 1, hands=2)
+    seen[0, 1, 3] = False  # before the past, so that the rest is interpolated
+    interpolated, direct = window(joints, seen, times), window(joints[1:], seen[1:], times[1:])
+    np.testing.assert_array_equal(direct.joints, interpolated.joints)
+    np.testing.assert_array_equal(direct.seen, interpolated.seen)
+    assert (direct.filled, direct.hands, direct.lost_s) == (0, interpolated.hands, interpolated.lost_s)
+    np.testing.assert_allclose(direct.motion_s, interpolated.motion_s)
+
+
 def test_earlier_frames_of_a_short_clip_are_unseen_and_at_rest():
     joints, seen, times = clip(3)
     past = window(joints, seen, times)

@@ -4,9 +4,11 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hand_motion import rest_hand
+from hand_motion import moving_hands, rest_hand
+from hypothesis import given
+from hypothesis import strategies as st
 
-from models.motion.plausible_hands import check_hand, check_side, hand_length, orders_that_fit
+from models.motion.plausible_hands import are_usual, check_hand, check_side, hand_length, orders_that_fit
 from models.skeletons.hand import ASSEMBLY101, HANDS
 from models.skeletons.skeleton import LEFT_RIGHT
 from models.skeletons.units import UNITS, Implausible
@@ -57,6 +59,15 @@ def test_the_error_for_a_wrong_unit_names_the_correct_one(hand, unit, assumed):
         return
     with pytest.raises(Implausible, match=rf"got .* read in {assumed}; it would fit in .*\b{unit}\b"):
         check_hand(read, ASSEMBLY101, assumed)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 40])
+def test_the_length_of_a_hand_is_the_median_of_its_middle_fingers_bones(frames):
+    points = rest_hand() * np.random.default_rng(0).uniform(0.9, 1.1, size=(frames, 1, 1))
+    names = ("wrist", "middle_mcp", "middle_pip", "middle_dip", "middle_tip")
+    checked = points[:: -(-frames // 16)][:, ASSEMBLY101.indices(names)]
+    expected = np.median(np.linalg.norm(np.diff(checked, axis=1), axis=-1), axis=0).sum()
+    assert hand_length(points, ASSEMBLY101) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("a", "b"), list(combinations(("index", "middle", "ring", "pinky"), 2)))
@@ -127,3 +138,44 @@ def test_recorded_hands_get_no_warning_about_their_side(data_folder, source):
         for i, side in enumerate(LEFT_RIGHT if recording.clip.hands == 2 else ()):
             visible = recording.clip.joints[recording.clip.valid[:, i], i].astype(float)
             assert check_side(visible, ASSEMBLY101, side) == []
+
+
+@pytest.mark.parametrize("order", HANDS)
+@pytest.mark.parametrize("frames", [1, 2, 17, 30])
+def test_both_hands_of_every_order_are_usual_in_one_pass(order, frames):
+    points = moving_hands(frames, 2, order).reshape(frames, 2, -1, 3)
+    assert are_usual(points, HANDS[order], LEFT_RIGHT)
+    assert not are_usual(points, HANDS[order], LEFT_RIGHT[::-1])
+
+
+@given(
+    st.integers(1, 40),
+    st.sampled_from(sorted(HANDS)),
+    st.sampled_from([("left", "right"), ("right", "left"), ("future", "future")]),
+    st.floats(0.3, 2.5),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.0, 0.003, 0.01, 0.03]),
+)
+def test_no_check_has_anything_to_say_about_usual_hands(frames, order, sides, scale, seed, noise):
+    rng = np.random.default_rng(seed)
+    points = scale * moving_hands(frames, 2, order, seed % 100).reshape(frames, 2, -1, 3)
+    points = points + rng.normal(scale=noise, size=points.shape)
+    doubts: list[str] = []
+    try:
+        for hand, side in enumerate(sides):
+            doubts += check_hand(points[:, hand], HANDS[order], "m")
+            doubts += check_side(points[:, hand], HANDS[order], side) if side in LEFT_RIGHT else []
+    except Implausible as error:
+        doubts.append(str(error))
+    assert are_usual(points, HANDS[order], sides) is (not doubts)
+
+
+def test_hands_at_one_point_and_numbers_beyond_all_are_not_usual():
+    for points in (np.zeros((4, 2, 21, 3)), np.full((4, 2, 21, 3), 1e200)):
+        assert not are_usual(points, ASSEMBLY101, LEFT_RIGHT)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_nearly_all_recorded_hands_are_usual(data_folder, source):
+    found = [are_usual(window[:, None], ASSEMBLY101, ("future",)) for window in windows(data_folder, source)]
+    assert np.mean(found) == 1

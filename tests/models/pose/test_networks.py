@@ -9,15 +9,17 @@ from laws import ACTION, BODY_LAWS, CHIRAL, FLAT, LIFT, SIDED, Law, perturbed
 from torch import nn
 
 from models.contract.symmetry import violation
-from models.contract.task import PoseForecast, PoseLift, Task, check_inputs, check_outputs, moves
+from models.contract.task import ActionRecognition, PoseForecast, PoseLift, Task, check_inputs, check_outputs, moves
 from models.layers.chiral import ChiralBatchNorm
 from models.layers.chiral_spec import Spec
 from models.layers.freezing import frozen
 from models.pose import forecaster, lifter
+from models.pose.clip_recogniser import ClipRecogniserConfig
 from models.pose.ends import AveragedOverFlip, pairs
 from models.pose.forecaster import ForecasterConfig
 from models.pose.lifter import LifterConfig, UnsuitableWindow
 from models.pose.recogniser import RecogniserConfig
+from models.pose.velocity_forecaster import DECAY, VelocityForecasterConfig
 from training.engine.export import onnx_runner, runner, to_onnx
 
 pytestmark = pytest.mark.long(60)
@@ -26,6 +28,8 @@ SINGLE, DOUBLE, VISIBLE = 1e-6, 1e-12, 1e-2  # relative to the size of the answe
 ROUNDED = 3e-6  # rounding by another order of sums, through up to twenty layers
 every_law = pytest.mark.parametrize("law", BODY_LAWS.values(), ids=BODY_LAWS)
 GRAPHS = (
+    "clip recogniser, two persons in 3D, classes that name a side",
+    "velocity forecaster, free channels, with confidence",
     "lifter, free channels, coco-17 with confidence to h36m-17",
     "lifter, averaged",
     "forecaster, two frames to two with confidence",
@@ -212,13 +216,35 @@ def test_an_untrained_forecaster_nearly_repeats_a_pose_at_rest():
     assert (network(past) - past[:, -1:]).abs().mean() < 0.1
 
 
+def test_an_untrained_velocity_forecaster_is_a_damped_velocity():
+    network = VelocityForecasterConfig(pairs(16)).build(FLAT).eval()
+    past = torch.randn(4, 3, 13, 2)
+    moved, step = network(past) - past[:, -1:], past[:, -1] - past[:, -2]
+    gains = DECAY ** torch.arange(1, FLAT.future + 1)
+    torch.testing.assert_close(moved, step[:, None] * gains.cumsum(0)[:, None, None], atol=1e-6, rtol=1e-5)
+
+
+def test_a_velocity_forecaster_interpolates_what_was_not_seen():
+    task = PoseForecast(order="h36m-17", past=5, future=3, confidence=True)
+    network = perturbed(VelocityForecasterConfig(pairs(16)).build(task))
+    past = torch.ones(1, 5, 17, 3)
+    past[..., :2] = torch.randn(1, 1, 17, 2) + torch.arange(5)[:, None, None] * torch.randn(1, 1, 17, 2)
+    gap = past.clone()
+    gap[:, 2, 4] = 0
+    with torch.no_grad():
+        torch.testing.assert_close(network(gap), network(past), atol=1e-5, rtol=1e-5)
+        gap[:, :, 4] = 0  # a joint that was never seen has an answer, which nobody is shown
+        assert torch.isfinite(network(gap)).all()
+        assert (network(gap) - network(past)).abs().max() > 1e-3
+
+
 # --- recognition ---
 
 
 def test_the_mirror_exchanges_the_logits_of_sided_classes_only():
     network = network_of(BODY_LAWS["recogniser, classes that name a side"])
     run, x = runner(network, SIDED), random_inputs(network)
-    mirrored = moves(SIDED)["clips"].of(x["clips"])  # pyright: ignore[reportAttributeAccessIssue]
+    mirrored = moves(SIDED)["clips"].of(x["clips"])  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue] - a mirror of joints
     straight, image = run(x)["logits"], run({"clips": mirrored})["logits"]
     np.testing.assert_allclose(image, straight[:, [0, 1, 3, 2]], atol=1e-6 * np.abs(straight).max())
     assert np.abs(straight[:, 2] - straight[:, 3]).min() > 1e-3
@@ -239,6 +265,19 @@ def test_logits_do_not_depend_on_the_order_of_persons():
     np.testing.assert_allclose(swapped, run(x)["logits"], atol=1e-6)
 
 
+def test_a_clip_recogniser_does_not_depend_on_the_size_and_the_place_of_a_person():
+    task = ActionRecognition(order="h36m-17", classes=("sit", "stand"), dims=3, frames=8)
+    network = perturbed(ClipRecogniserConfig(pairs(16)).build(task))
+    clip = torch.ones(1, 1, 8, 17, 4)
+    clip[..., :3] = torch.randn(1, 1, 8, 17, 3)
+    other = clip.clone()
+    other[..., :3] = 1.3 * clip[..., :3] + torch.tensor([0.5, -1.0, 4.0])
+    with torch.no_grad():
+        torch.testing.assert_close(network(other), network(clip), atol=1e-3, rtol=1e-3)
+        other[:, :, 4:] = clip[:, :, 4:]  # somebody who shrinks and jumps
+        assert (network(other) - network(clip)).abs().max() > 1e-2
+
+
 # --- flip averaging ---
 
 
@@ -256,7 +295,7 @@ def test_flip_averaging_is_the_mean_over_both_mirror_images():
     x = motion(SIDED, 2)
     with torch.no_grad():
         straight = plain(torch.from_numpy(x)).numpy()
-        image = plain(torch.from_numpy(mirror["clips"].of(x))).numpy()  # pyright: ignore[reportAttributeAccessIssue]
+        image = plain(torch.from_numpy(mirror["clips"].of(x))).numpy()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue] - a mirror of joints
         actual = averaged(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(actual, (straight + image[:, [0, 1, 3, 2]]) / 2, rtol=1e-4, atol=1e-4)
 

@@ -13,14 +13,16 @@ from models.scans.levels import (
     APART_M,
     CONFIDENT,
     CONVINCING,
+    DENSE,
     FEW_WINDOWS,
     REACH_M,
     WINDOW_M,
-    find,
     levels,
     nose,
     windows,
 )
+from models.scans.looks import find
+from models.scans.sampling import farthest_points, thinned
 
 
 def test_the_tensors_fit_the_task():
@@ -55,6 +57,22 @@ def test_a_rotated_and_translated_scan_has_the_same_indices():
     for name in ("neighbours", "parents"):
         assert np.array_equal(turned.tensors[name], straight.tensors[name])
     assert np.abs(turned.tensors["points"] - straight.tensors["points"] @ turn.T).max() < 1e-7
+
+
+def test_of_a_denser_scan_some_points_are_drawn_by_their_place_and_the_rest_has_no_effect():
+    rng, turn = np.random.default_rng(0), random_rotation(np.random.default_rng(1))
+    scan = bumpy_cloud(DENSE + 5000)
+    drawn = thinned(len(scan), DENSE)
+    result = levels(scan, SMALL)
+    assert np.array_equal(result.sampled, drawn[farthest_points(scan[drawn], SMALL.levels[0])])
+    turned = levels(scan @ turn.T + [3, -7, 10], SMALL)
+    assert np.array_equal(turned.sampled, result.sampled)
+    for name in ("neighbours", "parents"):
+        assert np.array_equal(turned.tensors[name], result.tensors[name])
+    others = np.setdiff1d(np.arange(len(scan)), drawn)
+    scan[others] = rng.normal(size=(len(others), 3))
+    assert np.array_equal(levels(scan, SMALL).sampled, result.sampled)
+    assert np.array_equal(levels(scan[drawn], SMALL).tensors["points"], result.tensors["points"])
 
 
 def test_a_scan_of_fewer_points_than_the_task_needs_is_refused():
