@@ -1,4 +1,4 @@
-"""The command line of training: list, run, evaluate, export, benchmark."""
+"""The command line of training: list, check, run, evaluate, export, restore, redraw, benchmark."""
 
 import argparse
 import os
@@ -14,6 +14,7 @@ from torch import nn
 
 from models.contract.bundle import read_bundle
 from training.catalogue import all_runs, command_of, find_run, reference_of
+from training.check import check
 from training.engine.benchmark import Choice
 from training.engine.checkpoints import BEST, LAST, NotTrained, load_best
 from training.engine.curves import learning_curves
@@ -21,11 +22,16 @@ from training.engine.devices import device_of, on_device
 from training.engine.export import export
 from training.engine.loop import NotANumber, Training, train
 from training.engine.ranks import RankLost
-from training.engine.run import Run
+from training.engine.redraw import redraw, with_measurements
+from training.engine.restore import restore, restored
+from training.engine.run import Base, Run
 from training.engine.settings import Settings, WrongSetting
 from training.engine.watch import UNWATCHED
 from training.settings import with_settings
 from training.studies import BENCHMARKS, STUDIES
+from training.tasks.hands.inventory import inventory
+from training.tasks.hands.own.sets import own_sets
+from training.tasks.hands.settings import window_of
 
 EXPECTED = (
     ValueError,
@@ -68,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("list", help="print the runs there are").set_defaults(command=_list)
 
+    check = commands.add_parser("check", help="read every recording of a data set, and say what is wrong with it")
+    check.set_defaults(command=_check)
+    check.add_argument("folder", type=Path, help="recordings with a dataset.json, or a data folder")
+    check.add_argument("--preset", default="30+30@30", help="the window to count, such as 60+60@60")
+
     run = commands.add_parser("run", help="train a run, or continue its training")
     run.set_defaults(command=_run)
     run.add_argument("--devices", type=_counter(1), default=1, help="processes, one for each device (DDP)")
@@ -82,8 +93,23 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--torchscript", action="store_true", help="add a TorchScript twin of the ONNX graph")
     export.add_argument("--replace", action="store_true", help="replace the bundle that is there")
 
-    for command in (run, evaluate, export):
+    restore = commands.add_parser("restore", help="make the weights of a bundle the best checkpoint of a run")
+    restore.set_defaults(command=_restore)
+    restore.add_argument("--bundle", type=Path, help="the bundle's folder (default: bundles/<name>)")
+
+    redraw = commands.add_parser("redraw", help="write the graph of a bundle again, with the same weights and figures")
+    redraw.set_defaults(command=_redraw)
+    redraw.add_argument("--bundle", type=Path, help="the bundle's folder (default: bundles/<name>)")
+
+    remeasure = commands.add_parser("remeasure", help="measure a bundle as it ships, and write its card again")
+    remeasure.set_defaults(command=_remeasure)
+    remeasure.add_argument("--bundle", type=Path, help="the bundle's folder (default: bundles/<name>)")
+
+    for command in (run, evaluate, export, restore, redraw, remeasure):
         command.add_argument("run", help="the name of a run, my_run.py (a file with a RUN or RUNS), or my_run.py:name")
+        command.add_argument(
+            "--data", type=Path, default=argparse.SUPPRESS, help="the data folder, or recordings with a dataset.json"
+        )
         command.add_argument("--seed", type=_counter(0), default=0)
         command.add_argument(
             "--steps", type=_steps, help="optimiser steps of every stage, or one number for each: 14000,3000"
@@ -101,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--preset", help="the window of a hand forecaster, such as 60+60@60")
         command.add_argument("--sources", type=_names, default=(), help="data sets of hands, instead of the run's own")
         command.add_argument("--actions", type=_names, default=(), help="only recordings whose label has one of these")
+        command.add_argument("--architecture", help="another network, by its name in the comparison: EqMotion")
+        command.add_argument("--name", help="the name of the model that is exported")
+        command.add_argument("--from", dest="base", type=Path, help="a bundle whose weights the training begins with")
         command.add_argument("--validate-every", type=_counter(1), help="steps from one validation to the next")
         command.add_argument("--precision", choices=("32-true", "bf16-mixed"))
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -109,10 +138,16 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.set_defaults(command=_benchmark)
     benchmark.add_argument("benchmark", choices=sorted(BENCHMARKS))
     benchmark.add_argument(
-        "--tables", type=_names, default=(), help="of hands: comparison (the default), actions, sizes, readout, sources"
+        "--tables",
+        type=_names,
+        default=(),
+        help="of hands: comparison (the default), actions, sizes, readout, sources; of bodies-published: all, or these",
     )
     benchmark.add_argument(
-        "--models", type=_names, default=(), help="train only these; the table has all that are trained"
+        "--models",
+        type=_names,
+        default=(),
+        help="train only these; the table has all that are trained (of faces: only these)",
     )
     benchmark.add_argument("--preset", help="the window, such as 30+30@30")
     benchmark.add_argument("--seeds", type=_counter(1), help="trainings of each model")
@@ -153,6 +188,18 @@ def _list(_: argparse.Namespace) -> None:
         print(f"{name:28} {run.title}")
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    window, notes = window_of(arguments.preset), list[str]()
+    counts = check(arguments.folder, note=notes.append)
+    for part, sources in counts.items():
+        for source, splits in sources.items():
+            print(f"{part} {source}: " + ", ".join(f"{n} {split}" for split, n in splits.items()))
+    for note in notes:
+        print(f"doubtful: {note}")
+    if own := own_sets(arguments.folder / "hands"):
+        print(inventory(arguments.folder, list(own), [window], own=tuple(own.values())))
+
+
 def _training(arguments: argparse.Namespace) -> Training:
     """Return the training that the arguments name."""
     if arguments.epochs and arguments.steps:
@@ -165,7 +212,14 @@ def _training(arguments: argparse.Namespace) -> Training:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     return Settings(
-        dict(arguments.network), arguments.preset, arguments.sources, arguments.actions, epochs=arguments.epochs
+        dict(arguments.network),
+        arguments.preset,
+        arguments.sources,
+        arguments.actions,
+        arguments.epochs,
+        arguments.architecture,
+        arguments.name,
+        arguments.base and Base.of(arguments.base),
     )
 
 
@@ -214,7 +268,7 @@ def _export(arguments: argparse.Namespace) -> None:
     device = device_of(arguments.device)
     training, network = _trained(arguments)
     run = training.run
-    target = arguments.bundle or Path("bundles") / run.name
+    target = arguments.bundle or Path("bundles") / run.bundle_name
     if target.exists():
         if not arguments.replace:
             raise FileExistsError(
@@ -227,15 +281,47 @@ def _export(arguments: argparse.Namespace) -> None:
         network,
         target,
         facts,
-        name=run.name,
+        name=run.bundle_name,
         title=run.title,
         licence=run.licence,
+        base=run.base,
         command=command_of(run, arguments.run, training.seed, _changes(arguments), _settings(arguments), export=True),
         torchscript=arguments.torchscript,
         replace=arguments.replace,
     )
     print(table)
     print(f"{bundle.meta.name} {bundle.meta.version} in {bundle.folder}")
+
+
+def _restore(arguments: argparse.Namespace) -> None:
+    training = _training(arguments)
+    bundle = read_bundle(arguments.bundle or Path("bundles") / training.run.name)
+    path = restore(training.run, bundle, training.seed, training.out)
+    print(f"weights of {bundle.meta.name} {bundle.meta.version}: {path}")
+
+
+def _redraw(arguments: argparse.Namespace) -> None:
+    training = _training(arguments)
+    run, best = training.run, training.folder / BEST
+    bundle = read_bundle(arguments.bundle or Path("bundles") / run.name)
+    network = load_best(run, best) if best.is_file() else restored(run.build(), bundle)
+    redrawn, difference = redraw(network, bundle)
+    print(
+        f"{redrawn.meta.name} {redrawn.meta.version} in {redrawn.folder}; its answers differ by {difference:.1e} at most"
+    )
+
+
+def _remeasure(arguments: argparse.Namespace) -> None:
+    run = _training(arguments).run
+    bundle, study = read_bundle(arguments.bundle or Path("bundles") / run.name), STUDIES[run.task.kind]
+    if study.remeasured is None:
+        raise ValueError(
+            f"expected a run on faces, whose bundles alone are measured without the network; got {run.name}"
+        )
+    measurements, table = study.remeasured(run, bundle, arguments.data)
+    written = with_measurements(bundle, measurements)
+    print(table)
+    print(f"{written.meta.name} {written.meta.version} in {written.folder}")
 
 
 def _benchmark(arguments: argparse.Namespace) -> None:

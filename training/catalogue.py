@@ -78,18 +78,17 @@ def command_of(
 ) -> str:
     """Return the command that trains every stage of a run with a seed, and exports it with `export`.
 
-    Every stage states its steps; `changes` are the other fields of `Optimisation` that `Run.with_options` changed, and `settings` those
-    that `with_settings` changed.
+    Every stage states its steps, or its epochs if the data decide its steps. `changes` are the other fields of `Optimisation` that
+    `Run.with_options` changed, and `settings` those that `with_settings` changed.
     """
     options = "".join(
         f" --{name.replace('_', '-')} {value}" for name, value in (changes or {}).items() if value is not None
     )
     commands = []
     for number, stage in enumerate(run.stages, 1):
-        steps = ",".join(str(before.optimisation.steps) for before in run.stages[:number])
-        commands.append(
-            f"run {reference_of(stage, reference)} --seed {seed} --steps {steps}{options}{settings.arguments()}"
-        )
+        counts = [before.optimisation.steps for before in run.stages[:number]]
+        length = f"steps {','.join(map(str, counts))}" if all(counts) else f"epochs {stage.optimisation.epochs}"
+        commands.append(f"run {reference_of(stage, reference)} --seed {seed} --{length}{options}{settings.arguments()}")
     if export:
         commands.append(commands[-1].replace("run ", "export ", 1))
     return " && ".join(f"python -m training {command}" for command in commands)

@@ -4,15 +4,21 @@ from pathlib import Path
 from typing import Any
 
 from training.engine.run import Run
-from training.engine.settings import Settings, with_network
-from training.tasks.hands.settings import with_data
+from training.engine.settings import Settings, with_base, with_network
+from training.tasks.hands.settings import refuse_without_windows, with_architecture, with_data, with_epochs
 
 
-def with_settings(run: Run[Any, Any], settings: Settings, data_folder: Path) -> Run[Any, Any]:
+def with_settings(run: Run[Any, Any], settings: Settings, data_folder: Path | None) -> Run[Any, Any]:
     """Return a run with settings; its fingerprint, and so its folder, depend on them.
 
-    Raises WrongSetting, and with epochs what reading the data raises.
+    Without a data folder, no recordings of one's own are looked for. Raises WrongSetting, and with epochs, or for recordings of one's own,
+    what reading the data raises.
     """
-    changed = with_data(run, settings.of_the_run, data_folder)
+    changed = with_data(run, settings, data_folder)
+    changed = with_architecture(changed, settings.architecture)
     changed = with_network(changed, settings.network)
-    return with_data(changed, settings, data_folder) if settings.epochs else changed
+    changed = with_base(changed, settings.base)
+    refuse_without_windows(changed, data_folder)
+    if settings.epochs and changed.optimisation.epochs:
+        return changed.with_options(0, epochs=settings.epochs)
+    return with_epochs(changed, settings.epochs, data_folder) if settings.epochs else changed

@@ -10,6 +10,7 @@ import pytest
 
 from models.contract import extensions
 from models.contract.extensions import VARIABLE, BadExtension
+from models.contract.face_map import FaceMap
 from models.contract.task import FaceLandmarks, HandForecast, PoseForecast, PoseLift
 from training.catalogue import AmbiguousRun, UnknownRun, all_runs, command_of, find_run, get_run
 from training.engine.run import Data, Network, Run, Task
@@ -29,7 +30,7 @@ def test_the_runs_have_unique_names_and_fingerprints():
         if isinstance(run.task, HandForecast):
             window = run.data.window  # pyright: ignore
             assert (run.task.past, run.task.future, run.task.fps) == (window.past, window.future, window.fps)
-        elif isinstance(run.task, FaceLandmarks):
+        elif isinstance(run.task, FaceLandmarks | FaceMap):
             assert run.data.task == run.task  # pyright: ignore
         else:
             assert_data_fit_task(run)
@@ -167,8 +168,9 @@ def test_the_command_lists_every_stage_seed_and_step_count():
     run = get_run("face-se3unet")
     assert command_of(run, "face-se3unet", 3, export=True) == (
         "python -m training run face-se3unet-base --seed 3 --steps 14000 && "
-        "python -m training run face-se3unet --seed 3 --steps 14000,3000 && "
-        "python -m training export face-se3unet --seed 3 --steps 14000,3000"
+        "python -m training run face-se3unet-middle --seed 3 --steps 14000,3000 && "
+        "python -m training run face-se3unet --seed 3 --steps 14000,3000,1200 && "
+        "python -m training export face-se3unet --seed 3 --steps 14000,3000,1200"
     )
 
 

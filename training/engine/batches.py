@@ -21,3 +21,12 @@ class Batches(Protocol):
     def validation_batches(self) -> Iterator[tuple[str, Batch]]:
         """Yield the validation data in batches, each with the name of its source."""
         ...
+
+
+@runtime_checkable
+class CountedBatches(Batches, Protocol):
+    """Batches of which a known number is one pass over the training data."""
+
+    def steps_an_epoch(self) -> int:
+        """Return the number of batches of one pass."""
+        ...

@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,15 +21,23 @@ from torch import nn
 from tqdm import tqdm
 
 from training.engine import noise, ranks
-from training.engine.batches import Batch, Batches
-from training.engine.checkpoints import BEST, LAST, beginning, load_best, mark, refuse_other
+from training.engine.batches import Batch, Batches, CountedBatches
+from training.engine.checkpoints import BEST, LAST, load_best, mark, refuse_other
 from training.engine.folders import HISTORY, folder_of
+from training.engine.restore import first_weights
 from training.engine.run import Optimisation, Run
+from training.engine.schedule import learning_rate, optimiser_of, set_norm_momentum
 from training.engine.watch import UNWATCHED, Watch
+
+LOG_EVERY = 10  # steps from one training loss in TensorBoard to the next
 
 
 class NotANumber(ArithmeticError):
     """A loss or score that became infinite or NaN."""
+
+
+class NothingToValidate(ValueError):
+    """A run whose data have no validation samples, so that no checkpoint can be chosen."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +60,13 @@ class Training:
 def train(training: Training, watch: Watch = UNWATCHED) -> Path:
     """Train and return the checkpoint of the best validation score; continue from the last checkpoint if there is one.
 
-    `watch.progress` gets stage (the name of the run), seed, step and steps, and after a validation also loss and score. When
-    `watch.stop` asks for it, the loop writes a checkpoint and returns; that may be before the first validation. Several `devices` get a
-    process each and a share of every batch; the mean over the shares is the batch's, so the curve is that of one device up to rounding and
-    statistics of batches, which are those of a share.
+    `watch.progress` gets stage (the name of the run), seed, step, steps and the loss of the batch, and after a validation also the mean
+    loss since the last one and the score. When `watch.stop` asks for it, the loop writes a checkpoint and returns; that may be before the
+    first validation. Several `devices` get a process each and a share of every batch; the mean over the shares is the batch's, so the
+    curve is that of one device up to rounding and statistics of batches, which are those of a share.
 
     Raises NotThisRun for a folder of another run, NotTrained if the run begins with one that is not trained, NotANumber if loss or score
-    stops being a number, and what loading the data raises.
+    stops being a number, NothingToValidate for data without validation samples, and what loading the data raises.
     """
     ranks.launch(training.devices, _train, watch, training)
     return training.folder / BEST
@@ -66,13 +74,12 @@ def train(training: Training, watch: Watch = UNWATCHED) -> Path:
 
 def _train(watch: Watch, training: Training) -> None:
     run, seed, folder = training.run, training.seed, training.folder
-    options = run.optimisation
     folder.mkdir(parents=True, exist_ok=True)
     fabric = Fabric(
         accelerator=training.accelerator,
         devices=training.devices,
         strategy=ranks.strategy(training.devices),
-        precision=options.precision,
+        precision=run.optimisation.precision,
         loggers=TensorBoardLogger(folder, name="", version=""),
     )
     fabric.launch()
@@ -81,14 +88,15 @@ def _train(watch: Watch, training: Training) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False  # its 1e-3 relative is too coarse for a symmetry
     torch.backends.cudnn.allow_tf32 = False
     network = run.build()
-    if run.start and not (folder / LAST).is_file():
-        network.load_state_dict(beginning(run.start, seed, training.out))
+    if not (folder / LAST).is_file() and (weights := first_weights(run, seed, training.out)) is not None:
+        network.load_state_dict(weights)
     average = run.build().requires_grad_(False).eval()  # as in use: no dropout, no statistics of its batch
     average.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    optimiser = optimiser_of(run.optimisation, network.parameters())
     average = fabric.to_device(average)
     network, optimiser = fabric.setup(network, optimiser)
     batches = run.data.load(training.data)
+    options = in_steps(run.optimisation, batches)
 
     weights = {"network": network, "optimiser": optimiser, "average": average}
     state: dict[str, Any] = {
@@ -117,11 +125,13 @@ def _train(watch: Watch, training: Training) -> None:
     while state["validate"] or (state["step"] < options.steps and state["stale"] < options.patience):
         if ranks.agreed(fabric, watch.stop()):
             break
+        taken: dict[str, float] = {}
         if not state["validate"]:
             batch, weight = ranks.share(fabric, partial(batches.training_batch, seed, state["step"]))
             inputs, target = tensors(fabric, batch)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(options, state["step"])
+            set_norm_momentum(options, network, state["step"])
             loss = weight * run.loss(network(*inputs), target, *inputs)
             value = ranks.reduced(fabric, loss.detach()).float().cpu()
             if not value.isfinite():
@@ -132,6 +142,9 @@ def _train(watch: Watch, training: Training) -> None:
             optimiser.zero_grad()
             state["step"] += 1
             state["loss_sum"] = state["loss_sum"] + value
+            taken = {"batch_loss": float(value)}
+            if state["step"] % LOG_EVERY == 0:
+                fabric.log_dict(taken, state["step"])
             move_average(average, network, min(options.ema, state["step"] / (state["step"] + 10)))
             due = state["step"] % options.validate_every == 0 or state["step"] in options.marks
             state["validate"] = due or state["step"] == options.steps
@@ -147,7 +160,7 @@ def _train(watch: Watch, training: Training) -> None:
                 raise NotANumber(f"the score of {run.name}, seed {seed}, is {score} at step {state['step']}")
             seen = state["step"] - options.last_validation_before(state["step"])
             event |= {"loss": float(state["loss_sum"]) / seen, "score": score}
-            better = score < state["best"]
+            better = score < state["best"] or options.keep == "last"
             state |= {
                 "best": min(score, state["best"]),
                 "stale": 0 if better else state["stale"] + 1,
@@ -164,7 +177,7 @@ def _train(watch: Watch, training: Training) -> None:
                     file.write(json.dumps(event) + "\n")
             fabric.log_dict({"loss": event["loss"], "score": score}, state["step"])
             meter.set_postfix(loss=f"{event['loss']:.2f}", score=f"{score:.2f}", best=f"{state['best']:.2f}")
-        watch.progress({"stage": run.name, "seed": seed} | event)
+        watch.progress({"stage": run.name, "seed": seed} | event | taken)
         if state["step"] % options.checkpoint_every == 0:
             save(fabric, folder / LAST, weights | state | noise.drawn(fabric), watch)
     meter.close()
@@ -183,23 +196,32 @@ def trained(run: Run[Any, Any], seed: int, data: Path, out: Path, watch: Watch =
 def validate(
     fabric: Fabric, run: Run[Any, Any], network: nn.Module, batches: Batches, stop: Callable[[], bool] = lambda: False
 ) -> float | None:
-    """Return the score on the validation data: the mean over sources of the mean over each one's samples; None if stopped."""
+    """Return the score on the validation data: the mean over sources of the mean over each one's samples; None if stopped.
+
+    Raises NothingToValidate.
+    """
     scores: dict[str, list[tuple[float, int]]] = {}
     with torch.no_grad():
         for source, batch in batches.validation_batches():
             if stop():
                 return None
             inputs, target = tensors(fabric, batch)
-            scores.setdefault(source, []).append((float(run.score(network(*inputs), target, *inputs)), len(target)))
+            if len(target):
+                scores.setdefault(source, []).append((float(run.score(network(*inputs), target, *inputs)), len(target)))
+    if not scores:
+        raise NothingToValidate(
+            f"expected validation samples for {run.name}, got none; give its sources recordings of the split `validation`"
+        )
     return sum(sum(v * n for v, n in s) / sum(n for _, n in s) for s in scores.values()) / len(scores)
 
 
-def learning_rate(options: Optimisation, step: int) -> float:
-    """Return the learning rate of a step: a line up over `warmup` steps, then a cosine down to zero at the last."""
-    if step < options.warmup:
-        return options.learning_rate * (step + 1) / options.warmup
-    share = (step - options.warmup) / max(1, options.steps - options.warmup)
-    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+def in_steps(options: Optimisation, batches: Batches) -> Optimisation:
+    """Return options with a number of steps: `epochs` passes over the data if there was none. Raises ValueError for data without epochs."""
+    if options.steps:
+        return options
+    if not isinstance(batches, CountedBatches):
+        raise ValueError(f"expected data with a number of steps an epoch, got {type(batches).__name__}")
+    return replace(options, steps=options.epochs * batches.steps_an_epoch())
 
 
 def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:

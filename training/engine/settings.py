@@ -11,10 +11,11 @@ from typing import Any, get_type_hints
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from training.engine.run import Network, Run
+from training.engine.run import Base, Network, Run
 
 Setting = str | int | float | bool
 MOST_PARAMETERS = 50_000_000  # a network of a setting with a mistyped size must not fill the memory
+FINE_TUNING = 0.3  # of the learning rate: the weights of a bundle are near a minimum
 MOST = 4096  # of a number in a setting, for the same reason
 
 
@@ -27,7 +28,8 @@ class Settings:
     """The settings that differ from a run's own; None or nothing keeps the run's.
 
     `network` has fields of the network's configuration. `preset` is a window, such as "60+60@60". `sources` are data sets. `actions` are
-    words of labels, of which a recording must have one. `epochs` replaces the number of steps.
+    words of labels, of which a recording must have one. `epochs` replaces the number of steps. `architecture` is another network, by its
+    name in the comparison of forecasters. `model` is the name of the bundle. `base` is the bundle whose weights the training begins with.
     """
 
     network: Mapping[str, Setting] = field(default_factory=dict)
@@ -35,11 +37,9 @@ class Settings:
     sources: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
     epochs: int | None = None
-
-    @property
-    def of_the_run(self) -> "Settings":
-        """Return the settings without the epochs, which are stated as steps."""
-        return replace(self, epochs=None)
+    architecture: str | None = None
+    model: str | None = None
+    base: Base | None = None
 
     def arguments(self) -> str:
         """Return the settings as arguments of `python -m training`, each after a space, without the epochs."""
@@ -47,6 +47,9 @@ class Settings:
         given += [f" --preset {shlex.quote(self.preset)}"] if self.preset else []
         given += [f" --sources {shlex.quote(','.join(self.sources))}"] if self.sources else []
         given += [f" --actions {shlex.quote(','.join(self.actions))}"] if self.actions else []
+        given += [f" --architecture {shlex.quote(self.architecture)}"] if self.architecture else []
+        given += [f" --name {shlex.quote(self.model)}"] if self.model else []
+        given += [f" --from bundles/{shlex.quote(self.base.name)}"] if self.base else []
         return "".join(given)
 
 
@@ -81,6 +84,44 @@ def with_network(run: Run[Any, Any], changes: Mapping[str, Setting]) -> Run[Any,
     if count > MOST_PARAMETERS:
         raise WrongSetting(f"expected at most {MOST_PARAMETERS:,} weights, got {count:,} with {changes}")
     return replace(run, network=changed)
+
+
+def with_base(run: Run[Any, Any], base: Base | None) -> Run[Any, Any]:
+    """Return a run that begins with the weights of a bundle, at FINE_TUNING of its learning rate.
+
+    Raises WrongSetting for a bundle of another task or network, and for a run that begins with the weights of another.
+    """
+    if base is None:
+        return run
+    if run.start:
+        raise WrongSetting(
+            f"{run.name} begins with the weights of {run.start.name}; it cannot begin with a bundle's too"
+        )
+    meta = base.bundle.meta
+    if meta.task != run.task:
+        differing = [
+            name for name in type(run.task).model_fields if getattr(meta.task, name, None) != getattr(run.task, name)
+        ]
+        theirs, ours = (
+            ", ".join(f"{name} {getattr(task, name, 'none')}" for name in differing) for task in (meta.task, run.task)
+        )
+        raise WrongSetting(
+            f"expected the task of {meta.name} {meta.version} ({theirs}), got {ours}; leave --preset out or train without --from"
+        )
+    kind, count = _kind(run.network, run.task), _parameters(run.network, run.task)
+    if (kind, count) != (meta.network, meta.parameters):
+        raise WrongSetting(
+            f"expected the network of {meta.name} {meta.version}, {meta.network} with {meta.parameters:,} weights, got {kind} with "
+            f"{count:,}; leave --set and --architecture out or train without --from"
+        )
+    slower = replace(run.optimisation, learning_rate=FINE_TUNING * run.optimisation.learning_rate)
+    licence = run.licence if meta.licence == run.licence else f"{run.licence}; begun with {meta.name}, {meta.licence}"
+    return replace(run, base=base, optimisation=slower, licence=licence)
+
+
+def _kind(network: Network[Any], task: Any) -> str:
+    with torch.device("meta"):
+        return type(network.build(task)).__name__
 
 
 def _settable(network: Any) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
+from models.contract.bundle import Bundle, Measurement
 from training.engine.export import Facts
 from training.engine.run import Run
 
@@ -17,7 +18,9 @@ class Study(NamedTuple):
 
     `show(run, network, data_folder, folder, split)` measures a split, writes reports and pictures into `folder` and returns a table.
     `facts(run, network, data_folder)` measures the test split and returns what the bundle states, with a table. Tables are Markdown.
+    `remeasured(run, bundle, data_folder)`, where a task has it, measures a bundle as it ships, without the network, for its card.
     """
 
     show: Callable[[Run[Any, Any], nn.Module, Path, Path, MeasuredSplit], str]
     facts: Callable[[Run[Any, Any], nn.Module, Path], tuple[Facts, str]]
+    remeasured: Callable[[Run[Any, Any], Bundle, Path], tuple[tuple[Measurement, ...], str]] | None = None

@@ -178,7 +178,7 @@ def test_a_graph_is_checked_at_every_size_alone_and_in_a_batch():
         (3, 5, 42, 3),
     ]
     one_hand = {"past": EXAMPLE["past"][:, :, :21]}
-    assert {x["past"].shape[2] for x in sizes(TASK, one_hand)} == {21}
+    assert {x["past"].shape[2] for x in sizes(TASK, one_hand)} == {21, 42}, "expected one hand beside itself"
 
 
 def test_a_graph_of_fixed_sizes_is_checked_with_valid_indices():

@@ -26,7 +26,6 @@ from training.engine.loop import (
     NotANumber,
     Training,
     forget_after,
-    learning_rate,
     move_average,
     train,
     validate,
@@ -84,9 +83,9 @@ def test_a_run_reports_every_step_and_every_validation(
 ):
     reports: list[dict[str, float]] = []
     folder = trained(tiny, synthetic_data, tmp_path, progress=reports.append)
-    assert [report["step"] for report in reports] == list(range(1, 13))
-    assert {report["steps"] for report in reports} == {12}
+    assert [(report["step"], report["steps"]) for report in reports] == [(step, 12) for step in range(1, 13)]
     assert {(report.pop("stage"), report.pop("seed")) for report in reports} == {("tiny", 0)}
+    assert all(report.pop("batch_loss") > 0 for report in reports)
     measured = [report for report in reports if "score" in report]
     assert measured == history(folder)
     assert [report["step"] for report in measured] == [4, 8, 12]
@@ -352,15 +351,18 @@ def test_a_second_stage_starts_from_the_best_weights_of_the_first(tiny: HandRun,
     )
 
 
+def test_the_last_weights_count_if_a_run_keeps_them(
+    tiny: HandRun, synthetic_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for keep, expected in (("best", (4, 1.0)), ("last", (8, 2.0))):
+        scores = iter([1.0, 2.0])
+        monkeypatch.setattr("training.engine.loop.validate", lambda *_, scores=scores: next(scores))
+        run = replace(tiny, optimisation=replace(tiny.optimisation, steps=8, validate_every=4, keep=keep))
+        kept = checkpoint(trained(run, synthetic_data, tmp_path), BEST)
+        assert (kept["step"], kept["score"]) == expected
+
+
 # --- parts ---
-
-
-def test_the_learning_rate_has_a_linear_warmup_and_a_cosine_decay():
-    options = Optimisation(steps=100, warmup=10, learning_rate=1.0)
-    assert [learning_rate(options, step) for step in (0, 4, 9, 10)] == [0.1, 0.5, 1.0, 1.0]
-    assert learning_rate(options, 55) == pytest.approx(0.5)
-    assert learning_rate(options, 100) == pytest.approx(0.0)
-    assert learning_rate(replace(options, warmup=0), 0) == 1.0
 
 
 def test_averaged_weights_move_by_one_minus_the_decay():

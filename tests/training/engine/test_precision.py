@@ -11,6 +11,7 @@ import torch
 from clouds import bumpy_cloud, inputs_of
 from laws import hand_motion
 
+from models.contract.face_map import FaceMap
 from models.contract.task import ActionRecognition, FaceLandmarks, HandForecast, PoseForecast, PoseLift
 from training.catalogue import all_runs
 from training.engine.batches import Batch
@@ -46,6 +47,10 @@ class Random:
         if isinstance(task, FaceLandmarks):
             inputs = inputs_of(task, bumpy_cloud(task.levels[0] + 100, seed=step))
             return inputs, inputs["points"][:, :68]
+        if isinstance(task, FaceMap):
+            depth = rng.normal(scale=0.02, size=(BATCH, task.size, task.size)).astype(np.float32)
+            inputs = {"depth": depth, "seen": np.ones_like(depth)}
+            return inputs, rng.normal(scale=0.05, size=(BATCH, 68, 3)).astype(np.float32)
         (name, spec), *_ = task.inputs.items()
         shape = [
             BATCH if axis == "batch" else axis if isinstance(axis, int) else frames_of(task) for axis in spec.shape
@@ -84,7 +89,8 @@ def kind(run: Run[Any, Any]) -> tuple[Any, ...]:
     )
 
 
-KINDS = {kind(run): run for run in sorted(all_runs().values(), key=lambda run: -run.optimisation.steps)}
+LONGEST = 10**9  # steps, for a run of epochs
+KINDS = {kind(run): run for run in sorted(all_runs().values(), key=lambda run: -(run.optimisation.steps or LONGEST))}
 
 
 def test_every_run_is_of_a_kind_that_is_trained():

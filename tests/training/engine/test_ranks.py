@@ -36,6 +36,7 @@ def by_two(tiny: HandRun, synthetic_data: Path, tmp_path_factory: pytest.TempPat
     out = tmp_path_factory.mktemp("by-two")
     folder = trained(tiny, synthetic_data, out, devices=2, progress=reports.append, activity=activities.append)
     assert [report["step"] for report in reports] == list(range(1, 13)), "expected each step to be reported once"
+    assert all(report.pop("batch_loss") > 0 for report in reports)
     measured = [report for report in reports if "score" in report]
     assert measured == [{"stage": "tiny", "seed": 0} | line for line in history(folder)]
     assert {"writing last.ckpt", "writing best.ckpt", None} == set(activities)

@@ -21,7 +21,8 @@ class ActionSet:
     """The clips of one data set.
 
     `read(i)` returns the points of clip i and their confidence; the mirror plane is x = 0 and missing points are NaN. `names`, `labels`
-    (indices into `classes`) and `splits` have one entry a clip.
+    (indices into `classes`) and `splits` have one entry a clip. So have `origins`, the sources that the clips come from, if the set is made
+    of several.
     """
 
     source: str
@@ -33,6 +34,7 @@ class ActionSet:
     labels: Int[np.ndarray, " clips"]
     splits: Sequence[Split]
     read: Callable[[int], tuple[People, Scores]]
+    origins: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -42,9 +44,13 @@ class ActionSet:
         """Map each class to the class of its mirrored clips (`clips.class_mirror`)."""
         return class_mirror(self.classes)
 
+    def origin(self, i: int) -> str:
+        """Return the source of clip i."""
+        return self.origins[i] if self.origins else self.source
 
-def actions_of(clips: Sequence[BodyClip], *, turned: bool = False) -> ActionSet:
-    """Collect one source's clips of one person each; the classes are their labels in alphabetical order.
+
+def actions_of(clips: Sequence[BodyClip], *, turned: bool = False, source: str | None = None) -> ActionSet:
+    """Collect clips of one person each; the classes are their labels in alphabetical order. `source` names clips of several sources.
 
     2D points are in units of the box around the clip's visible points. 3D points are in metres from the pelvis of the first frame, y up;
     with `turned` they are seen from the front (`models.motion.bodies.facing`).
@@ -63,7 +69,7 @@ def actions_of(clips: Sequence[BodyClip], *, turned: bool = False) -> ActionSet:
         return points[None], clips[i].confidence[None]
 
     return ActionSet(
-        source=clips[0].source,
+        source=source or clips[0].source,
         skeleton=clips[0].skeleton,
         dims=clips[0].points.shape[-1],
         persons=1,
@@ -72,4 +78,5 @@ def actions_of(clips: Sequence[BodyClip], *, turned: bool = False) -> ActionSet:
         labels=np.array([classes.index(clip.label) for clip in clips]),
         splits=[clip.split for clip in clips],
         read=read,
+        origins=[clip.source for clip in clips] if source else (),
     )

@@ -4,7 +4,7 @@ The training batch of a step is a function of the seed and the step alone. In a 
 after centring, and so is its confidence. The data lie in <data folder>/body.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +24,8 @@ class BodyAugmentation:
     up to `turn_deg` degrees.
 
     The other fields stand for other detectors and cameras. Each sample keeps only the joints that one of the orders `seen_as`, or the
-    model's own, would give. Keypoints get normal noise of standard deviation `noise`, in their unit. A whole sample is scaled by up to
-    the factor `zoom`, up or down, and shifted by up to `shift`.
+    model's own, would give. Half of the samples get normal noise on their keypoints, in their unit, of a standard deviation between 0 and
+    `noise`; the others stay clean. A whole sample is scaled by up to the factor `zoom`, up or down, and shifted by up to `shift`.
     """
 
     mirror: float = 0.0
@@ -48,7 +48,8 @@ class BodyAugmentation:
         present = keypoints.any(axis=-1, keepdims=True)
         one = (len(keypoints), 1, 1, 1)
         if self.noise:
-            keypoints[..., :2] += self.noise * rng.normal(size=keypoints[..., :2].shape)
+            level = self.noise * np.maximum(0, rng.uniform(-1, 1, size=one))
+            keypoints[..., :2] += level * rng.normal(size=keypoints[..., :2].shape)
         if self.zoom != 1:
             keypoints[..., :2] *= self.zoom ** rng.uniform(-1, 1, size=one)
         if self.shift:
@@ -87,6 +88,26 @@ class Deck:
         if self._shuffled is None or self._shuffled[0] != (seed, epoch):
             self._shuffled = (seed, epoch), np.random.default_rng([seed, 0, epoch]).permutation(self.count)
         return self._shuffled[1][number * self.batch : (number + 1) * self.batch]
+
+
+class Decks:
+    """A deck for each source; every batch has about as many numbers of each source, and the sources' numbers follow each other."""
+
+    def __init__(self, counts: Sequence[int], batch: int) -> None:
+        present = [i for i, count in enumerate(counts) if count]
+        shares = [len(part) for part in np.array_split(np.arange(batch), len(present))]
+        self.starts = [sum(counts[:i]) for i in present]
+        self.decks = [Deck(counts[i], min(share, counts[i])) for i, share in zip(present, shares, strict=True)]
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Return the number of batches after which every number has been dealt at least once."""
+        return max(deck.steps_an_epoch for deck in self.decks)
+
+    def deal(self, seed: int, step: int) -> Int[np.ndarray, " batch"]:
+        """Return the numbers of batch `step`."""
+        dealt = zip(self.starts, self.decks, strict=True)
+        return np.concatenate([start + deck.deal(seed, step) for start, deck in dealt])
 
 
 def counts_to(own: Split, split: Split, hold_out: bool) -> bool:

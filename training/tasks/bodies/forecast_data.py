@@ -1,7 +1,7 @@
 """Batches for forecasting 2D poses: past poses, and the poses that follow (`batches` has their common parts)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -9,12 +9,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from models.motion.bodies import box_of, boxed, penn_sample, steady_sample
+from models.motion.bodies import box_of, boxed, boxed_by_past, penn_sample, steady_sample
 from models.skeletons.body import mirrored
 from models.skeletons.body_orders import get_body_order
 from training.data.splits import Split
 from training.engine.batches import Batch
-from training.tasks.bodies.batches import UNCHANGED, BodyAugmentation, Deck, counts_to, thinned
+from training.engine.fingerprint import LATER
+from training.tasks.bodies.batches import UNCHANGED, BodyAugmentation, Deck, Decks, counts_to, thinned
 from training.tasks.bodies.clips import BodyClip, seen_points
 from training.tasks.bodies.sources import flat_clips
 
@@ -29,6 +30,8 @@ class PoseForecastData:
     Coordinates are in units of a box. The box "clip" surrounds the whole clip, guesses of invisible joints included, as published for Penn
     Action. The box "past" surrounds the past poses alone and makes guesses missing, because a forecaster knows no more than that.
 
+    `balanced` training batches have as many samples of each source, however long its recordings are.
+
     The share `forced` of the training samples comes with the true future as a `teacher` input (teacher forcing).
     """
 
@@ -41,6 +44,7 @@ class PoseForecastData:
     batch: int = 256
     hold_out: bool = True
     with_confidence: bool = False
+    balanced: bool = field(default=False, metadata=LATER)
     forced: float = 0.0
     augmentation: BodyAugmentation = UNCHANGED
     validation: int = 2000  # samples of each source
@@ -57,10 +61,14 @@ class PoseForecastData:
 
 @dataclass(frozen=True)
 class ForecastFrames:
-    """The frames of many clips in one array: x, y and 1 if visible, NaN where missing. Sample i consists of the frames rows[i]."""
+    """The frames of many clips in one array: x, y and 1 if visible, NaN where missing. Sample i consists of the frames rows[i].
+
+    Samples follow each other source by source; `counts` has the number of each source.
+    """
 
     poses: Float[np.ndarray, "frames joints 3"]
     rows: Int[np.ndarray, "samples times"]
+    counts: tuple[int, ...]
 
 
 class PoseForecastBatches:
@@ -80,8 +88,9 @@ class PoseForecastBatches:
         return self.frames("train")
 
     @cached_property
-    def deck(self) -> Deck:
-        return Deck(len(self.training.rows), self.data.batch)
+    def deck(self) -> Deck | Decks:
+        counts, batch = self.training.counts, self.data.batch
+        return Decks(counts, batch) if self.data.balanced else Deck(sum(counts), batch)
 
     def frames(self, split: Split, source: str | None = None) -> ForecastFrames:
         """Collect the samples of a split, from one source or from all."""
@@ -89,6 +98,7 @@ class PoseForecastBatches:
         sample_rows = penn_sample if data.fps is None else steady_sample
         poses = [np.empty((0, len(self.skeleton.joints), 3), np.float32)]
         rows = [np.empty((0, data.past + data.future), int)]
+        counts = dict.fromkeys(data.sources, 0)
         for clip in self.recordings:
             if source not in (None, clip.source) or not counts_to(clip.split, split, data.hold_out):
                 continue
@@ -96,8 +106,9 @@ class PoseForecastBatches:
             points = boxed(seen, box_of(seen)) if data.box == "clip" else seen
             poses.append(np.concatenate([points, clip.confidence[..., None]], axis=-1, dtype=np.float32))
             rows.append(sample_rows(len(points), data.past, data.future) + begin)
+            counts[clip.source] += len(rows[-1])
             begin += len(points)
-        return ForecastFrames(np.concatenate(poses), np.concatenate(rows))
+        return ForecastFrames(np.concatenate(poses), np.concatenate(rows), tuple(counts.values()))
 
     def batch(self, frames: ForecastFrames, chosen: Int[np.ndarray, "batch"]) -> Batch:
         """Return {"past": (batch, past, joints, 2, or 3 with confidence)} and the future (batch, future, joints, 3).
@@ -106,10 +117,13 @@ class PoseForecastBatches:
         """
         poses, past = frames.poses[frames.rows[chosen]], self.data.past
         if self.data.box == "past":
-            for pose in poses:
-                pose[..., :2] = boxed(pose[..., :2], box_of(pose[:past, :, :2]))
+            poses[..., :2] = boxed_by_past(poses[..., :2], past)
         poses[np.isnan(poses).any(axis=-1)] = 0
         return {"past": poses[:, :past, :, : 3 if self.data.with_confidence else 2]}, poses[:, past:]
+
+    def steps_an_epoch(self) -> int:
+        """Return the number of batches of one pass over the training samples."""
+        return self.deck.steps_an_epoch
 
     def training_batch(self, seed: int, step: int, rank: int = 0, ranks: int = 1) -> Batch:
         """Return this rank's share of training batch `step`, with a `teacher` input if samples are forced."""

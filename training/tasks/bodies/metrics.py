@@ -49,15 +49,15 @@ def mpjve_mm(poses: Poses, true: Poses) -> Float[np.ndarray, " steps"]:
 
 
 def pck(poses: Flat, true: Flat, seen: Seen, limit: float = PCK_LIMIT) -> Float[np.ndarray, " steps"]:
-    """Return each step's share of visible joints that lie nearer to the truth than `limit`; NaN if no joint is visible."""
-    return _share(np.linalg.norm(poses - true, axis=-1) < limit, seen)
+    """Return each step's share of visible joints within `limit` of the truth; NaN if no joint is visible."""
+    return _share(np.linalg.norm(poses - true, axis=-1) <= limit, seen)
 
 
 def pck_legacy_pairing(poses: Flat, true: Flat, seen: Seen, limit: float = PCK_LIMIT) -> Float[np.ndarray, " steps"]:
     """Return the figure that TP-RNN's evaluation calls PCK, for comparison; it is 2 to 9 points higher than PCK.
 
     That code lays poses out as x0 ... x12, y0 ... y12 and reads them as x0, y0, x1, ... Its k-th "distance" is that of entries 2k and
-    2k + 1, which are (x0, x1), (x2, x3), ... (y11, y12), and it counts if joint k is visible.
+    2k + 1, which are (x0, x1), (x2, x3), ... (y11, y12), and it counts if joint k is visible. It leaves out a distance of exactly `limit`.
     """
     difference = np.swapaxes(poses - true, -1, -2).reshape(*poses.shape[:-2], -1)
     return _share(np.hypot(difference[..., ::2], difference[..., 1::2]) < limit, seen)

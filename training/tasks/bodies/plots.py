@@ -22,6 +22,9 @@ STYLES: dict[str, tuple[str, Line]] = {
     "plain, shown flips and averaged over them": (ORANGE, "-"),
     "chiral": (BLUE, "-"),
     "zero velocity": (GREY, ":"),
+    "constant velocity": (GREY, "--"),
+    "damped velocity": (GREY, "-"),
+    "ridge": (ORANGE, "--"),
     "network": (BLUE, "-"),
 }
 FOOT = 0.45  # inches, the height of the legend

@@ -12,6 +12,7 @@ from models.skeletons.skeleton import Skeleton
 from training.tasks.bodies.action_clips import ActionSet, actions_of
 from training.tasks.bodies.clips import BodyClip, UnknownBodies
 from training.tasks.bodies.lift_clips import LiftClip, in_order, projected
+from training.tasks.bodies.named_actions import NAMED, named_clips
 from training.tasks.bodies.readers.cameras import read_rig
 from training.tasks.bodies.readers.human36m import read_human36m, read_humaneva
 from training.tasks.bodies.readers.kinetics_skeleton import read_kinetics
@@ -61,13 +62,20 @@ def lift_clips(
     return [in_order(clip, seen, skeleton) for clip in clips]
 
 
+def motion_clips(folder: Path, source: str, skeleton: Skeleton, fps: float | None = None) -> list[BodyClip]:
+    """Return all clips of a source of 3D motion in this order, at `fps`. Raises UnknownBodies, and what reading the source raises."""
+    if source not in MOTION:
+        raise UnknownBodies(f"no captured motion in {source!r}; sources are {', '.join(MOTION)}")
+    return [converted(clip, skeleton, fps) for clip in read_bodies(folder, source)]
+
+
 def flat_clips(folder: Path, source: str, skeleton: Skeleton, fps: float | None = None) -> list[BodyClip]:
     """Return all 2D clips of a source in this order, at `fps`: Penn Action's own, or motion as the virtual rig sees it.
 
     Raises UnknownBodies, and what reading the source raises.
     """
     if source == "penn_action":
-        return [_converted(clip, skeleton, fps) for clip in read_penn(folder / source)]
+        return [converted(clip, skeleton, fps) for clip in read_penn(folder / source)]
     if source not in MOTION:
         raise UnknownBodies(f"no poses to forecast in {source!r}; sources are penn_action, {', '.join(MOTION)}")
     rig, clips, any_order = read_rig(folder / RIG), read_bodies(folder, source), get_body_order("h36m-17")
@@ -75,11 +83,19 @@ def flat_clips(folder: Path, source: str, skeleton: Skeleton, fps: float | None 
 
 
 def action_set(
-    folder: Path, source: str, *, turned: bool, protocol: Protocol, fold: int, order: str | None = None
+    folder: Path,
+    source: str,
+    *,
+    turned: bool,
+    protocol: Protocol,
+    fold: int,
+    order: str | None = None,
+    left_out: tuple[str, ...] = (),
 ) -> ActionSet:
-    """Return a source's clips and classes, in its own joint order or in `order`, which kinetics ignores.
+    """Return a source's clips and classes but those `left_out`, in its own joint order or in `order`, which named_actions need.
 
-    Raises UnknownBodies, and what reading the source raises.
+    kinetics ignores the last two. Raises UnknownBodies, also for a class to leave out that is not there, and what reading the source
+    raises.
     """
     if source == "kinetics":
         return read_kinetics(folder / source)
@@ -87,15 +103,20 @@ def action_set(
         clips = read_penn(folder / source)
     elif source == "nw_ucla":
         clips = read_nw_ucla(folder / source, protocol)
+    elif source == NAMED:
+        clips = named_clips(folder)
     elif source in SOURCES:
         clips = read_bodies(folder, source, fold=fold)
     else:
         raise UnknownBodies(
-            f"no actions in {source!r}; sources are kinetics, penn_action, nw_ucla, {', '.join(SOURCES)}"
+            f"no actions in {source!r}; sources are kinetics, penn_action, nw_ucla, {', '.join(SOURCES)}, {NAMED}"
         )
+    if missing := set(left_out) - {clip.label for clip in clips}:
+        raise UnknownBodies(f"expected classes of {source} to leave out, got {', '.join(sorted(missing))}")
+    clips = [clip for clip in clips if clip.label not in left_out]
     if order is not None:
-        clips = [_converted(clip, get_body_order(order), None) for clip in clips]
-    return actions_of(clips, turned=turned)
+        clips = [converted(clip, get_body_order(order)) for clip in clips]
+    return actions_of(clips, turned=turned, source=NAMED if source == NAMED else None)
 
 
 def _keypoints_only(clip: LiftClip) -> BodyClip:
@@ -112,7 +133,7 @@ def _keypoints_only(clip: LiftClip) -> BodyClip:
     )
 
 
-def _converted(clip: BodyClip, skeleton: Skeleton, fps: float | None) -> BodyClip:
+def converted(clip: BodyClip, skeleton: Skeleton, fps: float | None = None) -> BodyClip:
     """Convert a clip to another joint order and another rate."""
     points, confidence = clip.points, clip.confidence
     if clip.skeleton.name != skeleton.name:

@@ -1,9 +1,11 @@
 """Study of a trained network on bodies: tables and pictures for a person, and the facts of its bundle."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from torch import nn
 
 from models.contract.bundle import Measurement
@@ -20,12 +22,13 @@ from training.engine.export import Facts
 from training.engine.run import Run
 from training.engine.study import Study
 from training.tasks.bodies.action_data import ActionBatches
-from training.tasks.bodies.floors import forecasting_floor, lifting_floor, recognition_floor
+from training.tasks.bodies.credits import credit
+from training.tasks.bodies.floors import forecasting_floors, lifting_floors, recognition_floor
 from training.tasks.bodies.forecast_data import PoseForecastBatches
+from training.tasks.bodies.lift_clips import LiftClip
 from training.tasks.bodies.lift_data import LiftBatches
 from training.tasks.bodies.metrics import mpjpe_mm
 from training.tasks.bodies.plots import confusion, curves
-from training.tasks.bodies.readers.npz import credit
 from training.tasks.bodies.report import (
     Report,
     Row,
@@ -37,25 +40,41 @@ from training.tasks.bodies.report import (
 )
 
 CLIP_FRAMES = 60  # of a lifter's example: two seconds at 30 fps
-UNITS = {"PCK@0.05": "%", "distance": "% of half the box", "top-1": "%", "top-5": "%"}
-NAMES = {"distance": "mean distance", "PCK@0.05": "PCK@0.05, mean over the horizon", "MPJVE": "velocity error, a frame"}
+BOX = "% of half the box"
+UNITS = {"PCK@0.05": "%", "distance": BOX, "first distance": BOX, "top-1": "%", "top-5": "%"}
+NAMES = {
+    "PCK@0.05": "PCK@0.05, mean over the horizon",
+    "distance": "mean distance",
+    "first distance": "distance at the first step",
+    "MPJVE": "velocity error, a frame",
+}
+
+Floors = dict[str, Report]
 
 
-def floors(batches: Any, split: Split) -> Report:
-    """Measure the baseline without a network, on batches of any task."""
+def floors(batches: Any, split: Split) -> Floors:
+    """Measure the baselines without a network by name, on batches of any task."""
     if isinstance(batches, LiftBatches):
-        return Report(tuple(lifting_floor(batches, split, source) for source in batches.data.sources))
+        return lifting_floors(batches, split)
     if isinstance(batches, PoseForecastBatches):
-        return forecasting_floor(batches, split)
-    return Report((recognition_floor(batches, split),))
+        return forecasting_floors(batches, split)
+    return {"ridge": recognition_floor(batches, split)}
+
+
+def best_floor(floors: Floors, source: str, figure: str) -> tuple[str, float]:
+    """Return the name and the value of the best baseline in one figure of a source."""
+    values = {name: report.row(source).figures[figure] for name, report in floors.items()}
+    best = max if UNITS.get(figure) == "%" else min
+    name = best(values, key=lambda one: values[one])
+    return name, values[name]
 
 
 def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: Split) -> str:
     """Return a table of the network beside the baseline; write reports, and a picture of the first clip of each source, to `folder`."""
     batches = run.data.load(data_folder)
-    reports = {"without": floors(batches, split), "network": measure(network, batches, split)}
+    reports = {**floors(batches, split), "network": measure(network, batches, split)}
     for name, report in reports.items():
-        report.write(folder / f"{split}-{name}.json")
+        report.write(folder / f"{split}-{name.replace(' ', '-')}.json")
     if isinstance(batches, LiftBatches):
         _draw_lifted(network, batches, folder, split)
     elif isinstance(batches, PoseForecastBatches):
@@ -70,18 +89,14 @@ def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path
 def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
     """Measure the test split, take an example from it, and return these facts with a table of the network beside the baseline."""
     batches = run.data.load(data_folder)
-    floor, report = floors(batches, "test"), measure(network, batches, "test")
-    measurements = tuple(
-        measurement for row in report.rows for measurement in _measurements(row, floor.row(row.source), run)
-    )
-    return Facts(_example(batches), _trained_on(batches, run), measurements), table(
-        {"without": floor, "network": report}
-    )
+    without, report = floors(batches, "test"), measure(network, batches, "test")
+    measurements = tuple(measurement for row in report.rows for measurement in _measurements(row, without))
+    return Facts(_example(batches), _trained_on(batches, run), measurements), table({**without, "network": report})
 
 
-def _measurements(row: Row, floor: Row, run: Run[Any, Any]) -> list[Measurement]:
-    """Return the figures for a model card, which leave out those of single steps."""
-    baseline = "zero velocity" if run.task.kind == "pose-forecast" else "ridge"
+def _measurements(row: Row, floors: Floors) -> list[Measurement]:
+    """Return the figures for a model card, each beside the best baseline; those of single steps are left out."""
+    best = {name: best_floor(floors, row.source, name) for name in row.figures}
     return [
         Measurement(
             metric=NAMES.get(name, name),
@@ -91,8 +106,8 @@ def _measurements(row: Row, floor: Row, run: Run[Any, Any]) -> list[Measurement]
             source=row.source,
             windows=row.samples,
             recordings=row.clips,
-            baseline=baseline,
-            baseline_value=round(floor.figures[name], 2),
+            baseline=best[name][0],
+            baseline_value=round(best[name][1], 2),
             interval=row.interval if i == 0 else None,
         )
         for i, (name, value) in enumerate(row.figures.items())
@@ -103,9 +118,13 @@ def _measurements(row: Row, floor: Row, run: Run[Any, Any]) -> list[Measurement]
 def _trained_on(batches: Any, run: Run[Any, Any]) -> tuple[Any, ...]:
     """List the training sources with their numbers of recordings; copies of a recording by camera or turn count once."""
     if isinstance(batches, ActionBatches):
-        return (credit(batches.data.source).trained_on(len(batches.training)),)
-    counted = ("train",) if run.data.hold_out else ("train", "validation")
-    names = {(clip.source, clip.name.split(" ")[0]) for clip in batches.recordings if clip.split in counted}
+        counts = Counter(batches.clips.origin(int(i)) for i in batches.training)
+        return tuple(credit(name).trained_on(count) for name, count in counts.items())
+    if isinstance(batches, LiftBatches):
+        names = {(clip.source, clip.name.partition(" turned ")[0]) for clip in batches.clips("train")}
+    else:
+        counted = ("train",) if run.data.hold_out else ("train", "validation")
+        names = {(clip.source, clip.name.split(" ")[0]) for clip in batches.recordings if clip.split in counted}
     return tuple(credit(name).trained_on(sum(own == name for own, _ in names)) for name in batches.data.sources)
 
 
@@ -125,18 +144,19 @@ def _example(batches: Any) -> dict[str, np.ndarray]:
 def _draw_lifted(network: nn.Module, batches: LiftBatches, folder: Path, split: Split) -> None:
     for source in batches.data.sources:
         clip = batches.clips(split, source)[0]
-        poses, at = lifted(network, batches, clip), moments(len(clip.targets))
-        both = {"true": clip.targets[at], "network": poses[at]}
-        views = [View("seen", {"keypoints": (clip.seen, clip.keypoints[at])})]
-        for name, axes in (("front", FRONT), ("side", SIDE)):
-            views.append(View(name, {layer: (clip.skeleton, x[..., axes]) for layer, x in both.items()}))
-        captions = [
-            f"{t / clip.fps:.1f} s: {error:.0f} mm"
-            for t, error in zip(at, mpjpe_mm(poses[at], clip.targets[at]), strict=True)
-        ]
-        draw_bodies(
-            views, captions, folder / f"{split}-{source}.png", f"{source}, {clip.subject} {clip.label}, {clip.camera}"
-        )
+        draw_lifted(clip, lifted(network, batches, clip), folder / f"{split}-{source}.png")
+
+
+def draw_lifted(clip: LiftClip, poses: Float[np.ndarray, "frames joints 3"], path: Path) -> None:
+    """Draw moments of a clip: what was seen, and lifted poses beside the true ones from two sides, with the error of each moment."""
+    at = moments(len(clip.targets))
+    both = {"true": clip.targets[at], "network": poses[at]}
+    views = [View("seen", {"keypoints": (clip.seen, clip.keypoints[at])})]
+    for name, axes in (("front", FRONT), ("side", SIDE)):
+        views.append(View(name, {layer: (clip.skeleton, x[..., axes]) for layer, x in both.items()}))
+    errors = mpjpe_mm(poses[at], clip.targets[at])
+    captions = [f"{t / clip.fps:.1f} s: {error:.0f} mm" for t, error in zip(at, errors, strict=True)]
+    draw_bodies(views, captions, path, f"{clip.source}, {clip.subject} {clip.label}, {clip.camera}")
 
 
 def _draw_forecast(
@@ -145,9 +165,7 @@ def _draw_forecast(
     steps = range(1, batches.data.future + 1)
     for source in batches.data.sources:
         lines = {
-            "zero velocity" if name == "without" else name: np.array(
-                [[report.row(source).figures[f"PCK@0.05, step {step}"] for step in steps]]
-            )
+            name: np.array([[report.row(source).figures[f"PCK@0.05, step {step}"] for step in steps]])
             for name, report in reports.items()
         }
         curves(

@@ -12,10 +12,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from models.contract.symmetry import Tensors
-from models.contract.task import FaceLandmarks
 from models.landmarks.voting import QUARTER, Confidence, evidence
 from models.layers.freezing import frozen
-from models.scans.levels import find
+from models.scans.looks import FaceTask, find
 from training.engine.batches import Batches
 from training.engine.export import runner
 
@@ -29,7 +28,7 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
 
     All landmarks share two weights, and each landmark has a bias. Nothing else in the network changes.
     """
-    task: FaceLandmarks = network.task  # pyright: ignore[reportAssignmentType]
+    task: FaceTask = network.task  # pyright: ignore[reportAssignmentType]
     confidence: Confidence = network.confidence  # pyright: ignore[reportAssignmentType]
     seen: list[Tensor] = []
     hook = confidence.register_forward_hook(lambda _, inputs, __: seen.append(evidence(*inputs)))
@@ -43,12 +42,13 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
         hook.remove()
     weights, bias = logistic(torch.cat(seen).double().numpy(), np.concatenate(right))
     confidence.weights.copy_(torch.from_numpy(weights))
-    confidence.bias.copy_(torch.from_numpy(bias))
+    mirror: tuple[int, ...] | None = network.mirror  # pyright: ignore[reportAssignmentType]
+    confidence.bias.copy_(torch.from_numpy(bias if mirror is None else (bias + bias[list(mirror)]) / 2))
 
 
 def calibrate_on_scans(network: nn.Module, scans: Iterable[tuple[Points, Points]]) -> None:
     """Set the `scan` coefficients of the network's Confidence by logistic regression on scans and their true landmarks, in metres."""
-    task: FaceLandmarks = network.task  # pyright: ignore[reportAssignmentType]
+    task: FaceTask = network.task  # pyright: ignore[reportAssignmentType]
     confidence: Confidence = network.confidence  # pyright: ignore[reportAssignmentType]
     confidence.scan.copy_(torch.tensor([1.0, 0.0, 0.0]))
     odds, right = as_served(runner(frozen(network).cpu(), task), task, scans)
@@ -56,7 +56,7 @@ def calibrate_on_scans(network: nn.Module, scans: Iterable[tuple[Points, Points]
 
 
 def as_served(
-    run: Callable[[Tensors], Tensors], task: FaceLandmarks, scans: Iterable[tuple[Points, Points]]
+    run: Callable[[Tensors], Tensors], task: FaceTask, scans: Iterable[tuple[Points, Points]]
 ) -> tuple[Float[np.ndarray, "scans landmarks"], Float[np.ndarray, "scans landmarks"]]:
     """Search each scan; return the log-odds of its confidences, and 1 for landmarks that are right, 0 for others, NaN for unknown ones."""
     odds, right = [], []

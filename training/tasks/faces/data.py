@@ -5,7 +5,7 @@ own. Scans to measure on are few and always the same.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import numpy as np
 from jaxtyping import Float
 
 from models.contract.bundle import TrainingSource
+from models.contract.face_map import FaceMap
 from models.contract.symmetry import random_rotation
 from models.contract.task import FaceLandmarks
 from models.scans.levels import levels
 from training.data.splits import Split
 from training.engine.batches import Batch
+from training.engine.fingerprint import LATER
 from training.tasks.faces.ict import (
     SEEDS,
     SOURCE,
@@ -26,12 +28,20 @@ from training.tasks.faces.ict import (
 )
 from training.tasks.faces.scanner import (
     CLEAN,
+    DEPTH,
+    HALF,
+    HEAD,
+    PHONE,
+    SENSOR,
     VARIED,
+    Mix,
     Scanner,
     scan,
 )
 
-SCANNERS = {"clean": CLEAN, "varied": VARIED}
+SCANNERS = {"clean": CLEAN, "varied": VARIED}  # of validation and of every report
+OTHERS = {"half": HALF, "head": HEAD, "sensor": SENSOR, "depth": DEPTH, "phone": PHONE}  # measured beside these
+KINDS = SCANNERS | OTHERS
 
 
 @dataclass(frozen=True)
@@ -47,10 +57,11 @@ class FaceData:
     """Scans of the ICT face model as a value; `rotate` turns each at random, which a rotation-equivariant network does not need."""
 
     task: FaceLandmarks
-    scanner: Scanner = VARIED
+    scanner: Scanner | Mix = VARIED
     batch: int = 8
     rotate: bool = False
     validation: int = 48  # scans of each kind
+    kinds: tuple[str, ...] = field(default=tuple(SCANNERS), metadata=LATER)  # of KINDS, to validate on
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -76,17 +87,23 @@ class FaceBatches:
         scans = []
         for number in range(rank, self.data.batch, ranks):
             rng = np.random.default_rng([seed, step, number])
-            one = draw(self.model, "train", self.data.scanner, rng, fewest=self.data.task.levels[0])
+            how = self.data.scanner
+            how = how.drawn(rng) if isinstance(how, Mix) else how
+            one = draw(self.model, "train", how, rng, fewest=self.data.task.fewest)
             scans.append(turned(one, rng) if self.data.rotate else one)
         return batch_of(scans, self.data.task)
 
     def validation_batches(self) -> Iterator[tuple[str, Batch]]:
-        """Yield clean and varied scans of validation identities, in random poses, in batches with their kind."""
+        """Yield scans of validation identities, of every kind, in random poses, in batches with their kind."""
         yield from self.validation
 
-    def scans(self, split: Split, count: int) -> tuple[Scan, ...]:
-        """Return the first `count` clean scans of a split, in random poses."""
-        return scans_of(self.model, split, "clean", count, self.data.task)
+    def scans(self, split: Split, count: int, *, upright: bool = False) -> tuple[Scan, ...]:
+        """Return the first `count` clean scans of a split, in random poses unless `upright`."""
+        return scans_of(self.model, split, "clean", count, self.data.task, upright=upright)
+
+    def template(self) -> Float[np.ndarray, "points 3"]:
+        """Return the cloud that scans are aligned to: a clean scan of the mean face."""
+        return scan(self.model, self.model.mean, CLEAN, np.random.default_rng(0))[0]
 
     def scans_to_fit(self, count: int) -> tuple[Scan, ...]:
         """Return `count` training scans, half clean and half varied, in the poses that the network was trained with."""
@@ -96,6 +113,20 @@ class FaceBatches:
             for one in scans_of(self.model, "train", kind, count // 2, self.data.task, upright=not self.data.rotate)
         )
 
+    def other_scans(self) -> tuple[Scan, ...]:
+        """Return the validation scans of the kinds that reports lack, to calibrate the confidence on."""
+        others = [kind for kind in self.data.kinds if kind not in SCANNERS]
+        count, task = self.data.validation, self.data.task
+        return tuple(one for kind in others for one in scans_of(self.model, "validation", kind, count, task))
+
+    def batches_to_fit(self, count: int) -> Iterator[Batch]:
+        """Yield the scans to fit in batches."""
+        yield from in_batches(self.scans_to_fit(count), self.data.task, self.data.batch)
+
+    def example(self) -> Batch:
+        """Return a batch of one clean test scan."""
+        return batch_of(self.scans("test", 1), self.data.task)
+
     def trained_on(self, steps: int) -> TrainingSource:
         """Return the bundle's entry after `steps` of training; every scan counts as a recording, since each is of another identity."""
         return SOURCE.trained_on(steps * self.data.batch)
@@ -104,13 +135,13 @@ class FaceBatches:
     def validation(self) -> list[tuple[str, Batch]]:
         """Return the validation batches with their kind."""
         kinds = {
-            kind: scans_of(self.model, "validation", kind, self.data.validation, self.data.task) for kind in SCANNERS
+            kind: scans_of(self.model, "validation", kind, self.data.validation, self.data.task)
+            for kind in self.data.kinds
         }
-        size = self.data.batch
         return [
-            (kind, batch_of(scans[i : i + size], self.data.task))
+            (kind, batch)
             for kind, scans in kinds.items()
-            for i in range(0, len(scans), size)
+            for batch in in_batches(scans, self.data.task, self.data.batch)
         ]
 
 
@@ -130,13 +161,13 @@ def turned(one: Scan, rng: np.random.Generator) -> Scan:
 
 
 def scans_of(
-    model: FaceModel, split: Split, kind: str, count: int, task: FaceLandmarks, *, upright: bool = False
+    model: FaceModel, split: Split, kind: str, count: int, task: FaceLandmarks | FaceMap, *, upright: bool = False
 ) -> tuple[Scan, ...]:
-    """Return the first `count` scans of a split to measure on, of the kind "clean" or "varied", in random poses unless `upright`."""
+    """Return the first `count` scans of a split to measure on, of one of KINDS, in random poses unless `upright`."""
     scans = []
     for number in range(count):
-        rng = np.random.default_rng([SEEDS[split].start, list(SCANNERS).index(kind), number])
-        one = draw(model, split, SCANNERS[kind], rng, fewest=task.levels[0])
+        rng = np.random.default_rng([SEEDS[split].start, list(KINDS).index(kind), number])
+        one = draw(model, split, KINDS[kind], rng, fewest=task.fewest)
         scans.append(one if upright else turned(one, rng))
     return tuple(scans)
 
@@ -147,3 +178,9 @@ def batch_of(scans: list[Scan] | tuple[Scan, ...], task: FaceLandmarks) -> Batch
     landmarks = [one.landmarks - pyramid.centroid for one, pyramid in zip(scans, pyramids, strict=True)]
     tensors = {name: np.concatenate([pyramid.tensors[name] for pyramid in pyramids]) for name in task.inputs}
     return tensors, np.stack(landmarks)
+
+
+def in_batches(scans: list[Scan] | tuple[Scan, ...], task: FaceLandmarks, size: int) -> Iterator[Batch]:
+    """Yield `batch_of` of every `size` scans."""
+    for i in range(0, len(scans), size):
+        yield batch_of(scans[i : i + size], task)

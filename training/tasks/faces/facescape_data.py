@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from models.contract.bundle import TrainingSource
 from models.contract.task import FaceLandmarks
@@ -16,6 +17,7 @@ from training.engine.batches import Batch
 from training.tasks.faces.data import (
     Scan,
     batch_of,
+    in_batches,
     turned,
 )
 from training.tasks.faces.facescape import (
@@ -47,7 +49,7 @@ class FaceScapeData:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Return the subfolders of the data folder that are read: every landmarker is measured on the scans in `faces`."""
+        """Return the subfolders of the data folder that are read; `faces` is measured on where it is."""
         return ("facescape", "faces")
 
     def load(self, folder: Path) -> "FaceScapeBatches":
@@ -82,21 +84,29 @@ class FaceScapeBatches:
 
     def validation_batches(self) -> Iterator[tuple[str, Batch]]:
         """Yield the validation scans, always the same, in random poses, in batches with their source."""
-        scans = self.scans("validation", self.data.validation)
-        for i in range(0, len(scans), self.data.batch):
-            yield "facescape", batch_of(scans[i : i + self.data.batch], self.data.task)
+        for batch in in_batches(self.scans("validation", self.data.validation), self.data.task, self.data.batch):
+            yield "facescape", batch
 
-    def scans(self, split: str, count: int) -> list[Scan]:
-        """Return `count` scans of a split to measure on, each in a random pose; fewer if the split has fewer meshes."""
+    def scans(self, split: str, count: int, *, upright: bool = False) -> list[Scan]:
+        """Return `count` scans of a split to measure on, fewer if it has fewer meshes, each in a random pose unless `upright`."""
         scans = []
         for number in range(min(count, len(self.files[split]))):
             rng = np.random.default_rng(number)
-            scans.append(turned(front(self.read(self._drawn(split, rng)), rng), rng))
+            one = front(self.read(self._drawn(split, rng)), rng)
+            scans.append(one if upright else turned(one, rng))
         return scans
 
-    def scans_to_fit(self, count: int) -> list[Scan]:
-        """Return `count` training scans in random poses."""
-        return self.scans("train", count)
+    def template(self) -> Float[np.ndarray, "points 3"]:
+        """Return the cloud that scans are aligned to: as in the reference, that of the first test face."""
+        return self.scans("test", 1, upright=True)[0].points
+
+    def batches_to_fit(self, count: int) -> Iterator[Batch]:
+        """Yield `count` training scans in random poses, in batches."""
+        yield from in_batches(self.scans("train", count), self.data.task, self.data.batch)
+
+    def example(self) -> Batch:
+        """Return a batch of one test scan."""
+        return batch_of(self.scans("test", 1), self.data.task)
 
     def trained_on(self, steps: int) -> TrainingSource:
         """Return the bundle's entry; the people of the training split count as recordings, whatever the number of steps."""

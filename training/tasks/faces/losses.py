@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from models.contract.face_map import FaceMap
+from models.landmarks.depth_unet import MapAnswer, pixels
 from models.landmarks.voting import Answer, Heatmaps
 
 Points = Float[Tensor, "batch points 3"]
@@ -15,7 +17,9 @@ OMEGA, THETA, EPSILON, ALPHA = 14.0, 0.5, 1.0, 2.1  # of Adaptive Wing
 FAINTEST = 1e-30  # smaller values of a heatmap count as this, so that logarithms are finite
 
 
-def squared_distances(landmarks: Landmarks, points: Points) -> Heatmaps:
+def squared_distances(
+    landmarks: Float[Tensor, "batch landmarks axes"], points: Float[Tensor, "batch points axes"]
+) -> Heatmaps:
     """Return |x_i - l|^2 in m^2 for every landmark l and point x_i."""
     return (points.unsqueeze(1) - landmarks.unsqueeze(2)).square().sum(-1)
 
@@ -48,7 +52,7 @@ def cross_entropy(heatmaps: Heatmaps, squares: Heatmaps, sigma_m: float) -> Tens
     return (true.exp() * (true - predicted)).sum(2).mean()
 
 
-def mean_distance_mm(answer: Answer, true: Landmarks, *_: Tensor) -> Tensor:
+def mean_distance_mm(answer: Answer | MapAnswer, true: Landmarks, *_: Tensor) -> Tensor:
     """Return the distance of a landmark from its true position in metres, averaged over landmarks, in mm."""
     return 1000 * torch.linalg.vector_norm(answer[1] - true, dim=-1).mean()
 
@@ -70,4 +74,22 @@ class LandmarkLoss:
             self.distance * mean_distance_mm(answer, true)
             + self.entropy * cross_entropy(heatmaps, squares, self.sigma_m)
             + self.wing * adaptive_wing(heatmaps, gaussian(squares, self.sigma_m))
+        )
+
+
+@dataclass(frozen=True)
+class MapLoss:
+    """A weighted sum of the distance and of the cross-entropy of heatmaps in the plane of the map; see `LandmarkLoss`."""
+
+    task: FaceMap
+    distance: float = 0.03
+    entropy: float = 1.0
+
+    def __call__(self, answer: MapAnswer, true: Landmarks, depth: Tensor, *_: Tensor) -> Tensor:
+        """Return the loss of a network's answer; `true` are the landmarks in the camera's frame, in metres."""
+        heatmaps = answer[0].flatten(2)
+        points = pixels(depth[:, ::2, ::2], 2 * self.task.pitch_m).to(heatmaps)
+        squares = squared_distances(true[..., :2].to(heatmaps), points[..., :2])
+        return self.distance * mean_distance_mm(answer, true) + self.entropy * cross_entropy(
+            heatmaps, squares, self.task.sigma_m
         )

@@ -1,22 +1,20 @@
 """The report of a landmark network on simulated and real scans in random poses: errors, tables and a bundle's measurements."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from torch import nn
 
 from models.contract.bundle import Measurement
-from models.contract.symmetry import random_rotation
-from models.contract.task import FaceLandmarks
-from models.layers.freezing import frozen
-from models.scans.levels import MESH_POINTS, Face, find
+from models.contract.symmetry import Tensors, random_rotation
+from models.scans.levels import MESH_POINTS, Face
+from models.scans.looks import FaceTask, find
 from models.scans.sampling import sample_surface
 from training.engine.benchmark import markdown
-from training.engine.export import runner
 from training.engine.study import MeasuredSplit
 from training.tasks.faces.confidence import calibration_error
 from training.tasks.faces.data import SCANNERS, Scan, scans_of
@@ -56,15 +54,23 @@ class Row:
     source: str
     people: int
     scores: LandmarkScores
-    calibration_error: float  # of the confidence
+    calibration_error: float | None  # of the confidence; None for a method without one
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Row":
+        """Return the row that `dataclasses.asdict` has turned into a dictionary."""
+        return cls(**{**content, "scores": LandmarkScores(**content["scores"])})
 
 
 @dataclass(frozen=True)
 class Report:
-    """The rows of a split by source; `overlaps` are the heatmaps' IoU by tier of alignment, which the benchmark alone measures."""
+    """The rows of a split by source; `overlaps` are the heatmaps' IoU, which the benchmark alone measures.
+
+    They are by tier of alignment: a row for each of `metrics.THRESHOLDS`, a number for each landmark.
+    """
 
     rows: list[Row]
-    overlaps: dict[str, float] = field(default_factory=dict)
+    overlaps: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
@@ -74,30 +80,38 @@ class Report:
     def read(cls, path: Path) -> "Report":
         """Return the report that `write` has written."""
         content = json.loads(path.read_text())
-        rows = [Row(**{**row, "scores": LandmarkScores(**row["scores"])}) for row in content["rows"]]
-        return cls(rows, content["overlaps"])
+        return cls([Row.of(row) for row in content["rows"]], content["overlaps"])
 
-    def measurements(self) -> tuple[Measurement, ...]:
-        """Return a bundle's measurements: mean error of all landmarks and of 27-67 in mm, and swaps in per cent."""
-        figures = [
-            (row, metric, value, unit)
-            for row in self.rows
-            for metric, value, unit in (
-                ("mean error, 68 landmarks", row.scores.mean_mm, "mm"),
-                ("mean error, landmarks 27-67", row.scores.inner_mm, "mm"),
-                ("left and right swapped", 100 * row.scores.swapped, "%"),
-            )
-        ]
-        return tuple(
-            Measurement(
-                metric=metric, value=round(value, 2), unit=unit, split="test", source=row.source,
-                windows=row.scores.faces, recordings=row.people,
-            )
-            for row, metric, value, unit in figures
-        )  # fmt: skip
+    def measurements(self, baseline: str | None = None, floor: "Report | None" = None) -> tuple[Measurement, ...]:
+        """Return a bundle's measurements, beside those of a `baseline` for the sources in the report `floor`.
+
+        They are the mean error of all landmarks and of 27-67 in mm, and swaps in per cent.
+        """
+        floors = {row.source: figures(row.scores) for row in floor.rows} if floor else {}
+        measured = []
+        for row in self.rows:
+            for (metric, unit), value in figures(row.scores).items():
+                beside = floors.get(row.source, {}).get((metric, unit))
+                measured.append(
+                    Measurement(
+                        metric=metric, value=value, unit=unit, split="test", source=row.source,
+                        windows=row.scores.faces, recordings=row.people,
+                        baseline=None if beside is None else baseline, baseline_value=beside,
+                    )
+                )  # fmt: skip
+        return tuple(measured)
 
 
-def subjects(folder: Path, split: MeasuredSplit, task: FaceLandmarks) -> list[Subject]:
+def figures(scores: LandmarkScores) -> dict[tuple[str, str], float]:
+    """Return the figures of a card by metric and unit."""
+    return {
+        ("mean error, 68 landmarks", "mm"): round(scores.mean_mm, 2),
+        ("mean error, landmarks 27-67", "mm"): round(scores.inner_mm, 2),
+        ("left and right swapped", "%"): round(100 * scores.swapped, 2),
+    }
+
+
+def subjects(folder: Path, split: MeasuredSplit, task: FaceTask) -> list[Subject]:
     """Return simulated scans of the split, clean and varied; the test split has the real scans too, since no network is trained on them.
 
     `folder` has ict_facekit, facefuns_composites and raw_scans.
@@ -125,11 +139,10 @@ def scanned(scans: Iterable[Scan], source: str) -> list[Subject]:
     return [Subject(source, f"{source} {number}", scan.points, scan.landmarks) for number, scan in enumerate(scans)]
 
 
-def evaluate(
-    network: nn.Module, task: FaceLandmarks, subjects: Iterable[Subject]
+def evaluate_function(
+    run: Callable[[Tensors], Tensors], task: FaceTask, subjects: Iterable[Subject]
 ) -> tuple[Report, dict[str, list[FoundFace]]]:
     """Find the landmarks of every subject, each moved by up to SHIFT_M along each axis. Returns the report and the faces, by source."""
-    run = runner(frozen(network).cpu(), task)
     rng = np.random.default_rng(1)
     faces: dict[str, list[FoundFace]] = {}
     for subject in subjects:
@@ -139,7 +152,7 @@ def evaluate(
     return Report([row(source, results, task) for source, results in faces.items()]), faces
 
 
-def row(source: str, faces: list[FoundFace], task: FaceLandmarks) -> Row:
+def row(source: str, faces: list[FoundFace], task: FaceTask) -> Row:
     """Score the faces of one source."""
     landmarks, true = np.stack([f.found.landmarks for f in faces]), np.stack([f.true for f in faces])
     distances = distances_mm(landmarks, true)
@@ -164,11 +177,11 @@ def table(reports: Mapping[str, Report]) -> str:
     lines = []
     for index, first in enumerate(next(iter(reports.values())).rows):
         for name, report in reports.items():
-            s = report.rows[index].scores
+            s, off = report.rows[index].scores, report.rows[index].calibration_error
             lines.append((
                 *(first.source, str(first.people), name),
                 *(f"{s.mean_mm:.2f}", f"{s.median_mm:.2f}", f"{s.inner_mm:.2f}", f"{100 * s.interocular:.1f} %"),
                 *(f"{100 * rate:.0f} %" for rate in s.success.values()),
-                *(f"{100 * s.swapped:.2f} %", f"{100 * report.rows[index].calibration_error:.0f} %"),
+                *(f"{100 * s.swapped:.2f} %", "-" if off is None else f"{100 * off:.0f} %"),
             ))  # fmt: skip
     return markdown(header, lines)

@@ -5,7 +5,7 @@ scans, so that the face is all that scans have in common ("domain randomisation"
 metres; the face looks along +z and is upright along +y.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Int
 from models.scans.levels import REACH_M
 from models.scans.sampling import sample_surface
 from models.skeletons.face import FACE68
+from training.engine.fingerprint import LATER
+from training.tasks.faces.faults import flown, in_steps, seamed, smoothed
 from training.tasks.faces.ict import FaceModel
 
 Points = Float[np.ndarray, "points 3"]
@@ -42,6 +44,23 @@ class Scanner:
     bumps: float = 0.0  # local swellings and dents, with the landmarks on them
     ripple: float = 0.0  # of the surface alone, like errors of a scanner's calibration
     noise: float = 0.0  # standard deviation for each point
+    half: float = field(default=0.0, metadata=LATER)  # one side of a plane near the middle of the face is missing
+    steps: float = field(default=0.0, metadata=LATER)  # of the depth of a camera: the largest
+    flying: float = field(default=0.0, metadata=LATER)  # the share of points at edges of a camera's image that fly
+    smooth: int = field(default=0, metadata=LATER)  # a point is a mean of this many neighbours at most; 0 is none
+    seam: float = field(default=0.0, metadata=LATER)  # by which two parts of half of the scans are apart
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Scanners and the share of scans that each makes."""
+
+    parts: tuple[tuple[float, Scanner], ...]
+
+    def drawn(self, rng: np.random.Generator) -> Scanner:
+        """Return one of the scanners at random."""
+        shares = np.array([share for share, _ in self.parts])
+        return self.parts[rng.choice(len(shares), p=shares / shares.sum())][1]
 
 
 CLEAN = Scanner(noise=0.0003)
@@ -62,6 +81,30 @@ VARIED = Scanner(
     ripple=0.0006,
     noise=0.0008,
 )
+HEAD = Scanner(regions=(1.0, 0.0, 0.0, 0.0), noise=0.0003)  # a whole head and neck
+SENSOR = Scanner(points=(3000, 8000), regions=(0.5, 0.5, 0.0, 0.0), view=1.0, noise=0.001)  # a depth camera's cloud
+HALF = Scanner(half=1.0, noise=0.0003)
+DEPTH = replace(SENSOR, points=(1500, 6000), density=0.3, steps=0.003, flying=0.5)  # a coarse depth camera's cloud
+PHONE = Scanner(  # a telephone's reconstruction
+    points=(1500, 5000),
+    regions=(0.2, 0.6, 0.2, 0.0),
+    cut=0.5,
+    density=0.5,
+    holes=0.7,
+    hair=0.3,
+    ripple=0.001,
+    noise=0.0005,
+    smooth=12,
+    seam=0.0015,
+)
+SHAPES = Scanner(size=0.06, warp=0.0015, bumps=0.003)  # more faces than the face model has
+WIDE = Mix((
+    (0.25, replace(SHAPES, points=(4000, 9000), regions=(0.3, 0.5, 0.05, 0.15), noise=0.0005)),
+    (0.35, VARIED),
+    (0.12, replace(SHAPES, points=(3000, 9000), regions=(0.3, 0.5, 0.1, 0.1), half=1.0, noise=0.0005)),
+    (0.14, replace(DEPTH, size=0.06, warp=0.0015, bumps=0.003, hair=0.3, shoulders=0.3)),
+    (0.14, replace(PHONE, size=0.06, warp=0.0015, bumps=0.003, shoulders=0.2)),
+))  # fmt: skip
 
 
 def scan(
@@ -88,7 +131,7 @@ def scan(
         parts.append(_shoulders(landmarks, count, rng))
     points = np.concatenate(parts)
     if seen:
-        points = points[_seen(points, landmarks[NOSE], rng)]
+        points = _seen(points, landmarks[NOSE], how, rng)
     if region == 3:
         middle = landmarks[NOSE] + rng.normal(0, 0.008, 3)
         points = points[np.linalg.norm(points - middle, axis=1) < REACH_M]
@@ -96,7 +139,13 @@ def scan(
         points = points[_thinned(points, rng)]
     if rng.random() < how.holes:
         points = points[_outside_holes(points, landmarks, rng)]
+    if how.half and rng.random() < how.half:
+        points = points[_on_one_side(points, landmarks, rng)]
+    if how.seam and rng.random() < 0.5:
+        points = seamed(points, landmarks[NOSE], how.seam, rng)
     points = _rippled(points, how, rng)
+    if how.smooth:
+        points = smoothed(points, how.smooth, rng)
     if rng.random() < how.strays:
         low, high = points.min(axis=0) - 0.05, points.max(axis=0) + 0.05
         points = np.concatenate([points, rng.uniform(low, high, (int(rng.uniform(0.001, 0.02) * len(points)), 3))])
@@ -160,9 +209,11 @@ def _waves(at: Points, height: float, lengths: tuple[float, float], count: int, 
     return np.sin(at @ wave.T + rng.uniform(0, 2 * np.pi, count)) @ heights
 
 
-def _seen(points: Points, nose: Float[np.ndarray, "3"], rng: np.random.Generator) -> Int[np.ndarray, " kept"]:
-    """Return the indices of the points that one or two depth cameras in front see: the nearest in each cell of an image grid."""
-    kept = []
+def _seen(
+    points: Points, nose: Float[np.ndarray, "3"], how: Scanner, rng: np.random.Generator
+) -> Float[np.ndarray, "kept 3"]:
+    """Return the points that one or two depth cameras in front see: the nearest in each cell of an image grid, with their faults."""
+    kept, changed = [], []
     cell = rng.uniform(0.0013, 0.003)
     first = rng.uniform(-70, 70)
     for yaw in (first,) if rng.random() < 0.65 else (first, -first * rng.uniform(0.5, 1)):
@@ -170,14 +221,18 @@ def _seen(points: Points, nose: Float[np.ndarray, "3"], rng: np.random.Generator
         ahead = np.array([np.sin(y) * np.cos(p), np.sin(p), np.cos(y) * np.cos(p)])
         right = np.cross([0, 1, 0], ahead)
         right /= np.linalg.norm(right)
-        flat = (points - nose) @ np.stack([right, np.cross(ahead, right), ahead], axis=1)
+        axes = np.stack([right, np.cross(ahead, right), ahead], axis=1)
+        flat = (points - nose) @ axes
         coarse = _cells(flat, 0.006)
         nearest = np.full(coarse.max() + 1, -np.inf)
         np.maximum.at(nearest, coarse, flat[:, 2])
         visible = np.flatnonzero(flat[:, 2] > nearest[coarse] - 0.012)
         order = visible[np.argsort(-flat[visible, 2])]
         kept.append(order[np.unique(_cells(flat[order], cell), return_index=True)[1]])
-    return np.unique(np.concatenate(kept))
+        if how.steps:
+            own = flown(flat[kept[-1]], coarse[kept[-1]], nearest, how.flying, rng)
+            changed.append(in_steps(own, how.steps, rng) @ axes.T + nose)
+    return np.concatenate(changed) if changed else points[np.unique(np.concatenate(kept))]
 
 
 def _cells(flat: Points, size: float) -> Int[np.ndarray, " points"]:
@@ -203,6 +258,14 @@ def _outside_holes(
         middle = landmarks[rng.integers(68)] if rng.random() < 0.5 else points[rng.integers(len(points))]
         kept &= np.square(points - middle).sum(axis=1) > rng.uniform(0.004, 0.02) ** 2
     return kept
+
+
+def _on_one_side(
+    points: Points, landmarks: Float[np.ndarray, "68 3"], rng: np.random.Generator
+) -> Bool[np.ndarray, " points"]:
+    """Return which points are on one side of a tilted plane at the nose, or up to 3 cm beyond it."""
+    normal = np.array([rng.choice([-1, 1]), 0, 0]) + rng.normal(0, 0.15, 3)
+    return (points - landmarks[NOSE]) @ (normal / np.linalg.norm(normal)) > -rng.uniform(0, 0.03)
 
 
 def _bald(

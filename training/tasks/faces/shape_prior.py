@@ -1,13 +1,15 @@
 """The fit of a landmark network's shape prior, by which its landmarks correct each other."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import nn
 
-from models.contract.task import FaceLandmarks
 from models.landmarks.shape import ShapePrior
-from training.tasks.faces.data import Scan, batch_of
+from models.scans.head import face_axes
+from training.engine.batches import Batch
 
 SCANS = 4000
 RIDGE_M2 = 1e-4  # the best on validation scans of 1e-5 to 3e-3
@@ -15,21 +17,19 @@ ROUNDS = 6
 SURE_M = 0.0015  # scans with a smaller mean error than this have equal weights
 
 
-def fit_shape(network: nn.Module, scans: list[Scan] | tuple[Scan, ...], batch: int = 8) -> None:
-    """Set the network's ShapePrior from the landmarks that it finds on these scans without one; change nothing else."""
-    task: FaceLandmarks = network.task  # pyright: ignore[reportAssignmentType]
+def fit_shape(network: nn.Module, batches: Iterable[Batch]) -> None:
+    """Set the network's ShapePrior from the landmarks that it finds in these batches without one; change nothing else."""
     shape: ShapePrior = network.shape  # pyright: ignore[reportAssignmentType]
-    about = scans[0].landmarks - scans[0].landmarks.mean(axis=0)
-    widest = np.linalg.svd(about, full_matrices=False)[2][
-        :2
-    ]  # the widest directions of a face give the most stable frame
-    shape.reference.copy_(torch.from_numpy(about @ widest.T))
+    mirror: tuple[int, ...] | None = network.mirror  # pyright: ignore[reportAssignmentType]
     shape.weight.zero_()
     shape.bias.zero_()
     predicted, true = [], []
     with torch.no_grad():
-        for begin in range(0, len(scans), batch):
-            inputs, target = batch_of(scans[begin : begin + batch], task)
+        for inputs, target in batches:
+            if not predicted:
+                shape.reference.copy_(torch.from_numpy(widest(target[0]) if mirror is None else sideways(target[0])))
+                if mirror is not None:
+                    shape.mirror_alike(mirror)
             _, landmarks, _ = network(*(torch.from_numpy(x) for x in inputs.values()))
             own, frame, centre = shape.own(landmarks.double())
             predicted.append(own.numpy())
@@ -37,6 +37,19 @@ def fit_shape(network: nn.Module, scans: list[Scan] | tuple[Scan, ...], batch: i
     weight, bias = correction(np.concatenate(predicted), np.concatenate(true))
     shape.weight.copy_(torch.from_numpy(weight))
     shape.bias.copy_(torch.from_numpy(bias))
+    if mirror is not None:
+        shape.mirror_alike(mirror)
+
+
+def widest(landmarks: Float[np.ndarray, "landmarks 3"]) -> Float[np.ndarray, "landmarks 2"]:
+    """Return the places of landmarks along the two directions in which a face is widest, which give the most stable frame."""
+    about = landmarks - landmarks.mean(axis=0)
+    return about @ np.linalg.svd(about, full_matrices=False)[2][:2].T
+
+
+def sideways(landmarks: Float[np.ndarray, "landmarks 3"]) -> Float[np.ndarray, "landmarks 2"]:
+    """Return the places of landmarks to the left and up, of which a mirror image negates the first."""
+    return (landmarks - landmarks.mean(axis=0)) @ face_axes(landmarks)[:2].T
 
 
 def correction(

@@ -1,22 +1,29 @@
 """The study of face landmarkers: a trained run, its shape prior and confidence fitted, measured on simulated and real scans."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from models.contract.bundle import Bundle, Measurement
+from models.contract.symmetry import Tensors
+from models.layers.freezing import frozen
 from models.pictures.faces import draw_face
-from training.engine.export import Facts
+from training.engine.export import Facts, onnx_runner, runner
 from training.engine.run import Run
 from training.engine.study import MeasuredSplit, Study
 from training.tasks.faces.confidence import calibrate, calibrate_on_scans
-from training.tasks.faces.data import FaceBatches, batch_of
+from training.tasks.faces.data import FaceBatches
 from training.tasks.faces.facescape_data import FaceScapeBatches
+from training.tasks.faces.floor import MEAN_FACE, floor_of
+from training.tasks.faces.maps import FaceMapBatches
+from training.tasks.faces.reference_data import ReferenceBatches
 from training.tasks.faces.report import (
     FoundFace,
     Report,
     Subject,
-    evaluate,
+    evaluate_function,
     median_face,
     scanned,
     subjects,
@@ -24,30 +31,44 @@ from training.tasks.faces.report import (
 )
 from training.tasks.faces.shape_prior import SCANS, fit_shape
 
-FACESCAPE_SCANS = 200  # measured of the run's own meshes
+CloudBatches = FaceBatches | FaceScapeBatches | ReferenceBatches
+AnyBatches = CloudBatches | FaceMapBatches
+FACESCAPE_SCANS = 200  # measured of the run's own faces
 
 
-def fit_rest(network: nn.Module, batches: FaceBatches | FaceScapeBatches) -> None:
+def fit_rest(network: nn.Module, batches: AnyBatches) -> None:
     """Fit the parts that training leaves out: the shape prior to training scans, then the confidence to validation scans.
 
     Takes about five minutes of one CPU core.
     """
-    fit_shape(network, batches.scans_to_fit(SCANS))
+    fit_shape(network, batches.batches_to_fit(SCANS))
     calibrate(network, batches)
 
 
 def measure(
     run: Run[Any, Any],
     network: nn.Module,
-    batches: FaceBatches | FaceScapeBatches,
+    batches: AnyBatches,
     data_folder: Path,
     split: MeasuredSplit,
 ) -> tuple[Report, dict[str, list[FoundFace]]]:
     """Fit the shape prior and the confidence, then find the landmarks of a split. Returns the report and the faces, by source."""
     fit_rest(network, batches)
     scans = subjects_of(run, batches, data_folder, "validation")
+    scans += scanned(batches.other_scans(), "other kinds") if isinstance(batches, FaceBatches) else []
     calibrate_on_scans(network, ((scan.points, scan.true) for scan in scans))
-    return evaluate(network, run.task, subjects_of(run, batches, data_folder, split))
+    return evaluated(run, runner(frozen(network).cpu(), run.task), batches, data_folder, split)
+
+
+def evaluated(
+    run: Run[Any, Any],
+    answer: Callable[[Tensors], Tensors],
+    batches: AnyBatches,
+    data_folder: Path,
+    split: MeasuredSplit,
+) -> tuple[Report, dict[str, list[FoundFace]]]:
+    """Find the landmarks of a split with a network as a function, without fitting anything. Returns the report and the faces, by source."""
+    return evaluate_function(answer, run.task, subjects_of(run, batches, data_folder, split))
 
 
 def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path, split: MeasuredSplit) -> str:
@@ -71,20 +92,39 @@ def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path
 
 
 def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Facts, str]:
-    """Measure the test split for a bundle; the example is a clean scan from it."""
-    batches: FaceBatches | FaceScapeBatches = run.data.load(data_folder)
+    """Measure the test split for a bundle, beside the mean face; the example is a clean scan from it."""
+    batches: AnyBatches = run.data.load(data_folder)
     report, _ = measure(run, network, batches, data_folder, "test")
-    example, _ = batch_of(batches.scans("test", 1), run.task)
+    example, _ = batches.example()
     source = batches.trained_on(sum(stage.optimisation.steps for stage in run.stages))
-    return Facts(example, (source,), report.measurements()), table({run.name: report})
+    measurements, text = _beside_the_floor(run, report, data_folder)
+    return Facts(example, (source,), measurements), text
 
 
-def subjects_of(
-    run: Run[Any, Any], batches: FaceBatches | FaceScapeBatches, data_folder: Path, split: MeasuredSplit
-) -> list[Subject]:
-    """Return the subjects of a split: those every landmarker is measured on, after a FaceScape run's own meshes."""
-    own = scanned(batches.scans(split, FACESCAPE_SCANS), "facescape") if isinstance(batches, FaceScapeBatches) else []
-    return own + subjects(data_folder / "faces", split, run.task)
+def remeasured(run: Run[Any, Any], bundle: Bundle, data_folder: Path) -> tuple[tuple[Measurement, ...], str]:
+    """Measure the graph of a bundle on the test split, beside the mean face, without fitting anything."""
+    answer = onnx_runner(bundle.model.read_bytes())
+    report, _ = evaluated(run, answer, run.data.load(data_folder), data_folder, "test")
+    return _beside_the_floor(run, report, data_folder)
 
 
-STUDY = Study(show, facts)
+def _beside_the_floor(run: Run[Any, Any], report: Report, data_folder: Path) -> tuple[tuple[Measurement, ...], str]:
+    """Return the measurements of a report beside the mean face, and a table of both."""
+    floor = floor_of(data_folder / "faces", run.task)
+    shown = {run.name: report} | ({MEAN_FACE: floor} if floor else {})
+    return report.measurements(MEAN_FACE, floor), table(shown)
+
+
+def subjects_of(run: Run[Any, Any], batches: AnyBatches, data_folder: Path, split: MeasuredSplit) -> list[Subject]:
+    """Return the subjects of a split: a FaceScape run's own faces, then those that every landmarker is measured on.
+
+    A FaceScape run does without the latter where the data folder has no face model.
+    """
+    folder = data_folder / "faces"
+    if isinstance(batches, FaceBatches | FaceMapBatches):
+        return subjects(folder, split, run.task)
+    own = scanned(batches.scans(split, FACESCAPE_SCANS), "facescape")
+    return own + (subjects(folder, split, run.task) if (folder / "ict_facekit").is_dir() else [])
+
+
+STUDY = Study(show, facts, remeasured)

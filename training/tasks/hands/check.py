@@ -1,28 +1,40 @@
-"""Check of a data folder's hands/: every source that a run can name is read with the reader that training uses."""
+"""Check of a data folder's hands/: every source that a run can name is read with the reader that training uses.
+
+A set of recordings of one's own may be the data folder itself: hands/ need not exist then.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from training.data.reading import Found, MalformedData, any_present, bounded, reading
 from training.data.splits import SPLITS
+from training.tasks.hands.own.check import check_set
+from training.tasks.hands.own.sets import own_sets
 from training.tasks.hands.recordings import Recording
 from training.tasks.hands.sources import hand_source, hand_sources
 
 
-def check_hands(folder: Path) -> Found:
-    """Read the .npz sources of splits.json, and the folders of other sources; yield (source, split, recordings).
+def check_hands(folder: Path, note: Callable[[str], None] = lambda _: None) -> Found:
+    """Read the sets of one's own, the .npz sources of splits.json, and the folders of other sources; yield (source, split, recordings).
 
-    Raises MalformedData.
+    `note` gets what is doubtful in sets of one's own. Raises MalformedData.
     """
+    own = own_sets(folder)
+    for name, one in own.items():
+        checked = check_set(one.folder(folder))
+        checked.refuse()
+        for warning in checked.warnings:
+            note(warning)
+        yield from ((name, split, recordings) for split, recordings in checked.counts.items())
     others = [
         source
         for source in hand_sources().values()
         if (folder / source.name).is_dir() and not (folder / source.name / f"{source.name}.npz").is_file()
     ]
     listed = folder / "splits.json"
-    splits = _splits(listed) if listed.is_file() or not others else {}
+    splits = _splits(listed) if listed.is_file() or not (others or own) else {}
     for name in splits:
         if Path(name).name != name:
             raise MalformedData(f"{listed}: expected the name of a folder for a source, got {name[:80]!r}")

@@ -17,9 +17,12 @@ from models.skeletons.hand import HAND_PAIR
 from training.engine.batches import Batch
 from training.engine.fingerprint import LATER
 from training.tasks.hands.actions import has_words
+from training.tasks.hands.carrying import with_carried_hands
 from training.tasks.hands.draws import EVERY_WINDOW, Draw, chances
 from training.tasks.hands.faults import NONE, Faults, with_faults, without_unseen_hands
-from training.tasks.hands.recordings import Recording
+from training.tasks.hands.frame_windows import cut_at_frames
+from training.tasks.hands.own.sets import OwnSet
+from training.tasks.hands.recordings import HandSource, Recording
 from training.tasks.hands.sources import hand_source
 from training.tasks.hands.windows import Window, WindowSet, cut
 
@@ -32,8 +35,8 @@ class Augmentation:
 
     `mirror` is the share of two-hand windows whose left and right are exchanged, `reverse` the share of windows played backwards, and
     `one_hand` the share of two-hand batches that show one hand only. `rotate` turns every window at random. `scale` resizes every window
-    by a random factor between 1/scale and scale. `faults` are those of a tracker, in the past alone. A window that lacks frames is not
-    played backwards.
+    by a random factor between 1/scale and scale. `faults` are those of a tracker, in the past alone. `carried` is the share of windows
+    whose hands are carried along smooth paths. A window that lacks frames is not played backwards.
     """
 
     mirror: float = 0.0
@@ -42,6 +45,7 @@ class Augmentation:
     reverse: float = 0.0
     scale: float = 1.0
     faults: Faults = field(default=NONE, metadata=LATER)
+    carried: float = field(default=0.0, metadata=LATER)
 
 
 class NoWindows(ValueError):
@@ -55,7 +59,9 @@ class HandData:
     `draw` says how training windows are drawn; by default each is shown once an epoch. `masked` adds the input `seen`, (batch, past, nodes)
     float32, which is 1 where a joint was seen; positions that were not are 0. `least` admits incomplete training windows, as `cut` does:
     frames that do not exist are NaN in the target and not seen in the past. Measuring uses complete windows only. `actions` keeps the
-    recordings whose label has one of these words or phrases, in every split.
+    recordings whose label has one of these words or phrases, in every split. With `rates`, a window's past ends at each frame of a
+    recording whose rate, or a whole fraction of it, is between these multiples of the window's (`cut_at_frames`). `own` are the sources
+    that are sets of one's own; their digests are part of the fingerprint.
 
     Raises ValueError if joints may be unseen and the data are not `masked`.
     """
@@ -69,6 +75,8 @@ class HandData:
     masked: bool = field(default=False, metadata=LATER)
     least: tuple[int, int] | None = field(default=None, metadata=LATER)
     actions: tuple[str, ...] = field(default=(), metadata=LATER)
+    rates: tuple[float, float] | None = field(default=None, metadata=LATER)
+    own: tuple[OwnSet, ...] = field(default=(), metadata=LATER | {"described_as": "digests"})
 
     def __post_init__(self) -> None:
         """Refuse pasts with unseen joints for a task that is not told of them."""
@@ -80,8 +88,23 @@ class HandData:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Return the subfolders of the data folder that are read."""
-        return ("hands",)
+        """Return the subfolders of the data folder that are read; "." is the folder itself."""
+        own = {one.name: one.part for one in self.own}
+        return tuple(sorted({own.get(source, "hands") for source in self.sources})) or ("hands",)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Return the digests of the sets of one's own, by name."""
+        return {one.name: one.sha256 for one in self.own}
+
+    def source(self, name: str) -> HandSource | OwnSet:
+        """Return the source of a name. Raises what `hand_source` raises."""
+        return next((one for one in self.own if one.name == name), None) or hand_source(name)
+
+    @property
+    def measured_on(self) -> str:
+        """Return the windows that errors are means over, such as "10+10@30"; they may follow each frame of a recording."""
+        return self.window.name if self.rates is None else f"{self.window.name} from each frame"
 
     def load(self, folder: Path) -> "HandBatches":
         """Open the windows under the data folder `folder`; reading them raises UnknownSource, MalformedSource."""
@@ -108,12 +131,15 @@ class HandBatches:
     ) -> WindowSet:
         """Return the windows of two hands, or of single hands where no window has two, in a split.
 
-        `sources` and `window` default to the data's own. `phases` and `least` are as in `cut`.
+        `sources` and `window` default to the data's own. `phases` and `least` are as in `cut`; data with `rates` have one phase.
         """
         recordings = [
             recording for source in sources or self.data.sources for recording in self._recordings(split, source)
         ]
-        return cut(recordings, window or self.data.window, hands=hands, lone=hands == 1, phases=phases, least=least)
+        window, lone = window or self.data.window, hands == 1
+        if self.data.rates is not None:
+            return cut_at_frames(recordings, window, hands, rates=self.data.rates, lone=lone, least=least)
+        return cut(recordings, window, hands, phases=phases, lone=lone, least=least)
 
     def recordings(self, split: str, source: str) -> int:
         """Return the number of recordings of a source in a split."""
@@ -122,7 +148,7 @@ class HandBatches:
     def _recordings(self, split: str, source: str) -> Sequence[Recording]:
         """Return the recordings of a source in a split, read once: each number of hands and tempo is cut from the same ones."""
         if (split, source) not in self._read:
-            read, words = hand_source(source).read(self.folder, split), self.data.actions
+            read, words = self.data.source(source).read(self.folder, split), self.data.actions
             self._read[split, source] = [one for one in read if not words or has_words(one.label, words)]
         return self._read[split, source]
 
@@ -198,7 +224,10 @@ class HandBatches:
         rng = np.random.default_rng([seed, 1, step])
         past, future = windows.past_future(indices)
         how, frames = self.data.augmentation, past.shape[1]
-        clip = augment(np.concatenate([past, future], axis=1), how, rng)
+        clip = np.concatenate([past, future], axis=1)
+        if how.carried:
+            clip = with_carried_hands(clip, how.carried, frames - 1, self.data.window.fps, rng)
+        clip = augment(clip, how, rng)
         past, future = clip[:, :frames], clip[:, frames:]
         inputs = {"past": past}
         if self.data.masked or how.faults != NONE:
@@ -239,6 +268,11 @@ class HandBatches:
             for i in range(0, len(chosen), self.data.batch):
                 past, future = windows.past_future(chosen[i : i + self.data.batch])
                 yield source, (self.inputs(past), future)
+
+    def validation_groups(self, limit: int = 300) -> Iterator[tuple[Clips, Clips]]:
+        """Yield past and future of about `limit` validation windows of each source and number of hands."""
+        for _, windows in self.validation:
+            yield windows.past_future(np.arange(0, len(windows), max(1, len(windows) // limit)))
 
 
 def augment(clip: Clips, how: Augmentation, rng: np.random.Generator) -> Float[np.ndarray, "batch frames shown 3"]:

@@ -60,6 +60,7 @@ class Rung:
     faults: Faults = SHORT
     reverse: float = 0.0
     scale: float = 1.0
+    carried: float = 0.0
     weight_decay: float = 1e-4
     learning_rate: float = 3e-3
     steps: int = 400
@@ -70,7 +71,13 @@ class Rung:
             tuple(source for source in SOURCES if source not in tuple(fold)),
             WINDOW,
             batch=64,
-            augmentation=Augmentation(one_hand=0.5, reverse=self.reverse, scale=self.scale, faults=self.faults),
+            augmentation=Augmentation(
+                one_hand=0.5,
+                reverse=self.reverse,
+                scale=self.scale,
+                faults=self.faults,
+                carried=self.carried,
+            ),
             tempi=self.tempi,
             draw=self.draw,
             masked=True,

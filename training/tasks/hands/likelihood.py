@@ -52,9 +52,9 @@ class ForecastLoss:
 
     def _alternatives(self, futures: Tensor, weights: Tensor, true: Future, known: Tensor, b: Tensor) -> Tensor:
         """Return the distance of each window's nearest mode, with a little of the others', and the cross-entropy of its probability."""
-        error = 1000 * torch.where(known[:, None, ..., None], futures - true.nan_to_num().unsqueeze(1), 0.0)
+        error = 1000 * (futures - true.nan_to_num().unsqueeze(1))
         unit = (b * known).sum(dim=(1, 2)).clamp_min(1e-6)[:, None]
-        apart = _length(error).sum(dim=(2, 3)) / unit  # (batch, modes)
+        apart = (_length(error) * known.unsqueeze(1)).sum(dim=(2, 3)) / unit  # (batch, modes)
         nearest, index = apart.min(dim=1)
         chosen = weights.clamp_min(1e-6).log().gather(1, index[:, None])
         return nearest.mean() + 0.05 * apart.mean() - chosen.mean()

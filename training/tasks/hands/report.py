@@ -120,12 +120,17 @@ def evaluate(
     sources: Iterable[str],
     split: Split,
     stride: int = 1,
+    *,
+    least: tuple[int, int] | None = None,
 ) -> Report:
-    """Measure every model on the windows of a split, by source and by number of hands; `stride` 5 keeps one window in five."""
+    """Measure every model on the windows of a split, by source and by number of hands; `stride` 5 keeps one window in five.
+
+    `least` admits windows that lack frames of the past, as `cut` does: these are NaN, and models of masked tasks are told so.
+    """
     rows: list[Row] = []
     counted: dict[str, Usage] = {}
     for source in sources:
-        sets = {hands: batches.windows(split, hands, (source,), phases="first") for hands in (2, 1)}
+        sets = {hands: batches.windows(split, hands, (source,), phases="first", least=least) for hands in (2, 1)}
         counted[source] = usage([*sets.values()])
         for hands, windows in sets.items():
             if len(windows):
@@ -134,20 +139,20 @@ def evaluate(
                     _row(source, hands, name, windows, past, forecast(model, past), true, stride)
                     for name, model in models.items()
                 ]
-    return Report(split, batches.data.window.name, batches.data.window.fps, rows, counted)
+    return Report(split, batches.data.measured_on, batches.data.window.fps, rows, counted)
 
 
 def forecast(
     model: nn.Module, past: Float[np.ndarray, "windows past nodes 3"], batch: int = 64
 ) -> Float[np.ndarray, "windows future nodes 3"]:
-    """Return mode 0 of a model's forecast of each window, in metres; a model of a masked task is told that all of it was seen."""
+    """Return mode 0 of a model's forecast of each window, in metres; a model of a masked task is told what is not NaN."""
     device = next(model.buffers(), next(model.parameters(), torch.empty(0))).device
     masked = "seen" in getattr(getattr(model, "task", None), "inputs", {})
     answers: list[torch.Tensor] = []
     with torch.no_grad():
         for i in range(0, len(past), batch):
-            seen = torch.from_numpy(past[i : i + batch]).to(device)
-            answer = model(seen, torch.ones_like(seen[..., 0])) if masked else model(seen)
+            poses = torch.from_numpy(past[i : i + batch]).to(device)
+            answer = model(poses.nan_to_num(), poses.isfinite().all(dim=-1).float()) if masked else model(poses)
             answers.append((answer[0] if isinstance(answer, tuple) else answer)[:, 0].cpu())
     return torch.cat(answers).numpy()
 
@@ -186,13 +191,15 @@ def _row(
     )
 
 
-def baselines(task: HandForecast, batches: HandBatches, every: int = 7) -> dict[str, nn.Module]:
+def baselines(task: HandForecast, batches: HandBatches, every: int | None = None) -> dict[str, nn.Module]:
     """Return the forecasts that a network must beat, by name, as in BASELINES.
 
     The decay of the velocity, the ratio of the Kalman filter and the constant of the double exponential smoothing are the best ones on
-    training windows. The strength of the ridge is the best one on validation windows. All use every `every`-th window, and one setting of
-    each serves all sources, as a network's weights do. The test split is not read.
+    training windows. The strength of the ridge is the best one on validation windows. All use every `every`-th window, by default every
+    seventh, or every twentieth of those that follow each frame of a recording. One setting of each serves all sources, as a network's
+    weights do. The test split is not read.
     """
+    every = every or (7 if batches.data.rates is None else 20)
     task = task.model_copy(update={"masked": False, "spread": False})
     training = [windows.past_future(np.arange(0, len(windows), every)) for windows in batches.as_recorded]
     validation = [windows.past_future(np.arange(0, len(windows), every)) for _, windows in batches.validation]

@@ -1,5 +1,6 @@
 """The study of hand forecasters: a trained run measured beside the forecasts that need no training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from models.pictures.hands import draw_hands
 from training.engine.export import Facts
 from training.engine.run import Run
 from training.engine.study import MeasuredSplit, Study
+from training.tasks.hands.calibration import Correction, fit
 from training.tasks.hands.data import HandBatches
 from training.tasks.hands.plots import error_against_horizon
 from training.tasks.hands.report import (
@@ -23,7 +25,6 @@ from training.tasks.hands.report import (
     table,
     unused,
 )
-from training.tasks.hands.sources import hand_source
 
 
 def beside_baselines(run: Run[Any, Any], network: nn.Module, batches: HandBatches, split: MeasuredSplit) -> Report:
@@ -60,8 +61,19 @@ def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Fa
     batches: HandBatches = run.data.load(data_folder)
     report = beside_baselines(run, network, batches, "test")
     past, _ = _middle_window(batches, "test", max(hands for _, hands in report.groups()))
-    sources = tuple(hand_source(name).trained_on(batches.recordings("train", name)) for name in batches.data.sources)
-    return Facts(batches.inputs(past), sources, report.measurements(run.name)), table(report, [*BASELINES, run.name])
+    sources = tuple(
+        batches.data.source(name).trained_on(batches.recordings("train", name)) for name in batches.data.sources
+    )
+    told = Facts(batches.inputs(past), sources, report.measurements(run.name))
+    if run.task.spread:
+        told = corrected(told, fit(network, batches.validation_groups()))
+    return told, table(report, [*BASELINES, run.name])
+
+
+def corrected(told: Facts, correction: Correction) -> Facts:
+    """Return the facts with a correction of `std`, which the exporter puts into the graph, and its intervals."""
+    intervals = {f"{share:g}": round(deviations, 4) for share, deviations in correction.deviations.items()}
+    return replace(told, factors={"std": correction.factors[:, None]}, intervals=intervals)
 
 
 def _middle_window(

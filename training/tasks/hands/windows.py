@@ -4,7 +4,7 @@ A window set does not copy frames. It keeps the recordings, which may be mapped 
 Windows are complete, unless a training asks for incomplete ones: those lack their first or last frames, where a recording begins or ends.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,6 +57,16 @@ class Track:
     points: Float[np.ndarray, "frames nodes 3"]
     step: int
 
+    def poses(
+        self, starts: Int[np.ndarray, " windows"], numbers: Int[np.ndarray, " frames"]
+    ) -> Float[np.ndarray, "windows frames nodes 3"]:
+        """Return the frames with these numbers of the windows that start there; any pose where the recording has none."""
+        return self.points[np.clip(starts[:, None] + self.step * numbers, 0, len(self.points) - 1)]
+
+    def after(self, starts: Int[np.ndarray, " windows"]) -> Int[np.ndarray, " windows"]:
+        """Return the start of the windows that are one frame, at the windows' rate, after those that start there."""
+        return starts + self.step
+
 
 @dataclass(frozen=True)
 class WindowSet:
@@ -90,9 +100,12 @@ class WindowSet:
 
     def consecutive(self, indices: Int[np.ndarray, " batch"]) -> Bool[np.ndarray, " batch-1"]:
         """Return whether each of these windows is one frame, at the windows' rate, before the next of them."""
-        step = np.array([track.step for track in self.tracks], dtype=int)[self.track_of[indices[1:]]]
-        same = np.diff(self.track_of[indices]) == 0
-        return same & (np.diff(self.start_of[indices]) == step)
+        track_of, start_of = self.track_of[indices], self.start_of[indices]
+        after = np.empty_like(start_of)
+        for number in np.unique(track_of):
+            rows = track_of == number
+            after[rows] = self.tracks[number].after(start_of[rows])
+        return (np.diff(track_of) == 0) & (start_of[1:] == after[:-1])
 
     def frames(
         self, indices: Int[np.ndarray, " batch"], numbers: Int[np.ndarray, " frames"]
@@ -101,9 +114,8 @@ class WindowSet:
         track_of, start_of, lacks_of = self.track_of[indices], self.start_of[indices], self.lacks_of[indices]
         windows = np.empty((len(indices), len(numbers), self.nodes, 3), dtype=np.float32)
         for number in np.unique(track_of):
-            track, rows = self.tracks[number], track_of == number
-            frames = start_of[rows][:, None] + track.step * numbers
-            windows[rows] = track.points[np.clip(frames, 0, len(track.points) - 1)]
+            rows = track_of == number
+            windows[rows] = self.tracks[number].poses(start_of[rows], numbers)
         if lacks_of.any():
             windows[(numbers < lacks_of[:, :1]) | (numbers >= self.window.frames - lacks_of[:, 1:])] = np.nan
         return windows
@@ -155,12 +167,41 @@ def cut(
 
     Raises WrongHands.
     """
-    nodes = hands * len(ASSEMBLY101.joints)
+
+    def windows_of(recording: Recording, needed: tuple[int, int]) -> Iterator[Cut]:
+        for clip, step in _at_rate(recording.clip, window, phases, max_gap):
+            for points, has, taken in _streams(recording, clip, hands, lone, step, window):
+                legal = np.all(has >= needed, axis=1) & ~taken
+                last = _spread(legal, period=step * window.stride, phases=step if phases == "all" else 1)
+                yield Track(points, step), last - step * (window.past - 1), has[last]
+
+    def slow(recording: Recording) -> bool:
+        return recording.clip.fps < (SLOWEST - SAME_RATE) * window.fps
+
+    return collect(recordings, window, hands, least, slow, windows_of)
+
+
+Cut = tuple[Track, Int[np.ndarray, " windows"], Int[np.ndarray, "windows 2"]]
+
+
+def collect(
+    recordings: Iterable[Recording],
+    window: Window,
+    hands: int,
+    least: tuple[int, int] | None,
+    slow: Callable[[Recording], bool],
+    windows_of: Callable[[Recording, tuple[int, int]], Iterable[Cut]],
+) -> WindowSet:
+    """Return the windows of all recordings that are long enough and not `slow`.
+
+    `windows_of` takes a recording and the frames that a window needs of past and future. It yields tracks, with the starts of their windows
+    and how many frames of past and future each has.
+    """
     needed = least or (window.past, window.future)
     described: list[tuple[str, str, str]] = []
     tracks: list[Track] = []
     short: list[int] = []
-    slow: list[int] = []
+    left_out: list[int] = []
     recording_of, track_of, start_of = ([np.empty(0, np.int64)] for _ in range(3))
     lacks_of = [np.empty((0, 2), np.int64)]
     for number, recording in enumerate(recordings):
@@ -169,21 +210,18 @@ def cut(
         if times[-1] - times[0] < (sum(needed) - 1) / window.fps - SNAP_S:
             short.append(number)
             continue
-        if recording.clip.fps < (SLOWEST - SAME_RATE) * window.fps:
-            slow.append(number)
+        if slow(recording):
+            left_out.append(number)
             continue
-        for clip, step in _at_rate(recording.clip, window, phases, max_gap):
-            for points, has, taken in _streams(recording, clip, hands, lone, step, window):
-                legal = np.all(has >= needed, axis=1) & ~taken
-                last = _spread(legal, period=step * window.stride, phases=step if phases == "all" else 1)
-                recording_of.append(np.full(len(last), number))
-                track_of.append(np.full(len(last), len(tracks)))
-                start_of.append(last - step * (window.past - 1))
-                lacks_of.append(np.array([window.past, window.future]) - has[last])
-                tracks.append(Track(points, step))
+        for track, starts, has in windows_of(recording, needed):
+            recording_of.append(np.full(len(starts), number))
+            track_of.append(np.full(len(starts), len(tracks)))
+            start_of.append(starts)
+            lacks_of.append(np.array([window.past, window.future]) - has)
+            tracks.append(track)
     return WindowSet(
         window,
-        nodes,
+        hands * len(ASSEMBLY101.joints),
         described,
         np.concatenate(recording_of),
         tracks,
@@ -191,7 +229,7 @@ def cut(
         np.concatenate(start_of),
         np.concatenate(lacks_of),
         short,
-        slow,
+        left_out,
     )
 
 

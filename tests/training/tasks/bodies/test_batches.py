@@ -9,7 +9,7 @@ import pytest
 from models.skeletons.body import mirrored
 from models.skeletons.body_orders import BODIES
 from training.tasks.bodies.action_data import ActionData
-from training.tasks.bodies.batches import BodyAugmentation, Deck, as_seen
+from training.tasks.bodies.batches import BodyAugmentation, Deck, Decks, as_seen
 from training.tasks.bodies.forecast_data import PoseForecastData
 from training.tasks.bodies.lift_data import LiftData
 
@@ -89,6 +89,16 @@ def test_a_deck_deals_no_number_twice_in_an_epoch():
     assert sorted(Deck(3, 5).deal(0, 7).tolist()) == [0, 1, 2]
 
 
+def test_decks_deal_as_many_numbers_of_each_source():
+    decks = Decks((23, 0, 1000), batch=9)
+    dealt = [decks.deal(0, step) for step in range(5)]
+    assert [(numbers < 23).sum() for numbers in dealt] == [5] * 5
+    assert all(len(numbers) == 9 and numbers.max() < 1023 for numbers in dealt)
+    first = np.concatenate([numbers[numbers < 23] for numbers in dealt[:4]])
+    assert len(set(first.tolist())) == 20  # none twice in an epoch of the smaller source
+    np.testing.assert_array_equal(Decks((23, 0, 1000), batch=9).deal(0, 3), dealt[3])
+
+
 def keypoints(batch: int = 6, order: str = "h36m-17", numbers: int = 3) -> np.ndarray:
     """Return samples of 4 frames: a knee is missing in every other sample, and no other keypoint is at 0."""
     body = BODIES[order]
@@ -116,16 +126,20 @@ def test_missing_keypoints_stay_missing_under_every_change(numbers: int, changes
     assert not changed[missing].any()
     assert changed.dtype == np.float32
     there = changed.any(axis=-1)
-    assert (changed[there] != x[there])[:, :2].all()
+    moved = (changed != x)[..., :2].all(axis=-1)[there].mean()
+    assert 0.3 < moved < 0.7 if set(changes) == {"noise"} else moved == 1  # noise leaves half of the samples
     assert there.sum() == (~missing).sum() if "drop" not in changes else there.sum() < 0.9 * (~missing).sum()
     np.testing.assert_array_equal(changed[there][:, 2:], x[there][:, 2:])  # confidences stay
 
 
 def test_noise_zoom_shift_and_drop_have_the_configured_sizes():
     x = keypoints(batch=400)[1::2]
-    noisy = augmented(x, noise=0.1) - x
-    assert noisy[..., :2].std() == pytest.approx(0.1, rel=0.05)
-    assert abs(noisy[..., :2].mean()) < 0.005
+    noisy = (augmented(x, noise=0.1) - x)[..., :2]
+    levels = noisy.std(axis=(1, 2, 3))
+    assert (levels == 0).mean() == pytest.approx(0.5, abs=0.1)  # half of the samples stay clean
+    assert levels[levels > 0].mean() == pytest.approx(0.05, rel=0.1)
+    assert levels.max() == pytest.approx(0.1, rel=0.1)
+    assert abs(noisy.mean()) < 0.005
     factor = augmented(x, zoom=2.0)[..., :2] / x[..., :2]
     np.testing.assert_allclose(factor, np.broadcast_to(factor[:, :1, :1, :1], factor.shape), rtol=1e-5)  # one a sample
     assert (factor.min(), factor.max()) == (pytest.approx(0.5, abs=0.05), pytest.approx(2, abs=0.05))

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from training.tasks.bodies.action_data import ActionData
-from training.tasks.bodies.floors import lifting_floor, predicted, recognition_floor, ridge
+from training.tasks.bodies.floors import (
+    damped_velocity,
+    forecasting_floor,
+    forecasting_floors,
+    lifting_floor,
+    predicted,
+    recognition_floor,
+    ridge,
+    ridge_forecast,
+)
+from training.tasks.bodies.forecast_data import PoseForecastData
 from training.tasks.bodies.lift_data import LiftData
 from training.tasks.bodies.metrics import mpjpe_mm
 
@@ -37,9 +47,35 @@ def test_single_frame_ridge_lifts_to_the_known_floor(data_folder: Path, hold_out
 )
 def test_ridge_on_twenty_frames_reaches_a_known_floor(data_folder: Path, data: ActionData, floor: float):
     """Floors are top-1 in per cent. Turning people to the front gains 15 points if the test camera has another position."""
-    figures = recognition_floor(data.load(data_folder), "test").figures
+    figures = recognition_floor(data.load(data_folder), "test").row(data.source).figures
     assert figures["top-1"] == pytest.approx(floor, abs=0.7)
     assert figures["top-5"] > figures["top-1"]
+
+
+def test_floors_of_forecasting_are_exact_on_the_motion_that_each_assumes():
+    past = np.random.default_rng(0).normal(size=(400, 4, 13, 3)).astype(np.float32)
+    last, step = past[:, -1:, :, :2], past[:, -1:, :, :2] - past[:, -2:-1, :, :2]
+    t = np.arange(1, 4)[:, None, None]
+    np.testing.assert_allclose(damped_velocity(3, 1.0)(past), last + t * step, atol=1e-5)
+    halves = (0.5**t).cumsum(axis=0)
+    np.testing.assert_allclose(damped_velocity(3, 0.5)(past), last + halves * step, atol=1e-5)
+    future = last + t * step + 0.3 * (past[:, :1, :, :2] - last)
+    true = np.concatenate([future, np.ones_like(future[..., :1])], axis=-1)
+    np.testing.assert_allclose(ridge_forecast(past, true)(past), future, atol=1e-3)
+
+
+def test_only_a_past_of_one_pose_has_no_velocity(data_folder: Path):
+    def names(past: int) -> list[str]:
+        data = PoseForecastData(("hdm05_11",), past=past, future=3, fps=5, box="past")
+        batches = data.load(data_folder)
+        batches.recordings = [clip for clip in batches.recordings if clip.split in ("train", "test")][::20]
+        reports = forecasting_floors(batches, "test")
+        assert reports["zero velocity"] == forecasting_floor(batches, "test")
+        assert all(report.row("hdm05_11").samples > 50 for report in reports.values())
+        return list(reports)
+
+    assert names(3) == ["zero velocity", "constant velocity", "damped velocity", "ridge"]
+    assert names(1) == ["zero velocity"]
 
 
 def test_ridge_equals_least_squares_with_an_added_row_for_each_weight():

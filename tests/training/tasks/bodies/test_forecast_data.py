@@ -74,6 +74,17 @@ def test_the_forced_share_of_training_samples_has_the_true_future(data_folder: P
         np.testing.assert_array_equal(part["teacher"], teacher[rank::2])
 
 
+def test_balanced_batches_have_as_many_samples_of_each_source(data_folder: Path):
+    data = PoseForecastData(("hdm05_11", "reactidle"), past=4, future=3, fps=6, box="past", batch=64, balanced=True)
+    batches = data.load(data_folder)
+    counts = batches.training.counts
+    assert sum(counts) == len(batches.training.rows)
+    assert counts[1] > 4 * counts[0] > 0
+    chosen = batches.deck.deal(0, 0)
+    assert ((chosen < counts[0]).sum(), len(chosen)) == (32, 64)
+    assert len(batches.training_batch(0, 0)[1]) == 64
+
+
 def test_an_unknown_source_is_refused_with_the_known_ones(data_folder: Path):
     with pytest.raises(UnknownBodies, match="no poses to forecast in 'jhmdb'; sources are penn_action, hdm05_11"):
         PoseForecastData(("jhmdb",)).load(data_folder).training_batch(0, 0)

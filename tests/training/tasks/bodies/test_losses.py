@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from training.tasks.bodies.losses import (
+    REST,
+    even_distance,
     pose_distance_mm,
     seen_distance,
     smoothed_cross_entropy,
@@ -106,3 +108,29 @@ def test_losses_accept_the_inputs_and_ignore_them():
     logits, label = noise(2, 3), torch.tensor([0, 1])
     for loss in (smoothed_cross_entropy, wrong_percent):
         assert loss(logits, label, shown) == loss(logits, label)
+
+
+def test_the_even_loss_weighs_early_steps_and_people_at_rest():
+    past = torch.ones(1, 3, 13, 3)
+    true = torch.ones(1, 4, 13, 3)
+    poses = true[..., :2].clone()
+
+    def loss(poses: Tensor, true: Tensor) -> float:
+        return even_distance(poses, true, past).item()
+
+    first, last = poses.clone(), poses.clone()
+    first[:, 0, :, 0] += 0.1
+    last[:, 3, :, 0] += 0.1
+    assert loss(first, true) == pytest.approx(2 * loss(last, true), rel=1e-3)  # 1 / sqrt 1 against 1 / sqrt 4
+    even = poses.clone()
+    even[..., 0] += 0.1
+    assert loss(even, true) == pytest.approx(100 * (0.1 + 0.1 * 0.1 / REST), rel=1e-3)
+    moving = true.clone()
+    moving[..., 1] += 1
+    even[..., 1] += 1
+    assert loss(even, moving) == pytest.approx(100 * (0.1 + 0.1 * 0.1 / (1 + REST)), rel=1e-3)
+    hidden = true.clone()
+    hidden[:, :, 5, 2] = 0
+    even = poses.clone()
+    even[:, :, 5] += 3
+    assert loss(even, hidden) < 1e-2 < loss(even, true)

@@ -92,6 +92,14 @@ def test_pck_counts_the_visible_joints_of_each_step():
     assert np.isnan(pck(poses, true, seen)[2])
 
 
+def test_a_joint_at_exactly_the_limit_is_within_it():
+    true = np.zeros((1, 1, 13, 2), np.float32)
+    poses = true.copy()
+    poses[..., 0] = 0.1
+    poses[0, 0, 0, 0] = np.nextafter(np.float32(0.1), np.float32(1))
+    np.testing.assert_allclose(pck(poses, true, np.ones((1, 1, 13), bool)), [12 / 13])
+
+
 def test_the_legacy_pairing_equals_its_loop_and_differs_from_pck():
     rng = np.random.default_rng(0)
     true, poses = rng.normal(size=(2, 5, 4, 13, 2)) * 0.1

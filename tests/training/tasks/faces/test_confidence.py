@@ -7,10 +7,7 @@ import pytest
 import torch
 from laws import NARROW
 
-from benchmarks.reliability import with_coefficients
 from models.contract.task import FaceLandmarks
-from models.landmarks.voting import LANDMARKS, Confidence
-from training.engine.export import onnx_runner
 from training.tasks.faces.confidence import calibrate, calibration_error, logistic, of_scans
 from training.tasks.faces.data import FaceData
 
@@ -32,33 +29,6 @@ def test_the_coefficients_of_scans_are_those_that_made_the_data():
     right = (rng.random(odds.shape) < 1 / (1 + np.exp(-(0.8 * odds + 0.6 * lowest - 0.4)))).astype(float)
     right[:100] = np.nan  # unknown
     assert np.allclose(of_scans(odds, right), [0.8, 0.6, -0.4], atol=0.1)
-
-
-def test_a_graph_with_coefficients_computes_what_the_network_computes():
-    """The graph is the end of a landmark network's, from the log-odds on."""
-    onnx = pytest.importorskip("onnx")
-    odds = onnx.helper.make_tensor_value_info("odds", onnx.TensorProto.FLOAT, ["scans", LANDMARKS])
-    stated = onnx.helper.make_tensor_value_info("confidence", onnx.TensorProto.FLOAT, ["scans", LANDMARKS])
-    bias = onnx.numpy_helper.from_array(np.linspace(-1, 1, LANDMARKS, dtype=np.float32), "confidence.bias")
-    nodes = [
-        onnx.helper.make_node("Add", ["odds", "confidence.bias"], ["biased"]),
-        onnx.helper.make_node("Sigmoid", ["biased"], ["confidence"]),
-    ]
-    model = onnx.helper.make_model(
-        onnx.helper.make_graph(nodes, "end", [odds], [stated], [bias]),
-        opset_imports=[onnx.helper.make_opsetid("", 20)],
-        ir_version=8,
-    )
-    coefficients = np.array([0.9, 0.7, -0.5])
-    graph = with_coefficients(model.SerializeToString(), coefficients)
-    x = np.random.default_rng(0).normal(size=(3, LANDMARKS)).astype(np.float32)
-    (answer,) = onnx_runner(graph)({"odds": x}).values()
-    network = Confidence(LANDMARKS)
-    network.scan.copy_(torch.from_numpy(coefficients))
-    biased = torch.from_numpy(x + np.linspace(-1, 1, LANDMARKS, dtype=np.float32))
-    np.testing.assert_allclose(answer, network.of_odds(biased).numpy(), atol=1e-6)
-    with pytest.raises(ValueError, match="no coefficients of the scan"):
-        with_coefficients(graph, coefficients)
 
 
 @pytest.mark.parametrize("always", [True, False])

@@ -214,3 +214,18 @@ def test_the_scans_for_measurements_are_always_the_same(model: FaceModel):
 def test_validation_batches_name_their_kind(batches: FaceBatches):
     kinds = [(kind, len(landmarks)) for kind, (_, landmarks) in batches.validation_batches()]
     assert kinds == [("clean", 3), ("clean", 1), ("varied", 3), ("varied", 1)]
+
+
+def test_a_half_face_lacks_one_side_and_other_scans_draw_as_before(model: FaceModel):
+    vertices = model.vertices(model.identity(3), np.zeros(len(model.expressions)))
+    whole, landmarks = scan(model, vertices, CLEAN, np.random.default_rng(0))
+    half, same = scan(model, vertices, replace(CLEAN, half=1.0), np.random.default_rng(0))
+    assert np.array_equal(same, landmarks)
+    shares = []
+    for cloud in (whole, half):
+        beside = cloud[:, 0] - landmarks[NOSE, 0]
+        shares.append(min((beside > 0.045).mean(), (beside < -0.045).mean()))
+    assert shares[0] > 0.1
+    assert shares[1] < 0.5 * shares[0], "expected little of one cheek"
+    assert 0.2 < len(half) / len(whole) < 0.8
+    assert len(whole) == CLEAN.points[0]

@@ -1,5 +1,6 @@
 """Tests of reports of face landmarkers: their rows and files, and the median face of each source."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def test_the_median_face_has_the_median_error():
 
 def test_a_report_is_read_back_as_it_was_written(tmp_path: Path):
     rows = [row("made up", [face_off_by(0)], TASK)]
-    for report in (Report(rows), Report(rows, {"none": 0.5})):
+    for report in (Report(rows), Report(rows, {"none": [[0.5]]})):
         report.write(tmp_path / "report.json")
         assert Report.read(tmp_path / "report.json") == report
 
@@ -46,3 +47,16 @@ def test_a_table_and_the_bundles_measurements_state_the_same_figures():
     assert (mean.value, mean.unit, mean.windows, mean.recordings) == (3.0, "mm", 2, 2)
     assert f"{inner.value:.2f}" == cells[5]
     assert f"{swapped.value:.2f} %" == cells[10]
+
+
+def test_a_card_states_the_floor_of_a_source_beside_the_network():
+    report, floor = (Report([row("made up", [face_off_by(mm)], TASK)]) for mm in (2, 5))
+    mean, inner, swapped = report.measurements("mean face", floor)
+    assert (mean.baseline, mean.baseline_value, inner.baseline_value, swapped.baseline_value) == ("mean face", 5, 5, 0)
+    other = Report([row("elsewhere", [face_off_by(1)], TASK)])
+    assert other.measurements("mean face", floor) == other.measurements()
+
+
+def test_a_table_leaves_out_the_confidence_of_a_method_without_one():
+    without = replace(row("made up", [face_off_by(2)], TASK), calibration_error=None)
+    assert table({"floor": Report([without])}).splitlines()[2].endswith("| - |")

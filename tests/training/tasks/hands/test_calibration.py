@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.tasks.hands.calibration import calibration
+from training.tasks.hands.calibration import calibration, fit, quantile
 
 
 class Stated(nn.Module):
@@ -44,3 +44,46 @@ def test_the_nearest_mode_is_counted_and_the_likeliest_one_is_that_of_the_highes
     assert found.first_mm == pytest.approx(20)
     assert found.nearest_mm == pytest.approx(0, abs=1e-6)
     assert found.likeliest_mm == pytest.approx((0 + 30 * 2**0.5 + 30) / 3)
+
+
+def miscalibrated(frames: np.ndarray) -> nn.Module:
+    """Return forecasts that state a quarter of the deviation at some frames."""
+    network = Stated(0.02)
+    right = network.forward
+
+    def forward(past: torch.Tensor, seen: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        future, std, weights = right(past, seen)
+        return future, std * torch.from_numpy(np.where(frames, 0.25, 1.0)).float()[:, None], weights
+
+    network.forward = forward
+    return network
+
+
+def test_a_correction_makes_a_miscalibrated_network_cover_as_much_as_it_says_on_other_windows():
+    past, true = np.zeros((140, 4, 21, 3), np.float32), exponential(140, 0.01)
+    true[::7] *= 4  # a heavier tail than the density has
+    network = miscalibrated(np.arange(20) < 8)
+    groups = [(past[:70], true[:70])]
+    found = fit(network, groups)
+    assert found.factors[:8] == pytest.approx(4 * found.factors[8:].mean(), rel=0.1)
+    before, after = (calibration(network, past[70:], true[70:], *one).covered for one in ((), (found,)))
+    assert abs(before["68 %"] - 0.68) > 0.05
+    assert before["95 %"] < 0.9
+    assert after["68 %"] == pytest.approx(0.68, abs=0.015)
+    assert after["95 %"] == pytest.approx(0.95, abs=0.01)
+    assert fit(network, groups).deviations == found.deviations
+
+
+def test_each_group_has_the_same_weight_in_a_correction():
+    past = np.zeros((50, 4, 21, 3), np.float32)
+    small, large = exponential(50, 0.005), exponential(50, 0.02)
+    even, many = (
+        fit(Stated(0.02), [(past, small), (np.tile(past, (n, 1, 1, 1)), np.tile(large, (n, 1, 1, 1)))]) for n in (1, 3)
+    )
+    np.testing.assert_allclose(many.factors, even.factors, rtol=5e-3)  # the next value, where rounding breaks a tie
+
+
+def test_a_weighted_quantile_counts_a_value_by_its_weight():
+    x = np.array([3.0, 1.0, 2.0])
+    assert quantile(x, np.ones(3), 0.5) == 2
+    assert quantile(x, np.array([8.0, 1.0, 1.0]), 0.5) == 3

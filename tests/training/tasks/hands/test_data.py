@@ -19,6 +19,7 @@ from training.tasks.hands.data import (
 )
 from training.tasks.hands.draws import Draw
 from training.tasks.hands.faults import Faults
+from training.tasks.hands.frame_windows import FrameTrack
 
 ACROSS = np.array([-1, 1, 1], np.float32)
 NOTHING = Augmentation(mirror=0, one_hand=0, reverse=0, rotate=False)
@@ -103,6 +104,13 @@ def test_showing_one_hand_drops_the_left_or_the_right_of_every_window():
 @pytest.fixture
 def batches(tiny: Run[HandForecast, HandData], synthetic_data: Path) -> HandBatches:
     return replace(tiny.data, augmentation=NOTHING).load(synthetic_data)
+
+
+def test_a_batch_of_carried_hands_differs_from_one_of_the_same_windows_as_recorded(batches: HandBatches):
+    carried = HandBatches(replace(batches.data, augmentation=replace(NOTHING, carried=1.0)), batches.folder)
+    (inputs, future), (before, recorded) = (one.training_batch(0, 0) for one in (carried, batches))
+    np.testing.assert_allclose(inputs["past"][:, -1], before["past"][:, -1], atol=1e-6)
+    assert (np.abs(future - recorded).max(axis=(1, 2, 3)) > 1e-4).all()
 
 
 def test_a_batch_is_a_function_of_seed_and_step_alone(tiny: Run[HandForecast, HandData], synthetic_data: Path):
@@ -259,3 +267,14 @@ def test_a_limit_reduces_the_number_of_validation_windows(tiny: Run[HandForecast
     batches = tiny.data.load(synthetic_data)
     counted = [sum(len(target) for _, (_, target) in batches.validation_batches(limit)) for limit in (500, 5)]
     assert counted[0] == sum(len(windows) for _, windows in batches.validation) > counted[1] >= 10
+
+
+def test_with_rates_windows_end_their_past_at_each_frame(batches: HandBatches):
+    data = replace(batches.data, rates=(0.8, 1.2))
+    framed = HandBatches(data, batches.folder)
+    assert (batches.data.measured_on, data.measured_on) == (data.window.name, f"{data.window.name} from each frame")
+    for windows in framed.training:
+        assert all(isinstance(track, FrameTrack) for track in windows.tracks)
+    assert len(framed.training_batch(0, 0)[1]) == data.batch
+    with pytest.raises(NoWindows, match="0 are too short and 3 too slow"):
+        HandBatches(replace(data, rates=(3.0, 4.0)), batches.folder).steps_an_epoch()

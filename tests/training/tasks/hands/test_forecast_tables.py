@@ -38,6 +38,11 @@ def test_errors_are_a_mean_over_seeds_beside_the_best_baseline_and_few_windows_d
     assert found["mean, zero-shot"][-1] == "+10.0 %"
 
 
+def test_a_table_of_some_sources_has_their_rows_alone():
+    found = cells(errors_table([report(leap=9.0, manipnet=12.0)], ("manipnet",)))
+    assert [name for name in found if not name.startswith("-")] == ["30+30@30, test, mm", "manipnet"]
+
+
 def test_the_first_frames_are_compared_with_the_best_baseline_of_each():
     found = cells(early_table([report(leap=9.0, leap_playground=1.0), report(leap=7.0, leap_playground=1.0)]))
     assert found["leap"][2:] == [*["0.80 / 1.00 (hold)"] * 3, "0.5 / 0.6"]

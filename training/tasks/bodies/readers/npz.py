@@ -22,7 +22,6 @@ from jaxtyping import Float
 
 from models.skeletons.body_orders import get_body_order
 from models.skeletons.skeleton import Skeleton
-from training.data.licences import Source as Credit
 from training.data.splits import Split
 from training.tasks.bodies.clips import (
     BodyClip,
@@ -100,12 +99,6 @@ SOURCES: dict[str, Source] = {
     ),
     "jhmdb": Source(file="jhmdb_gt609.npz", order="jhmdb-15", points={"xy_norm": 3}, fps=30.0),
 }
-
-
-def credit(name: str) -> Credit:
-    """Return the licence of a source and whom it credits; that of a source of another reader is not known."""
-    source = SOURCES.get(name)
-    return Credit(name, source.licence, source.attribution) if source else Credit(name, None, "")
 
 
 def read_bodies(folder: Path, source: str, *, fold: int = 1) -> list[BodyClip]:

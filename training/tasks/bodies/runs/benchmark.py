@@ -46,7 +46,7 @@ class Kind:
 KINDS = {"plain": Kind(False, 0.0), "flips": Kind(False, 0.5), "chiral": Kind(True, 0.0)}
 
 
-def _optimisation(steps: int, rate: float, decay: float = 1e-4) -> Optimisation:
+def optimisation(steps: int, rate: float, decay: float = 1e-4) -> Optimisation:
     """Return the settings of a run with a fixed number of steps, which never stops early."""
     return Optimisation(
         steps=steps,
@@ -77,7 +77,7 @@ def _lift(name: str, kind: str) -> Run[PoseLift, LiftData]:
         licence=LICENCE,
         loss=pose_distance_mm,
         score=pose_distance_mm,
-        optimisation=_optimisation(steps, 2e-3),
+        optimisation=optimisation(steps, 2e-3),
     )
 
 
@@ -92,7 +92,7 @@ def _forecast(kind: str) -> Run[PoseForecast, PoseForecastData]:
         licence=LICENCE,
         loss=seen_distance,
         score=seen_distance,
-        optimisation=_optimisation(600, 2e-3),
+        optimisation=optimisation(600, 2e-3),
     )
 
 
@@ -121,7 +121,7 @@ def _actions(name: str, kind: str) -> Run[ActionRecognition, ActionData]:
         licence=LICENCE,
         loss=smoothed_cross_entropy,
         score=smoothed_cross_entropy,
-        optimisation=_optimisation(400, 2e-3, decay=1e-2),
+        optimisation=optimisation(400, 2e-3, decay=1e-2),
     )
 
 
