@@ -1,0 +1,6 @@
+export { AmbientLight, AxesHelper, Box3, BufferAttribute, BufferGeometry, Color, DirectionalLight, DoubleSide, DynamicDrawUsage, GridHelper, Group, HemisphereLight, InstancedMesh, LineBasicMaterial, LineSegments, Matrix4, Mesh, MeshBasicMaterial, MeshLambertMaterial, PerspectiveCamera, Points, PointsMaterial, Quaternion, Raycaster, Scene, Sphere, SphereGeometry, CylinderGeometry, Vector2, Vector3, WebGLRenderer } from 'three'
+export { OrbitControls } from 'three/examples/jsm/controls/OrbitControls.js'
+export { PLYLoader } from 'three/examples/jsm/loaders/PLYLoader.js'
+export { OBJLoader } from 'three/examples/jsm/loaders/OBJLoader.js'
+export { STLLoader } from 'three/examples/jsm/loaders/STLLoader.js'
+export { GLTFLoader } from 'three/examples/jsm/loaders/GLTFLoader.js'
