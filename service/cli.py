@@ -7,12 +7,14 @@ import logging
 import os
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from models.contract.bundle import BadBundle, read_bundle
 from service.http import key_commands
+from service.registry import triton
 from service.registry.versions import Versions
 from service.settings import InvalidSettings, Settings, read_settings, unknown_variables
 from service.tasks import commands
@@ -66,7 +68,7 @@ def serve(
 
     settings = _settings(host=host, port=port, bundles=bundles, default_model=default_model)
     _check_registry(settings)
-    log_json_lines()
+    log_json_lines(requests=settings.log_requests)
     broker = None
     try:
         broker = EmbeddedBroker(settings) if settings.redis_url is None else None
@@ -152,6 +154,23 @@ def models(bundles: Bundles = None) -> None:
             typer.echo(f"{path.name:24} REFUSED       {error}")
         else:
             typer.echo(f"{meta.name:24} {meta.version}  {meta.title} ({meta.licence})")
+
+
+@app.command()
+def export_triton(
+    bundle: Annotated[list[str], typer.Argument(help="Folders of bundles, or names in the folder of bundles.")],
+    to: Annotated[Path, typer.Option(help="The model repository; it is made if it is missing.")],
+    bundles: Bundles = None,
+) -> None:
+    """Write bundles as entries of a Triton model repository; another version of a model gets the next number."""
+    shelf = _settings(bundles=bundles).bundles
+    try:
+        for name in bundle:
+            folder = Path(name) if Path(name).is_dir() else shelf / name
+            typer.echo(triton.export(read_bundle(folder), to))
+    except (BadBundle, triton.OtherTensors, OSError) as error:
+        _complain(str(error))
+        raise typer.Exit(2) from None
 
 
 def _check_registry(settings: Settings) -> None:

@@ -74,10 +74,12 @@ class Settings(BaseSettings):
         description="concurrent calls of one model, and of scans being read; default: the CPUs that may be used, or 2 on a GPU",
     )
     max_batch: int | None = Field(
-        default=None, ge=1, le=256, description="default: 1 on a CPU, measured at start on a GPU"
+        default=None, ge=1, le=256, description="items of one call of a model; default: measured at start"
     )
     max_body_bytes: int = Field(default=4 << 20, ge=1024, description="largest request body without a scan")
     max_scan_bytes: int = Field(default=64 << 20, ge=1024, description="largest body that carries a scan")
+    max_items: int = Field(default=1024, ge=1, description="most clips or scans of one request for many")
+    max_items_bytes: int = Field(default=48 << 20, ge=1024, description="largest body of such a request")
     max_memory_bytes: int = Field(
         default=1 << 30, ge=1024, description="memory of request bodies and their contents, all requests together"
     )
@@ -101,6 +103,7 @@ class Settings(BaseSettings):
     max_gap_s: float = Field(
         default=0.25, gt=0, description="longest gap between seen frames of a hand that is interpolated"
     )
+    log_requests: bool = Field(default=True, description="one line of the log for each request")
     drain_delay_s: float = Field(default=0.0, ge=0, description="time from SIGTERM until the port is closed")
     state: Path = Field(default=Path("state"), description="folder of jobs, trained versions and the embedded broker")
     registry: str | None = Field(

@@ -98,7 +98,7 @@ async def read_body(
     *,
     setting: str = "",
     compressed: bool | None = False,
-) -> bytearray:
+) -> bytes:
     """Return the whole body. Raises body-too-large beyond `limit` bytes, and request-timeout where it arrives too slowly.
 
     A body that is `compressed` with gzip is inflated as it arrives, and the limit is on inflated bytes; None leaves it to the first
@@ -107,34 +107,40 @@ async def read_body(
     """
     announced_bytes(request, limit, setting)
     patience, loop = patience or Patience(), asyncio.get_running_loop()
-    body, chunks, end = bytearray(), request.stream(), loop.time() + patience.whole_s
+    body: bytes | bytearray = b""
+    end = loop.time() + patience.whole_s
     inflater = Inflater() if compressed else None
-    while True:
-        try:
-            async with asyncio.timeout_at(min(end, loop.time() + patience.pause_s)):
-                chunk = await anext(chunks, None)
-        except TimeoutError:
-            detail = f"expected a body within {patience.whole_s:g} s and without pauses of {patience.pause_s:g} s"
-            message = f"{detail}, got {len(body)} bytes"
-            raise Problem("request-timeout", message, headers={"connection": "close"}) from None
-        if compressed is None and chunk:
-            compressed = chunk.startswith(MAGIC)
-            inflater = Inflater() if compressed else None
-        try:
-            if chunk is None:
-                if inflater:
-                    inflater.finish()
-                return body
-            for piece in inflater.feed(chunk) if inflater else (chunk,):
-                if len(body) + len(piece) > limit:
-                    inflated = " once inflated" if inflater else ""
-                    raise Problem("body-too-large", f"{_at_most(limit, setting)}{inflated}; got more")
-                if take:
-                    take(len(piece))
-                body += piece
-                await asyncio.sleep(0)  # a small chunk may hold many pieces
-        except BadGzip as error:
-            raise Problem("malformed-body", str(error)) from None
+    try:
+        async with asyncio.timeout_at(min(end, loop.time() + patience.pause_s)) as timer:
+            async for chunk in request.stream():
+                if not chunk:
+                    continue
+                if compressed is None:
+                    compressed = chunk.startswith(MAGIC)
+                    inflater = Inflater() if compressed else None
+                for piece in inflater.feed(chunk) if inflater else (chunk,):
+                    if len(body) + len(piece) > limit:
+                        inflated = " once inflated" if inflater else ""
+                        raise Problem("body-too-large", f"{_at_most(limit, setting)}{inflated}; got more")
+                    if take:
+                        take(len(piece))
+                    if body:
+                        body = bytearray(body) if isinstance(body, bytes) else body
+                        body += piece
+                    else:
+                        body = piece  # most bodies come in one piece, which needs no copy
+                    if inflater:
+                        await asyncio.sleep(0)  # a small chunk may hold many pieces
+                timer.reschedule(min(end, loop.time() + patience.pause_s))
+        if inflater:
+            inflater.finish()
+    except TimeoutError:
+        detail = f"expected a body within {patience.whole_s:g} s and without pauses of {patience.pause_s:g} s"
+        message = f"{detail}, got {len(body)} bytes"
+        raise Problem("request-timeout", message, headers={"connection": "close"}) from None
+    except BadGzip as error:
+        raise Problem("malformed-body", str(error)) from None
+    return bytes(body)
 
 
 def typed(decode: Callable[..., Any], value: Any, *, mark: str = "/", **options: Any) -> Any:

@@ -64,6 +64,7 @@ KINDS: dict[str, Kind] = {
     ),
     "scan-too-large": Kind(413, "The scan has too many points", "Thin the cloud or simplify the mesh."),
     "too-many-frames": Kind(413, "The clips have too many frames", "Send a long clip in overlapping pieces."),
+    "too-many-items": Kind(413, "The batch has too many items", "Send them in several requests."),
     "unsupported-media-type": Kind(415, "The Content-Type is not supported", "Use one of the types in `detail`."),
     "unknown-format": Kind(
         415, "The scan's format is unknown, or differs from its name", "Use the suffix of the file's actual format."
@@ -184,7 +185,9 @@ def _problem(kind: str, detail: str, errors: Sequence[tuple[str, str]], headers:
 def describe(problem: Problem, scope: Scope) -> dict[str, Any]:
     """Return the problem document about a request or a connection of an ASGI scope."""
     kind = KINDS[problem.kind]
+    open_inference = {"error": problem.detail} if _part(scope) == "v2" else {}  # the only field that its clients read
     return {
+        **open_inference,
         "type": f"{scope.get('root_path', '')}/problems/{problem.kind}",
         "title": kind.title,
         "status": kind.status,
@@ -192,6 +195,11 @@ def describe(problem: Problem, scope: Scope) -> dict[str, Any]:
         "instance": f"urn:chiron:request:{scope.get('request_id', 'unknown')}",
         "errors": [{"pointer": pointer, "detail": detail} for pointer, detail in problem.errors],
     }
+
+
+def _part(scope: Scope) -> str:
+    """Return the first part of a path without the prefix of a proxy."""
+    return scope.get("path", "").removeprefix(scope.get("root_path", "")).strip("/").partition("/")[0]
 
 
 def respond(problem: Problem, scope: Scope) -> Response:

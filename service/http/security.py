@@ -14,14 +14,17 @@ from service.http.prefix import route_path
 from service.http.problems import Problem, closing, respond
 from service.settings import HASHED_KEY, Settings
 
-OPEN_PATHS = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})  # pages, schema and health checks
+OPEN_PATHS = frozenset(  # pages, schema and health checks
+    {"/", "/docs", "/openapi.json", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"}
+)
+WEB_PATH = "/web"  # the files of the page
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SUBPROTOCOL = "chiron"  # of WebSockets; a page offers it beside its key, since browsers send no headers of its own
 KEY_SUBPROTOCOL = "chiron.key."  # begins the subprotocol that carries a key
 RECHECK_S = 1.0  # between checks of the key of an open WebSocket
 # The scope that a request needs, by the first part of its path: with an unsafe method, and with a safe one.
 CHANGES: tuple[tuple[tuple[str, ...], keys.Scope], ...] = (
-    (("forecast", "landmarks", "poses", "actions"), "infer"),
+    (("forecast", "landmarks", "poses", "actions", "v2"), "infer"),
     (("jobs", "datasets"), "jobs"),
     (("models",), "models"),
 )
@@ -93,7 +96,7 @@ def method_of(scope: Scope) -> str:
 
 def is_open(path: str) -> bool:
     """Return whether a path is served without a key."""
-    return path in OPEN_PATHS or path.startswith("/problems/")
+    return path in OPEN_PATHS or path.startswith(("/problems/", f"{WEB_PATH}/"))
 
 
 def caller_of(scope: Scope) -> Caller:

@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 
@@ -13,6 +13,7 @@ import uvicorn
 
 log = logging.getLogger("chiron")
 ACCEPTED_TOGETHER = 16  # connections in one turn of the event loop
+FAREWELL_S = 1.0  # within which streams close themselves, before uvicorn closes them with a code of its own
 
 
 class PortUnavailable(OSError):
@@ -47,6 +48,13 @@ class Shutdown:
         finally:
             self._listeners.discard(listener)
 
+    async def heard(self, within_s: float) -> None:
+        """Wait until nobody listens to the shutdown any more, at most `within_s` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._listeners:
+                    await asyncio.sleep(0.005)
+
 
 class Server(uvicorn.Server):
     """A server that announces its shutdown `drain_s` seconds before it closes its port, so that a load balancer can react.
@@ -76,6 +84,12 @@ class Server(uvicorn.Server):
             loop.call_soon_threadsafe(loop.call_later, self.drain_s, self._stop)  # wakes the loop
         else:
             self._stop()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let streams close themselves, then close the port and finish open requests."""
+        self.shutdown_signal.begin()
+        await self.shutdown_signal.heard(FAREWELL_S)
+        await super().shutdown(sockets)
 
     def _stop(self) -> None:
         """Close the port and finish open requests. The base class would raise SIGTERM again at the end."""

@@ -10,19 +10,21 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from statistics import median_low
+from typing import Any, Protocol
 
 import numpy as np
 
 from models.contract.symmetry import Tensors
 from service.http.problems import QueueFull
-from service.http.work_queue import SMOOTHING
 from service.inference.slots import Slots
 
 Run = Callable[[Tensors], Tensors]
 Answer = dict[str, np.ndarray] | Exception
+RECENT = 15  # batches whose lower median is the estimate of an item's seconds
 
 
 class Observer(Protocol):
@@ -32,16 +34,20 @@ class Observer(Protocol):
     def rejected(self) -> None: ...
 
 
-@dataclass
+@dataclass(slots=True)
 class _Waiting:
     item: Tensors
-    future: asyncio.Future
+    future: asyncio.Future[dict[str, np.ndarray]]
     deadline: float  # a time of time.monotonic()
-    since: float = field(default_factory=time.monotonic)
+    since: float
 
 
 class Batcher:
-    """A queue of items without a batch axis; `submit` returns an item's answer, without a batch axis."""
+    """A queue of items without a batch axis; `submit` returns an item's answer, without a batch axis.
+
+    The event loop adds items, and a thread of the slots takes them: size and deadlines are decided when a batch is begun. The lock of
+    the slots guards the queue. Answers come back to the event loop once a batch.
+    """
 
     def __init__(
         self,
@@ -60,34 +66,38 @@ class Batcher:
         """
         self.max_batch, self.max_queue, self.deadline_s = max_batch, max_queue, deadline_s
         self._run, self._slots, self._observer = run, slots, observer
+        self._recent = deque([item_s], maxlen=RECENT)  # seconds an item of the last batches
         self._item_s = item_s
-        self._running = 0
+        self._queued = 0
         self._buckets: dict[tuple, deque[_Waiting]] = {}  # by whether the request has begun, and by shape
         self._begun = False  # whether the last batch was of requests that had begun
+        self._unanswered = 0  # items that are queued or running
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
     def queued(self) -> int:
-        """Count the waiting items; a counter kept beside the queue could drift from it."""
-        return sum(map(len, self._buckets.values()))
+        """Count the waiting items."""
+        return self._queued
 
     @property
     def oldest(self) -> float:
-        """Return when the item came that waits longest, a time of time.monotonic()."""
+        """Return when the item came that waits longest, a time of time.monotonic(). The lock must be held."""
         return min(bucket[0].since for bucket in self._buckets.values())
 
     @property
     def backlog_s(self) -> float:
         """Estimate the seconds that the waiting items will take, one run at a time."""
-        return self.queued * self._item_s
+        return self._queued * self._item_s
 
     def admit(self, deadline: float | None = None) -> None:
         """Raise QueueFull if an item that came now would not be begun before `deadline`; default: in `deadline_s`."""
-        wait, now = self._slots.expected_wait_s, time.monotonic()
-        if now + wait > (now + self.deadline_s if deadline is None else deadline) or self.queued >= self.max_queue:
+        with self._slots.lock:
+            wait = self._slots.expected_wait_s
+        patience = self.deadline_s if deadline is None else deadline - time.monotonic()
+        if wait > patience or self._queued >= self.max_queue:
             self._observer.rejected()
-            raise QueueFull(f"{self.queued} requests are waiting, for about {wait:.1f} s", wait)
+            raise QueueFull(f"{self._queued} requests are waiting, for about {wait:.1f} s", wait)
 
     async def submit(
         self, item: Tensors, deadline: float | None = None, *, begun: bool = False
@@ -97,83 +107,72 @@ class Batcher:
         An item that is not begun before `deadline`, a time of time.monotonic(), is refused; default: in `deadline_s`. If its request
         has `begun` with an item before, it is never refused.
         """
+        now = time.monotonic()
         if begun:
             deadline = math.inf
         else:
             self.admit(deadline)
-            deadline = time.monotonic() + self.deadline_s if deadline is None else deadline
-        bucket = (begun, *((name, tensor.shape) for name, tensor in item.items()))
-        future = asyncio.get_running_loop().create_future()
-        self._buckets.setdefault(bucket, deque()).append(_Waiting(item, future, deadline))
-        self._slots.enter(self)
-        self._note_idle()
-        return await future
+            deadline = now + self.deadline_s if deadline is None else deadline
+        shapes = (begun, *((name, tensor.shape) for name, tensor in item.items()))
+        waiting = _Waiting(item, asyncio.get_running_loop().create_future(), deadline, now)
+        self._unanswered += 1
+        self._idle.clear()
+        with self._slots.lock:
+            self._buckets.setdefault(shapes, deque()).append(waiting)
+            self._queued += 1
+            self._slots.enter(self)
+        return await waiting.future
 
     async def close(self) -> None:
         """Wait until nothing is queued or running."""
         await self._idle.wait()
 
-    def start(self) -> None:
-        """Start the next run, unless no item is left that anybody waits for."""
-        batch: list[_Waiting] = []
-        while self._buckets and not batch:
-            fair = [key for key in self._buckets if key[0] is not self._begun] or self._buckets
-            bucket = min(fair, key=lambda key: self._buckets[key][0].since)
-            batch = self._take(bucket)
-            self._begun = bucket[0]
-        if not self._buckets:
-            self._slots.leave(self)
-        if batch:
-            self._running += 1
-            now = time.monotonic()
-            running = asyncio.wrap_future(self._slots.run(self._compute, [waiting.item for waiting in batch]))
-            running.add_done_callback(partial(self._finish, batch, [now - waiting.since for waiting in batch]))
-        self._note_idle()
+    def take(self) -> Callable[[], None] | None:
+        """Remove the next batch and return the call that computes it, or None. A thread of the slots calls this with the lock held.
 
-    def _note_idle(self) -> None:
-        if self._buckets or self._running:
-            self._idle.clear()
-        else:
-            self._idle.set()
-
-    def _take(self, bucket: tuple) -> list[_Waiting]:
-        """Take up to max_batch items of the bucket, oldest first; drop abandoned items and those past their deadline."""
-        waiting, batch, now = self._buckets[bucket], [], time.monotonic()
-        while waiting and len(batch) < self.max_batch:
-            head = waiting.popleft()
-            if head.future.done():
-                continue
-            if now > head.deadline:
-                self._observer.rejected()
-                head.future.set_exception(
-                    QueueFull(f"not computed within {self.deadline_s:g} s", self._slots.expected_wait_s)
-                )
-                continue
-            batch.append(head)
-        if not waiting:
-            del self._buckets[bucket]
-        return batch
-
-    def _compute(self, items: list[Tensors]) -> tuple[list[Answer], float]:
-        """Compute a batch in a thread of the pool; return the answers and their seconds.
-
-        A batch that fails is run again item by item, so that only the item that caused it fails.
+        Items that nobody waits for and those past their deadline are not computed. The other slots get their share of the items.
         """
+        most = min(self.max_batch, -(-self._queued // self._slots.count))
+        fair = [key for key in self._buckets if key[0] is not self._begun] or self._buckets
+        shapes = min(fair, key=lambda key: self._buckets[key][0].since)
+        waiting, batch, late, now = self._buckets[shapes], [], [], time.monotonic()
+        while waiting and len(batch) < most:
+            head = waiting.popleft()
+            (late if head.future.done() or now > head.deadline else batch).append(head)
+        self._queued -= len(batch) + len(late)
+        if not waiting:
+            del self._buckets[shapes]
+        if late:
+            _on_loop(late, self._refuse, late, self._slots.expected_wait_s)
+        if not batch:
+            return None
+        self._begun = shapes[0]
+        return partial(self._compute, batch, [now - one.since for one in batch])
+
+    def _compute(self, batch: list[_Waiting], queue_s: list[float]) -> None:
+        """Compute a batch in a thread of the slots."""
         start = time.perf_counter()
+        answers = self._answers([waiting.item for waiting in batch])
+        _on_loop(batch, self._finish, batch, answers, queue_s, time.perf_counter() - start)
+
+    def _answers(self, items: list[Tensors]) -> list[Answer]:
+        """Return the answers to a batch. If it fails, run it again item by item, so that only the item that caused it fails."""
         try:
-            answers = self._run_together(items)
+            return self._run_together(items)
         except Exception as error:  # any error of the graph is the answer to its item
-            answers: list[Answer] = [error] if len(items) == 1 else [self._compute([item])[0][0] for item in items]
-        return answers, time.perf_counter() - start
+            return [error] if len(items) == 1 else [self._answers([item])[0] for item in items]
 
     def _run_together(self, items: list[Tensors]) -> list[Answer]:
-        outputs = self._run({name: np.stack([item[name] for item in items]) for name in items[0]})
+        if len(items) == 1:
+            outputs = self._run({name: tensor[None] for name, tensor in items[0].items()})
+        else:
+            outputs = self._run({name: np.stack([item[name] for item in items]) for name in items[0]})
         return [{name: tensor[index] for name, tensor in outputs.items()} for index in range(len(items))]
 
-    def _finish(self, batch: list[_Waiting], queue_s: list[float], done: asyncio.Future) -> None:
-        self._running -= 1
-        answers, seconds = done.result()
-        self._item_s += SMOOTHING * (seconds / len(batch) - self._item_s)
+    def _finish(self, batch: list[_Waiting], answers: list[Answer], queue_s: list[float], seconds: float) -> None:
+        """Hand out a batch's answers, on the event loop."""
+        self._recent.append(seconds / len(batch))
+        self._item_s = median_low(self._recent)  # one batch that a stall held up does not move it
         self._observer.batch(len(batch), queue_s, seconds)
         for waiting, answer in zip(batch, answers, strict=True):
             if waiting.future.done():
@@ -182,8 +181,26 @@ class Batcher:
                 waiting.future.set_exception(answer)
             else:
                 waiting.future.set_result(answer)
-        self._slots.release()
-        self._note_idle()
+        self._answered(len(batch))
+
+    def _refuse(self, late: list[_Waiting], wait_s: float) -> None:
+        """Refuse the items past their deadline, on the event loop; those of cancelled requests are only forgotten."""
+        for waiting in late:
+            if not waiting.future.done():
+                self._observer.rejected()
+                waiting.future.set_exception(QueueFull(f"not computed within {self.deadline_s:g} s", wait_s))
+        self._answered(len(late))
+
+    def _answered(self, count: int) -> None:
+        self._unanswered -= count
+        if not self._unanswered:
+            self._idle.set()
+
+
+def _on_loop(batch: list[_Waiting], function: Callable[..., None], *args: Any) -> None:
+    """Call a function on the event loop that waits for a batch."""
+    with suppress(RuntimeError):  # the loop has ended, and nobody waits any longer
+        batch[0].future.get_loop().call_soon_threadsafe(function, *args)
 
 
 async def submit(batcher: Batcher, items: Sequence[Tensors], deadline: float | None) -> list[Tensors]:
@@ -192,6 +209,8 @@ async def submit(batcher: Batcher, items: Sequence[Tensors], deadline: float | N
     The first batch must begin before the deadline, a time of time.monotonic(); None for a request that has begun before.
     Raises QueueFull.
     """
+    if len(items) == 1:
+        return [await batcher.submit(items[0], deadline, begun=deadline is None)]
     outputs: list[Tensors] = []
     for start in range(0, len(items), batcher.max_batch):
         batch = items[start : start + batcher.max_batch]

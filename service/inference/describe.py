@@ -53,6 +53,10 @@ class ModelInfo(BaseModel):
     licence: str | None = None
     trained_on: list[TrainingSource] | None = None
     measurements: list[Measurement] | None = None
+    intervals: dict[str, float] | None = Field(
+        default=None,
+        description="by probability: the multiple of `std` within which a coordinate is; empty without fitted ones",
+    )
     beside_baselines: BesideBaselines | None = Field(
         default=None, description="null if the model has no test errors in millimetres beside others"
     )
@@ -128,6 +132,7 @@ def _of_model(model: Model) -> ModelInfo:
         licence=meta.licence,
         trained_on=list(meta.trained_on),
         measurements=list(meta.measurements),
+        intervals=meta.intervals,
         beside_baselines=BesideBaselines(**place._asdict()) if (place := standing(meta)) else None,
     )
 

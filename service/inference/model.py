@@ -15,7 +15,7 @@ from service.inference.slots import Slots
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
-GPU_BATCHES = (1, 2, 4, 8, 16, 32)
+BATCHES = (1, 2, 4, 8, 16, 32)
 GPU_SLOTS = 2  # one call copies while the other computes
 
 
@@ -41,7 +41,7 @@ class Model:
         return self.bundle.meta.task.kind
 
     @cached_property
-    def preference(self) -> tuple[int, float, str]:
+    def preference(self) -> tuple[int, float, float, str]:
         """Return a key by which the preferred of several models is the smallest."""
         return preference(self.bundle.meta)
 
@@ -92,7 +92,6 @@ def check_servable(task: Task) -> None:
 
 
 def _calibrate(predictor: Predictor, settings: Settings) -> Calibration:
-    """Warm up and time every shape; a CPU gains nothing from batches of these networks, so its default is 1."""
-    chosen = settings.max_batch or (1 if predictor.provider == CPU else None)
-    sizes = (chosen,) if chosen else GPU_BATCHES
+    """Warm up and time every shape: a small network gains from batches on a CPU too, a large one does not."""
+    sizes = (settings.max_batch,) if settings.max_batch else BATCHES
     return calibrate(lambda batch: seconds_of(predictor, batch), sizes, settings.deadline_s)

@@ -3,8 +3,9 @@
 import io
 import itertools
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
@@ -139,18 +140,24 @@ class Calibration:
         return self.fixed_s / self.max_batch + self.item_s
 
 
-def calibrate(seconds_of: Callable[[int], float], sizes: tuple[int, ...], deadline_s: float) -> Calibration:
-    """Time batches of `sizes` and fit their cost.
+def calibrate(seconds_of: Callable[[int], float], sizes: Sequence[int], deadline_s: float) -> Calibration:
+    """Time batches of `sizes`, from small to large, as long as an item takes less in the larger one; fit their cost.
 
     The chosen size is the smallest that meets the deadline and whose seconds an item are within a tenth of the best.
     """
-    seconds = {size: seconds_of(size) for size in sizes}
-    timely = [size for size in sizes if seconds[size] <= deadline_s] or sizes[:1]
+    seconds: dict[int, float] = {}
+    best = math.inf
+    for size in sizes:
+        seconds[size] = seconds_of(size)
+        if seconds[size] / size >= best:
+            break
+        best = seconds[size] / size
+    timely = [size for size in seconds if seconds[size] <= deadline_s] or sizes[:1]
     best = min(seconds[size] / size for size in timely)
     chosen = next(size for size in timely if seconds[size] / size <= 1.1 * best)
-    if len(sizes) == 1:
+    if len(seconds) == 1:
         return Calibration(chosen, 0.0, seconds[chosen] / chosen)
-    item, fixed = np.polyfit(np.array(sizes), np.array([seconds[size] for size in sizes]), 1)
+    item, fixed = np.polyfit(np.array(list(seconds)), np.array(list(seconds.values())), 1)
     return Calibration(chosen, max(float(fixed), 0.0), max(float(item), 0.0))
 
 

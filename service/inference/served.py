@@ -9,12 +9,13 @@ import ctypes
 import json
 import logging
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from models.contract.bundle import META, BadBundle
+from models.contract.bundle import META, BadBundle, BundleMeta
 from models.contract.cpus import usable_cpus
 from service.http.problems import Problem
 from service.inference.model import Model, load_model
@@ -46,6 +47,14 @@ class Retry:
     pause_s: float
 
 
+class Choice(NamedTuple):
+    """The models of some kinds of task, their metadata, and the model of requests that name none."""
+
+    models: Mapping[str, Model]
+    metas: Mapping[str, BundleMeta]
+    default: str | None
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """The models at one moment. It never changes, so that any thread may read it."""
@@ -54,6 +63,7 @@ class Snapshot:
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     stuck: Mapping[str, Refusal] = field(default_factory=dict)  # models that serve another version than the current one
     retries: Mapping[str, Retry] = field(default_factory=dict)
+    choices: dict[tuple[str, ...], Choice] = field(init=False, default_factory=dict, compare=False)  # those made so far
 
 
 class ServedModels:
@@ -125,15 +135,24 @@ class ServedModels:
 
     # --- questions of a request ---
 
-    def default(self, kind: str) -> str | None:
-        """Return the model for requests that name none: the settings' choice if it is of that kind, else the preferred one.
+    def choice(self, *kinds: str) -> Choice:
+        """Return the models that serve these kinds of task, worked out once for each snapshot."""
+        choices = self.snapshot.choices
+        if kinds not in choices:
+            models = self.of_kind(*kinds)
+            metas = {name: model.bundle.meta for name, model in models.items()}
+            choices[kinds] = Choice(models, metas, self.default(*kinds))
+        return choices[kinds]
 
-        `models.contract.preference` says which that is.
+    def default(self, *kinds: str) -> str | None:
+        """Return the model for requests that name none: the settings' choice if it is of these kinds, else the preferred one.
+
+        `models.contract.preference` says which that is, among the models of the first of the kinds that is served.
         """
         chosen = self._settings.default_model
-        if chosen is not None and self._kind(chosen) in (kind, None):
+        if chosen is not None and self._kind(chosen) in (*kinds, None):
             return chosen
-        models = self.of_kind(kind).values()
+        models = next(filter(None, map(self.of_kind, kinds)), {}).values()
         return min(models, key=lambda model: model.preference).name if models else None
 
     def defaults(self) -> dict[str, str]:
@@ -141,18 +160,19 @@ class ServedModels:
         kinds = dict.fromkeys(model.kind for model in self.snapshot.models.values())
         return {kind: name for kind in kinds if (name := self.default(kind)) is not None}
 
-    def of_kind(self, kind: str) -> dict[str, Model]:
-        """Return the models that serve a kind of task, by name."""
-        return {name: model for name, model in self.snapshot.models.items() if model.kind == kind}
+    def of_kind(self, *kinds: str) -> dict[str, Model]:
+        """Return the models that serve these kinds of task, by name."""
+        return {name: model for name, model in self.snapshot.models.items() if model.kind in kinds}
 
-    def get(self, name: str | None, kind: str, pointer: str) -> Model:
-        """Return the model of that name and kind of task, or the default; raise the problems unknown-model and not-ready."""
-        name = name if name is not None else self.default(kind)
+    def get(self, name: str | None, kinds: Sequence[str], pointer: str) -> Model:
+        """Return the model of that name and these kinds of task, or the default; raise the problems unknown-model and not-ready."""
+        name = name if name is not None else self.default(*kinds)
         if name is None:
-            raise Problem("not-ready", f"no {kind} model is being served", headers={"retry-after": "5"})
-        if name in self.snapshot.refused or name in self._names(kind):
+            raise Problem("not-ready", f"no {kinds[0]} model is being served", headers={"retry-after": "5"})
+        names = list(self.of_kind(*kinds))
+        if name in self.snapshot.refused or name in names:
             return self.serving(name)
-        detail = f"no {kind} model {name!r}; there are {', '.join(self._names(kind)) or 'none'}"
+        detail = f"no {kinds[0]} model {name!r}; there are {', '.join(names) or 'none'}"
         raise Problem("unknown-model", detail, errors=[(pointer, detail)] if pointer else ())
 
     def serving(self, name: str) -> Model:
@@ -163,9 +183,6 @@ class ServedModels:
         if name not in models:
             raise Problem("unknown-model", f"no model {name!r}; there are {', '.join(models) or 'none'}")
         return models[name]
-
-    def _names(self, kind: str) -> list[str]:
-        return list(self.of_kind(kind))
 
     def _kind(self, name: str) -> str | None:
         known = self.snapshot.models.get(name) or self.snapshot.refused.get(name)

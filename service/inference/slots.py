@@ -1,18 +1,27 @@
-"""The limit of concurrent runs of models on one device: more threads than CPUs would only delay the event loop."""
+"""The threads that run models on one device: more threads than CPUs would only delay the event loop.
+
+A thread takes its next batch itself, and does not wait until the event loop has seen the last one.
+"""
 
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Protocol
+from queue import SimpleQueue
+from typing import Protocol
 
 NICENESS = 5  # of a thread that computes: the event loop gets the CPU first
 
 
 class Queue(Protocol):
-    """The queue of one model."""
+    """The queue of one model. Its properties and `take` are used while the lock of the slots is held."""
+
+    @property
+    def queued(self) -> int:
+        """Count the waiting items."""
+        ...
 
     @property
     def oldest(self) -> float:
@@ -24,50 +33,75 @@ class Queue(Protocol):
         """Estimate the seconds that the waiting items will take, one run at a time."""
         ...
 
-    def start(self) -> None:
-        """Start the next run, unless no item is left."""
+    def take(self) -> Callable[[], None] | None:
+        """Remove a batch of items and return the call that computes it, or None if nobody waits for these any longer."""
         ...
 
 
+class _Shared:
+    """The state of the threads, which does not refer to the slots: a model that nobody serves any longer is freed with its threads."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.queues: dict[Queue, None] = {}  # those with waiting items
+        self.calls: SimpleQueue[bool] = SimpleQueue()  # True for each item that has come, False to end a thread
+
+
 class Slots:
-    """A limited number of concurrent runs, shared by the queues of several models; the oldest item is computed first."""
+    """A limited number of concurrent runs, shared by the queues of several models; the oldest item is computed first.
+
+    Whoever changes a queue holds `lock` meanwhile.
+    """
 
     def __init__(self, count: int) -> None:
-        self.count = self.free = count
-        self._queues: dict[Queue, None] = {}  # those with waiting items
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="predict", initializer=_yield_the_cpu)
+        self.count = count
+        self._shared = _Shared()
+        self.lock = self._shared.lock
+        self._threads = [
+            threading.Thread(target=_serve, args=(self._shared,), name=f"predict_{number}", daemon=True)
+            for number in range(count)
+        ]
+        self._stop = weakref.finalize(self, _stop, self._shared, count)
+        for thread in self._threads:
+            thread.start()
 
     @property
     def expected_wait_s(self) -> float:
-        """Estimate the seconds until an item that came now would be computed."""
-        return sum(queue.backlog_s for queue in self._queues) / self.count
+        """Estimate the seconds until an item that came now would be computed. The lock must be held."""
+        return sum(queue.backlog_s for queue in self._shared.queues) / self.count
 
     def enter(self, queue: Queue) -> None:
-        """Add a queue that has a new item, and start runs while slots are free."""
-        self._queues[queue] = None
-        self._start()
-
-    def leave(self, queue: Queue) -> None:
-        """Remove a queue that has no item left."""
-        self._queues.pop(queue, None)
-
-    def run(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Take a slot and call a function in a thread; `release` must follow."""
-        self.free -= 1
-        return self._threads.submit(function, *args)
-
-    def release(self) -> None:
-        """Free a slot and start the next run."""
-        self.free += 1
-        self._start()
+        """Note that a queue has a new item, which a free thread takes at once. The lock must be held."""
+        self._shared.queues[queue] = None
+        self._shared.calls.put(True)
 
     def close(self) -> None:
         """Wait for the running calls, then stop the threads."""
-        self._threads.shutdown()
+        self._stop()
+        for thread in self._threads:
+            thread.join()
 
-    def _start(self) -> None:
-        while self.free and self._queues:
-            min(self._queues, key=lambda queue: queue.oldest).start()
+
+def _serve(shared: _Shared) -> None:
+    """Compute batch after batch, each of the queue whose item is oldest. An item that went with others leaves a call that finds nothing."""
+    _yield_the_cpu()
+    while shared.calls.get():
+        compute = None
+        with shared.lock:
+            if shared.queues:
+                queue = min(shared.queues, key=lambda queue: queue.oldest)
+                compute = queue.take()
+                if not queue.queued:
+                    del shared.queues[queue]
+                del queue
+        if compute is not None:
+            compute()
+        del compute  # its model may be replaced while this thread waits
+
+
+def _stop(shared: _Shared, count: int) -> None:
+    for _ in range(count):
+        shared.calls.put(False)
 
 
 def _yield_the_cpu() -> None:

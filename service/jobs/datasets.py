@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 
 from models.contract.spec import CheckSpec
 from service.jobs.database import now, reading, writing
-from service.jobs.records import FINISHED, Job, WrongState
+from service.jobs.records import UNFINISHED, Job, WrongState
 from service.jobs.schema import DATASETS, JOBS
 from service.jobs.table import JobTable
 
@@ -98,7 +98,7 @@ class DatasetTable:
         """Remove the row of a data set and return it; its files remain. Raises UnknownDataset, and WrongState while a job uses it."""
         dataset = self.get(name)
         with writing(self._engine) as connection:
-            active = select(JOBS.c.id, JOBS.c.kind, JOBS.c.state, JOBS.c.spec).where(JOBS.c.state.not_in(FINISHED))
+            active = select(JOBS.c.id, JOBS.c.kind, JOBS.c.state, JOBS.c.spec).where(JOBS.c.state.in_(UNFINISHED))
             for job in connection.execute(active):
                 if name in _used(connection, job.kind, job.spec):
                     raise WrongState(f"data set {name!r} is used by the {job.kind} job {job.id}, which is {job.state}")

@@ -6,7 +6,8 @@ The API does not import training, so workers publish the names. A name stays kno
 from collections.abc import Sequence
 from typing import Literal
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from service.jobs.database import now, reading, writing
 from service.jobs.schema import OFFERS
@@ -24,10 +25,11 @@ class OfferTable:
     def publish(self, kind: Kind, names: Sequence[str]) -> None:
         """Record the names that a worker offers, and forget names that no worker has offered for a month."""
         with writing(self._engine) as connection:
-            connection.execute(delete(OFFERS).where(OFFERS.c.kind == kind, OFFERS.c.name.in_(names)))
             connection.execute(delete(OFFERS).where(OFFERS.c.seen_at < now() - KEEP_S))
-            for name in names:
-                connection.execute(insert(OFFERS).values(kind=kind, name=name, seen_at=now()))
+            insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+            for name in sorted(names):  # workers that start at once lock rows in the same order
+                row = insert(OFFERS).values(kind=kind, name=name, seen_at=now())
+                connection.execute(row.on_conflict_do_update(index_elements=("kind", "name"), set_={"seen_at": now()}))
 
     def names(self, kind: Kind) -> list[str]:
         """Return the known names of a kind, sorted; empty if no worker has published any yet."""

@@ -25,8 +25,13 @@ JOBS = Table(
     Column("error", JSON(none_as_null=True)),
     Column("result", JSON(none_as_null=True)),
     Column("events", Integer, nullable=False),
-    Index("jobs_by_state", "state", "created_at"),
+    # pages of GET /jobs, with each combination of filters
     Index("jobs_by_age", "created_at", "id"),
+    Index("jobs_by_state", "state", "created_at", "id"),
+    Index("jobs_by_kind", "kind", "created_at", "id"),
+    Index("jobs_by_state_and_kind", "state", "kind", "created_at", "id"),
+    # service/jobs/delivery.py; no index has a column that a heartbeat writes, since each heartbeat would then write all indexes
+    Index("jobs_by_delivery", "state", "queue", "sent_at", "created_at"),
 )
 
 EVENTS = Table(
@@ -46,6 +51,8 @@ SUBMISSIONS = Table(
     Column("digest", String(64), nullable=False),
     Column("job", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     Column("at", Float(53), nullable=False),
+    Index("submissions_by_age", "at"),
+    Index("submissions_by_job", "job"),
 )
 
 WORKERS = Table(

@@ -16,13 +16,14 @@ from models.contract.bundle import BadBundle
 from service.jobs import artifacts, disk
 from service.jobs.database import StoreUnavailable, open_database
 from service.jobs.datasets import DatasetTable, discard, sweep
+from service.jobs.delivery import Deliveries
 from service.jobs.metrics import JobMetrics
 from service.jobs.offers import OfferTable
 from service.jobs.outage import Outage
 from service.jobs.queue.broker import EmbeddedBroker, NoBroker
 from service.jobs.queue.celery_app import Sender
 from service.jobs.queue.reconciler import Reconciler
-from service.jobs.records import Job
+from service.jobs.records import Job, Message
 from service.jobs.retention import Retention, remove_job
 from service.jobs.table import JobTable
 from service.jobs.workers import WorkerTable
@@ -53,6 +54,7 @@ class JobService:
         self._workers: WorkerTable | None = None
         self._datasets: DatasetTable | None = None
         self._offers: OfferTable | None = None
+        self._deliveries: Deliveries | None = None
         self._sender: Sender | None = None
         self.problem: str | None = "the job table is being opened"
         self._outage = Outage(log, "the job table")
@@ -99,9 +101,14 @@ class JobService:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
 
     def send(self, job: Job) -> None:
-        """Send a new job to its queue. The reconciler sends it later if this fails."""
-        if self._sender is not None and self._sender.send(job):
-            self.table.mark_sent(job.id)
+        """Send a job that was just submitted or retried to its queue. The reconciler sends it later if this fails."""
+        messages = [Message.of(job)]
+        if self._deliveries is None or (self._sender is not None and self._sender.send(messages)):
+            return
+        try:
+            self._deliveries.withdraw(messages)
+        except StoreUnavailable as error:  # the reconciler finds that the message is missing
+            self._outage.report(error)
 
     def register(self, name: str, path: Path, source: Literal["folder", "upload"]) -> Job:
         """Register a data set and submit the job that checks it. Raises DatasetExists."""
@@ -158,6 +165,7 @@ class JobService:
         self._workers = WorkerTable(engine, lease_s=self._settings.lease_s)
         self._datasets = DatasetTable(engine, self._table)
         self._offers = OfferTable(engine)
+        self._deliveries = Deliveries(engine)
         self.problem = None
         try:
             self._sender = Sender(self._settings)
@@ -173,9 +181,14 @@ class JobService:
             if self._table is not None and time.monotonic() - swept >= SWEEP_INTERVAL_S:
                 self.sweep()
                 swept = time.monotonic()
-            if reconciler is None and self._table is not None and self._sender is not None:
-                resend_s = self._settings.resend_s
-                reconciler = Reconciler(self._table, self._sender, resend_s=resend_s, broker=self._broker)
+            if (
+                reconciler is None
+                and self._table is not None
+                and self._deliveries is not None
+                and self._sender is not None
+            ):
+                options = {"resend_s": self._settings.resend_s, "broker": self._broker}
+                reconciler = Reconciler(self._table, self._deliveries, self._sender, **options)
             if reconciler is not None:
                 self.problem = reconciler.run_once()
             if self._closing.wait(self._settings.reconcile_s):

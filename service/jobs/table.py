@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from models.contract.spec import AnySpec
@@ -23,11 +23,13 @@ from service.jobs.database import now, reading, writing
 from service.jobs.records import (
     FINISHED,
     LEASED,
+    UNFINISHED,
     Event,
     Job,
     KeyReused,
     Lease,
     LostLease,
+    Position,
     Queue,
     State,
     UnknownJob,
@@ -37,7 +39,6 @@ from service.jobs.schema import DATASETS, EVENTS, JOBS, SUBMISSIONS, WORKERS
 
 MAX_LOSSES = 3  # lost workers after which a job fails, since it may be what ends them
 KEEP_PROGRESS = 1000  # progress events kept per job
-SUBMIT_GRACE_S = 2.0  # the process that made a job is about to send it to the broker
 KEEP_KEYS_S = 24 * 3600.0
 Report = tuple[Literal["log", "progress", "metrics"], dict[str, Any]]
 
@@ -54,7 +55,10 @@ class JobTable:
     # --- for callers of the API ---
 
     def submit(self, spec: AnySpec, queue: Queue, key: str | None = None) -> tuple[Job, bool]:
-        """Insert a job and return it with True; return the existing job and False if the key is known. Raises KeyReused."""
+        """Insert a job and return it with True; return the existing job and False if the key is known. Raises KeyReused.
+
+        A new job is marked as sent: the caller sends it at once, or withdraws the mark (service/jobs/delivery.py).
+        """
         content, job = spec.model_dump_json(), uuid.uuid4().hex
         digest = hashlib.sha256(content.encode()).hexdigest()
         try:
@@ -63,7 +67,7 @@ class JobTable:
                     return known, False
                 row = {"id": job, "kind": spec.kind, "spec": json.loads(content), "queue": queue}
                 counts = {"state": "queued", "attempt": 0, "losses": 0, "events": 0}
-                connection.execute(insert(JOBS).values(**row, **counts, created_at=now()))
+                connection.execute(insert(JOBS).values(**row, **counts, created_at=now(), sent_at=now()))
                 if key is not None:
                     connection.execute(insert(SUBMISSIONS).values(key=key, digest=digest, job=job, at=now()))
                 self._note(connection, job, "state", {"state": "queued"})
@@ -92,7 +96,7 @@ class JobTable:
     def jobs(
         self, *, state: State | None = None, kind: str | None = None, limit: int = 50, after: str | None = None
     ) -> list[Job]:
-        """Return up to `limit` jobs, newest first, starting behind the job `after`. Raises UnknownJob."""
+        """Return up to `limit` jobs, newest first, behind the place `after` or behind the job with that id. Raises UnknownJob."""
         with reading(self._engine) as connection:
             query = select(JOBS).order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)
             if state is not None:
@@ -100,9 +104,8 @@ class JobTable:
             if kind is not None:
                 query = query.where(JOBS.c.kind == kind)
             if after is not None:
-                last = self._row(connection, after)
-                tied = and_(JOBS.c.created_at == last.created_at, JOBS.c.id < last.id)
-                query = query.where(or_(JOBS.c.created_at < last.created_at, tied))
+                last = Position.parse(after) or self._row(connection, after).position
+                query = query.where(tuple_(JOBS.c.created_at, JOBS.c.id) < tuple_(last.created_at, last.id))
             return [Job(**row) for row in connection.execute(query).mappings()]
 
     def counts(self) -> dict[tuple[str, str], int]:
@@ -113,11 +116,11 @@ class JobTable:
 
     def trained(self, run: str, seed: int) -> list[Job]:
         """Return the succeeded training jobs of a run and seed, newest first."""
-        query = select(JOBS).where(JOBS.c.kind == "train", JOBS.c.state == "succeeded")
+        succeeded = and_(JOBS.c.kind == "train", JOBS.c.state == "succeeded")
+        query = select(JOBS).where(succeeded, JOBS.c.spec["run"].as_string() == run)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(JOBS.c.finished_at.desc())).mappings()
-            jobs = [Job(**row) for row in rows]
-        return [job for job in jobs if job.spec.get("run") == run and seed in job.spec.get("seeds", ())]
+            return [job for job in (Job(**row) for row in rows) if seed in job.spec.get("seeds", ())]
 
     def events(self, job: str, after: int = 0, limit: int = 500) -> list[Event]:
         """Return the events of a job with numbers above `after`, oldest first."""
@@ -140,22 +143,29 @@ class JobTable:
             return self._row(connection, job)
 
     def retry(self, job: str) -> Job:
-        """Queue a failed or cancelled job again, to resume from its last checkpoint. Raises UnknownJob, WrongState."""
+        """Queue a failed or cancelled job again, to resume from its last checkpoint, and mark it as sent. Raises UnknownJob, WrongState."""
         with writing(self._engine) as connection:
             row = self._row(connection, job)
             if row.state not in ("failed", "cancelled"):
                 raise WrongState(f"job {job} is {row.state}; only a failed or cancelled job can be retried")
-            self._move(connection, job, "queued", losses=0, error=None, finished_at=None, sent_at=None, worker=None)
+            self._move(connection, job, "queued", losses=0, error=None, finished_at=None, sent_at=now(), worker=None)
             return self._row(connection, job)
 
     def removable(self) -> list[Job]:
         """Return the finished jobs that no data set and no unfinished evaluation depends on, the last finished first."""
         query = select(JOBS).where(JOBS.c.state.in_(FINISHED), JOBS.c.id.not_in(select(DATASETS.c.job)))
-        evaluations = select(JOBS.c.spec).where(JOBS.c.kind == "evaluate", JOBS.c.state.not_in(FINISHED))
+        measured = select(JOBS.c.spec["job"].as_string(), JOBS.c.spec["run"].as_string()).distinct()
+        measured = measured.where(JOBS.c.kind == "evaluate", JOBS.c.state.in_(UNFINISHED))
         with reading(self._engine) as connection:
-            needed = list(connection.scalars(evaluations))
+            needed = {
+                (job, None if job else run) for job, run in connection.execute(measured)
+            }  # all of a run, if none is named
             rows = connection.execute(query.order_by(JOBS.c.finished_at.desc(), JOBS.c.id)).mappings()
-            return [job for job in (Job(**row) for row in rows) if not any(_measures(spec, job) for spec in needed)]
+            return [
+                job
+                for job in (Job(**row) for row in rows)
+                if (job.id, None) not in needed and not (job.kind == "train" and (None, job.spec.get("run")) in needed)
+            ]
 
     def remove(self, job: str) -> None:
         """Remove a finished job with its events. Raises UnknownJob, and WrongState if it is not finished or a data set needs it."""
@@ -243,24 +253,10 @@ class JobTable:
             for job in lost:
                 if self._lose(connection, job):
                     self._move(connection, job.id, "queued", lease_until=None, worker=None, sent_at=None)
-            connection.execute(delete(SUBMISSIONS).where(SUBMISSIONS.c.at < now() - KEEP_KEYS_S))
-            connection.execute(delete(WORKERS).where(WORKERS.c.seen_until < now() - KEEP_KEYS_S))
+            old = select(now() - KEEP_KEYS_S).scalar_subquery()  # computed once, so that an index can be used
+            connection.execute(delete(SUBMISSIONS).where(SUBMISSIONS.c.at < old))
+            connection.execute(delete(WORKERS).where(WORKERS.c.seen_until < old))
         return [job.id for job in lost]
-
-    def unsent(self, older_s: float, limit: int = 500) -> list[Job]:
-        """Return queued jobs, oldest first, that the broker may lack: those never sent, and those last confirmed over `older_s` ago.
-
-        Jobs that were just submitted are left to their submitter.
-        """
-        never = and_(JOBS.c.sent_at.is_(None), JOBS.c.created_at < now() - SUBMIT_GRACE_S)
-        query = select(JOBS).where(JOBS.c.state == "queued", or_(never, JOBS.c.sent_at < now() - older_s))
-        with reading(self._engine) as connection:
-            return [Job(**row) for row in connection.execute(query.order_by(JOBS.c.created_at).limit(limit)).mappings()]
-
-    def mark_sent(self, job: str) -> None:
-        """Record that the broker has the job now."""
-        with writing(self._engine) as connection:
-            connection.execute(update(JOBS).where(JOBS.c.id == job, JOBS.c.state == "queued").values(sent_at=now()))
 
     # --- inside a transaction ---
 
@@ -311,10 +307,3 @@ class JobTable:
         if kind == "progress" and number % 100 == 0:
             old = and_(EVENTS.c.job == job, EVENTS.c.kind == "progress", EVENTS.c.number < number - KEEP_PROGRESS)
             connection.execute(delete(EVENTS).where(old))
-
-
-def _measures(spec: dict[str, Any], job: Job) -> bool:
-    """Return whether an evaluation of this spec may measure the weights of a training job."""
-    if spec.get("job") is not None:
-        return spec["job"] == job.id
-    return job.kind == "train" and job.spec.get("run") == spec.get("run")

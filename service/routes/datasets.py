@@ -64,7 +64,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
     routes = APIRouter(tags=["datasets"])
 
     @routes.get("/datasets", response_model=DatasetList, responses=documented("jobs-unavailable"))
-    async def datasets() -> DatasetList:
+    async def list_datasets() -> DatasetList:
         """List all data sets with their numbers of recordings."""
         datasets = await service.call(lambda: service.datasets.datasets())
         return DatasetList(datasets=[_info(dataset) for dataset in datasets])
@@ -72,7 +72,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
     @routes.get(
         "/datasets/{name}", response_model=DatasetInfo, responses=documented("unknown-dataset", "jobs-unavailable")
     )
-    async def dataset(name: str) -> DatasetInfo:
+    async def get_dataset(name: str) -> DatasetInfo:
         """Describe one data set; for a refused one, give the reason."""
         return _info(await service.call(lambda: service.datasets.get(name)))
 
@@ -83,7 +83,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
         responses=documented(*ERRORS),
         openapi_extra=_operation(),
     )
-    async def register(request: Request, response: Response) -> DatasetInfo:
+    async def add_dataset(request: Request, response: Response) -> DatasetInfo:
         """Register a folder under the server's allowed root, or upload a .zip, with the layout of the data folder.
 
         An archive may contain only plain files: no links, no absolute paths or `..`, no pickles. A job of its own then loads the whole
@@ -92,7 +92,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
         media = content_type(request, (JSON, ZIP))
         content_coding(request)
         if media == JSON:
-            folder = _folder_request(bytes(await read_body(request, MAX_REQUEST_BYTES)))
+            folder = _folder_request(await read_body(request, MAX_REQUEST_BYTES))
             name = _name(folder.name, "/name")
             job = await service.call(lambda: service.register(name, under_root(folder.folder), "folder"))
         else:
@@ -108,7 +108,7 @@ def router(service: JobService, settings: Settings) -> APIRouter:
         response_class=Response,
         responses=documented("unknown-dataset", "wrong-state", "jobs-unavailable"),
     )
-    async def remove(name: str) -> None:
+    async def remove_dataset(name: str) -> None:
         """Remove a data set: delete the files of an upload, but only the registration of a folder.
 
         This is refused while a queued or running job uses it. Finished jobs keep their records, and the name is free again.

@@ -61,7 +61,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         responses=documented(*ERRORS),
         openapi_extra=_operation(),
     )
-    async def submit(request: Request, response: Response) -> JobInfo:
+    async def submit_job(request: Request, response: Response) -> JobInfo:
         """Submit a job. It is stored before this answers and runs when a worker is free; `Location` is its address.
 
         With an `Idempotency-Key` the same request can be repeated for a day: the answer is the same job.
@@ -71,7 +71,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         key = request.headers.get("idempotency-key")
         if key is not None and not KEY.fullmatch(key):
             raise Problem("invalid-request", "Idempotency-Key: expected 1 to 250 visible ASCII characters, got others")
-        spec = spec_of(bytes(await read_body(request, MAX_SPEC_BYTES)))
+        spec = spec_of(await read_body(request, MAX_SPEC_BYTES))
 
         def insert() -> JobInfo:
             check_space(settings)
@@ -93,26 +93,31 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
     @routes.get(
         "/jobs", response_model=JobPage, responses=documented("invalid-request", "unknown-job", "jobs-unavailable")
     )
-    async def jobs(
+    async def list_jobs(
         state: Annotated[State | None, Query(description="only jobs in this state")] = None,
         kind: Annotated[
             Literal["train", "evaluate", "benchmark", "check"] | None, Query(description="only jobs of this kind")
         ] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        after: Annotated[str | None, Query(max_length=64, description="the last job of the previous page")] = None,
+        after: Annotated[
+            str | None, Query(max_length=64, description="`next` of the previous page, or the id of its last job")
+        ] = None,
     ) -> JobPage:
-        """List jobs, newest first."""
+        """List jobs, newest first, in pages: repeat the request, with the same filters, with `next` as `after` until it is null.
+
+        No job is left out or repeated if jobs are added or removed meanwhile. An id of a removed job is refused as `after`; `next` is not.
+        """
 
         def page() -> JobPage:
-            rows = service.table.jobs(state=state, kind=kind, limit=limit, after=after)
+            rows = service.table.jobs(state=state, kind=kind, limit=limit + 1, after=after)
             workers = service.workers.workers()
-            following = rows[-1].id if len(rows) == limit else None
-            return JobPage(jobs=[job_info(job, workers) for job in rows], next=following)
+            following = str(rows[limit - 1].position) if len(rows) > limit else None
+            return JobPage(jobs=[job_info(job, workers) for job in rows[:limit]], next=following)
 
         return await service.call(page)
 
     @routes.get("/jobs/{id}", response_model=JobInfo, responses=documented("unknown-job", "jobs-unavailable"))
-    async def job(id: str) -> JobInfo:
+    async def get_job(id: str) -> JobInfo:
         """Describe one job: state, progress with ETA, last metrics, worker, and the error of a failed one."""
         return await service.call(info_of, id)
 
@@ -122,7 +127,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         response_class=Response,
         responses=documented("unknown-job", "wrong-state", "jobs-unavailable"),
     )
-    async def remove(id: str) -> None:
+    async def remove_job(id: str) -> None:
         """Remove a finished job with its events and artifacts. Versions that it has published stay."""
         await service.call(service.remove_job, id)
 
@@ -131,7 +136,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         response_model=JobInfo,
         responses=documented("unknown-job", "wrong-state", "jobs-unavailable"),
     )
-    async def cancel(id: str) -> JobInfo:
+    async def cancel_job(id: str) -> JobInfo:
         """Cancel a job. A running one stops within seconds and keeps its last checkpoint."""
         await service.call(service.table.cancel, id)
         return await service.call(info_of, id)
@@ -141,7 +146,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         response_model=JobInfo,
         responses=documented("unknown-job", "wrong-state", "jobs-unavailable"),
     )
-    async def retry(id: str) -> JobInfo:
+    async def retry_job(id: str) -> JobInfo:
         """Run a failed or cancelled job again, from its last checkpoint."""
 
         def requeue() -> JobInfo:
@@ -158,7 +163,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
             **documented("unknown-job", "invalid-request", "overloaded", "jobs-unavailable"),
         },
     )
-    async def events(id: str, request: Request) -> LimitedStream:
+    async def stream_job_events(id: str, request: Request) -> LimitedStream:
         """Stream the events of a job as server-sent events, from the first or after `Last-Event-ID`, until the job ends.
 
         The events are `state`, `progress`, `metrics` and `log`, each with JSON. `shutdown` means that this server stops: connect again.
@@ -200,7 +205,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
     @routes.get(
         "/jobs/{id}/artifacts", response_model=ArtifactList, responses=documented("unknown-job", "jobs-unavailable")
     )
-    async def list_artifacts(id: str) -> ArtifactList:
+    async def list_job_artifacts(id: str) -> ArtifactList:
         """List the files of a job so far: checkpoints, history, tables, pictures, the bundle."""
 
         def listed() -> ArtifactList:
@@ -226,7 +231,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
             ),
         },
     )
-    async def artifact(id: str, name: str) -> FileDownload:
+    async def get_job_artifact(id: str, name: str) -> FileDownload:
         """Download one file of a job."""
         job = await service.call(service.table.get, id)
         files = await service.call(artifacts.files, settings.jobs, job.id, job.attempt)
@@ -235,7 +240,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         return FileDownload(files[name], media_type="application/octet-stream", filename=files[name].name)
 
     @routes.get("/workers", response_model=WorkerList, responses=documented("jobs-unavailable"))
-    async def workers() -> WorkerList:
+    async def list_workers() -> WorkerList:
         """List the connected workers with their queues, device and current job."""
         return WorkerList(
             workers=[WorkerInfo(**vars(worker)) for worker in await service.call(service.workers.workers)]

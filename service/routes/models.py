@@ -1,9 +1,7 @@
 """GET /models, /joints and /landmarks: which models there are, an example input for each, and the orders of their points."""
 
 import asyncio
-import operator
 from collections.abc import Mapping
-from functools import reduce
 from typing import Any, Literal
 
 from fastapi import APIRouter, Response
@@ -52,20 +50,18 @@ def router(models: ServedModels, examples: Mapping[str, Example]) -> APIRouter:
         return ModelList(defaults=models.defaults(), models=await asyncio.to_thread(describe_all, models))
 
     @routes.get("/models/{name}", response_model=ModelInfo, responses=documented("unknown-model"))
-    async def model(name: str) -> ModelInfo:
+    async def get_model(name: str) -> ModelInfo:
         """Describe one model: task, symmetries, licence, sources, measured errors, versions and execution provider."""
         return await asyncio.to_thread(describe, models, name)
 
-    schemas = [example.schema for example in examples.values() if example.schema is not None]
     binary = {example.media_type: BINARY for example in examples.values() if example.schema is None}
 
     @routes.get(
         "/models/{name}/example",
-        response_model=reduce(operator.or_, schemas),
-        response_model_exclude_none=True,
+        response_model=dict[str, Any],
         responses={200: {"content": binary}, **documented("unknown-model", "not-ready")},
     )
-    async def model_example(name: str) -> Any:
+    async def get_model_example(name: str) -> Any:
         """Return an input to try the model with: a request body for the endpoint of its kind of task."""
         model = models.serving(name)
         example = examples[model.kind]
@@ -73,7 +69,7 @@ def router(models: ServedModels, examples: Mapping[str, Example]) -> APIRouter:
         return body if example.schema is not None else Response(body, media_type=example.media_type)
 
     @routes.get("/joints", response_model=dict[str, JointOrder])
-    async def joints() -> dict[str, JointOrder]:
+    async def list_joint_orders() -> dict[str, JointOrder]:
         """List the joint orders of a hand and of a body, with bones and mirror images."""
         hands = {
             name: _joint_order(order, "hand", hand.ALIASES, list(carried_joints(order)))
@@ -82,7 +78,7 @@ def router(models: ServedModels, examples: Mapping[str, Example]) -> APIRouter:
         return hands | {name: _joint_order(order, "body", body_orders.ALIASES, []) for name, order in BODIES.items()}
 
     @routes.get("/landmarks", response_model=dict[str, LandmarkOrder])
-    async def landmarks() -> dict[str, LandmarkOrder]:
+    async def list_landmark_orders() -> dict[str, LandmarkOrder]:
         """List the landmark orders of a face, with regions and edges."""
         regions = {region: list(indices) for region, indices in FACE_REGIONS.items()}
         return {FACE68.name: LandmarkOrder(landmarks=list(FACE68.joints), regions=regions, edges=list(FACE68.bones))}

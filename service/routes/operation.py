@@ -1,6 +1,6 @@
 """GET /healthz, /readyz, /metrics and /problems, for load balancers, monitors and authors of clients."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
@@ -18,6 +18,15 @@ class Health(BaseModel):
     """The answer of a process that is alive."""
 
     status: Literal["alive"]
+
+
+class ProblemKind(BaseModel):
+    """The meaning of a kind of problem."""
+
+    type: str
+    status: int
+    title: str
+    remedy: str = Field(description="what the caller can do")
 
 
 class Readiness(BaseModel):
@@ -38,12 +47,12 @@ def router(models: ServedModels, jobs: JobService, metrics: Metrics, shutdown: S
     routes = APIRouter(tags=["operation"])
 
     @routes.get("/healthz", response_model=Health)
-    async def healthz() -> Health:
+    async def get_health() -> Health:
         """Answer as long as the process is alive."""
         return Health(status="alive")
 
     @routes.get("/readyz", response_model=Readiness, responses=documented("not-ready"))
-    async def readyz() -> Readiness:
+    async def get_readiness() -> Readiness:
         """Answer 200 while at least one model is ready and the process is not stopping."""
         if shutdown.begun:
             raise Problem("not-ready", "the service is stopping", headers={"retry-after": "5"})
@@ -57,16 +66,16 @@ def router(models: ServedModels, jobs: JobService, metrics: Metrics, shutdown: S
         return Readiness(status=status, models=state, limitations=limited, jobs=problem or "ready")
 
     @routes.get("/metrics", response_class=PlainTextResponse)
-    async def prometheus() -> Response:
+    async def get_metrics() -> Response:
         """Return Prometheus metrics: requests, stages, queueing and computing seconds, batch sizes, jobs and workers."""
         await jobs.call(jobs.measure)
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @routes.get("/problems/{kind}", responses=documented("not-found"))
-    async def problem(kind: str) -> dict[str, Any]:
+    @routes.get("/problems/{kind}", response_model=ProblemKind, responses=documented("not-found"))
+    async def explain_problem(kind: str) -> ProblemKind:
         """Explain a problem's `type` and what to do about it."""
         if kind not in KINDS:
             raise Problem("not-found", f"no kind of problem {kind!r}; there are {', '.join(KINDS)}")
-        return {"type": f"/problems/{kind}", **vars(KINDS[kind])}
+        return ProblemKind(type=f"/problems/{kind}", **vars(KINDS[kind]))
 
     return routes

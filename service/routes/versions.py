@@ -25,12 +25,12 @@ def router(models: ServedModels) -> APIRouter:
     routes = APIRouter(tags=["models"])
 
     @routes.post("/models/{name}/versions/{version}/promote", response_model=Promotion, responses=documented(*ERRORS))
-    async def promote(name: str, version: str) -> Promotion:
+    async def promote_version(name: str, version: str) -> Promotion:
         """Serve this version of the model, after it was verified and loaded. The request is idempotent."""
         return _promotion(name, await models.promote(name, version))
 
     @routes.post("/models/{name}/versions/{version}/rollback", response_model=Promotion, responses=documented(*ERRORS))
-    async def rollback(name: str, version: str) -> Promotion:
+    async def roll_back_version(name: str, version: str) -> Promotion:
         """Replace this version, which must be the current one, by its predecessor."""
         return _promotion(name, await models.roll_back(name, version))
 
@@ -40,7 +40,7 @@ def router(models: ServedModels) -> APIRouter:
         response_class=Response,
         responses=documented("unknown-version", "wrong-state", "versions-unavailable"),
     )
-    async def remove(name: str, version: str) -> None:
+    async def remove_version(name: str, version: str) -> None:
         """Remove a published version, unless it is the current one or the one that a rollback returns to."""
         if not await asyncio.to_thread(models.catalogue.versions.remove, name, version):
             raise UnknownVersion(f"{name} has no published version {version[:100]!r}; GET /models/{name} lists them")

@@ -6,6 +6,7 @@ Nothing is unpickled and no header is trusted: an array never has more numbers t
 import io
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -26,7 +27,6 @@ INFLATED_BYTES = 8 << 20  # of an array in a .npz, beyond the size of the file
 MAX_LIST = 10_000  # numbers of an option in a .npz that is a list, such as the size of an image, or times
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
-_encode_msgpack = msgspec.msgpack.Encoder().encode
 
 
 class Shape(NamedTuple):
@@ -164,15 +164,14 @@ def _as_list(value: Any) -> Any:
 
 def msgpack_bytes(document: Mapping[str, Any], dtype: str) -> bytes:
     """Return the document as MessagePack: arrays of points as raw floats, other arrays as lists."""
-    return _encode_msgpack(_packed(document, dtype))
+    return msgspec.msgpack.Encoder(enc_hook=partial(_packed, dtype)).encode(document)
 
 
-def _packed(value: Any, dtype: str) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.astype(dtype).tobytes() if value.ndim == 3 else value.tolist()
-    if isinstance(value, dict):
-        return {key: _packed(item, dtype) for key, item in value.items()}
-    return [_packed(item, dtype) for item in value] if isinstance(value, list) else value
+def _packed(dtype: str, value: Any) -> bytes | list[Any]:
+    """Return what stands for an array. Raises NotImplementedError for other values, of which msgspec knows none."""
+    if not isinstance(value, np.ndarray):
+        raise NotImplementedError(f"expected an array, got {type(value)}")
+    return value.astype(dtype).tobytes() if value.ndim == 3 else value.tolist()
 
 
 def npy_bytes(array: Float[np.ndarray, "..."], dtype: str) -> bytes:

@@ -190,6 +190,10 @@ def lift(
     image: Annotated[
         str | None, typer.Option(help="Size of the image in pixels, such as 1920x1080.", show_default="the clip's")
     ] = None,
+    tall: Annotated[
+        float | None, typer.Option("--height", help="Of the person, in metres.", show_default="a usual one")
+    ] = None,
+    keep_bones: Annotated[bool, typer.Option("--keep-bones", help="Give each bone one length over the clip.")] = False,
     form: ClipForm = None,
     to: PoseForm = "json",
     model: Model = None,
@@ -202,7 +206,7 @@ def lift(
         if not (width.isdecimal() and height.isdecimal()):
             _fail(f"expected --image WIDTHxHEIGHT in pixels, such as 1920x1080, got {image}")
         size = int(width), int(height)
-    options = {"fps": fps, "joints": joints, "image": size}
+    options = {"fps": fps, "joints": joints, "image": size, "height": tall, "keep_bones": keep_bones or None}
     _run(LIFT, clips, options, output=output, plot=plot, form=form, to=to, model=model, bundles=bundles)
 
 
@@ -249,7 +253,7 @@ def _run(
     from tqdm import tqdm
 
     settings = _settings(bundles)
-    models = LocalModels(settings, endpoint.kind)
+    models = LocalModels(settings, endpoint.kinds)
     try:
         works = plan(endpoint, inputs, output=output, plot=plot, aligned=aligned, form=form, to=to)
         models.open(model)

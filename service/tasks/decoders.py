@@ -8,6 +8,8 @@ import sys
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 
+import numpy as np
+
 from service.tasks.memory import enforce_limits
 
 NICENESS = 5  # of a process: the event loop gets the CPU first
@@ -32,6 +34,9 @@ def _begin_process() -> None:
     """Have a process yield the CPU to the event loop, limit its memory, leave Ctrl-C to its parent, and end with it."""
     with suppress(OSError):  # a sandbox that forbids it
         os.nice(NICENESS)
+    np.linalg.eigh(
+        np.ones((64, 64)) @ np.ones((64, 64))
+    )  # OpenBLAS keeps the memory it takes now, before a request's limit
     enforce_limits()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":

@@ -52,16 +52,22 @@ class Body:
     content_type: str = ""  # the whole header, with the boundary of a form
     suffix: str = ""  # of the file's name, such as .ply; empty for a request
     keep: bool = False  # the whole input with the result, for a picture or an aligned copy
+    scope: Mapping[str, str] = field(default_factory=dict)  # root_path and request_id, for problems inside an answer
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest body in bytes, the longest gap that is interpolated in seconds, and the most points of a scan."""
+    """The largest body in bytes, the longest gap that is interpolated in seconds, and the most points of a scan.
+
+    Those of a batch have the most items, and the limits of each `item`.
+    """
 
     bytes: int
     gap_s: float = 0.0
     points: int = 0
     setting: str = "CHIRON_MAX_BODY_BYTES"  # that sets `bytes`
+    items: int = 1
+    item: "Limits | None" = None
 
 
 class Decoded(Protocol):
@@ -90,7 +96,7 @@ class Endpoint(Generic[RequestT, PreparedT, ResultT]):
     """A task as the service offers it: over HTTP at `path`, and in files by suffix."""
 
     path: str
-    kind: str  # of the models' task
+    kind: str  # of the models' task, of which the default is one if any is served
     tag: str
     description: str
     accepts: tuple[str, ...]  # media types of a request
@@ -116,12 +122,18 @@ class Endpoint(Generic[RequestT, PreparedT, ResultT]):
     warnings: Callable[[ResultT], Sequence[str]] = lambda result: ()  # warnings about the answer
     one_a_frame: str | None = None  # suffix of .json files of single frames: a folder of these is one input
     is_short: Callable[[RequestT], bool] = lambda request: True  # whether a decoded request takes a few milliseconds
+    also: tuple[str, ...] = ()  # further kinds of task, whose models a request may name
     kept: Callable[[PreparedT], int] | None = None  # bytes of a prepared request with its answer; None: all reserved
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds of task whose models answer here, that of the default first."""
+        return (self.kind, *self.also)
 
     @property
     def name(self) -> str:
         """Return the name of the operation: the path with underscores."""
-        return self.path[1:].replace("/", "_")
+        return self.path[1:].replace("/", "_").replace(":", "_")
 
 
 class Done(NamedTuple):

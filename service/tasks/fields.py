@@ -1,7 +1,7 @@
 """Fields that requests and answers of several tasks have: their types, and the bounds of their values."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Meta
@@ -53,10 +53,22 @@ def timing(fps: float | None, stamps: Sequence[float] | None, frames: int, point
         raise Problem.at("invalid-request", pointer, str(error)) from None
 
 
+class _Described(NamedTuple):
+    """The description of a model in an answer, which every answer has."""
+
+    model: BundleMeta
+    version: dict[str, str]
+    errors: list[dict[str, Any]]
+
+
+_described: dict[str, _Described] = {}  # of the version that answered last, by name
+
+
 def with_model(document: Mapping[str, Any], model: BundleMeta) -> dict[str, Any]:
-    """Return the document of an answer with the model's name and version, and its measured errors."""
-    return {
-        "model": {"name": model.name, "version": model.version},
-        **document,
-        "expected_error": expected_error(model),
-    }
+    """Return the document of an answer with the model's name and version, its measured errors, and beside `std` its intervals."""
+    intervals = {"intervals": model.intervals} if "std" in document and model.intervals else {}
+    known = _described.get(model.name)
+    if known is None or known.model is not model:
+        version = {"name": model.name, "version": model.version}
+        known = _described[model.name] = _Described(model, version, expected_error(model))
+    return {"model": known.version, **document, **intervals, "expected_error": known.errors}

@@ -48,10 +48,10 @@ class Work:
 
 
 class LocalModels:
-    """The bundles of one kind of task in a folder, each opened when it is first needed."""
+    """The bundles of an endpoint's kinds of task in a folder, each opened when it is first needed."""
 
-    def __init__(self, settings: Settings, kind: str) -> None:
-        self._settings, self._kind = settings, kind
+    def __init__(self, settings: Settings, kinds: Sequence[str]) -> None:
+        self._settings, self._kinds = settings, tuple(kinds)
         self._opened: dict[str, tuple[BundleMeta, Callable[[Tensors], Tensors]]] = {}
 
     def open(self, name: str | None) -> tuple[BundleMeta, Callable[[Tensors], Tensors]]:
@@ -70,7 +70,7 @@ class LocalModels:
 
     @cached_property
     def _folder(self) -> tuple[dict[str, Bundle], dict[str, BadBundle]]:
-        """Return the bundles of the kind, and the broken ones of any kind, by name."""
+        """Return the bundles of the kinds, and the broken ones of any kind, by name."""
         folder = self._settings.bundles
         if not folder.is_dir():
             raise UsageError(f"expected a folder of bundles, got no folder {folder}; give --bundles or CHIRON_BUNDLES")
@@ -83,7 +83,7 @@ class LocalModels:
                 except BadBundle as error:
                     broken[path.name] = error
                 else:
-                    if bundle.meta.task.kind == self._kind:
+                    if bundle.meta.task.kind in self._kinds:
                         bundles[bundle.meta.name] = bundle
         return bundles, broken
 
@@ -92,10 +92,12 @@ class LocalModels:
         bundles, broken = self._folder
         if not bundles:
             raise UsageError(
-                "; ".join([f"no {self._kind} model in {self._settings.bundles}", *map(str, broken.values())])
+                "; ".join([f"no {self._kinds[0]} model in {self._settings.bundles}", *map(str, broken.values())])
             )
         configured = self._settings.default_model
-        return configured if configured in bundles else min(bundles, key=lambda name: preference(bundles[name].meta))
+        first = min(self._kinds.index(bundle.meta.task.kind) for bundle in bundles.values())
+        preferred = [name for name in bundles if bundles[name].meta.task.kind == self._kinds[first]]
+        return configured if configured in bundles else min(preferred, key=lambda name: preference(bundles[name].meta))
 
     def _bundle(self, name: str) -> Bundle:
         bundles, broken = self._folder
@@ -103,7 +105,7 @@ class LocalModels:
             raise broken[name]
         if name not in bundles:
             names = ", ".join(bundles) or "none"
-            raise UsageError(f"no {self._kind} model {name!r} in {self._settings.bundles}; there are: {names}")
+            raise UsageError(f"no {self._kinds[0]} model {name!r} in {self._settings.bundles}; there are: {names}")
         return bundles[name]
 
 

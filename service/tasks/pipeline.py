@@ -3,7 +3,7 @@
 import inspect
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -91,11 +91,28 @@ class Pipeline:
 
         return respond
 
+    async def answer(self, endpoint: Endpoint, request: Request, media: str, options: dict[str, Any]) -> Response:
+        """Answer a request whose form and options its route knows. Raises Problem and QueueFull."""
+        with self._memory.reserve() as memory:
+            return await self._walk(endpoint, request, memory, media, media, options)
+
     async def _respond(self, endpoint: Endpoint, request: Request, memory: Reservation) -> Response:
-        """Answer a request. Raises Problem and QueueFull."""
+        """Answer a request in the form that its headers ask for."""
         answer, media = accepted(request, endpoint.offers), content_type(request, endpoint.accepts)
-        compressed = content_coding(request, (GZIP, IDENTITY)) == GZIP or None  # None: the first bytes tell
         options = query_options(request, media, allowed=media in endpoint.with_query)
+        return await self._walk(endpoint, request, memory, answer, media, options)
+
+    async def _walk(
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        memory: Reservation,
+        answer: str,
+        media: str,
+        options: dict[str, Any],
+    ) -> Response:
+        """Read the body of a request and answer it. Raises Problem and QueueFull."""
+        compressed = content_coding(request, (GZIP, IDENTITY)) == GZIP or None  # None: the first bytes tell
         self._admit(endpoint)
         limits, memory_of = endpoint.limits(self._settings), endpoint.memory(media)
         total, on_loop_bytes = self._memory.size, endpoint.on_loop_bytes
@@ -108,13 +125,12 @@ class Pipeline:
         if announced is not None:
             memory.require(ARRIVING * announced + (SHORT if announced <= on_loop_bytes else memory_of.of(announced)))
         reserve = partial(memory.grow, times=ARRIVING)
-        arriving = read_body(
+        data = await read_body(
             request, limits.bytes, reserve, self._patience, setting=limits.setting, compressed=compressed
         )
-        data = bytes(await arriving)
-        body = Body(data, media, answer, options, request.headers["content-type"])
-        models, default = self._models.of_kind(endpoint.kind), self._models.default(endpoint.kind)
-        metas = {name: model.bundle.meta for name, model in models.items()}
+        scope = {"root_path": request.scope.get("root_path", ""), "request_id": request.scope.get("request_id", "")}
+        body = Body(data, media, answer, options, request.headers.get("content-type", ""), scope=scope)
+        models, metas, default = self._models.choice(*endpoint.kinds)
         async with AsyncExitStack() as stack:
             here, process, turn = Walk(endpoint), None, None
             deadline = time.monotonic() + self._settings.deadline_s
@@ -125,7 +141,7 @@ class Pipeline:
                 memory.grow(most := memory_of.of(len(data)))
                 await self._queue.ready()
                 deadline = time.monotonic() + self._settings.deadline_s
-                process = await stack.enter_async_context(self._process(endpoint.kind, deadline))
+                process = await stack.enter_async_context(self._process(endpoint.path, deadline))
                 turn = await process.begin(most, body, metas, default, limits)
                 if turn.kept is not None:
                     memory.settle(turn.kept)
@@ -142,7 +158,7 @@ class Pipeline:
     def _admit(self, endpoint: Endpoint) -> None:
         """Raise QueueFull before the body is read if every model that the request could name is full."""
         full: QueueFull | None = None
-        for model in self._models.of_kind(endpoint.kind).values():
+        for model in self._models.choice(*endpoint.kinds).models.values():
             try:
                 return model.batcher.admit()
             except QueueFull as error:
@@ -150,10 +166,10 @@ class Pipeline:
         if full is not None:
             raise full
 
-    def _model(self, endpoint: Endpoint, models: dict[str, Model], turn: Turn) -> Model:
+    def _model(self, endpoint: Endpoint, models: Mapping[str, Model], turn: Turn) -> Model:
         """Return the model that a request is for. Raises the problems unknown-model and not-ready."""
-        if turn.model not in models:
-            self._models.get(turn.model, endpoint.kind, turn.pointer)  # raises, unless the model came just now
+        if turn.model is None or turn.model not in models:
+            self._models.get(turn.model, endpoint.kinds, turn.pointer)  # raises, unless the model came just now
             raise Problem("not-ready", f"{turn.model} has just been loaded", headers={"retry-after": "1"})
         return models[turn.model]
 
@@ -163,10 +179,10 @@ class Pipeline:
             self._metrics.observe_stage(endpoint.path, name, seconds)
 
     @asynccontextmanager
-    async def _process(self, kind: str, deadline: float) -> AsyncIterator["_InProcess"]:
+    async def _process(self, path: str, deadline: float) -> AsyncIterator["_InProcess"]:
         """Yield a request's way through a process, once that has a place for it. Raises QueueFull."""
         async with self._queue.place(deadline) as place:
-            request = _InProcess(place, kind)
+            request = _InProcess(place, path)
             try:
                 yield request
             finally:
@@ -176,13 +192,13 @@ class Pipeline:
 class _InProcess:
     """A request that a process decodes, prepares and answers, under a number."""
 
-    def __init__(self, place: Place, kind: str) -> None:
-        self._place, self._number, self._kind = place, next(_numbers), kind
+    def __init__(self, place: Place, path: str) -> None:
+        self._place, self._number, self._path = place, next(_numbers), path
         self._kept = False  # by the process
 
     async def begin(self, *arguments: Any) -> Turn:
         """Call Walk.begin in the process."""
-        return await self._run(walk.begin, self._kind, *arguments)
+        return await self._run(walk.begin, self._path, *arguments)
 
     async def proceed(self, outputs: list[Tensors]) -> Turn:
         """Call Walk.proceed in the process."""

@@ -75,14 +75,14 @@ class Walk:
 _walks: dict[int, Walk] = {}  # of the requests that walk in this process, by number
 
 
-def begin(number: int, kind: str, memory: int, *arguments: Any) -> Turn:
-    """Call Walk.begin for the endpoint of a kind of task, and keep the request under a number if it has further turns.
+def begin(number: int, path: str, memory: int, *arguments: Any) -> Turn:
+    """Call Walk.begin for the endpoint at a path, and keep the request under a number if it has further turns.
 
     Raises body-too-large if it takes more than `memory` bytes.
     """
-    from service.tasks.catalogue import BY_KIND
+    from service.tasks.catalogue import BY_PATH
 
-    walk = Walk(BY_KIND[kind])
+    walk = Walk(BY_PATH[path])
     with memory_limit(memory):
         turn = walk.begin(*arguments)
     assert turn is not None, "expected a turn: only short requests may be declined"

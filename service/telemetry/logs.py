@@ -1,9 +1,11 @@
 """Logs: an id and a line of JSON for each request, and every other record as a line of JSON too."""
 
+import asyncio
 import logging
 import re
 import time
 import uuid
+from contextlib import suppress
 
 import orjson
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,6 +17,10 @@ log = logging.getLogger("chiron.access")
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+TOGETHER_S, MOST_TOGETHER = (
+    0.1,
+    256,
+)  # lines of requests that are written together: the time of the first, and their number
 
 
 class Observe:
@@ -63,7 +69,8 @@ class Observe:
             until_open = (begun or start + seconds) - start  # a stream may be open for hours
             self.metrics.request(method, route, status, until_open if is_socket else seconds)
             if log.isEnabledFor(logging.INFO):
-                log.info("request", extra={"fields": {
+                record = logging.LogRecord(log.name, logging.INFO, "", 0, "request", (), None)  # looks for no caller
+                record.fields = {
                     "request_id": request_id,
                     "method": sent_method,
                     "path": scope["path"],
@@ -73,7 +80,8 @@ class Observe:
                     "client": (scope.get("client") or ("",))[0],
                     **closed,
                     **({"key": caller.key} if (caller := scope.get("caller")) else {}),
-                }})  # fmt: skip
+                }
+                log.handle(record)
 
 
 class JsonLines(logging.Formatter):
@@ -93,8 +101,43 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
-def log_json_lines(level: int = logging.INFO) -> None:
-    """Send every logger's records to standard error as lines of JSON."""
-    handler = logging.StreamHandler()
+class Together(logging.StreamHandler):
+    """A handler that writes the lines of several requests at a time. Every other record is written at once, with the lines before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, or keep the line of a request for TOGETHER_S."""
+        try:
+            self._lines.append(self.format(record))
+        except Exception:  # as every handler of the library: an error of the log must not stop what is logged
+            return self.handleError(record)
+        if record.name != log.name or len(self._lines) == MOST_TOGETHER:
+            self.flush()
+        elif len(self._lines) == 1:
+            try:
+                asyncio.get_running_loop().call_later(TOGETHER_S, self.flush)
+            except RuntimeError:  # no event loop would write it later
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is kept; the library calls this at the end of the process too."""
+        self.acquire()
+        try:
+            lines, self._lines = self._lines, []
+            with suppress(OSError, ValueError):  # the stream is closed, and there is nowhere to say so
+                if lines:
+                    self.stream.write("\n".join((*lines, "")))
+                super().flush()
+        finally:
+            self.release()
+
+
+def log_json_lines(level: int = logging.INFO, *, requests: bool = True) -> None:
+    """Send every logger's records to standard error as lines of JSON, with or without one for each of the `requests`."""
+    handler = Together()
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    log.setLevel(logging.NOTSET if requests else logging.WARNING)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import cache
 
 from prometheus_client import (
     CollectorRegistry,
@@ -76,6 +77,9 @@ class Metrics:
         self._rejected = Counter(
             "chiron_rejected", "Items turned away: queue full or deadline passed", per_model, registry=self.registry
         )
+        # Resolved once: methods, routes and statuses are few, and looking a label up takes as long as counting.
+        self._requests_of, self._seconds_of = cache(self._requests.labels), cache(self._seconds.labels)
+        self._stage_of = cache(self._stage.labels)
         self._queues: dict[tuple[str, str], Callable[[], int]] = {}  # Gauge.set_function would keep a model in a cycle
         self._waiting = Gauge("chiron_queue_items", "Items waiting", per_model, registry=self.registry)
         self._model = Gauge(
@@ -93,12 +97,12 @@ class Metrics:
 
     def observe_stage(self, route: str, name: str, seconds: float) -> None:
         """Time a part of a request: decode, prepare, step or encode."""
-        self._stage.labels(route, name).observe(seconds)
+        self._stage_of(route, name).observe(seconds)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and time an answered request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._requests_of(method, route, str(status)).inc()
+        self._seconds_of(route).observe(seconds)
 
     def stream(self, route: str) -> "StreamMetrics":
         """Return the observer of the streams of a route."""

@@ -14,6 +14,7 @@ from clouds import bumpy_cloud, inputs_of
 from fastapi.testclient import TestClient
 from hand_motion import moving_hands
 from onnx import TensorProto, helper, numpy_helper
+from playwright.sync_api import Browser
 from waiting import PATIENCE_S
 
 from models.contract.bundle import BundleMeta, Measurement, TrainingSource, write_bundle
@@ -23,6 +24,11 @@ from models.skeletons.body_orders import get_body_order
 from models.skeletons.face import FACE68, INTEROCULAR
 from service.app import create_app
 from service.settings import Settings
+
+from .browser import chromium
+from .processes import Stack, stack
+
+SHIPPED = Path(__file__).parents[2] / "bundles"
 
 if "CHIRON_STATE" not in os.environ:  # keeps jobs of tests out of the checkout
     os.environ["CHIRON_STATE"] = tempfile.mkdtemp(prefix="chiron-")
@@ -213,12 +219,12 @@ def onwards_2d(task: PoseForecast) -> bytes:
 
 
 def raised_wrists(task: ActionRecognition) -> bytes:
-    """Write a graph whose logits of left up, right up and neither are the wrists' mean heights, and 0.1."""
+    """Write a graph whose logits of left up, right up and neither are the wrists' mean heights, and 0.1, or -9 beside none."""
     joints = get_body_order(task.order).joints
     constants = {
         "wrists": np.array([joints.index("left_wrist"), joints.index("right_wrist")]),
         "height": np.array(1),
-        "neither": np.full((1, 1), 0.1, np.float32),
+        "neither": np.full((1, 1), -9.0 if task.none else 0.1, np.float32),
         "none": np.zeros((1, 1), np.float32),
     }
     nodes = [
@@ -368,3 +374,17 @@ def client(settings: Settings) -> Iterator[TestClient]:
     """Return a client of a running application; an unexpected error is a 500 response, not an exception."""
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Run a service with the shipped models and without keys; the browser comes first, so that nothing starts where there is none."""
+    with stack(tmp_path_factory.mktemp("data"), SHIPPED) as running:
+        running.api()
+        yield running

@@ -52,6 +52,22 @@ class Running:
     log: IO[str]  # a file: a full pipe would block the server
 
 
+STARTED: list[Running] = []
+
+
+@pytest.fixture(autouse=True)
+def no_server_outlives_a_test() -> Iterator[None]:
+    """Kill the servers that a failed test left running."""
+    before = len(STARTED)
+    yield
+    for running in STARTED[before:]:
+        if running.process.poll() is None:
+            running.process.kill()
+        running.process.wait()
+        running.log.close()
+    del STARTED[before:]
+
+
 def start(bundles, **environment: str) -> Running:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -63,6 +79,7 @@ def start(bundles, **environment: str) -> Running:
         stderr=log,
     )
     running = Running(process, f"http://127.0.0.1:{port}", port, log)
+    STARTED.append(running)
 
     def ready() -> bool | None:
         if process.poll() is not None:

@@ -58,6 +58,15 @@ def mirror(values: np.ndarray, answer: dict[str, Any], name: str) -> np.ndarray:
     return image + np.array([1, 0]) if "future" in answer else image
 
 
+def assert_same(answer: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Check that answers differ by no more than rounding: batches of other sizes are summed in another order."""
+    arrays = ("future", "poses", "classes")
+    np.testing.assert_allclose(numbers(answer), numbers(expected), rtol=0, atol=1e-6)
+    assert {key: x for key, x in answer.items() if key not in arrays} == {
+        key: x for key, x in expected.items() if key not in arrays
+    }
+
+
 def with_changes(body: dict[str, Any], field: str) -> dict[str, Any]:
     """Return the example at another rate, without one keypoint and one frame."""
     clip = list(body[field])
@@ -108,9 +117,10 @@ def test_an_answer_does_not_depend_on_concurrent_requests(server, name):
     alone = [ask(server, name, one) for one in bodies]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda one: ask(server, name, one), bodies * 4))
-    assert together == alone * 4
+    for one, other in zip(together, alone * 4, strict=True):
+        assert_same(one, other)
     both = {name: value for name, value in body.items() if name != field} | {
         "clips": [one[field] for one in bodies[:1] * 2]
     }
     for part in ask(server, name, both)["clips"]:
-        assert part == {key: alone[0][key] for key in part}
+        assert_same(part, {key: alone[0][key] for key in part})

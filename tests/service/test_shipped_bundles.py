@@ -14,9 +14,11 @@ from waiting import post
 
 from models.contract.bundle import META, model_card, read_bundle
 from models.contract.cpus import usable_cpus
+from models.contract.preference import preference, standing
 from models.contract.symmetry import SYMMETRIES, random_rotation
 from models.contract.task import HandForecast, Task
 from models.scans.files import read_scan
+from training.catalogue import all_runs
 from training.engine.export import onnx_runner
 from training.tasks.hands.data import HandBatches, HandData
 from training.tasks.hands.windows import Window
@@ -31,6 +33,7 @@ KINDS = {path.parent.name: json.loads(path.read_text())["task"]["kind"] for path
 HANDS, FACES = (
     [name for name, kind in KINDS.items() if kind == task_kind] for task_kind in ("hand-forecast", "face-landmarks")
 )
+FPS = {name: json.loads((SHIPPED / name / META).read_text())["task"]["fps"] for name in HANDS}
 SCANS = ("humface", "lee_perry_smith")
 SHARE_ALIKE = "CC BY-SA 3.0"  # derived works must have the same licence
 MAY_SHIP = {"Apache-2.0", "MIT", "BSD-3-Clause", "CC0-1.0", "CC BY 4.0", "free for all uses, no resale", SHARE_ALIKE}
@@ -44,8 +47,8 @@ def server() -> Iterator[Running]:
 
 
 def ask(server: Running, model: str, past: np.ndarray, **fields) -> np.ndarray:
-    """Return the forecast for `past` (frames, nodes, 3) as an array."""
-    body = {"fps": 30, "model": model, "past": past.astype(float).tolist(), **fields}
+    """Return the forecast for `past` (frames, nodes, 3), at the model's rate, as an array."""
+    body = {"fps": FPS[model], "model": model, "past": past.astype(float).tolist(), **fields}
     response = post(f"{server.url}/forecast/hands", json=body)
     assert response.status_code == 200, response.text
     return np.array(response.json()["future"])
@@ -57,7 +60,8 @@ def batches_of(name: str, data_folder: Path, sources: int | None = None) -> Hand
     assert isinstance(meta.task, HandForecast)
     window = Window(meta.task.past, meta.task.future, meta.task.fps)
     measured = tuple(dict.fromkeys(one.source for one in meta.measurements))
-    return HandData(measured[:sources], window).load(data_folder)
+    run = all_runs().get(name)
+    return HandData(measured[:sources], window, rates=run.data.rates if run else None).load(data_folder)
 
 
 def inputs_of(past: np.ndarray, task: Task) -> dict[str, np.ndarray]:
@@ -66,7 +70,14 @@ def inputs_of(past: np.ndarray, task: Task) -> dict[str, np.ndarray]:
 
 
 def test_hand_forecasters_are_shipped_beside_those_without_weights():
-    assert {"hands-eqmotion", "hands-hold", "hands-damped", "hands-kalman"} <= set(HANDS)
+    assert {"hands-eqmotion", "hands-latency", "hands-hold", "hands-damped", "hands-kalman"} <= set(HANDS)
+
+
+def test_the_default_hand_forecaster_is_the_one_of_a_second_and_not_the_better_one_of_less():
+    metas = {name: read_bundle(SHIPPED / name).meta for name in HANDS}
+    best = {name: found for name, meta in metas.items() if (found := standing(meta))}
+    assert min(metas.values(), key=preference).name == "hands-forecast"
+    assert best["hands-latency"].ratio < best["hands-forecast"].ratio < 1, "so the ratio alone would choose otherwise"
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -130,7 +141,7 @@ def test_a_forecast_does_not_depend_on_concurrent_requests(server, data_folder, 
     alone = [ask(server, name, clip) for clip in past]
     with ThreadPoolExecutor(16) as pool:
         together = list(pool.map(lambda clip: ask(server, name, clip), past))
-    np.testing.assert_array_equal(alone, together)
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1.5e-6)  # one unit of the last decimal: the batches differ
 
 
 def find(server: Running, model: str, body: bytes, **query: str) -> dict[str, np.ndarray]:

@@ -67,6 +67,7 @@ class EmbeddedBroker:
         self._socket, self._binary = socket_of(settings), server_binary()
         self._folder = self._socket.parent
         self.url = url_of(settings)
+        self._pings = self._client(PING_TIMEOUT_S)  # one connection, since a new one takes longer than its ping
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -81,8 +82,7 @@ class EmbeddedBroker:
     def answers(self) -> bool:
         """Return whether a server answers on the socket."""
         try:
-            with self._client(PING_TIMEOUT_S) as redis:
-                return bool(redis.ping())
+            return bool(self._pings.ping())
         except RedisError:
             return False
 
@@ -101,6 +101,7 @@ class EmbeddedBroker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        self._pings.close()
         self._lock.close()
         self._lock = None
 

@@ -5,8 +5,10 @@ A duplicate, late or lost message does no harm: see service/jobs/table.py and se
 
 import json
 import logging
+import math
 import time
 import uuid
+from collections.abc import Sequence
 
 from billiard.util import get_logger as get_billiard_logger
 from celery import Celery
@@ -16,14 +18,16 @@ from redis.exceptions import RedisError
 
 from service.jobs.queue.broker import url_of
 from service.jobs.queue.transport import register_transport
-from service.jobs.records import Job, Queue
+from service.jobs.records import Message, Queue
 from service.settings import Settings
 from service.telemetry.logs import log_json_lines
 
 log = logging.getLogger("chiron.queues")
 TASK = "chiron.job"
+SENT_AT = "chiron_sent_at"  # the header with the time at which the database marked the job as sent
 VISIBILITY_S = 7 * 24 * 3600  # above every time limit, so that the broker never redelivers the message of a running job
-PAGE = 1000  # messages read at a time
+PAGE = 500  # messages sent at a time
+LOOK = 8  # messages at a queue's head that are looked at, as some may not be ours
 SEND_TIMEOUT_S = 3.0  # of a sender, which requests wait for
 PAUSE_FACTOR = 3.0  # a sender waits so many times as long as a failed attempt took before it tries again
 HARD_LIMIT_DELAY_S = 300.0  # after the soft limit the child process is killed
@@ -89,8 +93,8 @@ class Sender:
         }
         self._again_at = 0.0
 
-    def send(self, job: Job) -> bool:
-        """Send a job to its queue and return whether the broker has accepted it.
+    def send(self, messages: Sequence[Message]) -> bool:
+        """Send jobs to their queues, PAGE at a time, and return whether the broker has accepted all; if not, it may have some.
 
         After a broker did not answer, nothing is sent for some seconds: most requests do not wait for it then.
         """
@@ -98,37 +102,55 @@ class Sender:
         if began < self._again_at:
             return False
         try:
-            self._app.send_task(
-                TASK, args=[job.id], queue=job.queue, task_id=f"{job.id}.{uuid.uuid4().hex}", retry=False
-            )
+            with self._app.producer_or_acquire() as producer, producer.batch(PAGE):
+                for message in messages:
+                    self._app.send_task(
+                        TASK,
+                        args=[message.job],
+                        queue=message.queue,
+                        task_id=f"{message.job}.{uuid.uuid4().hex}",
+                        headers={SENT_AT: message.sent_at},
+                        producer=producer,
+                        retry=False,
+                    )
         except (KombuError, OperationalError, RedisError, OSError) as error:
-            log.warning("job %s could not be sent: %s", job.id, error)
-            self._again_at = (failed_at := time.monotonic()) + PAUSE_FACTOR * (failed_at - began)
+            log.warning("%d jobs could not be sent, the first is %s: %s", len(messages), messages[0].job, error)
+            self._pause(began)
             return False
         return True
 
-    def queued(self, queue: Queue) -> set[str] | None:
-        """Return the ids of the jobs in a queue of the broker, or None if it does not answer."""
-        ids: set[str] = set()
-        read = 0
-        try:
-            with self._app.connection_for_read() as connection:
-                redis = connection.default_channel.client  # pyright: ignore[reportAttributeAccessIssue] - Redis' channel has one
-                # from the end where messages are added: one that moves because of new ones is read twice, not missed
-                while page := redis.lrange(queue, read, read + PAGE - 1):
-                    ids.update(_job_of(message) for message in page)
-                    read += PAGE
-        except (KombuError, OperationalError, RedisError, OSError):
+    def head_sent_at(self, queue: Queue) -> float | None:
+        """Return when the job at the head of a queue of the broker was marked as sent; infinity if none is there.
+
+        Return None if the broker does not answer, or did not a moment ago.
+        """
+        began = time.monotonic()
+        if began < self._again_at:
             return None
-        return ids
+        try:
+            with self._app.connection_or_acquire() as connection:
+                redis = connection.default_channel.client  # pyright: ignore[reportAttributeAccessIssue] - Redis' channel has one
+                head = redis.lrange(queue, -LOOK, -1)  # messages are added at the left
+        except (KombuError, OperationalError, RedisError, OSError):
+            self._pause(began)
+            return None
+        times = (_sent_at(message) for message in reversed(head))
+        unknown = 0.0 if len(head) == LOOK else math.inf
+        return next((time for time in times if time is not None), unknown)
 
     def close(self) -> None:
         """Close the connections."""
         self._app.close()
 
+    def _pause(self, began: float) -> None:
+        """Ask the broker nothing for a time in proportion to how long it did not answer."""
+        self._again_at = (failed_at := time.monotonic()) + PAUSE_FACTOR * (failed_at - began)
 
-def _job_of(message: bytes) -> str:
+
+def _sent_at(message: bytes) -> float | None:
+    """Return the time that a message carries: 0 for one of an older version, None for an entry that is no message of ours."""
     try:
-        return str(json.loads(message)["headers"]["id"]).partition(".")[0]
-    except (ValueError, LookupError, TypeError):
-        return ""  # not one of our messages
+        headers = json.loads(message)["headers"]
+        return float(headers.get(SENT_AT, 0.0)) if headers["task"] == TASK else None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None

@@ -13,7 +13,8 @@ from service.jobs import artifacts
 from service.jobs.records import Job
 from service.jobs.worker.attempt import STOPPED, Attempt, Outcome
 from service.jobs.worker.progress import ProgressReporter
-from service.registry.versions import Lineage, Versions
+from service.registry.catalogue import Catalogue
+from service.registry.versions import Lineage, UnknownVersion, Versions
 
 
 def run_kind(attempt: Attempt) -> Outcome:
@@ -37,13 +38,13 @@ def _train(attempt: Attempt, spec: TrainSpec) -> Outcome:
     from training.engine.loop import Training, train
 
     data = attempt.data(spec.dataset)
-    run = configured(spec, data)
+    run = configured(spec, data, _base_of(attempt, spec))
     plan = [(stage, seed) for seed in spec.seeds for stage in run.stages]
     steps = [(stage.name, seed, stage.optimisation.steps) for stage, seed in plan]
     watch = _watch(attempt, steps)
     for stage, seed in plan:
         folder = folder_of(attempt.runs, stage, seed)
-        attempt.log(f"{stage.name}, seed {seed}: {stage.optimisation.steps} steps, from step {_step_of(folder / LAST)}")
+        attempt.log(f"{stage.name}, seed {seed}: {stage.optimisation.length}, from step {_step_of(folder / LAST)}")
         train(Training(stage, seed, data, attempt.runs, spec.device, spec.devices), watch)
         if attempt.heartbeat.should_stop():
             return STOPPED
@@ -72,8 +73,8 @@ def _export(attempt: Attempt, spec: TrainSpec, run: Any, seed: int, data: Path, 
     (folder / "test.md").write_text(table + "\n")
     attempt.log("exporting the bundle and checking it against the network and its symmetries")
     bundle = export(
-        network, attempt.folder / "bundle", facts, name=run.name, title=run.title, licence=run.licence,
-        command=command_of(run, run.name, seed, _changes(spec), _settings(spec), export=True),
+        network, attempt.folder / "bundle", facts, name=run.bundle_name, title=run.title, licence=run.licence, base=run.base,
+        command=command_of(run, run.name, seed, _changes(spec), _settings(spec, run.base), export=True),
     )  # fmt: skip
     lineage = Lineage(
         job=attempt.lease.job,
@@ -117,7 +118,8 @@ def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Outcome:
     for seed in spec.seeds:
         source = _training_job(attempt, spec, seed)
         trained = TrainSpec.model_validate(source.spec)
-        run = configured(trained, attempt.data(trained.dataset, source) if trained.epochs else None)
+        read = attempt.data(trained.dataset, source) if trained.epochs or trained.dataset else None
+        run = configured(trained, read, _base_of(attempt, trained))
         runs = artifacts.folder_of(attempt.settings.jobs, source.id, source.attempt) / "runs"
         network = load_best(run, folder_of(runs, run, seed) / BEST)
         data = attempt.data(spec.dataset) if spec.dataset else attempt.data(trained.dataset, source)
@@ -167,11 +169,11 @@ def _benchmark(attempt: Attempt, spec: BenchmarkSpec) -> Outcome:
 
 def _check(attempt: Attempt, spec: CheckSpec) -> Outcome:
     """Load every recording of a data set, of every part, source and split, as training would."""
-    from training.check import check
+    from training.check import check, parts_read
 
     folder = attempt.datasets.get(spec.dataset).path
-    counts = check(folder, attempt.heartbeat.should_stop)
-    return Outcome({"counts": counts, "sha256": data_sha256(folder, tuple(counts))})
+    counts = check(folder, attempt.heartbeat.should_stop, attempt.log)
+    return Outcome({"counts": counts, "sha256": data_sha256(folder, parts_read(folder, counts))})
 
 
 def _watch(attempt: Attempt, plan: Sequence[tuple[str, int, int]] = ()) -> Any:
@@ -183,20 +185,40 @@ def _watch(attempt: Attempt, plan: Sequence[tuple[str, int, int]] = ()) -> Any:
     return Watch(progress=report, stop=heartbeat.should_stop, bar=False, activity=heartbeat.activity)
 
 
-def configured(spec: TrainSpec, data: Path | None = None) -> Any:
-    """Return the run of a spec with the spec's settings and step counts; epochs are counted in `data`. Raises UnknownRun, WrongSetting."""
+def configured(spec: TrainSpec, data: Path | None = None, base: Path | None = None) -> Any:
+    """Return the run of a spec with the spec's settings and step counts.
+
+    Epochs are counted and recordings of one's own are looked for in `data`; `base` has the bundle that the training begins with. Raises
+    UnknownRun, WrongSetting, MalformedData.
+    """
     from training.catalogue import get_run
+    from training.engine.run import Base
     from training.settings import with_settings
 
     run = get_run(spec.run).with_options(spec.steps, checkpoint_every=spec.checkpoint_every, **_changes(spec))
-    return with_settings(run, _settings(spec), data or Path())
+    return with_settings(run, _settings(spec, base and Base.of(base)), data)
 
 
-def _settings(spec: TrainSpec) -> Any:
-    """Return the settings of a spec."""
+def _base_of(attempt: Attempt, spec: TrainSpec) -> Path | None:
+    """Return the folder of the bundle that a training begins with: the version that is served, or the named one."""
+    if spec.base is None:
+        return None
+    name, _, version = spec.base.partition("@")
+    catalogue = Catalogue(attempt.settings)
+    folder = (
+        catalogue.folder(name, version) if version else catalogue.folder_to_serve(name, name in catalogue.choices())
+    )
+    if folder is None:
+        raise UnknownVersion(f"no model {name!r} to begin with; there are {', '.join(catalogue.names()) or 'none'}")
+    return folder
+
+
+def _settings(spec: TrainSpec, base: Any = None) -> Any:
+    """Return the settings of a spec, with the bundle that the training begins with."""
     from training.engine.settings import Settings
 
-    return Settings(spec.network, spec.preset, spec.sources, spec.actions, spec.epochs)
+    settings = (spec.network, spec.preset, spec.sources, spec.actions, spec.epochs, spec.architecture, spec.name)
+    return Settings(*settings, base=base)
 
 
 def data_sha256(data: Path, parts: tuple[str, ...]) -> str:

@@ -78,18 +78,24 @@ def prepare(request: DecodedClips[ActionsOptions], model: BundleMeta, limits: Li
 
 
 def answer(clip: ActionClip, outputs: list[Tensors], task: ActionRecognition) -> dict[str, Any]:
-    """Return the most probable classes. Raises not-finite."""
-    logits = outputs[0]["logits"].astype(np.float64)
+    """Return the recognised class, None if the model is unsure, and the most probable classes. Raises not-finite."""
+    logits = outputs[0]["logits"]
     if not np.isfinite(logits).all():
         raise Problem("not-finite", "the model has no finite answer for these keypoints")
-    odds = np.exp(logits - logits.max())
-    probabilities = odds / odds.sum()
-    best = np.argsort(-probabilities, kind="stable")[: clip.options.top]
+    probabilities = task.probabilities(logits)
+    best = np.argsort(-probabilities[:-1], kind="stable")[: clip.options.top]
     classes = [{"name": task.classes[i], "probability": round(float(probabilities[i]), 7)} for i in best]
     if task.mirrored is not None:
         mirrors = [task.classes[task.class_mirror[i]] for i in best]
         classes = [{**class_, "mirror": mirror} for class_, mirror in zip(classes, mirrors, strict=True)]
-    return {"classes": classes, "persons": clip.persons, "frames": clip.frames, "clipped_confidences": clip.clipped}
+    return {
+        "recognised": task.classes[best[0]] if task.recognises(probabilities) else None,
+        **({"none_of_these": round(float(probabilities[-1]), 7)} if task.none else {}),
+        "classes": classes,
+        "persons": clip.persons,
+        "frames": clip.frames,
+        "clipped_confidences": clip.clipped,
+    }
 
 
 def describe(request: DecodedClips[ActionsOptions], task: ActionRecognition) -> dict[str, Any]:
@@ -99,15 +105,21 @@ def describe(request: DecodedClips[ActionsOptions], task: ActionRecognition) -> 
 
 
 def encode(computed: ComputedClips[ActionClip], model: BundleMeta, media: str) -> Encoded:
-    """Return the answer in the form of a media type; .csv has one line for each class of each clip."""
+    """Return the answer in the form of a media type.
+
+    .csv has one line for each class of each clip, and one for none of these if the model estimates that.
+    """
     if media != CSV:
         return encode_clips(answer, describe, computed, model, media)
     writer = csv.writer(text := io.StringIO(), lineterminator="\n")
     writer.writerow(("clip", "class", "probability"))
     pairs = zip(computed.prepared.clips, computed.outputs, strict=True)
     for index, (clip, outputs) in enumerate(pairs):
-        for class_ in answer(clip, outputs, computed.prepared.task)["classes"]:
-            writer.writerow((index, class_["name"], class_["probability"]))
+        said = answer(clip, outputs, computed.prepared.task)
+        rows = [(class_["name"], class_["probability"]) for class_ in said["classes"]]
+        if "none_of_these" in said:
+            rows.append(("none of these", said["none_of_these"]))
+        writer.writerows((index, *row) for row in rows)
     return Encoded(text.getvalue().encode(), {})
 
 

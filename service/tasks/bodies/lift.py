@@ -12,6 +12,7 @@ from models.contract.bundle import BundleMeta
 from models.contract.symmetry import Tensors
 from models.contract.task import PoseLift
 from models.motion.bodies import at_places, edge_padded, normalise, shown
+from models.motion.bones import scaled_body, steady_body
 from models.motion.plausible_bodies import check_in_image
 from models.motion.proportions import check_order
 from models.skeletons.body import undefined_joints
@@ -52,6 +53,7 @@ class LiftClip:
     unseen: list[int]
     clipped: int
     tensors: list[Tensors]
+    options: LiftOptions
     warnings: tuple[str, ...] = ()
 
 
@@ -80,17 +82,22 @@ def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limit
         tensors = _stretches(_at_models_rate(ready, timing.fps, task.fps), task)
         times = timing.times if options.timestamps else np.arange(len(clip.values)) / timing.fps
         warnings = timing.warnings + seen.warnings + ((doubt,) if doubt else ())
-        return LiftClip(times, timing.fps, ready.filled, unseen, seen.clipped, tensors, warnings)
+        return LiftClip(times, timing.fps, ready.filled, unseen, seen.clipped, tensors, options, warnings)
 
     return prepare_each(request, task, prepared)
 
 
 def poses_of(clip: LiftClip, outputs: list[Tensors], task: PoseLift) -> Float[np.ndarray, "frames joints 3"]:
-    """Return the model's poses at the caller's frames, in metres, float64. Raises not-finite."""
+    """Return poses at the caller's frames, in metres, float64, of the height and with the bones asked for. Raises not-finite."""
     poses = np.concatenate([output["poses"] for output in outputs]).astype(np.float64)
     if not np.isfinite(poses).all():
         raise Problem("not-finite", "the model has no finite poses for these keypoints")
-    return rounded(at_places(poses, np.round(clip.times * task.fps, 6)), 1.0)
+    order, poses = get_body_order(task.order), at_places(poses, np.round(clip.times * task.fps, 6))
+    if clip.options.keep_bones:
+        poses = steady_body(poses, order)
+    if clip.options.height is not None:
+        poses = scaled_body(poses, order, clip.options.height)
+    return rounded(poses, 1.0)
 
 
 def answer(clip: LiftClip, outputs: list[Tensors], task: PoseLift) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract.bundle import Measurement
 from models.contract.task import MAX_FRAMES
+from models.motion.plausible_bodies import STATURE_M
 from service.tasks.fields import (
     MAX_FPS,
     MAX_NAME,
@@ -29,6 +30,7 @@ Dtype = Literal["<f4", "<f8"]
 Name = Annotated[str, Meta(max_length=MAX_NAME)]
 Rate = Annotated[float, Meta(ge=MIN_FPS, le=MAX_FPS)]
 Pixels = Annotated[float, Meta(ge=1, le=MAX_SIDE)]  # JSON writers of some languages have no other numbers
+Stature = Annotated[float, Meta(ge=STATURE_M[0], le=STATURE_M[1])]
 Top = Annotated[int, Meta(ge=1, le=MAX_TOP)]
 Frames2 = list[list[Annotated[list[float], Meta(min_length=2, max_length=3)] | None] | None]
 Frames23 = list[list[Annotated[list[float], Meta(min_length=2, max_length=4)] | None] | None]
@@ -51,6 +53,8 @@ class LiftOptions(BodyOptions):
     image: tuple[Pixels, Pixels]
     fps: Rate | None = None
     timestamps: Stamps | None = None
+    height: Stature | None = None
+    keep_bones: bool = False
 
 
 class LiftJson(LiftOptions):
@@ -153,6 +157,15 @@ class LiftRequest(BodyRequest):
     fps: float | None = Field(default=None, ge=MIN_FPS, le=MAX_FPS, description="frames a second")
     timestamps: list[float] | None = Field(default=None, max_length=MAX_FRAMES, description=STAMPS)
     image: tuple[Side, Side] = Field(description="width and height of the image, in pixels")
+    height: float | None = Field(
+        default=None,
+        ge=STATURE_M[0],
+        le=STATURE_M[1],
+        description="of the person, in metres: the poses are scaled to it; without it a model assumes a usual one",
+    )
+    keep_bones: bool = Field(
+        default=False, description="whether each bone has one length over the clip, the same on both sides"
+    )
     keypoints: Keypoints2 | None = Field(
         default=None, description=f"{A_CLIP}; in pixels, x right and y down; {WRITTEN}"
     )
@@ -279,7 +292,7 @@ class PosesAnswer(BodyAnswer, Forecast):
 
 
 class ActionClass(BaseModel):
-    """A class of action and its probability."""
+    """A class of action and its probability; those of all classes and `none_of_these` sum to 1."""
 
     name: str
     probability: float
@@ -292,6 +305,15 @@ class Recognised(BaseModel):
     """The classes of one clip."""
 
     warnings: list[str] | None = Field(default=None, description="what is doubtful in the request, and how it was read")
+    recognised: str | None = Field(
+        default=None,
+        description="the most probable class; null if the model is unsure, and the clip shows none of its classes",
+    )
+    none_of_these: float | None = Field(
+        default=None,
+        description="the probability that the clip shows none of the classes, for models that estimate it; `recognised` is null if it"
+        " is at least 0.5",
+    )
     classes: list[ActionClass] | None = Field(default=None, description="the `top` classes, the most probable first")
     persons: list[int] | None = Field(
         default=None,

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from models.contract.bundle import Bundle, BundleMeta
 from models.scans.cloud import interpolate, interpolation
 from models.scans.head import distances
+from models.scans.looks import FaceTask, shown
 from models.skeletons.face import FACE68, FACE_REGIONS
 from models.skeletons.units import to_metres
 from service.http.negotiation import JSON, NPZ
@@ -45,7 +46,8 @@ def document(result: FoundFace, model: BundleMeta) -> dict[str, Any]:
     """Return the answer as FaceAnswer has it; its arrays are numpy's. Heatmaps at every point are for `npz` only."""
     scan, face = result.scan, result.face
     within, decimals = result.within, round(-np.log10(ROUND_M / to_metres(scan.unit)))
-    landmarks = zip(FACE68.joints, np.round(result.landmarks, decimals), face.confidence, strict=True)
+    positions = np.round(result.landmarks, decimals)
+    landmarks = zip(FACE68.joints, positions, face.confidence, result.seen, strict=True)
     answer: dict[str, Any] = {
         "units": scan.unit,
         "units_inferred": scan.options.units == "auto",
@@ -55,8 +57,8 @@ def document(result: FoundFace, model: BundleMeta) -> dict[str, Any]:
         "sampled": len(face.sampled),
         "looks": face.looks,
         "landmarks": [
-            {"index": index, "name": name, "position": position, "confidence": confidence}
-            for index, (name, position, confidence) in enumerate(landmarks)
+            {"index": index, "name": name, "position": position, "confidence": confidence, "seen": bool(seen)}
+            for index, (name, position, confidence, seen) in enumerate(landmarks)
         ],
         "regions": {region: list(indices) for region, indices in FACE_REGIONS.items()},
         "confidence": {"within": round(within, decimals), "meaning": result.meaning},
@@ -79,7 +81,7 @@ def document(result: FoundFace, model: BundleMeta) -> dict[str, Any]:
 def npz(result: FoundFace, model: BundleMeta) -> bytes:
     """Return the answer as arrays, none of them rounded.
 
-    They are landmarks (68, 3) float64, confidence, names, pose (4, 4), distances, their names and uncertainties, warnings, model,
+    They are landmarks (68, 3) float64, confidence, seen, names, pose (4, 4), distances, their names and uncertainties, warnings, model,
     version and units. With heatmaps they are also sampled_points (n, 3), heatmaps (68, n), and sampled_indices (n) unless the points
     were drawn on a mesh; with heatmaps at every point also full_heatmaps (68, points).
     """
@@ -88,6 +90,7 @@ def npz(result: FoundFace, model: BundleMeta) -> bytes:
     arrays: dict[str, Any] = {
         "landmarks": result.landmarks,
         "confidence": face.confidence,
+        "seen": result.seen,
         "names": FACE68.joints,
         "pose": result.pose,
         "distances": np.array([distance.value for distance in measured.values()]),
@@ -126,16 +129,20 @@ def heatmaps_everywhere(result: FoundFace) -> Float[np.ndarray, "landmarks verti
 def table(result: FoundFace, model: BundleMeta) -> bytes:
     """Return the landmarks as .csv, one line each, in the scan's frame and unit."""
     writer = csv.writer(text := io.StringIO(), lineterminator="\n")
-    writer.writerow(("index", "name", "x", "y", "z", "confidence"))
-    rows = zip(FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), strict=True)
-    for index, (name, position, confidence) in enumerate(rows):
-        writer.writerow((index, name, *position, f"{confidence:.6g}"))
+    writer.writerow(("index", "name", "x", "y", "z", "confidence", "seen"))
+    rows = zip(
+        FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), result.seen.tolist(), strict=True
+    )
+    for index, (name, position, confidence, seen) in enumerate(rows):
+        writer.writerow((index, name, *position, f"{confidence:.6g}", int(seen)))
     return text.getvalue().encode()
 
 
 def scan_of_bundle(bundle: Bundle) -> bytes:
     """Return the bundle's example scan as a request body: the points that the network saw, in metres."""
-    return cloud_ply(bundle.example()[0]["points"][0], f"the example of {bundle.meta.name}, in m")
+    task = bundle.meta.task
+    assert isinstance(task, FaceTask), f"{bundle.meta.name} finds no landmarks"
+    return cloud_ply(shown(bundle.example()[0], task), f"the example of {bundle.meta.name}, in m")
 
 
 WRITERS = {

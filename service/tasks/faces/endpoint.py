@@ -12,14 +12,15 @@ from models.scans.files import MAX_POINTS, formats
 from models.skeletons.face import FACE68
 from models.skeletons.units import Implausible
 from service.http.negotiation import JSON, NPZ
-from service.http.openapi import BINARY
+from service.http.openapi import BINARY, query_parameter
 from service.settings import Settings
+from service.tasks.batch import Answers, Batch, PreparedBatch, batch_of
 from service.tasks.endpoint import Endpoint, Example, Limits
 from service.tasks.faces.answers import encode, scan_of_bundle
 from service.tasks.faces.meshes import aligned
 from service.tasks.faces.prepare import FoundFace, NoFace, PreparedScan, UnclearUnits, prepare, steps
 from service.tasks.faces.schemas import FaceAnswer, FaceOptions
-from service.tasks.faces.upload import CSV, FCSV, FORM, MRK, OBJ, OCTETS, PLY, TYPES, Upload, decode
+from service.tasks.faces.upload import CSV, FCSV, FORM, GLTF, MRK, OBJ, OCTETS, PLY, TYPES, Upload, decode, split_form
 from service.tasks.memory import Memory
 
 DESCRIPTION = """Find the 68 landmarks of a face on a scan in any pose, with confidences, in the scan's own frame and unit.
@@ -79,6 +80,7 @@ def draw(result: FoundFace, model: BundleMeta, path: Path, title: str) -> None:
         triangles=scan.whole.triangles,
         confidence=face.confidence,
         confident_m=scan.task.confident_m,
+        seen=result.seen,
         heatmaps=face.heatmaps,
         samples=scan.points[face.sampled],
         title=title,
@@ -88,19 +90,34 @@ def draw(result: FoundFace, model: BundleMeta, path: Path, title: str) -> None:
 def operation() -> dict[str, Any]:
     """Describe the request for OpenAPI: the options, and the forms that the scan may have."""
     properties = msgspec.json.schema_components([FaceOptions])[1]["FaceOptions"]["properties"]
-    parameters = [
-        {"name": name, "in": "query", "required": False, "schema": schema, "description": schema.get("description", "")}
-        for name, schema in properties.items()
-    ]
+    parameters = [query_parameter(name, schema, schema["description"]) for name, schema in properties.items()]
     file = {"type": "string", "format": "binary", "description": "the scan; the filename's suffix tells its format"}
-    form = {"type": "object", "required": ["file"], "properties": {"file": file, **properties}}
-    content = {media: BINARY for media in TYPES if media != FORM} | {FORM: {"schema": form}}
+    fields = {name: _field(schema) for name, schema in properties.items()}
+    form = {"title": "FaceForm", "type": "object", "required": ["file"], "properties": {"file": file, **fields}}
+    own = {FORM: {"schema": form}, GLTF: {"schema": {"type": "object", "description": "a glTF document"}}}
+    content = {media: own.get(media, BINARY) for media in (FORM, *TYPES)}  # the first is what a viewer offers first
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
+
+
+def _field(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a field of the form: its default is an example, which viewers show, and not a default, which clients send."""
+    return {
+        "examples" if key == "default" else key: [value] if key == "default" else value for key, value in schema.items()
+    }
+
+
+def operation_of_files() -> dict[str, Any]:
+    """Describe the request with many files for OpenAPI."""
+    form = operation()["requestBody"]["content"][FORM]["schema"]
+    file = {"type": "array", "minItems": 1, "items": form["properties"]["file"], "description": "a part for each scan"}
+    schema = {**form, "title": "FaceBatchForm", "properties": {**form["properties"], "file": file}}
+    return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
 
 FACE: Endpoint[Upload, PreparedScan, FoundFace] = Endpoint(
     path="/landmarks/face",
     kind="face-landmarks",
+    also=("face-map",),
     tag="landmarks",
     description=DESCRIPTION,
     accepts=TYPES,
@@ -126,3 +143,4 @@ FACE: Endpoint[Upload, PreparedScan, FoundFace] = Endpoint(
     align=aligned,
     warnings=lambda result: result.warnings,
 )
+FACES: Endpoint[Batch, PreparedBatch, Answers] = batch_of(FACE, (FORM,), split_form, operation_of_files)

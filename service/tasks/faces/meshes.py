@@ -25,10 +25,10 @@ COLOURS = {
 def ply(result: FoundFace, model: BundleMeta) -> bytes:
     """Return the landmarks as a text .ply for viewers such as MeshLab: coloured by region, with edges along the regions."""
     colours = {index: COLOURS[region] for region, indices in FACE_REGIONS.items() for index in indices}
-    landmarks = zip(result.landmarks.tolist(), result.face.confidence.tolist(), strict=True)
+    landmarks = zip(result.landmarks.tolist(), result.face.confidence.tolist(), result.seen.tolist(), strict=True)
     rows = [
-        f"{x!r} {y!r} {z!r} {' '.join(map(str, colours[index]))} {index} {confidence:.6g} {confidence:.6g}"
-        for index, ((x, y, z), confidence) in enumerate(landmarks)
+        f"{x!r} {y!r} {z!r} {' '.join(map(str, colours[index]))} {index} {confidence:.6g} {confidence:.6g} {int(seen)}"
+        for index, ((x, y, z), confidence, seen) in enumerate(landmarks)
     ]
     header = [
         "ply",
@@ -43,6 +43,7 @@ def ply(result: FoundFace, model: BundleMeta) -> bytes:
         "property int index",
         "property float confidence",
         "property float quality",  # the same, by the name under which MeshLab reads it
+        "property uchar seen",
         f"element edge {len(FACE68.bones)}",
         "property int vertex1",
         "property int vertex2",
@@ -53,15 +54,18 @@ def ply(result: FoundFace, model: BundleMeta) -> bytes:
 
 def obj(result: FoundFace, model: BundleMeta) -> bytes:
     """Return the landmarks as an .obj for Blender and others: vertices in order, and edges in a group for each region."""
-    landmarks = zip(FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), strict=True)
+    landmarks = zip(
+        FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), result.seen.tolist(), strict=True
+    )
     lines = [
         f"# {model.name} {model.version}",
         f"# lengths in {result.scan.unit}",
         f"# confidence: {result.meaning}",
         "o landmarks",
     ]
-    for index, (name, (x, y, z), confidence) in enumerate(landmarks):
-        lines += [f"# {index} {name}, confidence {confidence:.6g}", f"v {x!r} {y!r} {z!r}"]
+    for index, (name, (x, y, z), confidence, seen) in enumerate(landmarks):
+        note = "" if seen else ", no surface here"
+        lines += [f"# {index} {name}, confidence {confidence:.6g}{note}", f"v {x!r} {y!r} {z!r}"]
     for region, indices in FACE_REGIONS.items():
         lines += [f"g {region}", *(f"l {a + 1} {b + 1}" for a, b in FACE68.bones if a in indices)]
     return "\n".join([*lines, ""]).encode()

@@ -5,26 +5,29 @@ found = yield from steps(scan)
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from models.contract.bundle import BundleMeta
-from models.contract.task import FaceLandmarks
 from models.scans.cloud import Scan, TooBig
 from models.scans.files import read_scan
 from models.scans.head import head_pose, seen_from_behind
-from models.scans.levels import CONFIDENT, MESH_POINTS, Face, search
+from models.scans.levels import CONFIDENT, MESH_POINTS, Face
+from models.scans.looks import FaceTask, search
 from models.scans.plausible_faces import (
     EYES_M,
     TYPICAL_M,
     check_face,
+    check_size,
     eye_distance,
     sizes_in_all_units,
     typical_radius,
     units_of_eyes,
 )
 from models.scans.sampling import sample_with_normals, thinned
+from models.scans.surface import seen
 from models.skeletons.face import FACE68
 from models.skeletons.units import METRIC, describe_size, to_metres
 from service.tasks.endpoint import Limits, Steps
@@ -32,7 +35,7 @@ from service.tasks.faces.schemas import FaceOptions
 from service.tasks.faces.upload import Upload
 from service.tasks.fields import Unit
 
-MOST_POINTS = 50_000  # of a cloud that are used: their farthest points and neighbours take 30 ms of a core
+MOST_POINTS = 50_000  # of a cloud that are used, so that windows of a scan of a whole person have enough
 NO_FACE = (
     0.04  # mean confidence below which there is no face, whatever else is wrong: balls and boxes have less than 0.01
 )
@@ -57,7 +60,7 @@ class PreparedScan:
     """A scan, ready for the search."""
 
     options: FaceOptions
-    task: FaceLandmarks
+    task: FaceTask
     points: Float[np.ndarray, "points 3"]  # those that are used: float64, metres
     indices: Int[np.ndarray, " points"] | None  # of these points in the file; None for points drawn on a mesh
     normals: Float[np.ndarray, "points 3"] | None  # of the mesh at these points; None for a cloud
@@ -79,6 +82,11 @@ class FoundFace:
     def landmarks(self) -> Float[np.ndarray, "landmarks 3"]:
         """Return the landmarks in the scan's frame and unit, float64."""
         return self.face.landmarks / to_metres(self.scan.unit)
+
+    @cached_property
+    def seen(self) -> Bool[np.ndarray, " landmarks"]:
+        """Return which landmarks have surface of the scan under them."""
+        return seen(self.face.landmarks, self.scan.points)
 
     @property
     def pose(self) -> Float[np.ndarray, "4 4"]:
@@ -116,7 +124,7 @@ def prepare(upload: Upload, model: BundleMeta, limits: Limits) -> PreparedScan:
     BadCloud and UnclearUnits.
     """
     task, options = model.task, upload.options
-    assert isinstance(task, FaceLandmarks), f"{model.name} finds no landmarks"
+    assert isinstance(task, FaceTask), f"{model.name} finds no landmarks"
     scan = read_scan(upload.data, upload.suffix, max_bytes=limits.bytes, max_points=limits.points)
     if options.heatmaps == "full" and len(scan.points) > MOST_FULL:
         detail = f"expected at most {MOST_FULL} points for heatmaps at every point, got {len(scan.points)}"
@@ -181,6 +189,7 @@ def require_face(scan: PreparedScan, face: Face) -> None:
     """
     if not all(np.isfinite(array).all() for array in (face.landmarks, face.confidence, face.heatmaps)):
         raise NoFace("the network has no finite answer for these points")
+    check_size(scan.points, scan.unit)  # the unit is named before the network's doubt, which a wrong one causes
     confidence = float(face.confidence.mean())
     if confidence < NO_FACE:
         raise _no_face(scan, NO_FACE, confidence)

@@ -54,6 +54,9 @@ class Landmark(BaseModel):
     name: str = Field(description="left and right are the subject's")
     position: Point = Field(description="in the scan's frame and unit")
     confidence: float = Field(description="a probability, explained in the answer's `confidence`")
+    seen: bool = Field(
+        description="whether the scan has surface there; if not, the position is a guess from the rest of the face"
+    )
 
 
 class Confidence(BaseModel):

@@ -1,7 +1,8 @@
 """The landmarks as a point list of 3D Slicer: markups JSON (.mrk.json), or the older table (.fcsv).
 
 Slicer takes the numbers of a mesh file as they are, as millimetres in its LPS system. The point list has the scan's own numbers in LPS
-too, so that it lies on the scan when both are opened.
+too, so that it lies on the scan when both are opened. A landmark without surface under it is not selected, which Slicer shows in another
+colour.
 """
 
 import csv
@@ -17,20 +18,22 @@ COLUMNS = ("id", "x", "y", "z", "ow", "ox", "oy", "oz", "vis", "sel", "lock", "l
 
 
 def markups(result: FoundFace, model: BundleMeta) -> bytes:
-    """Return the landmarks as markups JSON, schema 1.0.0: one Fiducial list with names as labels and confidences as descriptions."""
-    landmarks = zip(FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), strict=True)
+    """Return the landmarks as markups JSON, schema 1.0.0: one Fiducial list with names as labels, confidences as descriptions."""
+    landmarks = zip(
+        FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), result.seen.tolist(), strict=True
+    )
     points = [
         {
             "id": str(index + 1),
             "label": name,
-            "description": _description(confidence),
+            "description": _description(confidence, seen),
             "position": position,
-            "selected": True,
+            "selected": seen,
             "locked": True,
             "visibility": True,
             "positionStatus": "defined",
         }
-        for index, (name, position, confidence) in enumerate(landmarks)
+        for index, (name, position, confidence, seen) in enumerate(landmarks)
     ]
     return json_bytes(
         {"@schema": SCHEMA, "markups": [{"type": "Fiducial", "coordinateSystem": "LPS", "controlPoints": points}]}
@@ -42,11 +45,13 @@ def fcsv(result: FoundFace, model: BundleMeta) -> bytes:
     writer = csv.writer(text := io.StringIO(), lineterminator="\n")
     text.write("# Markups fiducial file version = 4.11\n# CoordinateSystem = LPS\n")
     text.write(f"# columns = {','.join(COLUMNS)}\n")
-    landmarks = zip(FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), strict=True)
-    for index, (name, position, confidence) in enumerate(landmarks):
-        writer.writerow((index + 1, *position, 0, 0, 0, 1, 1, 1, 1, name, _description(confidence), ""))
+    landmarks = zip(
+        FACE68.joints, result.landmarks.tolist(), result.face.confidence.tolist(), result.seen.tolist(), strict=True
+    )
+    for index, (name, position, confidence, seen) in enumerate(landmarks):
+        writer.writerow((index + 1, *position, 0, 0, 0, 1, 1, int(seen), 1, name, _description(confidence, seen), ""))
     return text.getvalue().encode()
 
 
-def _description(confidence: float) -> str:
-    return f"confidence {confidence:.3g}"
+def _description(confidence: float, seen: bool) -> str:
+    return f"confidence {confidence:.3g}{'' if seen else ', no surface here'}"

@@ -5,9 +5,10 @@ parses a form from bytes that are in memory and counted, with limits on parts, h
 disk.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import msgspec
 from python_multipart import MultipartParser
@@ -18,6 +19,7 @@ from models.contract import gzipped
 from models.scans.files import FORMATS, formats
 from service.http.negotiation import JSON, NPZ, typed
 from service.http.problems import Problem
+from service.tasks.batch import Batch, Item
 from service.tasks.endpoint import Body
 from service.tasks.faces.schemas import FaceOptions, Heatmaps
 from service.tasks.fields import MAX_FILENAME
@@ -26,7 +28,7 @@ PLY, CSV, FORM, OCTETS, TEXT = (
     "model/vnd.ply", "text/csv", "multipart/form-data", "application/octet-stream", "text/plain"
 )  # fmt: skip
 GZIPS = ("application/gzip", "application/x-gzip")
-OBJ = "model/obj"
+OBJ, GLTF = "model/obj", "model/gltf+json"
 MRK, FCSV = "application/vnd.slicer.mrk+json", "text/x-fcsv"  # point lists of 3D Slicer, which has registered no types
 SUFFIXES = {media: format.suffixes[0] for format in FORMATS for media in format.media_types}
 TYPES = (
@@ -64,6 +66,14 @@ class Upload:
         return f"{'/' if name in self.form_fields else '?'}{name}"
 
 
+class File(NamedTuple):
+    """A part of a form with a filename."""
+
+    data: bytearray
+    name: str
+    media: str
+
+
 def decode(body: Body) -> Upload:
     """Return the scan and its options. Raises malformed-body, invalid-request and unsupported-media-type."""
     upload = _of_form(body) if body.media == FORM else _of_body(body)
@@ -83,24 +93,34 @@ def _of_body(body: Body) -> Upload:
 
 
 def _of_form(body: Body) -> Upload:
-    form = _Form(body.content_type)
+    form = Form(body.content_type)
     form.parse(body.data)
-    fields: dict[str, str] = {}
-    for name, value in form.fields:
-        if name in fields:
-            raise Problem.at("invalid-request", f"/{name[:80]}", "expected one value, got several; send it once")
-        fields[name] = value
-    if repeated := sorted(set(fields) & set(body.options)):
-        raise Problem.at("invalid-request", f"/{repeated[0]}", "expected a form field or a query parameter, got both")
+    fields, file = form.values(body.options), form.first_file()
     query = _options(body.options, "?")
-    values = fields if "filename" in body.options else {"filename": form.filename, **fields}
+    values = fields if "filename" in body.options else {"filename": file.name, **fields}
     own = _options(values, "/")
     options = msgspec.structs.replace(query, **{name: getattr(own, name) for name in values})
-    if form.file is None:
-        names = ", ".join(name[:40] for name, _ in form.fields) or "nothing"
-        raise Problem.at("invalid-request", "/file", f"expected one part with a filename, the scan, got {names}")
-    media = "" if _named(options) else form.media  # clients guess it from the name, and know some names wrongly
-    return Upload(bytes(form.file), _suffix(options, media, "/"), options, frozenset(fields))
+    media = "" if _named(options) else file.media  # clients guess it from the name, and know some names wrongly
+    return Upload(bytes(file.data), _suffix(options, media, "/"), options, frozenset(fields))
+
+
+def split_form(body: Body) -> Batch:
+    """Return the files of a form, each with the options of all. Raises malformed-body and invalid-request."""
+    form = Form(body.content_type, math.inf)
+    form.parse(body.data)
+    fields = form.values(body.options)
+    form.first_file()
+    options = {**fields, **body.options}
+    items = [Item(file.data, *_as_body(file, options)) for file in form.files]
+    at = "/model" if "model" in fields else "?model"
+    return Batch(items, options.get("model") or None, at, replace(body, data=b""), len(body.data))
+
+
+def _as_body(file: File, options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return the media type and the options with which a file of a form is a request of its own."""
+    named = {"filename": file.name, **options}
+    telling = not gzipped.suffix_of(named["filename"]) and file.media in (*SUFFIXES, *GZIPS, TEXT)
+    return file.media if telling and "format" not in options else OCTETS, named
 
 
 def _options(values: Mapping[str, Any], prefix: str) -> FaceOptions:
@@ -128,16 +148,15 @@ def _named(options: FaceOptions) -> str:
     return values.removesuffix(gzipped.SUFFIX)
 
 
-class _Form:
-    """The parts of a multipart/form-data body: one file and some short fields."""
+class Form:
+    """The parts of a multipart/form-data body: at most `most` files, and some short fields."""
 
-    def __init__(self, content_type: str) -> None:
+    def __init__(self, content_type: str, most: float = 1) -> None:
         boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
         if not boundary:
             raise Problem("malformed-body", f"expected a Content-Type of {FORM} with a boundary, got none")
-        self.boundary = boundary
-        self.file: bytearray | None = None
-        self.filename, self.media = "", ""
+        self.boundary, self.most = boundary, most
+        self.files: list[File] = []
         self.fields: list[tuple[str, str]] = []
         self._complete = False
         self._header, self._value, self._headers = bytearray(), bytearray(), dict[bytes, bytes]()
@@ -170,6 +189,30 @@ class _Form:
         if not self._complete:
             raise Problem("malformed-body", "expected a form up to its last boundary, got a part of it")
 
+    def values(self, query: Mapping[str, Any]) -> dict[str, str]:
+        """Return the fields. Raises invalid-request for one that is there twice, or in the query too.
+
+        An option that is empty is left out: that is how browsers send a field that nobody has filled in.
+        """
+        fields: dict[str, str] = {}
+        for name, value in self.fields:
+            if not value and name in OPTIONS:
+                continue
+            if name in fields:
+                raise Problem.at("invalid-request", f"/{name[:80]}", "expected one value, got several; send it once")
+            fields[name] = value
+        if repeated := sorted(set(fields) & set(query)):
+            detail = "expected a form field or a query parameter, got both"
+            raise Problem.at("invalid-request", f"/{repeated[0]}", detail)
+        return fields
+
+    def first_file(self) -> File:
+        """Return the first file. Raises invalid-request if there is none."""
+        if not self.files:
+            names = ", ".join(name[:40] for name, _ in self.fields) or "nothing"
+            raise Problem.at("invalid-request", "/file", f"expected one part with a filename, the scan, got {names}")
+        return self.files[0]
+
     def _begin(self) -> None:
         self._headers = {}
         self._data = bytearray()
@@ -189,11 +232,12 @@ class _Form:
             if len(self.fields) >= len(OPTIONS):
                 raise Problem.at("invalid-request", "", f"expected at most {len(OPTIONS)} fields, got more")
             return
-        if self.file is not None:
+        if len(self.files) >= self.most:
             raise Problem.at("invalid-request", "/file", "expected one file, got a second")
-        self.file, self._name = self._data, None
-        self.filename = options[b"filename"].decode("utf-8", "replace")[-MAX_FILENAME:]
-        self.media = self._headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+        self._name = None
+        name = options[b"filename"].decode("utf-8", "replace")[-MAX_FILENAME:]
+        media = self._headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+        self.files.append(File(self._data, name, media))
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._name is not None and len(self._data) + end - start > MAX_FIELD_BYTES:

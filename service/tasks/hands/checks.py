@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from models.contract.task import HandForecast
 from models.motion.hands import SNAP_S
 from models.motion.partial_hands import LEAST_FRAMES
-from models.motion.plausible_hands import check_hand, check_part, check_side
+from models.motion.plausible_hands import are_usual, check_hand, check_part, check_side
 from models.skeletons.hand import orders_with
 from models.skeletons.skeleton import LEFT_RIGHT, Skeleton
 from models.skeletons.units import Implausible, to_metres
@@ -54,7 +54,7 @@ def hands_of(request: DecodedHands, order: Skeleton) -> tuple[list[Points], tupl
         if hand:
             detail = "`hand` is for one hand, and `past` has two; leave `hand` out"
             raise Problem.at("invalid-request", request.pointer("hand"), detail)
-        return [Points(half, past.seen) for half in np.split(past.values, 2, axis=1)], ("future",)
+        return [Points(half, past.seen) for half in (past.values[:, :joints], past.values[:, joints:])], ("future",)
     if not hand and "palm_centre" not in order.joints:
         detail = f"expected left or right for one hand in {order.name} order, whose palm centre is computed; got none"
         raise Problem.at("invalid-request", request.pointer("hand"), detail)
@@ -62,7 +62,12 @@ def hands_of(request: DecodedHands, order: Skeleton) -> tuple[list[Points], tupl
 
 
 def seen_frames(points: Points) -> Bool[np.ndarray, " frames"]:
-    return points.seen if points.seen is not None else np.any(~np.isnan(points.values), axis=(1, 2))
+    """Return the frames in which the hand is present."""
+    if points.seen is not None:
+        return points.seen
+    if np.isfinite(points.values).all():
+        return np.ones(len(points.values), bool)
+    return np.any(~np.isnan(points.values), axis=(1, 2))
 
 
 def check_points(request: DecodedHands, model: str) -> None:
@@ -76,6 +81,8 @@ def check_points(request: DecodedHands, model: str) -> None:
 
 def check_numbers(request: DecodedHands, metres: Poses, seen: Seen) -> None:
     """Raise not-finite or out-of-range at the first such number of a joint that is seen."""
+    if np.abs(metres).max(initial=0) <= REACH_M:  # not true of NaN
+        return
     bad = ~(np.abs(metres) <= REACH_M) & seen[..., None]
     if not bad.any():
         return
@@ -104,6 +111,8 @@ def check_plausible(
 
     A hand that was wholly seen in no frame is checked for its size alone.
     """
+    if len(metres) and seen.all() and are_usual(metres, order, names):
+        return ()
     warnings: list[str] = []
     for hand, side in enumerate(names):
         name = list(request.arrays)[0 if "past" in request.arrays else hand]

@@ -19,6 +19,8 @@ FEW = 0.01  # a share of unseen places that is not worth a warning
 
 def seen_joints(hands: Sequence[Points], task: HandForecast) -> Seen:
     """Return the joints that were sent: each by itself for a masked task, and all of a hand that is there in a frame for others."""
+    if all(np.isfinite(hand.values).all() for hand in hands):
+        return np.ones((len(hands[0].values), len(hands), hands[0].values.shape[1]), bool)
     if task.masked:
         return np.stack([~np.isnan(hand.values).all(axis=2) for hand in hands], axis=1)
     shape = hands[0].values.shape[:2]
@@ -27,10 +29,11 @@ def seen_joints(hands: Sequence[Points], task: HandForecast) -> Seen:
 
 def sentinels(values: Poses, task: HandForecast) -> Seen:
     """Return the joints that cannot have been seen: those at one point with another, and their whole hand unless the task is masked."""
-    hands = [values[:, hand] for hand in range(values.shape[1])]
+    frames, hands, joints, _ = values.shape
+    poses = values.reshape(frames * hands, joints, 3)
     if task.masked:
-        return np.stack([unseen_joints(hand) for hand in hands], axis=1)
-    return np.stack([np.repeat(unseen_hands(hand)[:, None], hand.shape[1], axis=1) for hand in hands], axis=1)
+        return unseen_joints(poses).reshape(frames, hands, joints)
+    return np.repeat(unseen_hands(poses).reshape(frames, hands, 1), joints, axis=2)
 
 
 def seen_in_assembly101(seen: Seen, order: Skeleton) -> Seen:
@@ -45,6 +48,8 @@ def seen_in_assembly101(seen: Seen, order: Skeleton) -> Seen:
 
 def references(values: Poses, order: Skeleton) -> Float[np.ndarray, "hands joints 3"]:
     """Return the newest pose of each hand that has all joints that `carry` needs, or else its palm; the last frame if none has."""
+    if np.isfinite(values[-1]).all():
+        return values[-1]
     needed = [list(order.indices((*PALM, *carried_joints(order)))), list(order.indices(PALM))]
     chosen: list[np.ndarray] = []
     for hand in range(values.shape[1]):
@@ -71,6 +76,8 @@ def shortcomings(past: PartialPast, task: HandForecast, names: Sequence[str]) ->
     """Return warnings about a past that is short or incomplete, from which a forecast is less accurate."""
     warnings: list[str] = []
     full = (task.past - 1) / task.fps
+    if past.seen.all() and not any(past.lost_s) and min(past.motion_s) >= full - 0.5 / task.fps:
+        return warnings
     for i, hand in enumerate(past.hands):
         name = f"the {names[hand]} hand" if names[hand] in LEFT_RIGHT else "the hand"
         known: Bool[np.ndarray, "past joints"] = past.seen[:, i]

@@ -68,7 +68,10 @@ class PreparedHands:
         past = np.ascontiguousarray(joints.reshape(len(joints), -1, 3), dtype=np.float32)
         if self.seen is None:
             return {"past": past}
-        return {"past": np.nan_to_num(past), "seen": self.seen.reshape(len(joints), -1).astype(np.float32)}
+        return {
+            "past": np.where(np.isnan(past), np.float32(0), past),
+            "seen": self.seen.reshape(len(joints), -1).astype(np.float32),
+        }
 
     @property
     def never_seen(self) -> Bool[np.ndarray, "hands joints"]:
@@ -112,9 +115,10 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     doubts = check_plausible(request, values, seen, order, names)
     if options.timestamps is None or task.masked:
         check_length(len(values), task, times.fps, model.name)
+    whole = bool(seen.all())  # as most clips are: nothing is masked or bridged
     shown = np.flatnonzero(seen.any(axis=(1, 2)))
     centre = values[shown[-1]][seen[shown[-1]]].mean(axis=0) if len(shown) else np.zeros(3)
-    values = np.where(seen[..., None], values - centre, np.nan)
+    values = values - centre if whole else np.where(seen[..., None], values - centre, np.nan)
     joints, known = to_assembly101(request, values, seen, order, sides)
     mask = None
     if "past" not in request.arrays and not seen.any():
@@ -150,16 +154,18 @@ def steps(prepared: PreparedHands) -> Steps[HandsForecast]:
     if not prepared.past.hands:
         return HandsForecast(prepared, np.empty((task.modes, task.future, *pose)))
     (output,) = yield [prepared.tensors]
-    outputs = {name: array.astype(np.float64) for name, array in output.items()}
-    if not all(np.isfinite(array).all() for array in outputs.values()):
+    if not all(np.isfinite(array).all() for array in output.values()):
         raise Problem("degenerate-hand", "the model has no finite forecast for these points")
-    modes = outputs["future"].reshape(task.modes, task.future, *pose)
-    modes[:, :, prepared.never_seen] = np.nan
+    never_seen = prepared.never_seen if prepared.seen is not None and not prepared.seen.all() else None
+    modes = output["future"].astype(np.float64).reshape(task.modes, task.future, *pose)
+    if never_seen is not None:
+        modes[:, :, never_seen] = np.nan
     if not task.spread:
         return HandsForecast(prepared, modes)
-    std = outputs["std"].reshape(task.future, *pose[:2])
-    std[:, prepared.never_seen] = np.nan
-    return HandsForecast(prepared, modes, std, outputs["weights"])
+    std = output["std"].astype(np.float64).reshape(task.future, *pose[:2])
+    if never_seen is not None:
+        std[:, never_seen] = np.nan
+    return HandsForecast(prepared, modes, std, output["weights"].astype(np.float64))
 
 
 def document(forecast: HandsForecast) -> dict[str, Any]:
@@ -199,6 +205,8 @@ def to_assembly101(
     request: DecodedHands, poses: Poses, seen: Seen, order: Skeleton, sides: tuple[str, ...]
 ) -> tuple[Poses, Seen]:
     """Convert the poses, and what was seen of them, to Assembly101's joint order. Raises degenerate-hand."""
+    if order.name == ASSEMBLY101.name:
+        return poses, seen
     names = names_of(request, poses.shape[1], sides)
     with np.errstate(invalid="ignore", divide="ignore"):  # collinear points have no palm: refused below
         converted = [convert(poses[:, i], order, ASSEMBLY101, _side(name)) for i, name in enumerate(names)]

@@ -124,8 +124,9 @@ Deviations = list[list[float | None]]
 class HandsSpread(BaseModel):
     """Standard deviations in the form of the answer, [times][joints], in the unit of the answer; null for a joint that was never seen.
 
-    Each is that of one coordinate of the joint. It grows from 0 at the last frame. A carried joint has the root mean square of those of
-    the wrist and the four knuckles that carry it.
+    Each is that of one coordinate of the joint. An interval is the forecast plus and minus a multiple of it, which `intervals` of the
+    answer has for 68 % and 95 %. It grows from 0 at the last frame. A carried joint has the root mean square of those of the wrist and the
+    four knuckles that carry it.
     """
 
     future: Deviations | None = None
@@ -150,6 +151,11 @@ class HandsAnswer(HandsFuture):
         description="if `hypotheses` asks for them: that the forecast, and then each alternative, is the nearest one to what will be",
     )
     std: HandsSpread | None = Field(default=None, description="if `spread` asks for it, from a model that estimates it")
+    intervals: dict[str, float] | None = Field(
+        default=None,
+        description="beside `std`, by probability: a coordinate is within this multiple of `std` that often; 0.68 and 0.95, fitted on "
+        "validation recordings; null for a model without fitted intervals",
+    )
     expected_error: list[Measurement] = Field(description="the model's errors on its test recordings")
     filled_frames: int = Field(description="missing poses of the past that were interpolated")
     warnings: list[str] = Field(description="what is doubtful in the request, and how it was read")

@@ -26,9 +26,11 @@ from service.tasks.arrays import (
     shaped,
 )
 from service.tasks.endpoint import Body, Encoded
+from service.tasks.flat_json import parse
 from service.tasks.hands.schemas import Frames, HandsJson, HandsMsgpack, HandsOptions
 
 ARRAYS = ("past", "left", "right")
+SIDES = ("future", "left", "right")  # the arrays of an answer
 OPTIONS = HandsOptions.__struct_fields__
 UNSEEN = (math.nan,) * 3
 LISTS = ("timestamps", "at")  # options that are lists: numbers between commas in a query
@@ -80,6 +82,8 @@ def decode(body: Body) -> DecodedHands:
         options = typed(msgspec.convert, fields, type=HandsOptions, strict=False, mark="?")
         values, dtype = read_npy(body.data, HANDS_SHAPE)
         return DecodedHands(options, {"past": Points(values, None)}, dtype, "?")
+    if body.media == JSON and (decoded := _decode_whole(body)) is not None:
+        return decoded
     struct = _decode_struct(body)
     options = options_of(struct, HandsOptions)
     arrays = {name: array for name in ARRAYS if (array := getattr(struct, name)) is not None}
@@ -88,6 +92,21 @@ def decode(body: Body) -> DecodedHands:
         return DecodedHands(options, raw, struct.dtype)
     check_frames(max(map(len, arrays.values()), default=0))
     return DecodedHands(options, {name: _from_lists(name, array) for name, array in arrays.items()}, "<f8")
+
+
+def _decode_whole(body: Body) -> DecodedHands | None:
+    """Return the request in JSON if all its hands and points are there, as nearly always; None for any other, valid or not."""
+    parsed = parse(body.data, ARRAYS)
+    if parsed is None or any(name in ARRAYS for name in body.options):
+        return None
+    fields, arrays = parsed
+    try:
+        options = msgspec.convert({**fields, **body.options}, type=HandsOptions)
+    except msgspec.ValidationError:  # said with its place by the other way
+        return None
+    points = {name: Points(arrays[name], np.ones(len(arrays[name]), bool)) for name in ARRAYS if name in arrays}
+    check_frames(max(map(len, arrays.values()), default=0))
+    return DecodedHands(options, points, "<f8")
 
 
 def _decode_struct(body: Body) -> Any:
@@ -124,8 +143,11 @@ def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:
     cannot express the answer.
     """
     if media == JSON:
-        return Encoded(json_bytes(_with_nulls(document)), {})
-    sides = [name for name in ("future", "left", "right") if document.get(name) is not None]
+        answer = _with_nulls(document)
+        if "alternatives" in document:  # not in what a stream says between forecasts
+            answer["alternatives"] = [_with_nulls(mode) for mode in document["alternatives"]]
+        return Encoded(json_bytes(answer), {})
+    sides = [name for name in SIDES if document.get(name) is not None]
     if media == MSGPACK:
         shape = document[sides[0]].shape if sides else None
         return Encoded(msgpack_bytes({**document, "shape": shape, "dtype": dtype}, dtype), {})
@@ -147,19 +169,22 @@ def encode(document: Mapping[str, Any], media: str, dtype: str) -> Encoded:
     })  # fmt: skip
 
 
-def _with_nulls(value: Any) -> Any:
-    """Return a document with lists in the place of arrays of points some of which are NaN, and null for these."""
-    if isinstance(value, np.ndarray) and value.ndim == 3 and np.isnan(value).any():
-        unseen = np.asarray(np.isnan(value).any(axis=2))
-        rows = zip(value.tolist(), unseen.tolist(), strict=True)
-        return [[None if none else point for point, none in zip(*row, strict=True)] for row in rows]
-    if isinstance(value, dict):
-        return {key: _with_nulls(item) for key, item in value.items()}
-    return [_with_nulls(item) for item in value] if isinstance(value, list) else value
+def _with_nulls(forecast: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a forecast with lists in the place of arrays of points some of which are NaN, and null for these."""
+    unseen = {name: np.isnan(forecast[name]) for name in SIDES if forecast.get(name) is not None}
+    return {**forecast, **{name: _lists(forecast[name], nan) for name, nan in unseen.items() if nan.any()}}
+
+
+def _lists(points: Float[np.ndarray, "frames nodes 3"], nan: Bool[np.ndarray, "frames nodes 3"]) -> list[list[Any]]:
+    rows = zip(points.tolist(), np.asarray(nan.any(axis=2)).tolist(), strict=True)
+    return [[None if none else point for point, none in zip(*row, strict=True)] for row in rows]
 
 
 def _arrays(document: Mapping[str, Any], sides: list[str], dtype: str) -> dict[str, Any]:
-    """Return the arrays of a .npz: forecasts, further modes as alternatives_..., std_..., and the fields that describe them."""
+    """Return the arrays of a .npz: forecasts, further modes as alternatives_..., std_..., and the fields that describe them.
+
+    `intervals` (n, 2) has a row of a probability and the multiple of std for each.
+    """
     arrays: dict[str, Any] = {name: document[name].astype(dtype) for name in sides}
     if document["alternatives"]:
         for name in sides:
@@ -168,6 +193,8 @@ def _arrays(document: Mapping[str, Any], sides: list[str], dtype: str) -> dict[s
         arrays["probabilities"] = document["probabilities"]
     if "std" in document:
         arrays |= {f"std_{name}": document["std"][name].astype(dtype) for name in sides}
+    if "intervals" in document:
+        arrays["intervals"] = np.array([(float(share), by) for share, by in document["intervals"].items()])
     arrays |= {name: document[name] for name in ("times", "fps", "units", "joints", "filled_frames", "axes")}
     arrays["carried_joints"] = np.array(document["carried_joints"], dtype=str)
     return arrays | {"model": document["model"]["name"], "version": document["model"]["version"]}

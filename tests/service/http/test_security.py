@@ -74,7 +74,9 @@ def test_a_websocket_needs_a_key_in_a_header_or_for_browsers_in_a_subprotocol(ke
     refusal_of(client, "/forecast/nothing", "not-found", subprotocols=["chiron", f"chiron.key.{secrets['infer']}"])
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/docs", "/openapi.json", "/problems/unauthorized"])
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/", "/docs", "/openapi.json", "/problems/unauthorized", "/web/index.html"]
+)
 def test_health_and_pages_need_no_key(guarded, path):
     assert guarded.get(path).status_code == 200
 

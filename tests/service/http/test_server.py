@@ -80,6 +80,42 @@ def test_a_shutdown_sets_the_events_of_those_who_wait_for_it():
     asyncio.run(run())
 
 
+def test_a_server_closes_connections_after_the_streams_have_closed_themselves(monkeypatch):
+    order = []
+
+    async def closes(server: uvicorn.Server, sockets: object = None) -> None:
+        order.append("connections")
+
+    async def run() -> None:
+        server = Server(uvicorn.Config("none"), Shutdown(), drain_s=0)
+
+        async def stream() -> None:
+            with server.shutdown_signal.event() as stopping:
+                await stopping.wait()
+                await asyncio.sleep(0.02)  # the message that closes it
+                order.append("stream")
+
+        streaming = asyncio.create_task(stream())
+        await asyncio.sleep(0)
+        server.handle_exit(signal.SIGTERM, None)
+        await server.shutdown()
+        await streaming
+
+    monkeypatch.setattr(uvicorn.Server, "shutdown", closes)
+    asyncio.run(run())
+    assert order == ["stream", "connections"]
+
+
+def test_a_stream_that_does_not_close_delays_the_shutdown_by_a_second_at_most():
+    async def run() -> None:
+        shutdown = Shutdown()
+        with shutdown.event():
+            async with asyncio.timeout(PATIENCE_S):
+                await shutdown.heard(0.01)
+
+    asyncio.run(run())
+
+
 def stops_after(server: Server, *signals: int) -> list[bool]:
     """Deliver signals to a server on a running loop; return whether it stops after each."""
 

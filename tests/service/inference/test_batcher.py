@@ -50,21 +50,105 @@ def slowly(tensors: Tensors) -> dict[str, np.ndarray]:
     return doubled(tensors)
 
 
+class Gated:
+    """A run that doubles once it is let through, and records the first number of each item."""
+
+    def __init__(self) -> None:
+        self.computed: list[int] = []
+        self.shapes: list[tuple[int, ...]] = []
+        self._begun, self._gate = threading.Event(), threading.Event()
+
+    def __call__(self, tensors: Tensors) -> dict[str, np.ndarray]:
+        self._begun.set()
+        assert self._gate.wait(PATIENCE_S)
+        self.computed += tensors["x"][:, 0].astype(int).tolist()
+        self.shapes.append(tensors["x"].shape)
+        return doubled(tensors)
+
+    async def occupied(self, front: Batcher, value: float = 0) -> asyncio.Task:
+        """Submit an item and wait until it is being computed, so that later ones queue."""
+        task = asyncio.create_task(front.submit(item(value), time.monotonic() + PATIENCE_S))
+        assert await asyncio.to_thread(self._begun.wait, PATIENCE_S)
+        return task
+
+    def open(self) -> None:
+        self._gate.set()
+
+    def close(self) -> None:
+        self._begun.clear()
+        self._gate.clear()
+
+
 def item(value: float, size: int = 3) -> dict[str, np.ndarray]:
     return {"x": np.full(size, value)}
 
 
 def test_an_item_uses_a_free_slot_at_once_and_later_items_form_the_next_batch():
-    recorder = Recorder()
+    recorder, gated = Recorder(), Gated()
 
     async def run() -> None:
-        front = batcher(slowly, recorder)
-        answers = await asyncio.gather(*(front.submit(item(i)) for i in range(6)))
+        front = batcher(gated, recorder)
+        first = await gated.occupied(front)
+        later = [asyncio.create_task(front.submit(item(i))) for i in range(1, 6)]
+        await asyncio.sleep(0)
+        gated.open()
+        answers = await asyncio.gather(first, *later)
         assert [answer["y"][0] for answer in answers] == [0, 2, 4, 6, 8, 10]
         await front.close()
 
     asyncio.run(run())
     assert recorder.sizes == [1, 4, 1]
+
+
+def test_a_thread_takes_its_next_batch_without_the_event_loop():
+    computed = threading.Semaphore(0)
+
+    def counted(tensors: Tensors) -> dict[str, np.ndarray]:
+        computed.release()
+        return doubled(tensors)
+
+    async def run() -> None:
+        front = batcher(counted, max_batch=1)
+        tasks = [asyncio.create_task(front.submit(item(i))) for i in range(5)]
+        await asyncio.sleep(0)  # all are queued, and the loop is held until all are computed
+        assert all(computed.acquire(timeout=PATIENCE_S) for _ in tasks)
+        assert [answer["y"][0] for answer in await asyncio.gather(*tasks)] == [0, 2, 4, 6, 8]
+
+    asyncio.run(run())
+
+
+def test_a_batch_leaves_their_share_to_the_other_slots():
+    recorder, together = Recorder(), threading.Barrier(2)
+
+    def meet(tensors: Tensors) -> dict[str, np.ndarray]:
+        together.wait(PATIENCE_S)
+        return doubled(tensors)
+
+    async def run() -> None:
+        front = batcher(meet, recorder, slots=2, max_batch=8)
+        await asyncio.gather(*(front.submit(item(i)) for i in range(2)))
+
+    asyncio.run(run())
+    assert recorder.sizes == [1, 1]
+
+
+def test_one_batch_that_a_stall_held_up_does_not_change_the_expected_wait():
+    gated, slots = Gated(), Slots(1)
+
+    async def run() -> None:
+        front = batcher(gated, slots=slots, max_batch=1, item_s=1e-3)
+        stalled = await gated.occupied(front)
+        await asyncio.sleep(0.3)
+        gated.open()
+        await stalled
+        gated.close()
+        tasks = [await gated.occupied(front), *(asyncio.create_task(front.submit(item(i))) for i in range(10))]
+        await asyncio.sleep(0)
+        assert slots.expected_wait_s == pytest.approx(10e-3)
+        gated.open()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(run())
 
 
 def test_an_item_past_the_deadline_of_its_request_is_refused_and_not_computed():
@@ -79,18 +163,18 @@ def test_an_item_past_the_deadline_of_its_request_is_refused_and_not_computed():
 
 
 def test_items_of_different_shape_never_share_a_batch():
-    shapes = []
-
-    def record_and_run(tensors: Tensors) -> dict[str, np.ndarray]:
-        shapes.append(tensors["x"].shape)
-        return slowly(tensors)
+    gated = Gated()
 
     async def run() -> None:
-        front = batcher(record_and_run)
-        await asyncio.gather(*(front.submit(item(i, size=2 + i % 2)) for i in range(7)))
+        front = batcher(gated)
+        first = await gated.occupied(front)
+        tasks = [asyncio.create_task(front.submit(item(i, size=2 + i % 2))) for i in range(7)]
+        await asyncio.sleep(0)
+        gated.open()
+        await asyncio.gather(first, *tasks)
 
     asyncio.run(run())
-    assert sorted(shapes) == [(1, 2), (3, 2), (3, 3)]
+    assert sorted(gated.shapes) == [(1, 3), (3, 3), (4, 2)]
 
 
 @pytest.mark.parametrize("max_batch", [1, 3, 8])
@@ -142,71 +226,69 @@ def test_a_queue_longer_than_the_deadline_allows_is_full():
 
 
 def test_the_queue_length_is_bounded_for_any_estimated_wait():
+    gated = Gated()
+
     async def run() -> None:
-        front = batcher(slowly, max_batch=1, max_queue=3)
-        answers = await asyncio.gather(*(front.submit(item(i)) for i in range(9)), return_exceptions=True)
-        assert sum(isinstance(a, QueueFull) for a in answers) == 9 - 1 - 3
+        front = batcher(gated, max_batch=1, max_queue=3)
+        first = await gated.occupied(front)
+        tasks = [asyncio.create_task(front.submit(item(i))) for i in range(9)]
+        await asyncio.sleep(0)
+        gated.open()
+        answers = await asyncio.gather(first, *tasks, return_exceptions=True)
+        assert sum(isinstance(a, QueueFull) for a in answers) == 9 - 3
 
     asyncio.run(run())
 
 
 def test_an_item_past_its_deadline_is_not_computed():
-    computed = []
-
-    def late(tensors: Tensors) -> dict[str, np.ndarray]:
-        computed.append(len(tensors["x"]))
-        time.sleep(1.2)
-        return doubled(tensors)
+    gated = Gated()
 
     async def run() -> None:
-        front = batcher(late, deadline_s=1.0)
-        answers = await asyncio.gather(*(front.submit(item(i)) for i in range(4)), return_exceptions=True)
+        front = batcher(gated, deadline_s=0.1)
+        first = await gated.occupied(front)
+        tasks = [asyncio.create_task(front.submit(item(i))) for i in range(3)]
+        await asyncio.sleep(0.2)
+        gated.open()
+        answers = await asyncio.gather(first, *tasks, return_exceptions=True)
         assert [type(a) for a in answers] == [dict, QueueFull, QueueFull, QueueFull]
+        await front.close()
 
     asyncio.run(run())
-    assert computed == [1]
+    assert gated.computed == [0]
 
 
 def test_an_item_is_not_computed_after_its_caller_is_cancelled():
-    computed, gate = [], threading.Event()
-
-    def gated(tensors: Tensors) -> dict[str, np.ndarray]:
-        computed.extend(tensors["x"][:, 0].tolist())
-        gate.wait(PATIENCE_S)
-        return doubled(tensors)
+    gated = Gated()
 
     async def run() -> None:
         front = batcher(gated)
-        tasks = [asyncio.create_task(front.submit(item(i))) for i in range(4)]
-        await asyncio.sleep(0.01)
+        tasks = [await gated.occupied(front), *(asyncio.create_task(front.submit(item(i))) for i in (1, 2, 3))]
+        await asyncio.sleep(0)
         tasks[2].cancel()
         await asyncio.sleep(0)
-        gate.set()
+        gated.open()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await front.close()
 
     asyncio.run(run())
-    assert computed == [0, 1, 3]
+    assert gated.computed == [0, 1, 3]
 
 
 def test_later_items_of_a_request_take_turns_with_new_requests_and_are_never_refused():
-    computed, gate = [], threading.Event()
-
-    def gated(tensors: Tensors) -> dict[str, np.ndarray]:
-        gate.wait(PATIENCE_S)
-        computed.append(int(tensors["x"][0, 0]))
-        return doubled(tensors)
+    gated = Gated()
 
     async def run() -> None:
         front = batcher(gated, max_batch=1, max_queue=4)
-        new = [asyncio.create_task(front.submit(item(i))) for i in range(5)]
+        first = await gated.occupied(front)
+        new = [asyncio.create_task(front.submit(item(i))) for i in (1, 2, 3, 4)]
         await asyncio.sleep(0)
         further = [asyncio.create_task(front.submit(item(i), begun=True)) for i in (10, 11)]
         await asyncio.sleep(0)
-        gate.set()
-        await asyncio.gather(*new, *further)
+        gated.open()
+        await asyncio.gather(first, *new, *further)
 
     asyncio.run(run())
-    assert computed == [0, 10, 1, 11, 2, 3, 4]
+    assert gated.computed == [0, 10, 1, 11, 2, 3, 4]
 
 
 def test_models_that_share_slots_compute_the_oldest_item_first():

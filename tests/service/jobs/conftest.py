@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, create_engine
 from synthetic_hands import LONG, write_hands
 
+from benchmarks.postgres import Postgres, postgres_binaries, postgres_server
 from service.jobs.database import open_database
 from service.jobs.table import JobTable
 
@@ -41,3 +42,11 @@ def engine(url: str) -> Iterator[Engine]:
 @pytest.fixture
 def table(engine: Engine) -> JobTable:
     return JobTable(engine, lease_s=60)
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    if postgres_binaries() is None:
+        pytest.skip("needs the binaries of a PostgreSQL server, and none is installed")
+    with postgres_server() as server:
+        yield server

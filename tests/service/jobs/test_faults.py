@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from waiting import PATIENCE_S, get, until
+from waiting import get, until
 
 from service.jobs.database import open_database, writing
 from service.settings import Settings
@@ -55,7 +54,8 @@ def test_a_worker_with_slowly_starting_child_processes_runs_its_jobs_and_logs_on
 
 def test_failed_starts_of_child_processes_are_reported(api: Stack):
     worker = api.worker(TEST_CHILD_EXITS="1")
-    until("failed starts", lambda: True if api.get("/workers")["workers"][0]["failed_starts"] > 1 else None)
+    # On a busy machine a beat can be late, and the worker is then missing from one answer.
+    until("failed starts", lambda: any(each["failed_starts"] > 1 for each in api.get("/workers")["workers"]) or None)
     job = api.submit(**UNTRAINED)
     assert "can start a process for it" in api.job(job)["detail"]
     assert 'chiron_worker_failed_starts{queue="cpu"} 0.0' not in get(f"{api.url}/metrics").text
@@ -116,63 +116,6 @@ def test_an_unusable_database_ends_a_worker_with_one_sentence(tmp_path, fault):
     lines = [line for line in process.stderr.splitlines() if line]
     assert len(lines) == 1, process.stderr
     assert "job table is newer" in lines[0] if fault == "a newer table" else "job table is damaged" in lines[0]
-
-
-def postgres_binaries() -> Path | None:
-    """Return the folder of a PostgreSQL server's binaries, or None."""
-    candidates = [Path(path).resolve().parent for name in ("initdb",) if (path := shutil.which(name))]
-    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in candidates if (folder / "postgres").exists()), None)
-
-
-class Postgres:
-    """A temporary PostgreSQL server that can be frozen, like by `docker pause`."""
-
-    def __init__(self, folder: Path, binaries: Path) -> None:
-        import pwd
-
-        options: dict = {}
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            user = pwd.getpwnam("postgres")
-            os.chown(folder, user.pw_uid, user.pw_gid)
-            options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        data = folder / "data"
-        initialise = [binaries / "initdb", "-D", data, "-U", "chiron", "--auth", "trust", "-N"]
-        subprocess.run(initialise, check=True, capture_output=True, cwd=folder, **options)
-        server = [binaries / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
-        self.process = subprocess.Popen(
-            server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd=folder, **options
-        )
-        self.url = f"postgresql+psycopg://chiron@/postgres?host={folder}"
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the server and all its backends."""
-        for pid in self._pids():
-            os.kill(pid, number)
-
-    def _pids(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [self.process.pid, *map(int, children)]
-
-    def close(self) -> None:
-        self.signal(signal.SIGCONT)
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(PATIENCE_S)
-
-
-@pytest.fixture
-def postgres() -> Iterator[Postgres]:
-    if (binaries := postgres_binaries()) is None:
-        pytest.skip("needs the binaries of a PostgreSQL server, and none is installed")
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="chiron-pg-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        server = Postgres(Path(folder), binaries)
-        try:
-            yield server
-        finally:
-            server.close()
 
 
 def test_api_and_worker_survive_a_database_that_stops_answering(postgres, hands_folder, bundles):

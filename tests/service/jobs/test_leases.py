@@ -111,21 +111,6 @@ def test_a_job_that_loses_too_many_workers_fails_and_can_be_retried(table, engin
     assert table.claim(job, "b").attempt == MAX_LOSSES + 1
 
 
-def test_unsent_lists_jobs_that_were_never_sent_or_sent_long_ago(table, monkeypatch):
-    table.submit(SPEC, "cpu")
-    assert table.unsent(older_s=60) == [], "expected a recent job to be left to its submitter"
-    monkeypatch.setattr("service.jobs.table.SUBMIT_GRACE_S", -1)
-    table.cancel(table.jobs()[0].id)
-    one, two = (table.submit(SPEC, "cpu")[0].id for _ in range(2))
-    table.mark_sent(one)
-    assert [job.id for job in table.unsent(older_s=60)] == [two]
-    assert [job.id for job in table.unsent(older_s=-1)] == [one, two]
-    table.claim(two, "a")
-    assert [job.id for job in table.unsent(older_s=60)] == []
-    table.release(table.claim(one, "a"))
-    assert [job.id for job in table.unsent(older_s=60)] == [one], "expected a released job to be sent again"
-
-
 def test_an_attempt_that_could_not_record_its_release_does_not_count_as_lost(engine):
     released: set[tuple[str, int]] = set()
     table = JobTable(engine, lease_s=60, released=lambda job, attempt: (job, attempt) in released)

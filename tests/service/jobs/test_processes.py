@@ -20,8 +20,10 @@ from waiting import PATIENCE_S, post, until
 
 from models.contract.cpus import usable_cpus
 from models.contract.spec import BenchmarkSpec, TrainSpec
+from service.jobs.delivery import Deliveries
 from service.jobs.offers import OfferTable
 from service.jobs.queue.celery_app import TASK, Sender, celery_app
+from service.jobs.records import Message
 from service.settings import Settings
 
 from ..processes import Stack, stack
@@ -29,7 +31,16 @@ from ..processes import Stack, stack
 pytestmark = pytest.mark.long(165)
 
 BUNDLE = Path(__file__).resolve().parents[3] / "bundles/hands-eqmotion"
-SPEC = {"kind": "train", "run": "hands-eqmotion", "steps": 14, "validate_every": 7, "checkpoint_every": 2}
+SOURCES = ["leap", "tzionas"]  # of the synthetic hands
+STEPS = 40  # of a job: a second or two, so that what interrupts it arrives before its end
+SPEC = {
+    "kind": "train",
+    "run": "hands-eqmotion",
+    "sources": SOURCES,
+    "steps": STEPS,
+    "validate_every": STEPS // 2,
+    "checkpoint_every": 2,
+}
 UNPUBLISHED = {**SPEC, "publish": False}
 HANDS = {"fps": 30, "model": "hands-eqmotion", "past": moving_hands(30, hands=2).tolist()}
 
@@ -103,11 +114,11 @@ def test_a_version_is_trained_and_promoted_under_load_without_failed_requests(ru
     events = events_of(running, job)
     assert [number for number, _, _ in events] == list(range(1, len(events) + 1))
     assert [data["state"] for _, kind, data in events if kind == "state"] == ["queued", "running", "succeeded"]
-    assert [data["step"] for _, kind, data in events if kind == "metrics"] == [7, 14]
+    assert [data["step"] for _, kind, data in events if kind == "metrics"] == [STEPS // 2, STEPS]
     assert any("exporting" in data["text"] for _, kind, data in events if kind == "log")
     steps = [data["step"] for _, kind, data in events if kind == "progress"]
     assert steps == sorted(steps)
-    assert steps[-1] == 14
+    assert steps[-1] == STEPS
     assert events_of(running, job, last=str(events[3][0])) == events[4:], (
         "expected the stream to resume after the last event"
     )
@@ -211,7 +222,7 @@ def test_a_job_that_is_delivered_repeatedly_runs_once(running: Stack, uninterrup
     sender = Sender(Settings(state=running.state))
     (row,) = running.table().jobs(limit=1)
     for _ in range(6):
-        assert sender.send(row)
+        assert sender.send([Message.of(row)])
     sender.close()
     ended = running.ended(job)
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
@@ -255,8 +266,10 @@ def test_poison_messages_and_failing_jobs_do_not_stop_the_worker(running: Stack,
     assert "hands-eqmotion" in names
     for spec in ({"kind": "train", "run": "no-such-run"}, {"kind": "benchmark", "table": "no-such-table"}):
         assert post(f"{running.url}/jobs", json=spec).status_code == 422
-    unknown = running.table().submit(TrainSpec(run="no-such-run"), "cpu")[0].id  # as if submitted by another version
-    table = running.table().submit(BenchmarkSpec(table="no-such-table"), "cpu")[0].id
+    specs = (TrainSpec(run="no-such-run"), BenchmarkSpec(table="no-such-table"))  # as if submitted by another version
+    others = [running.table().submit(spec, "cpu")[0] for spec in specs]
+    Deliveries(running.table()._engine).withdraw([Message.of(job) for job in others])  # the reconciler sends them
+    unknown, table = (job.id for job in others)
     good = running.submit(**UNPUBLISHED)
     ended = running.ended(unknown)
     assert ended["state"] == "failed"
@@ -274,7 +287,7 @@ def test_a_cancelled_job_keeps_its_checkpoint_and_resumes_when_it_is_retried(run
     cancelled = running.ended(job)
     assert cancelled["state"] == "cancelled"
     at = cancelled["progress"]["step"]
-    assert 3 <= at < 14
+    assert 3 <= at < STEPS
     names = [a["name"] for a in running.get(f"/jobs/{job}/artifacts")["artifacts"]]
     assert any(name.endswith("last.ckpt") for name in names)
     running.post(f"/jobs/{job}/retry")

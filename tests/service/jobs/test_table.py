@@ -4,9 +4,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import update
 
 from models.contract.spec import BenchmarkSpec, TrainSpec
-from service.jobs.records import KeyReused, UnknownJob, WrongState
+from service.jobs.database import writing
+from service.jobs.records import KeyReused, Position, UnknownJob, WrongState
+from service.jobs.schema import JOBS
 from service.jobs.table import JobTable
 
 SPEC = TrainSpec(run="hands-eqmotion", seeds=(3,))
@@ -54,18 +57,41 @@ def test_jobs_are_listed_newest_first_in_pages_and_filtered_by_state_and_kind(ta
     jobs = [table.submit(SPEC, "cpu")[0].id for _ in range(5)]
     bench = table.submit(BenchmarkSpec(table="hands"), "cpu")[0].id
     table.cancel(jobs[1])
-    listed, after = [], None
-    while page := table.jobs(limit=2, after=after):
-        assert len(page) <= 2
-        listed += [job.id for job in page]
-        after = listed[-1]
-    assert sorted(listed) == sorted([*jobs, bench])
-    assert listed[0] == bench
+    for cursor in (lambda job: job.id, lambda job: str(job.position)):
+        listed, after = [], None
+        while page := table.jobs(limit=2, after=after):
+            assert len(page) <= 2
+            listed += [job.id for job in page]
+            after = cursor(page[-1])
+        assert sorted(listed) == sorted([*jobs, bench])
+        assert listed[0] == bench
     assert [job.id for job in table.jobs(state="cancelled")] == [jobs[1]]
     assert [job.id for job in table.jobs(kind="benchmark")] == [bench]
     for call in (lambda: table.jobs(after="none"), lambda: table.get("none"), lambda: table.cancel("none")):
         with pytest.raises(UnknownJob, match="no job 'none'"):
             call()
+
+
+def test_a_page_follows_a_place_whose_job_was_removed_and_ends_ties_by_id(table, engine):
+    jobs = [table.submit(SPEC, "cpu")[0].id for _ in range(6)]
+    with writing(engine) as connection:
+        connection.execute(update(JOBS).values(created_at=1e9 / 3))  # not a short decimal
+    first = table.jobs(limit=3)
+    table.cancel(first[-1].id)
+    table.remove(first[-1].id)
+    with pytest.raises(UnknownJob):
+        table.jobs(after=first[-1].id)
+    rest = table.jobs(after=str(first[-1].position))
+    assert [job.id for job in (*first, *rest)] == sorted(jobs, reverse=True)
+    table.cancel(rest[-1].id)
+    assert [job.id for job in table.jobs(after=str(first[-1].position), state="cancelled")] == [rest[-1].id]
+
+
+def test_a_place_is_written_and_read_without_loss_and_other_texts_are_none():
+    place = Position(1764500000.1234567, "0" * 32)
+    assert Position.parse(str(place)) == place
+    for text in ("", "0" * 32, "nan-" + "0" * 32, "1e9-" + "0" * 32, f"{place} ", "1.0-" + "g" * 32):
+        assert Position.parse(text) is None
 
 
 def test_events_are_numbered_and_can_be_read_from_any_number(table):

@@ -132,6 +132,9 @@ def test_jobs_are_listed_in_pages_and_can_be_filtered(client):
     last = client.get(f"/jobs?limit=2&after={first['next']}").json()
     assert [job["id"] for job in last["jobs"]] == jobs[:1]
     assert last["next"] is None
+    assert client.get("/jobs?limit=1&state=queued").json()["next"] is not None
+    assert client.get("/jobs?limit=2&state=queued").json()["next"] is None, "expected no empty last page"
+    assert client.get(f"/jobs?limit=2&after={jobs[1]}").json() == last, "expected the id of a job to work as before"
     assert [job["id"] for job in client.get("/jobs?state=cancelled").json()["jobs"]] == jobs[:1]
     assert client.get("/jobs?kind=benchmark").json()["jobs"] == []
 

@@ -113,9 +113,9 @@ def test_a_body_beyond_the_memory_limit_is_refused_and_the_process_continues(pro
     endpoint = LIFT if b"keypoints" in body.data[:100] else HANDS
     arguments = ({"": metas[endpoint.kind]}, "", Limits(1 << 30, gap_s=0.25))
     with pytest.raises(Problem, match="body-too-large: expected contents that take at most 10000000 bytes in memory"):
-        process.submit(walk.begin, 1, endpoint.kind, 10_000_000, body, *arguments).result()
+        process.submit(walk.begin, 1, endpoint.path, 10_000_000, body, *arguments).result()
     usual = body_of(LIFT, JSON, points(17, 2, 3))
-    turn = process.submit(walk.begin, 2, LIFT.kind, 10_000_000, usual, {"": metas[LIFT.kind]}, *arguments[1:]).result()
+    turn = process.submit(walk.begin, 2, LIFT.path, 10_000_000, usual, {"": metas[LIFT.kind]}, *arguments[1:]).result()
     assert turn.items
 
 

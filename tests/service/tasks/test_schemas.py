@@ -149,8 +149,14 @@ def test_the_options_and_formats_of_a_scan_are_documented(document):
     assert set(options["units"]["enum"]) == {"auto", "m", "cm", "mm", "in", "ft"}
     assert set(options["heatmaps"]["enum"]) == {"none", "points", "full"}
     content = operation["requestBody"]["content"]
-    assert tuple(content) == upload.TYPES
-    assert set(content[upload.FORM]["schema"]["properties"]) == {"file", *options}
+    assert set(content) == set(upload.TYPES)
+    assert next(iter(content)) == upload.FORM
+    assert content[upload.FORM]["schema"] == {"$ref": "#/components/schemas/FaceForm"}
+    fields = document["components"]["schemas"]["FaceForm"]["properties"]
+    assert set(fields) == {"file", *options}
+    assert not any("default" in field for field in fields.values()), (
+        "a generated client would send it over the file's name"
+    )
     assert set(operation["responses"]["200"]["content"]) == {
         "application/json", NPZ, PLY, upload.OBJ, upload.CSV, upload.MRK, upload.FCSV
     }  # fmt: skip

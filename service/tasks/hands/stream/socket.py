@@ -110,7 +110,7 @@ class Stream:
         self._binary = isinstance(first, bytes)
         settings = read_settings(first)
         self._binary = settings.form == "msgpack"
-        self._name, self._model = settings.model, self._streams.models.get(settings.model, HANDS.kind, "/model")
+        self._name, self._model = settings.model, self._streams.models.get(settings.model, HANDS.kinds, "/model")
         session = Session(settings, self._model.bundle.meta, HANDS.limits(self._streams.settings))
         await self._send_document(session.opening())
         await first_of(self._keep_frames(session), self._answer_newest(session), self._watch())
@@ -209,7 +209,7 @@ class Stream:
 
     async def _forecast(self, session: Session) -> dict[str, Any]:
         """Return the forecast from the frames that have come. Raises TooFewFrames, Problem and QueueFull."""
-        model = self._streams.models.get(self._name, HANDS.kind, "/model")
+        model = self._streams.models.get(self._name, HANDS.kinds, "/model")
         if model is not self._model:
             await self._change(session, model)
         start, deadline = time.perf_counter(), time.monotonic() + self._streams.settings.deadline_s

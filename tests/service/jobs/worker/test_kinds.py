@@ -32,6 +32,7 @@ from training.engine.run import Optimisation
 from training.engine.study import Study
 from training.engine.watch import Watch
 from training.studies import BENCHMARKS, STUDIES
+from training.tasks.hands.data import HandData
 from training.tasks.hands.windows import Window
 
 from ...conftest import make_hands
@@ -51,9 +52,8 @@ def small(monkeypatch):
     window = Window(past=10, future=10, fps=30)
     network = replace(STANDARD, channels=8, hidden=8, layers=1)
     task = real.task.model_copy(update={"past": 10, "future": 10})
-    tiny = replace(
-        real, task=task, network=network, data=replace(real.data, window=window, batch=4), optimisation=Optimisation()
-    )
+    data = HandData(("leap", "tzionas"), window, batch=4)
+    tiny = replace(real, task=task, network=network, data=data, optimisation=Optimisation())
     monkeypatch.setattr(catalogue, "get_run", lambda name: tiny if name == tiny.name else catalogue.all_runs()[name])
 
 
@@ -157,6 +157,8 @@ def test_every_seed_is_trained_and_the_best_on_validation_data_is_published(tabl
     assert [(values["seed"], values["step"]) for values in metrics] == [
         (seed, step) for seed in (1, 2, 3) for step in (3, 6)
     ]
+    assert job.progress is not None
+    assert job.progress.pop("loss") > 0
     assert job.progress == {"stage": "hands-eqmotion", "seed": 3, "step": 6, "steps": 6, "eta_s": 0.0}
 
     with_seeds = finished(table, settings, EvaluateSpec(run="hands-eqmotion", seeds=(3, 1), split="validation"))
@@ -195,7 +197,7 @@ def test_a_benchmark_reports_its_progress_and_can_be_cancelled(table, settings, 
     ("spec", "kind", "message"),
     [
         (TrainSpec(run="no-such-run"), "KeyError", "no-such-run"),
-        (BenchmarkSpec(table="no-such-table"), "LookupError", "there are bodies, faces, hands"),
+        (BenchmarkSpec(table="no-such-table"), "LookupError", "there are bodies, bodies-none, bodies-published"),
         (EvaluateSpec(run="hands-eqmotion"), "FileNotFoundError", "no job has trained hands-eqmotion with seed 0"),
         (EvaluateSpec(run="hands-eqmotion", job="none"), "UnknownJob", "no job 'none'"),
         (SPEC.model_copy(update={"dataset": "nobodys"}), "UnknownDataset", "nobodys"),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ...command_line import complaint, run
-from ...conftest import moving_body
+from ...conftest import make_recogniser, moving_body
+from .test_options import UNSURE
 
 LIFT: dict[str, Any] = {"fps": 30, "joints": "h36m-17", "image": [1000, 800], "keypoints": moving_body(12, 2).tolist()}
 POSES: dict[str, Any] = {"fps": 10, "joints": "h36m-17", "past": moving_body(12, 2).tolist()}
@@ -81,6 +82,18 @@ def test_classes_are_written_as_a_table(folder: Path):
     rows = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
     assert [row["clip"] for row in rows] == ["0"] * 3 + ["1"] * 3
     assert [row["class"] for row in rows[3:]] == [class_["name"] for class_ in answer["clips"][1]["classes"]]
+
+
+def test_a_table_of_classes_has_a_line_for_none_of_these(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "own").mkdir()
+    make_recogniser(folder / "own", "actions-none", UNSURE)
+    monkeypatch.setenv("CHIRON_BUNDLES", str(folder / "own"))
+    Path("clip.json").write_text(json.dumps({"joints": "h36m-17", "clip": CLIP["clip"]}))
+    said = json.loads(run("recognize", "clip.json").stdout)
+    run("recognize", "clip.json", "-o", "out.csv")
+    lines = Path("out.csv").read_text().splitlines()
+    assert lines[-1] == f"0,none of these,{said['none_of_these']}"
+    assert sum(float(line.split(",")[2]) for line in lines[1:]) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("case", ["lift", "poses"])

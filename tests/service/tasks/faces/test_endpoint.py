@@ -19,7 +19,7 @@ from service.tasks.faces.schemas import FaceAnswer
 from service.tasks.faces.upload import CSV, FCSV, MRK, OBJ
 
 from ...conftest import ASIDE_M
-from ...exchange import CLOUD, NPY, npy
+from ...exchange import CLOUD, NPY, npy, problem_of
 from ...exchange import FACE_URL as URL
 from ...scans import NPZ, OCTETS, PLY, arrays, ask, npz, obj, ply, post, text, triangles_of
 
@@ -129,6 +129,14 @@ def test_options_can_be_form_fields(client):
     assert mixed.json()["landmarks"] == response.json()["landmarks"]
 
 
+def test_a_field_of_a_form_that_is_left_blank_is_left_out(client):
+    blank = {"units": "cm", "model": "", "heatmaps": "", "aligned": "", "filename": "", "format": ""}
+    response = client.post(URL, data=blank, files={"file": ("scan.ply", ply(100 * CLOUD))})
+    assert response.status_code == 200, response.text
+    refused = client.post(URL, data={"other": ""}, files={"file": ("scan.ply", ply(100 * CLOUD))})
+    assert problem_of(refused, "invalid-request")
+
+
 @pytest.mark.parametrize("form", ["ply", "obj", "npz"])
 def test_a_mesh_is_sampled_on_its_surface_in_every_format(client, form):
     triangles = triangles_of(CLOUD)
@@ -178,7 +186,7 @@ def test_sampled_heatmaps_come_with_their_points(client, landmarked):
 def test_an_npz_answer_has_unrounded_arrays(client, landmarked):
     plain = arrays(client, npy(CLOUD), NPY)
     measured = {"pose", "distances", "distance_names", "distance_uncertainties", "warnings"}
-    assert set(plain) == {"landmarks", "confidence", "names", "model", "version", "units"} | measured
+    assert set(plain) == {"landmarks", "confidence", "seen", "names", "model", "version", "units"} | measured
     assert (plain["landmarks"].dtype, plain["confidence"].dtype) == (np.float64, np.float32)
     assert plain["names"].tolist() == list(FACE68.joints)
     assert str(plain["units"]) == "m"

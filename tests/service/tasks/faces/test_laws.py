@@ -15,7 +15,7 @@ from models.contract.symmetry import random_rotation
 from models.contract.task import FaceLandmarks
 from models.scans.cloud import neighbours
 from models.scans.files import read_scan
-from models.scans.levels import find
+from models.scans.looks import find
 from models.skeletons.face import INTEROCULAR
 from service.inference.predictor import Predictor
 

@@ -51,7 +51,7 @@ def test_a_scan_in_a_larger_unit_than_stated_is_implausible(find, true, stated):
 
 
 def test_inches_are_not_mistaken_for_centimetres(find):
-    with pytest.raises(Problem, match=r"got 3.73 cm in cm, .* say units=in if") as caught:
+    with pytest.raises(Problem, match=r"got 4.03 cm in cm, .* say units=in if") as caught:
         find(SCAN / UNITS["in"], "auto")
     assert caught.value.kind == "unclear-units"
 

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from hand_motion import moving_hands
 
+from models.contract.bundle import read_bundle
 from models.motion.bones import bone_lengths
 from training.tasks.hands.npz import read_hands
 
@@ -75,14 +76,16 @@ def test_every_input_and_output_format_has_the_answer_of_the_service(
     if output == "future.json":
         assert json.loads((tmp_path / output).read_text()) == expected
         return
-    loaded = np.load(tmp_path / output)
-    future = loaded["future"] if output == "future.npz" else loaded
-    assert future.dtype == (np.float64 if clip == "clip.json" else np.float32)
-    np.testing.assert_allclose(future, expected["future"], atol=1e-6)
-    if output == "future.npz":
-        np.testing.assert_array_equal(loaded["times"], expected["times"])
-        assert str(loaded["version"]) == expected["model"]["version"]
-        assert (float(loaded["fps"]), str(loaded["units"]), str(loaded["joints"])) == (30, "m", "assembly101")
+    if output == "future.npy":
+        answer = {"future": np.load(tmp_path / output)}
+    else:
+        with np.load(tmp_path / output) as archive:
+            answer = dict(archive)
+        np.testing.assert_array_equal(answer["times"], expected["times"])
+        assert str(answer["version"]) == expected["model"]["version"]
+        assert (float(answer["fps"]), str(answer["units"]), str(answer["joints"])) == (30, "m", "assembly101")
+    assert answer["future"].dtype == (np.float64 if clip == "clip.json" else np.float32)
+    np.testing.assert_allclose(answer["future"], expected["future"], atol=1e-6)
 
 
 def test_options_of_the_command_override_fields_of_the_clip(forecast):
@@ -125,6 +128,19 @@ def test_times_spread_and_probabilities_are_fields_of_a_clip_and_arrays_of_the_a
         np.testing.assert_allclose(lengths, np.broadcast_to(lengths[:1], lengths.shape), atol=1e-5)
     with np.load(forecast("--horizon", "0.1", past=PAST, fps=30)) as shorter:
         assert len(shorter["future"]) == 3
+
+
+def test_a_file_states_the_fitted_intervals_beside_the_standard_deviations(tmp_path: Path):
+    np.savez(tmp_path / "clip.npz", past=PAST, fps=30)
+    common = ("forecast", tmp_path / "clip.npz", "--bundles", CHECKOUT / "bundles", "-o", tmp_path / "future.npz")
+    fitted = read_bundle(CHECKOUT / "bundles" / "hands-forecast").meta.intervals
+    assert fitted
+    run(*common, "--spread")
+    with np.load(tmp_path / "future.npz") as answer:
+        assert [(f"{share:g}", by) for share, by in answer["intervals"].tolist()] == list(fitted.items())
+    run(*common)
+    with np.load(tmp_path / "future.npz") as answer:
+        assert "intervals" not in answer
 
 
 def test_integers_and_doubles_are_accepted_as_coordinates(forecast):

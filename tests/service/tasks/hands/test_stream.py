@@ -22,7 +22,14 @@ def pair() -> np.ndarray:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"at": None}, {"units": "mm"}, {"axes": "left-handed"}, {"model": "hands-modes", "at": None, "horizon": 0.2}],
+    [
+        {},
+        {"at": None},
+        {"units": "mm"},
+        {"axes": "left-handed"},
+        {"keep_bones": True},
+        {"model": "hands-modes", "at": None, "horizon": 0.2},
+    ],
     ids=str,
 )
 def test_a_stream_answers_as_post_does(client, pair, options):
@@ -31,6 +38,9 @@ def test_a_stream_answers_as_post_does(client, pair, options):
     answer = last_answer(client, numbered(scaled), **options)
     assert_same_hands(answer, expected, atol=2e-3 if "units" in options else 2e-6)
     assert len(answer["alternatives"]) == len(expected["alternatives"])
+    if "keep_bones" in options:  # the control: it is not the answer without them
+        plain = last_answer(client, numbered(scaled))
+        assert np.abs(np.subtract(answer["left"], plain["left"])).max() > 1e-4
     assert (answer["number"], answer["skipped"], answer["late"], answer["filled_frames"]) == (33, 0, 0, 0)
 
 

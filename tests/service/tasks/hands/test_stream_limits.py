@@ -172,6 +172,49 @@ def test_the_newest_frame_wins_while_a_forecast_is_computed_and_of_many_some_are
     assert (closed["type"], closed["code"]) == ("websocket.close", 1001)
 
 
+def test_a_stream_goes_on_with_a_promoted_version_from_a_frame_on_and_says_so(bundles, monkeypatch):
+    pair = moving_hands(33, hands=2)
+
+    async def compute(batcher: Any, items: Any, deadline: float) -> Any:
+        return [{"future": np.full((1, 30, 42, 3), batcher, np.float32)} for _ in items]
+
+    async def run() -> list[dict[str, Any]]:
+        streams = streams_of(bundles)
+        models: Any = streams.models
+        serving = models.get()
+        versions = {
+            number: SimpleNamespace(
+                bundle=SimpleNamespace(meta=serving.bundle.meta.model_copy(update={"name": f"version-{number}"})),
+                batcher=float(number),  # what `compute` answers
+            )
+            for number in ("1", "2")
+        }
+        current = ["1"]
+        models.get = lambda *_: versions[current[0]]
+        monkeypatch.setattr(stream_socket, "submit", compute)
+        frames, socket, stopping = numbered(pair), FakeSocket({"fps": FPS, "at": AT}), asyncio.Event()
+        task = asyncio.create_task(Stream(socket, streams).run(stopping))  # pyright: ignore[reportArgumentType] - a fake
+        received = [await socket.answer()]
+        for number, message in enumerate(frames):
+            if number == 31:
+                current[0] = "2"
+            socket.put(message)
+            received += [await socket.answer() for _ in range(2 if number == 31 else 1)]
+        stopping.set()
+        await task
+        return received
+
+    first, *waiting, before, before_too, ready, after, after_too = asyncio.run(run())
+    assert [answer["kind"] for answer in waiting] == ["waiting"] * 29
+    assert (first["model"]["name"], ready["model"]["name"]) == ("version-1", "version-2")
+    assert [answer["kind"] for answer in (before, before_too, ready, after, after_too)] == (
+        ["forecast", "forecast", "ready", "forecast", "forecast"]
+    )
+    assert (after["number"], after_too["number"]) == (31, 32)  # no frame is lost
+    moved = np.subtract(after["left"], before_too["left"])
+    np.testing.assert_allclose(moved.mean(), 1, atol=0.1)  # the new version's answers
+
+
 @pytest.mark.parametrize("padding", [0, 60_000])
 def test_unread_messages_take_a_bounded_memory_and_the_newest_are_kept(bundles, padding):
     async def run() -> tuple[int, list[str]]:
