@@ -2,7 +2,8 @@
 
     python -m benchmarks.pictures docs        about a minute of one CPU core
 
-The face and the hand are real test recordings: CHIRON_DATA (or ../shared/data) must have faces/facefuns_composites and hands/.
+The face, the hand and the lifted clip are test recordings: CHIRON_DATA (or ../shared/data) must have faces/facefuns_composites, hands/ and
+body/.
 """
 
 import argparse
@@ -27,11 +28,16 @@ from models.skeletons.body import mirrored
 from models.skeletons.body_orders import BODIES
 from models.skeletons.face import FACE68
 from models.skeletons.hand import ASSEMBLY101
+from training.catalogue import get_run
+from training.tasks.bodies.lift_data import LiftBatches
+from training.tasks.bodies.lift_table import bundled
+from training.tasks.bodies.study import draw_lifted
 from training.tasks.faces.real_faces import real_faces
 from training.tasks.hands.npz import read_hands
 
 FACE = "f18"
 CLIP, START = ("tzionas", "test"), 40
+LIFTED = "hdm05_11"
 LEVELS = (1024, 256, 64)
 NOSE = 30  # the tip, in iBUG-68
 WIDTH = 1400  # pixels of the README's picture, so that it is smaller than 400 kB in full colours
@@ -161,6 +167,13 @@ def mirror(bundle: Bundle, path: Path) -> None:
     draw_bodies(views, list(images), path, f"mirrored back, it differs by {1e6 * error:.2g} micrometres")
 
 
+def lift(folder: Path, data: Path, path: Path) -> None:
+    """Draw the first test clip of a source, lifted by a bundle, beside the truth."""
+    batches: LiftBatches = get_run("poses-lift").data.load(data)
+    clip = batches.clips("test", LIFTED)[0]
+    draw_lifted(clip, bundled(folder)(clip), path)
+
+
 def main() -> None:
     """Draw every picture into the folder given on the command line."""
     parser = argparse.ArgumentParser(
@@ -179,6 +192,7 @@ def main() -> None:
     equivariance(hand, folder / "equivariance.png")
     levels(face, folder / "levels.png")
     mirror(lifter, folder / "mirror.png")
+    lift(lifter.folder, arguments.data, folder / "lift.png")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from models.motion.plausible_bodies import check_person
 from models.motion.plausible_hands import check_hand
 from models.motion.proportions import check_order
 from models.scans.cloud import Degenerate
-from models.scans.levels import MESH_POINTS, find
+from models.scans.levels import MESH_POINTS
+from models.scans.looks import find
 from models.scans.sampling import sample_surface
 from models.skeletons.hand import ASSEMBLY101
 from models.skeletons.units import METRIC, UNITS, Implausible

@@ -74,7 +74,7 @@ def server(bundles: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "service", "serve", "--port", str(port), "--bundles", str(bundles)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(300):
+        for _ in range(1200):
             try:
                 ask(http.client.HTTPConnection("127.0.0.1", port), "GET", "/readyz")
                 break

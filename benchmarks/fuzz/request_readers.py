@@ -21,7 +21,7 @@ from models.contract.task import PoseLift
 from service.http.negotiation import JSON, MSGPACK, NPY, NPZ
 from service.http.problems import Problem
 from service.tasks.bodies.endpoint import ACTIONS, LIFT, POSES
-from service.tasks.catalogue import ENDPOINTS
+from service.tasks.catalogue import SINGLE
 from service.tasks.endpoint import Body, Endpoint, Limits, run
 from service.tasks.faces import upload
 from service.tasks.faces.endpoint import FACE
@@ -188,7 +188,7 @@ FORMS = (
 )
 READERS = {
     f"{endpoint.name}.{suffix}": _reader(endpoint, media, seeds, inside)
-    for endpoint in ENDPOINTS
+    for endpoint in SINGLE
     if endpoint is not FACE
     for suffix, media, seeds, inside in FORMS
 } | {"landmarks_face.form": Reader(_form, _forms, (Problem,))}

@@ -1,0 +1,1 @@
+"""Chiron beside other servers of the same ONNX graph."""
