@@ -1,4 +1,4 @@
-"""The table of the shipped forecaster of poses and recogniser of actions over seeds, beside the best baseline without a network.
+"""Tables of the shipped models of bodies over seeds, each figure beside the best baseline without a network.
 
 python -m training benchmark bodies-seeds --results benchmarks/results
 """
@@ -18,7 +18,7 @@ from training.tasks.bodies.report import Report
 from training.tasks.bodies.study import NAMES, UNITS, Floors, best_floor, floors
 
 FILE = "bodies-seeds"
-MODELS = ("poses-forecast", "actions-hdm05")
+MODELS = ("poses-forecast", "actions-hdm05", "poses-lift")
 SEEDS = 3
 
 
@@ -42,9 +42,10 @@ class Line:
 
 
 def tables(data_folder: Path, out: Path, watch: Watch, choice: Choice) -> str:
-    """Return a table of each model in Markdown; write them with their figures into the folder of results.
+    """Return a table of each chosen model in Markdown; write them with their figures into the folder of results.
 
-    Raises Stopped, and NoOptions for other options than models, seeds and results and for a model without a table.
+    Figures of other models that an earlier call has written there stay. Raises Stopped, and NoOptions for other options than models,
+    seeds and results and for a model without a table.
     """
     refuse_options(choice, "results", "models", "seeds")
     if unknown := set(choice.models) - set(MODELS):
@@ -57,12 +58,12 @@ def tables(data_folder: Path, out: Path, watch: Watch, choice: Choice) -> str:
     for model in chosen:
         reports = [report(model, seed) for seed in range(choice.seeds or SEEDS)]
         lines += lines_of(model, reports, floors(get_run(model).data.load(data_folder), "test"))
-    text = "\n\n".join(table([line for line in lines if line.model == model]) for model in chosen)
     if choice.results is not None:
-        content = [asdict(line) for line in lines]
-        (choice.results / f"{FILE}.json").write_text(json.dumps(content, indent=1) + "\n")
-        (choice.results / f"{FILE}.md").write_text(f"## Shipped models of bodies over seeds\n\n{text}\n")
-    return text
+        path = choice.results / f"{FILE}.json"
+        every = sorted([*_of_others(path, chosen), *lines], key=lambda line: MODELS.index(line.model))
+        path.write_text(json.dumps([asdict(line) for line in every], indent=1) + "\n")
+        path.with_suffix(".md").write_text(f"## Shipped models of bodies over seeds\n\n{_tables(every)}\n")
+    return _tables(lines)
 
 
 def lines_of(model: str, reports: Sequence[Report], without: Floors) -> list[Line]:
@@ -80,6 +81,18 @@ def lines_of(model: str, reports: Sequence[Report], without: Floors) -> list[Lin
         for figure in row.figures
         if "step" not in figure
     ]
+
+
+def _of_others(path: Path, chosen: Sequence[str]) -> list[Line]:
+    """Return the lines in a file of results, if there is one, of models with a table that were not chosen."""
+    written, others = json.loads(path.read_text()) if path.is_file() else [], set(MODELS) - set(chosen)
+    return [Line(**{**line, "values": tuple(line["values"])}) for line in written if line["model"] in others]
+
+
+def _tables(lines: Sequence[Line]) -> str:
+    """Return a Markdown table of each model, in the order of MODELS."""
+    own = ([line for line in lines if line.model == model] for model in MODELS)
+    return "\n\n".join(table(some) for some in own if some)
 
 
 def table(lines: Sequence[Line]) -> str:

@@ -59,6 +59,18 @@ def test_there_is_a_table_for_each_model_and_none_for_others(tmp_path: Path):
         tables(tmp_path, tmp_path, WATCH, Choice(epochs=2))
 
 
+@pytest.mark.usefixtures("made_up")
+def test_a_table_of_one_model_leaves_those_of_the_others_in_the_files(tmp_path: Path):
+    every = tables(tmp_path, tmp_path, WATCH, Choice(results=tmp_path))
+    files = [tmp_path / f"bodies-seeds.{kind}" for kind in ("md", "json")]
+    own = tables(tmp_path, tmp_path, WATCH, Choice(models=("poses-forecast",), seeds=2, results=tmp_path))
+    assert files[0].read_text() == (
+        "## Shipped models of bodies over seeds\n\n" + "\n\n".join([own, *every.split("\n\n")[1:]]) + "\n"
+    )
+    seeds = {line["model"]: len(line["values"]) for line in json.loads(files[1].read_text())}
+    assert seeds == {model: 2 if model == "poses-forecast" else 3 for model in MODELS}
+
+
 @pytest.mark.parametrize(("figure", "beating"), [("top-1", 2), ("distance", 2), ("MPJPE", 2)])
 def test_a_value_equal_to_the_baseline_is_no_worse(figure: str, beating: int):
     values = (1.0, 2.0, 3.0)
