@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from models.contract.bundle import read_bundle
+from training.arguments import counter, grid_of, names, setting, steps, values
 from training.catalogue import all_runs, command_of, find_run, reference_of
 from training.check import check
 from training.engine.benchmark import Choice
@@ -29,6 +29,7 @@ from training.engine.settings import Settings, WrongSetting
 from training.engine.watch import UNWATCHED
 from training.settings import with_settings
 from training.studies import BENCHMARKS, STUDIES
+from training.sweep import plan, sweep
 from training.tasks.hands.inventory import inventory
 from training.tasks.hands.own.sets import own_sets
 from training.tasks.hands.settings import window_of
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, default=Path(os.environ.get("CHIRON_DATA", "../shared/data")), help="the data folder"
     )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="the folder of checkpoints and reports")
-    parser.add_argument("--threads", type=_counter(1), default=1, help="CPU threads; 1 is fastest for these networks")
+    parser.add_argument("--threads", type=counter(1), default=1, help="CPU threads; 1 is fastest for these networks")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("list", help="print the runs there are").set_defaults(command=_list)
 
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="train a run, or continue its training")
     run.set_defaults(command=_run)
-    run.add_argument("--devices", type=_counter(1), default=1, help="processes, one for each device (DDP)")
+    run.add_argument("--devices", type=counter(1), default=1, help="processes, one for each device (DDP)")
 
     evaluate = commands.add_parser("evaluate", help="measure a trained run, with pictures")
     evaluate.set_defaults(command=_evaluate)
@@ -105,32 +106,45 @@ def _parser() -> argparse.ArgumentParser:
     remeasure.set_defaults(command=_remeasure)
     remeasure.add_argument("--bundle", type=Path, help="the bundle's folder (default: bundles/<name>)")
 
-    for command in (run, evaluate, export, restore, redraw, remeasure):
+    several = commands.add_parser("sweep", help="train a run with every combination of some settings, and compare")
+    several.set_defaults(command=_sweep)
+    several.add_argument(
+        "--grid",
+        type=values,
+        action="append",
+        required=True,
+        metavar="FIELD=VALUE,VALUE",
+        help="values of a field of the network, or of learning_rate, steps, epochs or seed; several fields are combined",
+    )
+    several.add_argument("--results", type=Path, help="a folder for the table and the picture")
+
+    for command in (run, evaluate, export, restore, redraw, remeasure, several):
         command.add_argument("run", help="the name of a run, my_run.py (a file with a RUN or RUNS), or my_run.py:name")
         command.add_argument(
             "--data", type=Path, default=argparse.SUPPRESS, help="the data folder, or recordings with a dataset.json"
         )
-        command.add_argument("--seed", type=_counter(0), default=0)
+        command.add_argument("--seed", type=counter(0), default=0)
         command.add_argument(
-            "--steps", type=_steps, help="optimiser steps of every stage, or one number for each: 14000,3000"
+            "--steps", type=steps, help="optimiser steps of every stage, or one number for each: 14000,3000"
         )
-        command.add_argument("--epochs", type=_counter(1), help="passes over the training windows, instead of --steps")
+        command.add_argument("--epochs", type=counter(1), help="passes over the training windows, instead of --steps")
         command.add_argument(
             "--set",
             dest="network",
-            type=_setting,
+            type=setting,
             action="append",
             default=[],
             metavar="FIELD=VALUE",
             help="a field of the network: layers=3",
         )
         command.add_argument("--preset", help="the window of a hand forecaster, such as 60+60@60")
-        command.add_argument("--sources", type=_names, default=(), help="data sets of hands, instead of the run's own")
-        command.add_argument("--actions", type=_names, default=(), help="only recordings whose label has one of these")
+        command.add_argument("--sources", type=names, default=(), help="data sets of hands, instead of the run's own")
+        command.add_argument("--actions", type=names, default=(), help="only recordings whose label has one of these")
         command.add_argument("--architecture", help="another network, by its name in the comparison: EqMotion")
         command.add_argument("--name", help="the name of the model that is exported")
         command.add_argument("--from", dest="base", type=Path, help="a bundle whose weights the training begins with")
-        command.add_argument("--validate-every", type=_counter(1), help="steps from one validation to the next")
+        command.add_argument("--validate-every", type=counter(1), help="steps from one validation to the next")
+        command.add_argument("--learning-rate", type=float, help="of every stage, instead of its own")
         command.add_argument("--precision", choices=("32-true", "bf16-mixed"))
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
@@ -139,48 +153,22 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument("benchmark", choices=sorted(BENCHMARKS))
     benchmark.add_argument(
         "--tables",
-        type=_names,
+        type=names,
         default=(),
         help="of hands: comparison (the default), actions, sizes, readout, sources; of bodies-published: all, or these",
     )
     benchmark.add_argument(
         "--models",
-        type=_names,
+        type=names,
         default=(),
         help="train only these; the table has all that are trained (of faces: only these)",
     )
     benchmark.add_argument("--preset", help="the window, such as 30+30@30")
-    benchmark.add_argument("--seeds", type=_counter(1), help="trainings of each model")
-    benchmark.add_argument("--epochs", type=_counter(1))
+    benchmark.add_argument("--seeds", type=counter(1), help="trainings of each model")
+    benchmark.add_argument("--epochs", type=counter(1))
     benchmark.add_argument("--results", type=Path, help="a folder for the tables as JSON, Markdown and plots")
     benchmark.add_argument("--no-train", dest="train", action="store_false", help="show what is trained already")
     return parser
-
-
-def _counter(least: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from `least` on."""
-
-    def count(text: str) -> int:
-        if not text.isdigit() or int(text) < least or int(text) >= 2**32:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
-        return int(text)
-
-    return count
-
-
-def _steps(text: str) -> tuple[int, ...]:
-    return tuple(map(_counter(1), text.split(",")))
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise argparse.ArgumentTypeError(f"expected FIELD=VALUE, got {text!r}")
-    return name.strip(), value.strip()
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -220,6 +208,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         arguments.architecture,
         arguments.name,
         arguments.base and Base.of(arguments.base),
+        arguments.learning_rate,
     )
 
 
@@ -322,6 +311,28 @@ def _remeasure(arguments: argparse.Namespace) -> None:
     written = with_measurements(bundle, measurements)
     print(table)
     print(f"{written.meta.name} {written.meta.version} in {written.folder}")
+
+
+def _sweep(arguments: argparse.Namespace) -> None:
+    grid, changes, settings = grid_of(arguments.grid), _changes(arguments), _settings(arguments)
+    device_of(arguments.device)
+    for field, given in (("steps", arguments.steps), ("epochs", arguments.epochs)):
+        if given and {"steps", "epochs"} & set(grid):
+            raise WrongSetting(
+                f"expected steps or epochs once, in --grid or as an option, got --{field} beside the grid"
+            )
+    run = find_run(arguments.run).with_options(arguments.steps, **changes)
+    planned = plan(run, grid, settings, arguments.seed, arguments.data)
+    results = sweep(planned, arguments.data, arguments.out, arguments.device)
+    folder = arguments.results or arguments.out / run.name / "sweep"
+    results.write(folder)
+    print(results.table())
+    if results.best is not None:
+        best = planned[results.best]
+        print(
+            f"\nbest on validation: {command_of(best.run, arguments.run, best.seed, changes, best.settings, export=True)}"
+        )
+    print(f"table and picture in {folder}")
 
 
 def _benchmark(arguments: argparse.Namespace) -> None:

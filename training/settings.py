@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from training.engine.run import Run
-from training.engine.settings import Settings, with_base, with_network
+from training.engine.settings import Settings, with_base, with_learning_rate, with_network
 from training.tasks.hands.settings import refuse_without_windows, with_architecture, with_data, with_epochs
 
 
@@ -18,6 +18,9 @@ def with_settings(run: Run[Any, Any], settings: Settings, data_folder: Path | No
     changed = with_architecture(changed, settings.architecture)
     changed = with_network(changed, settings.network)
     changed = with_base(changed, settings.base)
+    changed = with_learning_rate(
+        changed, settings.learning_rate
+    )  # after the base, which lowers a rate that is not given
     refuse_without_windows(changed, data_folder)
     if settings.epochs and changed.optimisation.epochs:
         return changed.with_options(0, epochs=settings.epochs)

@@ -46,6 +46,12 @@ def load_best(run: Run[Any, Any], checkpoint: Path) -> nn.Module:
     return network.eval()
 
 
+def validation_of(checkpoint: Path) -> dict[str, float]:
+    """Return step, loss and score of the validation at which a checkpoint was written."""
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return {name: content[name] for name in ("step", "loss", "score")}
+
+
 def beginning(start: Run[Any, Any], seed: int, out: Path) -> dict[str, torch.Tensor]:
     """Return the best weights of the run that another begins with, from its folder under `out`. Raises NotTrained."""
     return load_best(start, folder_of(out, start, seed) / BEST).state_dict()

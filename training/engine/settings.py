@@ -16,6 +16,7 @@ from training.engine.run import Base, Network, Run
 Setting = str | int | float | bool
 MOST_PARAMETERS = 50_000_000  # a network of a setting with a mistyped size must not fill the memory
 FINE_TUNING = 0.3  # of the learning rate: the weights of a bundle are near a minimum
+MOST_RATE = 1.0  # of learning
 MOST = 4096  # of a number in a setting, for the same reason
 
 
@@ -30,6 +31,7 @@ class Settings:
     `network` has fields of the network's configuration. `preset` is a window, such as "60+60@60". `sources` are data sets. `actions` are
     words of labels, of which a recording must have one. `epochs` replaces the number of steps. `architecture` is another network, by its
     name in the comparison of forecasters. `model` is the name of the bundle. `base` is the bundle whose weights the training begins with.
+    `learning_rate` replaces that of every stage.
     """
 
     network: Mapping[str, Setting] = field(default_factory=dict)
@@ -40,10 +42,12 @@ class Settings:
     architecture: str | None = None
     model: str | None = None
     base: Base | None = None
+    learning_rate: float | None = None
 
     def arguments(self) -> str:
         """Return the settings as arguments of `python -m training`, each after a space, without the epochs."""
         given = [f" --set {shlex.quote(f'{name}={_text(value)}')}" for name, value in sorted(self.network.items())]
+        given += [f" --learning-rate {self.learning_rate!r}"] if self.learning_rate else []
         given += [f" --preset {shlex.quote(self.preset)}"] if self.preset else []
         given += [f" --sources {shlex.quote(','.join(self.sources))}"] if self.sources else []
         given += [f" --actions {shlex.quote(','.join(self.actions))}"] if self.actions else []
@@ -117,6 +121,23 @@ def with_base(run: Run[Any, Any], base: Base | None) -> Run[Any, Any]:
     slower = replace(run.optimisation, learning_rate=FINE_TUNING * run.optimisation.learning_rate)
     licence = run.licence if meta.licence == run.licence else f"{run.licence}; begun with {meta.name}, {meta.licence}"
     return replace(run, base=base, optimisation=slower, licence=licence)
+
+
+def with_learning_rate(run: Run[Any, Any], rate: float | None) -> Run[Any, Any]:
+    """Return a run whose every stage has another learning rate. Raises WrongSetting for one that is not in (0, MOST_RATE]."""
+    if rate is None:
+        return run
+    if not 0 < rate <= MOST_RATE:
+        raise WrongSetting(f"learning_rate: expected a number above 0 and at most {MOST_RATE:g}, got {rate:g}")
+    return run.with_options(learning_rate=rate)
+
+
+def fields_of(run: Run[Any, Any]) -> list[str]:
+    """Return the names of the fields of a run's network that can be set; none for a run that begins with the weights of another."""
+    network = run.network
+    if run.start or not is_dataclass(network) or isinstance(network, type):
+        return []
+    return sorted(_settable(network))
 
 
 def _kind(network: Network[Any], task: Any) -> str:

@@ -20,7 +20,7 @@ from models.pictures.bodies import (
 from training.data.splits import Split
 from training.engine.export import Facts
 from training.engine.run import Run
-from training.engine.study import Study
+from training.engine.study import MeasuredSplit, Study
 from training.tasks.bodies.action_data import ActionBatches
 from training.tasks.bodies.credits import credit
 from training.tasks.bodies.floors import forecasting_floors, lifting_floors, recognition_floor
@@ -90,11 +90,21 @@ def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Fa
     """Measure the test split, take an example from it, and return these facts with a table of the network beside the baseline."""
     batches = run.data.load(data_folder)
     without, report = floors(batches, "test"), measure(network, batches, "test")
-    measurements = tuple(measurement for row in report.rows for measurement in _measurements(row, without))
+    measurements = _all_measurements(report, without, "test")
     return Facts(_example(batches), _trained_on(batches, run), measurements), table({**without, "network": report})
 
 
-def _measurements(row: Row, floors: Floors) -> list[Measurement]:
+def compared(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Measurement, ...]:
+    """Measure the validation split beside the best baseline."""
+    batches = run.data.load(data_folder)
+    return _all_measurements(measure(network, batches, "validation"), floors(batches, "validation"), "validation")
+
+
+def _all_measurements(report: Report, floors: Floors, split: MeasuredSplit) -> tuple[Measurement, ...]:
+    return tuple(measurement for row in report.rows for measurement in _measurements(row, floors, split))
+
+
+def _measurements(row: Row, floors: Floors, split: MeasuredSplit) -> list[Measurement]:
     """Return the figures for a model card, each beside the best baseline; those of single steps are left out."""
     best = {name: best_floor(floors, row.source, name) for name in row.figures}
     return [
@@ -102,7 +112,7 @@ def _measurements(row: Row, floors: Floors) -> list[Measurement]:
             metric=NAMES.get(name, name),
             value=round(value, 2),
             unit=UNITS.get(name, "mm"),
-            split="test",
+            split=split,
             source=row.source,
             windows=row.samples,
             recordings=row.clips,
@@ -184,4 +194,4 @@ def _draw_forecast(
         draw_bodies([View("seen", layers)], [f"step {t + 1}" for t in at], folder / f"{split}-{source}.png", source)
 
 
-STUDY = Study(show, facts)
+STUDY = Study(show, facts, compared=compared)

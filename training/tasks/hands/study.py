@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from models.contract.bundle import Measurement
 from models.pictures.hands import draw_hands
 from training.engine.export import Facts
 from training.engine.run import Run
@@ -70,6 +71,12 @@ def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Fa
     return told, table(report, [*BASELINES, run.name])
 
 
+def compared(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Measurement, ...]:
+    """Measure the validation split beside the forecast without weights to beat."""
+    batches: HandBatches = run.data.load(data_folder)
+    return beside_baselines(run, network, batches, "validation").measurements(run.name)
+
+
 def corrected(told: Facts, correction: Correction) -> Facts:
     """Return the facts with a correction of `std`, which the exporter puts into the graph, and its intervals."""
     intervals = {f"{share:g}": round(deviations, 4) for share, deviations in correction.deviations.items()}
@@ -83,4 +90,4 @@ def _middle_window(
     return windows.past_future(np.array([len(windows) // 2]))
 
 
-STUDY = Study(show, facts)
+STUDY = Study(show, facts, compared=compared)
