@@ -97,6 +97,10 @@ class Batcher:
         patience = self.deadline_s if deadline is None else deadline - time.monotonic()
         if wait > patience or self._queued >= self.max_queue:
             self._observer.rejected()
+            if patience <= 0:
+                raise QueueFull(
+                    f"not ready for the model within {self.deadline_s:g} s, since the machine is busy", wait
+                )
             raise QueueFull(f"{self._queued} requests are waiting, for about {wait:.1f} s", wait)
 
     async def submit(

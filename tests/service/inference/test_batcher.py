@@ -322,6 +322,15 @@ def test_models_that_share_slots_compute_the_oldest_item_first():
     assert computed == [0, 1, 2, 3, 4]
 
 
+def test_an_item_whose_deadline_has_passed_is_refused_with_that_reason():
+    async def run() -> None:
+        front = batcher(doubled, slots=Slots(1), max_batch=1)
+        with pytest.raises(QueueFull, match="not ready for the model within"):
+            front.admit(time.monotonic() - 1)
+
+    asyncio.run(run())
+
+
 def test_closing_finishes_the_queued_items():
     async def run() -> None:
         front = batcher(slowly)
