@@ -1,10 +1,10 @@
-"""The names of runs and tables that workers can make, so that a job for an unknown one is refused when it is submitted.
+"""The names of runs, tables and architectures that workers know: a job for an unknown run or table is refused when it is submitted.
 
 The API does not import training, so workers publish the names. A name stays known while no worker is connected.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -12,7 +12,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.jobs.database import now, reading, writing
 from service.jobs.schema import OFFERS
 
-Kind = Literal["run", "table"]
+Kind = Literal["run", "table", "architecture"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 KEEP_S = 30 * 24 * 3600.0  # since the last worker that offered a name was started
 
 

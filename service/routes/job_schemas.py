@@ -75,9 +75,10 @@ class WorkerInfo(BaseModel):
 
 
 class WorkerList(BaseModel):
-    """The connected workers, by name."""
+    """The connected workers, by name, and what jobs may name."""
 
     workers: list[WorkerInfo]
+    offers: dict[str, list[str]] = Field(description="names by field of a job: run, table and architecture")
 
 
 def job_info(job: Job, workers: list[Worker]) -> JobInfo:

@@ -19,6 +19,7 @@ from service.http.server import Shutdown
 from service.jobs import artifacts
 from service.jobs.database import StoreUnavailable
 from service.jobs.disk import check_space
+from service.jobs.offers import KINDS
 from service.jobs.records import FINISHED, Event, State
 from service.jobs.service import JobService
 from service.jobs.workers import queue_of
@@ -241,10 +242,13 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
 
     @routes.get("/workers", response_model=WorkerList, responses=documented("jobs-unavailable"))
     async def list_workers() -> WorkerList:
-        """List the connected workers with their queues, device and current job."""
-        return WorkerList(
-            workers=[WorkerInfo(**vars(worker)) for worker in await service.call(service.workers.workers)]
-        )
+        """List the connected workers with their queues, device and current job, and the names that jobs may have."""
+
+        def listed() -> WorkerList:
+            workers = [WorkerInfo(**vars(worker)) for worker in service.workers.workers()]
+            return WorkerList(workers=workers, offers={kind: service.offers.names(kind) for kind in KINDS})
+
+        return await service.call(listed)
 
     return routes
 

@@ -22,8 +22,8 @@ export function placed(image, world, width, height) {
 /** Return where a point before the camera is in the image, in pixels. @param {number[]} point */
 export const projected = ([x, y, z], width, height) => [width / 2 + width * x / z, height / 2 + width * y / z]
 
-/** @param {HTMLElement} place @param {any} page @returns {{ stop: () => void }} */
-export function addCamera(place, page) {
+/** @param {HTMLElement} place @param {any} page @param {() => string} model the name of the chosen one @returns {{ stop: () => void }} */
+export function addCamera(place, page, model) {
   const { chiron } = page
   const video = h('video', { playsinline: true, muted: true, 'aria-label': 'The camera' }), canvas = h('canvas', { role: 'img', 'aria-label': 'Hands in the image, and where they will be' })
   const live = h('div', { class: 'live', hidden: true }, video, canvas), facts = h('p', { class: 'dim' }), problem = h('div', { hidden: true }), controls = h('div', { class: 'fields' })
@@ -52,7 +52,7 @@ export function addCamera(place, page) {
       try {
         await loadFinder()
         const [{ [ORDER]: order }, stream] = await Promise.all([chiron.joints(),
-          chiron.handStream({ fps: FPS, joints: ORDER, clock: 'milliseconds', at: [Number(ahead)] })])
+          chiron.handStream({ fps: FPS, joints: ORDER, ...(model() && { model: model() }), clock: 'milliseconds', at: [Number(ahead)] })])
         mine.stream = stream
         mine.media = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480, frameRate: FPS } })
         if (mine.stopped) return close(mine)

@@ -1,48 +1,58 @@
 /** Data sets: upload or register recordings, see them checked, and what is in them. */
-import { announce, button, clock, filePicker, h, table } from './ui.js'
+import { follow, state } from './dataset.js'
+import { addRecordings } from './recordings.js'
+import { announce, button, clock, field, h, table } from './ui.js'
 
 const POLL_MS = 3000
 
 /** @param {HTMLElement} element @param {any} page */
 export function open(element, page) {
-  const { chiron } = page, problem = h('div', { hidden: true }), list = h('div'), drop = h('div', { class: 'card' })
-  const name = h('input', { 'aria-label': 'Name of the data set', pattern: '[a-z0-9_-]{1,64}', placeholder: 'own', maxlength: 64 })
-  const folder = h('input', { 'aria-label': 'Folder on the server', placeholder: 'lab/2026' })
-  let timer = 0
-  const added = async work => page.guard(problem, async () => {
-    const set = await work()
+  const { chiron } = page, problem = h('div', { hidden: true }), list = h('div'), one = h('div')
+  const name = h('input', { pattern: '[a-z0-9_\\-]{1,64}', placeholder: 'own', maxlength: 64 }), folder = h('input', { placeholder: 'lab/2026' })
+  let timer = 0, following = new AbortController()
+  const change = work => page.guard(problem, async () => {
     problem.hidden = true
-    announce(`${set.name} is ${set.state}`)
+    await work()
     await refresh()
   })
-  const upload = files => added(() => chiron.uploadDataset(name.value || files[0].name.replace(/\.zip$/i, '').toLowerCase().replace(/[^a-z0-9_-]+/g, '-'), files[0]))
-  drop.append(h('h3', {}, 'Add a data set'), h('p', { class: 'dim' }, 'A .zip with the layout of the data folder (hands/, faces/, body/), or with a dataset.json beside recordings of hands, or a folder under CHIRON_DATA_ROOT on the server. It is read as training reads it, then it is ready or refused with the reason.'),
-    h('div', { class: 'fields' }, h('label', { class: 'field' }, h('span', {}, 'name, else that of the file'), name), filePicker(drop, upload, { accept: '.zip', label: 'Upload a .zip' })),
-    h('div', { class: 'fields' }, h('label', { class: 'field' }, h('span', {}, 'folder'), folder),
-      button('Register', () => added(() => chiron.post('datasets', { name: name.value, folder: folder.value })))))
-  element.append(h('h2', {}, 'Data'), h('p', {}, 'Recordings that jobs may train on. A data set never changes.'), problem, drop, list)
+  const go = set => { location.hash = `#data/${set.name}` }
+  const register = () => change(async () => go(await chiron.post('datasets', { name: name.value, folder: folder.value })))
+  element.append(h('h2', {}, 'Data'), h('p', {}, 'Recordings that jobs may train on. A data set never changes.'), problem, one, addRecordings(page, set => { go(set); refresh() }),
+    h('details', { class: 'card' }, h('summary', {}, 'Register a folder of the server instead'), h('p', { class: 'dim' }, 'A folder under CHIRON_DATA_ROOT, with the layout of the data folder or with a dataset.json beside recordings.'),
+      h('div', { class: 'fields' }, field('name', name), field('folder', folder), button('Register', register))), list)
 
   async function refresh() {
     await page.guard(problem, async () => {
       const { datasets } = await chiron.datasets()
       list.replaceChildren(datasets.length ? table('Data sets', ['name', 'state', 'recordings', 'added', ''], datasets.map(set => [
-        h('b', {}, set.name), h('span', {}, h('span', { class: `tag ${set.state === 'ready' ? 'good' : set.state === 'refused' ? 'poor' : ''}` }, set.state), set.reason ? h('p', { class: 'small' }, set.reason) : ''),
-        counted(set.counts), clock(set.created_at),
-        h('span', {}, h('a', { href: `#jobs/${set.job}` }, 'check'), ' ', button('Remove', () => added(async () => { await chiron.remove(`datasets/${set.name}`); return { name: set.name, state: 'removed' } }), 'bad'))]))
+        h('a', { href: `#data/${set.name}` }, h('b', {}, set.name)), h('span', {}, state(set), set.reason ? h('p', { class: 'small' }, set.reason) : ''),
+        counts(set.counts), clock(set.created_at),
+        h('span', {}, h('a', { href: `#jobs/${set.job}` }, 'check'), ' ', button('Remove', () => remove(set), 'bad'))]))
         : h('p', { class: 'dim' }, 'No data set yet; jobs use the folder of their worker.'))
     })
   }
 
+  const remove = set => change(async () => {
+    await chiron.remove(`datasets/${set.name}`)
+    announce(`${set.name} is removed`)
+    location.hash = '#data'
+  })
+
   return {
-    shown() { refresh(); clearInterval(timer); timer = setInterval(() => document.hidden || list.contains(document.activeElement) || refresh(), POLL_MS) },
-    hidden() { clearInterval(timer) },
+    /** @param {string} chosen the name of a data set, or nothing */
+    shown(chosen) {
+      following.abort()
+      following = new AbortController()
+      one.replaceChildren()
+      if (chosen) follow(one, page, chosen, following.signal, refresh)
+      refresh()
+      clearInterval(timer)
+      timer = setInterval(() => document.hidden || list.contains(document.activeElement) || refresh(), POLL_MS)
+    },
+    hidden() { clearInterval(timer); following.abort() },
   }
 }
 
 /** Return counts by part, source and split, a line a source. @param {Record<string, any> | null} counts */
-function counted(counts) {
-  if (!counts) return ''
-  const lines = Object.entries(counts).flatMap(([part, sources]) => Object.entries(sources).map(([source, splits]) =>
-    `${part}/${source}: ${typeof splits === 'object' ? Object.entries(splits).map(([split, count]) => `${split} ${count}`).join(', ') : splits}`))
-  return h('span', {}, lines.map(line => h('div', { class: 'small' }, line)))
-}
+const counts = counts => h('span', {}, Object.entries(counts ?? {}).flatMap(([part, sources]) => Object.entries(sources).map(([source, splits]) =>
+  h('div', { class: 'small' }, `${part}/${source}: ${typeof splits === 'object' ? Object.entries(splits).map(([split, count]) => `${split} ${count}`).join(', ') : splits}`))))

@@ -3,6 +3,7 @@ import { addCamera } from './camera.js'
 import { chart } from './charts.js'
 import { errorsOf, futureOf, millimetres, readClip, requestOf } from './clips.js'
 import { Player } from './player.js'
+import { addReplay } from './replay.js'
 import { Balls, Figure, Stage } from './scene.js'
 import { snippets } from './snippets.js'
 import { announce, button, choice, code, filePicker, fixed, h, renew, save, table, warnings } from './ui.js'
@@ -17,24 +18,31 @@ export function open(element, page) {
   const note = h('p', { class: 'note' }), stageBox = h('div', { class: 'stage' })
   const problem = h('div', { hidden: true }), facts = h('div'), settings = h('div'), form = h('div', { class: 'fields' }), example = h('div', { class: 'wide' })
   const player = new Player(draw)
-  let stage, orders, models = [], clip = null, cut = 0, model = '', answer = null, answers = new Map(), figures = null, running = new AbortController()
+  let stage, orders, models = [], clip = null, cut = 0, model = '', wanted = '', answer = null, answers = new Map(), figures = null, running = new AbortController()
 
-  const camera = h('div', { class: 'wide' })
+  const camera = h('div', { class: 'wide' }), replay = h('div')
   stageBox.append(h('div', { class: 'view' }, canvas, note), player.bar)
   element.append(h('h2', {}, 'Hands'), h('p', {}, 'The past of one or two hands, in any tracker’s joint order and unit, and the second that follows.'),
-    h('div', { class: 'demo' }, h('div', {}, stageBox, legend()), h('div', {}, form, settings, problem, facts), example, camera))
+    h('div', { class: 'demo' }, h('div', {}, stageBox, legend()), h('div', {}, form, settings, problem, facts, replay), example, camera))
   form.append(filePicker(stageBox, files => upload(files[0]), { accept: '.json,.jsonl,application/json', label: 'Open a clip' }), button('Sample', () => sample()))
 
-  page.guard(problem, async () => {
+  const opened = page.guard(problem, async () => {
     stage ||= new Stage(canvas)
     stage.onrecolour = () => figures?.all.forEach(figure => figure.recolour())
-    const [known, catalogue] = await Promise.all([chiron.joints(), page.models()])
-    orders = known
+    orders = await chiron.joints()
+    const missing = await choose(wanted)
+    await sample()
+    if (missing) throw missing
+  })
+
+  /** Read the models again if they may have changed, and choose the named one, else the one before, else the default; return what is wrong with the name. */
+  async function choose(name) {
+    const catalogue = await page.models()
     models = catalogue.models.filter(one => one.state === 'ready' && one.task.kind === KIND)
     if (!models.length) throw new Error('No model for hands is served here; the command chiron models lists the bundles of the folder.')
-    model = catalogue.defaults[KIND]
-    await sample()
-  })
+    model = [name, model].find(one => models.some(({ name }) => name === one)) ?? catalogue.defaults[KIND]
+    return name && model !== name ? new Error(`Expected a served model of hands, got ${name}; the section Models lists the versions to promote.`) : null
+  }
 
   async function sample() {
     await load('the sample', async () => (await fetch(new URL('samples/hands.json', import.meta.url))).text())
@@ -193,8 +201,22 @@ export function open(element, page) {
     return plain.sort((a, b) => answers.get(a).mean - answers.get(b).mean)[0]
   }
 
-  const live = addCamera(camera, page)
-  return { hidden() { player.play(false); live.stop() } }
+  addReplay(replay, page, () => ({ clip, model, reach: task().future / task().fps }))
+  const live = addCamera(camera, page, () => model)
+  return {
+    /** @param {string} name of the model to show, or nothing */
+    async shown(name) {
+      wanted = name
+      if (!clip || !name || (name === model && page.catalogue)) return
+      await opened
+      await page.guard(problem, async () => {
+        const missing = await choose(name)
+        if (missing) throw missing
+        await forecast()
+      })
+    },
+    hidden() { player.play(false); live.stop() },
+  }
 }
 
 function legend() {

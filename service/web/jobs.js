@@ -1,6 +1,7 @@
 /** Jobs: a list, one job with its curve and log as they grow, and what may be done with it. */
 import { chart } from './charts.js'
 import { announce, button, clock, fixed, h, save, size, table } from './ui.js'
+import { showVersion } from './version.js'
 
 const POLL_MS = 3000, DRAW_MS = 500, LOG_LINES = 400, FINISHED = ['succeeded', 'failed', 'cancelled']
 const NO_CURVES = ['step', 'steps', 'at', 'seed', 'epoch', 'attempt', 'eta_s'], COLOURS = ['accent', 'right', 'truth', 'other', 'past']
@@ -57,10 +58,14 @@ export function open(element, page) {
     one.replaceChildren()
     if (!id) return
     const { signal } = following
-    const head = h('div'), failed = h('div', { hidden: true }), curves = h('div'), log = h('pre', { tabindex: 0, 'aria-label': 'Log' }), files = h('div')
-    one.append(head, failed, curves, h('h3', {}, 'Log'), log, files)
+    const head = h('div'), failed = h('div', { hidden: true }), curves = h('div'), log = h('pre', { tabindex: 0, 'aria-label': 'Log' }), files = h('div'), made = h('div')
+    one.append(head, failed, made, curves, h('h3', {}, 'Log'), log, files)
     /** @type {Map<string, [number, number][]>} */ const lines = new Map()
-    const look = async () => showJob(await chiron.job(id), head, failed)
+    const look = async () => {
+      const job = await chiron.job(id), first = !made.children.length
+      showJob(job, head, failed)
+      if (job.result?.version && first) await showVersion(made, page, job.result)
+    }
     let due = 0
     // A finished job sends all of its events at once, so the curves are drawn after a pause
     const drawSoon = () => { due ||= setTimeout(() => {
@@ -96,8 +101,7 @@ export function open(element, page) {
       progress?.steps ? h('progress', { max: progress.steps, value: progress.step, 'aria-label': 'Progress' }) : '',
       progress?.steps ? h('p', { class: 'small dim' }, `step ${steps(job)}${progress.eta_s ? `, about ${fixed(progress.eta_s / 60, 1)} minutes left` : ''}, attempt ${job.attempt}`) : '',
       h('div', { class: 'fields' }, !FINISHED.includes(job.state) && button('Cancel', () => act('cancel'), 'bad'), ['failed', 'cancelled'].includes(job.state) && button('Retry', () => act('retry')),
-        FINISHED.includes(job.state) && button('Remove', drop, 'bad'), job.result?.model && button(`Promote ${job.result.model} ${job.result.version}`, () => page.guard(failed, async () => {
-          await chiron.version(job.result.model, job.result.version, 'promote'); page.forget(); announce('Promoted'); location.hash = '#models' }), 'main')),
+        FINISHED.includes(job.state) && button('Remove', drop, 'bad')),
       job.error ? h('div', { class: 'problem', role: 'alert' }, h('b', {}, job.error.type), h('p', {}, job.error.detail), h('pre', {}, job.error.lines.join('\n'))) : '',
       h('details', {}, h('summary', {}, 'Fields'), h('pre', {}, JSON.stringify(job.spec, null, 2))))
   }

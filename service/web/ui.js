@@ -104,6 +104,12 @@ export function choice(label, options, chosen, change) {
   return h('label', { class: 'field' }, h('span', {}, label), select)
 }
 
+/** A control of a form below its label. @param {string} label @param {HTMLElement} control */
+export const field = (label, control) => h('label', { class: 'field' }, h('span', {}, label), control)
+
+/** A selection in a form. @param {string} name @param {[string, string][]} options */
+export const options = (name, options, attributes = {}) => h('select', { name, ...attributes }, options.map(([value, text]) => h('option', { value }, text)))
+
 /** @param {string} label @param {(event: Event) => void} act @param {string} [kind] */
 export const button = (label, act, kind = '') => h('button', { type: 'button', class: kind || null, onclick: act }, label)
 

@@ -49,7 +49,7 @@ def tab(browser: Browser, url: str, *, width: int = 1280, height: int = 900, ref
         yield page
     finally:
         context.close()
-    assert faults == []
+    assert faults == [], faults
 
 
 def at_home(url: str, host: str) -> bool:

@@ -123,10 +123,11 @@ def test_models_have_cards_with_their_errors_beside_those_without_weights(browse
         expect(card.get_by_text("ict_facekit")).to_be_visible()
 
 
-def test_a_data_set_is_uploaded_and_a_bad_one_is_refused_with_the_reason(browser, site):
+def test_an_archive_that_is_none_is_refused_with_the_reason(browser, site):
     with tab(browser, f"{site.url}/#data", refused=True) as page:
         expect(page.get_by_text("No data set yet")).to_be_visible()
         upload(page, [("own.zip", b"no archive")])
+        page.get_by_role("button", name="Upload", exact=True).click()
         expect(page.get_by_role("alert")).to_contain_text("What to do:")
 
 

@@ -40,7 +40,8 @@ OFFERS_CODE = """
 import json
 from training.catalogue import all_runs
 from training.studies import BENCHMARKS
-print(json.dumps({"run": sorted(all_runs()), "table": sorted(BENCHMARKS)}))
+from training.tasks.hands.models import MODELS
+print(json.dumps({"run": sorted(all_runs()), "table": sorted(BENCHMARKS), "architecture": sorted(MODELS)}))
 """
 DEVICES_CODE = "import torch; print(torch.cuda.device_count())"
 
@@ -153,7 +154,7 @@ def _open_database(settings: Settings) -> Engine:
 
 
 def _publish_offers(engine: Engine) -> None:
-    """Publish the names of the runs and tables that this installation can make."""
+    """Publish the names of the runs, tables and architectures that this installation knows."""
     listing = subprocess.run(
         [sys.executable, "-c", OFFERS_CODE], check=False, capture_output=True, text=True, preexec_fn=lambda: os.nice(10)
     )

@@ -264,6 +264,8 @@ def test_poison_messages_and_failing_jobs_do_not_stop_the_worker(running: Stack,
         )
     names = until("names of runs", lambda: OfferTable(running.table()._engine).names("run") or None)
     assert "hands-eqmotion" in names
+    architectures = until("architectures", lambda: running.get("/workers")["offers"]["architecture"] or None)
+    assert {"EqMotion", "LSTM"} < set(architectures)
     for spec in ({"kind": "train", "run": "no-such-run"}, {"kind": "benchmark", "table": "no-such-table"}):
         assert post(f"{running.url}/jobs", json=spec).status_code == 422
     specs = (TrainSpec(run="no-such-run"), BenchmarkSpec(table="no-such-table"))  # as if submitted by another version

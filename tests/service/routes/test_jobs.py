@@ -246,6 +246,8 @@ def test_a_run_or_table_that_no_worker_offers_is_refused_with_the_offered_names(
         assert "there are hands" in problem["detail"]
     assert client.post("/jobs", json=SPEC).status_code == 202
     assert client.post("/jobs", json={"kind": "benchmark", "table": "hands"}).status_code == 202
+    offered = {"run": ["hands-eqmotion", "poses-lift"], "table": ["hands"], "architecture": []}
+    assert client.get("/workers").json()["offers"] == offered
 
 
 def test_failed_starts_of_child_processes_are_visible_in_jobs_workers_and_metrics(client, table):

@@ -1,0 +1,234 @@
+"""The three ways from recordings of one's own to a model that answers a stream, with their times: command line, API and page.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.own_data [--steps 20]         about five minutes of two idle cores
+
+`benchmarks.mediapipe_recordings` makes the recordings. The API and a worker run before their ways begin, and the page's way in Chromium
+fills in the form of dataset.json. A way ends with the first forecast of the stream; the page's, with the forecasts of a whole clip.
+"""
+
+import argparse
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from playwright.sync_api import Page, sync_playwright
+from websockets.sync.client import connect
+
+from benchmarks.mediapipe_recordings import write
+from benchmarks.proxies import free_port, program
+from benchmarks.timing import machine
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).parent / "results" / "own_data.json"
+RECORDINGS, SECONDS = 15, 4.0
+PATIENCE_S = 1800.0  # of each step, on a busy machine
+STEPS = ("upload and check", "train, measure and export", "promote", "first forecast of a stream")
+SIDES = {"Left": "right", "Right": "left"}  # as MediaPipe names hands in an image that is not flipped
+ENDED = ("ready", "refused", "succeeded", "failed", "cancelled")
+
+
+class Laps:
+    """The seconds of each step of a way."""
+
+    def __init__(self) -> None:
+        self.begun, self.seconds = time.perf_counter(), dict[str, float]()
+
+    def end(self) -> None:
+        """End the next of STEPS."""
+        now = time.perf_counter()
+        self.seconds[STEPS[len(self.seconds)]] = now - self.begun
+        self.begun = now
+
+
+def by_command_line(folder: Path, recordings: Path, steps: int) -> Laps:
+    """Check, train and export with commands; the bundle is promoted by a service that starts with it."""
+    laps, bundle = Laps(), folder / "bundles" / f"hands-{recordings.name}"
+    training = [sys.executable, "-m", "training", "--out", str(folder / "runs")]
+    run = ["hands-own", "--data", str(recordings), *_lengths(steps)]
+    _command([sys.executable, "-m", "training", "check", str(recordings)])
+    laps.end()
+    _command([*training, "run", *run])
+    _command([*training, "export", *run, "--bundle", str(bundle)])
+    laps.end()
+    with service(folder, bundle.parent) as url:
+        laps.end()
+        stream(url, bundle.name, recordings)
+        laps.end()
+    return laps
+
+
+def by_api(url: str, recordings: Path, steps: int) -> Laps:
+    """Upload a .zip, submit a job, promote its version and open a stream."""
+    laps = Laps()
+    with httpx2.Client(base_url=url, timeout=60) as client, zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
+        for path in sorted(recordings.iterdir()):
+            archive.write(path, path.name)
+        archive.close()
+        headers = {"content-type": "application/zip"}
+        _sent(client.post("/datasets", params={"name": "api"}, content=buffer.getvalue(), headers=headers))
+        _until(lambda: _sent(client.get("/datasets/api")), "ready")
+        laps.end()
+        spec = {"kind": "train", "run": "hands-own", "dataset": "api", "steps": steps, "validate_every": _every(steps)}
+        job = _sent(client.post("/jobs", json=spec))["id"]
+        made = _until(lambda: _sent(client.get(f"/jobs/{job}")), "succeeded")["result"]
+        laps.end()
+        _sent(client.post(f"/models/{made['model']}/versions/{made['version']}/promote"))
+        laps.end()
+    stream(url, made["model"], recordings)
+    laps.end()
+    return laps
+
+
+def by_page(page: Page, url: str, recordings: Path, steps: int) -> Laps:
+    """Choose the files, fill in the forms and press the buttons of the page."""
+    laps = Laps()
+    page.goto(f"{url}/#data")
+    page.locator("section input[type=file]").first.set_input_files(sorted(recordings.glob("*.jsonl")))
+    declared = json.loads((recordings / "dataset.json").read_text())
+    page.get_by_label("name of the data set").fill("page")
+    page.get_by_label("licence").fill(declared["licence"])
+    page.get_by_label("attribution: whose recordings").fill(declared["attribution"])
+    page.get_by_label("joint order").select_option(declared["joints"])
+    page.get_by_label("left and right are exchanged").check()
+    page.get_by_role("button", name="Upload", exact=True).click()
+    page.get_by_text("It can be trained on.").wait_for()
+    laps.end()
+    page.get_by_label("length of the training").fill(str(steps))
+    page.get_by_role("button", name="Train").click()
+    page.get_by_role("button", name="Promote hands-page").wait_for()
+    laps.end()
+    page.get_by_role("button", name="Promote hands-page").click()
+    page.get_by_role("link", name="Try hands-page on hands").wait_for()
+    laps.end()
+    page.get_by_role("link", name="Try hands-page on hands").click()
+    page.locator("section").get_by_text("hands-page forecast").wait_for()
+    page.get_by_role("button", name="Stream this clip").click()
+    page.locator("section").get_by_text(re.compile(r"hands-page answered \d+ of \d+ frames")).wait_for()
+    laps.end()
+    return laps
+
+
+def stream(url: str, model: str, recordings: Path) -> None:
+    """Send the frames of a recording until the model forecasts. Raises RuntimeError if it never does."""
+    with connect(f"{url.replace('http', 'ws')}/forecast/hands/stream") as socket:
+        socket.send(json.dumps({"fps": 30, "joints": "mediapipe", "model": model, "at": [0.1]}))
+        answer = json.loads(socket.recv(60))
+        for line in min(recordings.glob("*.jsonl")).read_text().splitlines():
+            result = json.loads(line)
+            names = [SIDES[hand[0]["category_name"]] for hand in result["handedness"]]
+            socket.send(json.dumps(dict(zip(names, result["hand_world_landmarks"], strict=True))))
+            answer = json.loads(socket.recv(60))
+            if answer["kind"] == "forecast":
+                return
+    raise RuntimeError(f"expected a forecast of {model}, got {answer}")
+
+
+@contextmanager
+def service(folder: Path, bundles: Path) -> Iterator[str]:
+    """Run the service on these bundles; yield its address once it is ready."""
+    port = free_port()
+    settings = {"CHIRON_STATE": str(folder / "state"), "CHIRON_BUNDLES": str(bundles), "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
+    with program(command, folder / "serve.log", **settings):
+        _until(lambda: {"state": "ready" if _ready(f"http://127.0.0.1:{port}/readyz") else ""}, "ready")
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def with_worker(folder: Path, data: Path) -> Iterator[str]:
+    """Run the service with the shipped bundles, and a worker that is connected; yield its address."""
+    settings = {"CHIRON_STATE": str(folder / "state"), "CHIRON_DATA": str(data), "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "service", "worker", "--device", "cpu"]
+    with service(folder, CHECKOUT / "bundles") as url, program(command, folder / "worker.log", **settings):
+        known = lambda: _sent(httpx2.get(f"{url}/workers"))  # noqa: E731 - read below, and nowhere else
+        _until(lambda: {"state": "ready" if known()["workers"] and known()["offers"]["architecture"] else ""}, "ready")
+        yield url
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx2.get(url).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def _until(look: Callable[[], dict[str, Any]], state: str) -> dict[str, Any]:
+    """Return what `look` gives once it is in a state. Raises RuntimeError for another end, and TimeoutError."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = look()
+        if found["state"] == state:
+            return found
+        if found["state"] in ENDED:
+            raise RuntimeError(f"expected {state}, got {json.dumps(found)[:2000]}")
+        time.sleep(0.1)
+    raise TimeoutError(f"expected {state} within {PATIENCE_S:g} s")
+
+
+def _sent(answer: httpx2.Response) -> Any:
+    answer.raise_for_status()
+    return answer.json()
+
+
+def _command(command: list[str]) -> None:
+    """Run a command in the checkout. Raises RuntimeError with its errors if it fails."""
+    done = subprocess.run(command, cwd=CHECKOUT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
+
+
+def _every(steps: int) -> int:
+    return max(1, steps // 2)
+
+
+def _lengths(steps: int) -> list[str]:
+    return ["--steps", str(steps), "--validate-every", str(_every(steps))]
+
+
+def main() -> None:
+    """Take the three ways, print their times as a table, and save them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.own_data", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("CHIRON_DATA", "../shared/data")))
+    parser.add_argument("--steps", type=int, default=20, help="of each training")
+    arguments = parser.parse_args()
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        raise SystemExit("expected chromium on the PATH, got none; `apt-get install chromium` brings it")
+    with tempfile.TemporaryDirectory(prefix="own-", dir="/tmp") as place:  # a short path, for the broker's socket
+        folder, recordings = Path(place), Path(place) / "mine"
+        write(recordings, arguments.data, "tzionas", RECORDINGS, SECONDS)
+        (alone := folder / "alone").mkdir()
+        ways = {"command line": by_command_line(alone, recordings, arguments.steps)}
+        with with_worker(folder, recordings) as url, sync_playwright() as playwright:
+            ways["API"] = by_api(url, recordings, arguments.steps)
+            switches = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+            page = playwright.chromium.launch(executable_path=chromium, args=switches).new_page(reduced_motion="reduce")
+            page.set_default_timeout(1000 * PATIENCE_S)
+            ways["page"] = by_page(page, url, recordings, arguments.steps)
+    print("|", " | ".join(["seconds", *ways]), "|\n|---|" + "---|" * len(ways))
+    for step in STEPS:
+        print("|", " | ".join([step, *(f"{laps.seconds[step]:.1f}" for laps in ways.values())]), "|")
+    print("|", " | ".join(["together", *(f"{sum(laps.seconds.values()):.0f}" for laps in ways.values())]), "|")
+    results = {
+        "machine": machine(), "at": datetime.now(UTC).isoformat(timespec="minutes"), "load": os.getloadavg()[0],
+        "recordings": RECORDINGS, "seconds": SECONDS, "steps": arguments.steps,
+        "ways": {name: laps.seconds for name, laps in ways.items()},
+    }  # fmt: skip
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

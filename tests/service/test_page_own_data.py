@@ -1,0 +1,167 @@
+"""Tests of the page at / in Chromium: from recordings of one's own to a model that is served, and what is wrong on the way."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from own_hands import write_set
+from playwright.sync_api import Browser, Page, expect
+from waiting import post, until
+
+from .browser import tab, upload
+from .processes import Stack, stack
+
+pytestmark = pytest.mark.long(120)
+
+MODEL = "hands-thirty"
+WORK_MS = 300_000  # for the worker: it imports torch, reads, trains and exports, beside other tests
+
+
+@pytest.fixture(scope="module")
+def lab(browser: Browser, bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Run a service with small models, and a worker."""
+    with stack(tmp_path_factory.mktemp("data"), bundles) as running:
+        running.api()
+        running.worker()
+        yield running
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> list[tuple[str, bytes]]:
+    """Return logs of MediaPipe without a declaration."""
+    return [(path.name, path.read_bytes()) for path in sorted(write_set(tmp_path / "wave", frames=40).glob("*.jsonl"))]
+
+
+def declare(page: Page, name: str) -> None:
+    """Fill the form of recordings that have no dataset.json, and send it."""
+    page.get_by_label("name of the data set").fill(name)
+    page.get_by_label("licence").fill("CC0-1.0")
+    page.get_by_label("attribution: whose recordings").fill("our laboratory")
+    page.get_by_label("joint order").select_option("mediapipe")
+    page.get_by_label("left and right are exchanged").check()
+    page.get_by_role("button", name="Upload", exact=True).click()
+
+
+def zipped(files: list[tuple[str, bytes]], top: str = "") -> bytes:
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            archive.writestr(f"{top}{name}", content)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["files", "zip"])
+def test_recordings_without_a_declaration_are_declared_in_a_form_and_are_ready_after_their_check(
+    browser, lab, recordings, form
+):
+    files = recordings if form == "files" else [("wave.zip", zipped(recordings, "wave/"))]
+    with tab(browser, f"{lab.url}/#data", width=390, height=844) as page:
+        upload(page, files)
+        expect(page.locator("section").get_by_text("It has no dataset.json")).to_be_visible()
+        page.get_by_role("button", name="Upload", exact=True).click()  # the browser asks for the licence
+        declare(page, f"own-{form}")
+        card = page.get_by_role("group", name=f"Data set own-{form}")
+        expect(card.get_by_text("It can be trained on.")).to_be_visible(timeout=WORK_MS)
+        expect(card.get_by_role("row").nth(1)).to_contain_text(re.compile(f"hands/own-{form}.*4.*1.*1"))
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_recordings_that_cannot_be_trained_on_are_named_each_with_its_fault(browser, lab, recordings):
+    declared = {"name": "broken", "licence": "MIT", "attribution": "us", "joints": "mediapipe", "exchange_hands": True}
+    declared["splits"] = {"seed": 0, "validation": 0.2, "test": 0.2}
+    lines = recordings[0][1].splitlines(keepends=True)
+    broken = [("bad-a.jsonl", b"".join(lines[:5])), ("bad-b.jsonl", lines[0] + b"{not json\n"), *recordings[2:]]
+    with tab(browser, f"{lab.url}/#data") as page:
+        upload(page, [*broken, ("dataset.json", json.dumps(declared).encode())])
+        expect(page.locator("section").get_by_text("Its dataset.json declares them.")).to_be_visible()
+        expect(page.get_by_label("licence")).to_be_hidden()
+        page.get_by_label("name of the data set").fill("broken")
+        page.get_by_role("button", name="Upload", exact=True).click()
+        faults = page.get_by_role("alert").get_by_role("listitem")
+        expect(faults).to_have_count(2, timeout=WORK_MS)
+        expect(faults.nth(0)).to_contain_text("bad-a.jsonl: expected at least 12 frames, got 5")
+        expect(faults.nth(1)).to_contain_text("bad-b.jsonl: line 2:")
+
+
+def test_files_that_are_no_recordings_are_refused(browser, lab):
+    with tab(browser, f"{lab.url}/#data", refused=True) as page:
+        upload(page, [("hands.mp4", b"film")])
+        expect(page.get_by_role("alert")).to_contain_text("Expected recordings (.jsonl")
+
+
+@pytest.fixture(scope="module")
+def ready(lab: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the name of a data set that is ready."""
+    folder = write_set(tmp_path_factory.mktemp("own") / "lab", frames=40)
+    content = zipped([(path.name, path.read_bytes()) for path in folder.iterdir()])
+    assert post(f"{lab.url}/datasets?name=lab", content=content, headers={"content-type": "application/zip"}).is_success
+    until("a ready data set", lambda: True if lab.get("/datasets/lab")["state"] == "ready" else None)
+    until("names of architectures", lambda: lab.get("/workers")["offers"]["architecture"] or None)
+    return "lab"
+
+
+def test_a_ready_data_set_is_trained_on_and_the_model_is_promoted_tried_and_rolled_back(browser, lab, ready):
+    """The model has the name of one that is shipped here, so that there is a version to roll back to."""
+    with tab(browser, f"{lab.url}/#data/{ready}", width=390, height=844) as page:
+        form = page.get_by_role("form", name="Train on lab")
+        form.get_by_label("name of the model").fill(MODEL)
+        form.get_by_label("architecture").select_option("Temporal")
+        form.get_by_label("its sizes").fill("hidden=8")
+        form.get_by_label("past, in frames").fill("10")
+        form.get_by_label("future, in frames").fill("10")
+        form.get_by_label("length of the training").fill("3")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        form.get_by_role("button", name="Train").click()
+        expect(page.get_by_role("heading", name="train hands-own")).to_be_visible()
+        promote = page.get_by_role("button", name=re.compile(f"Promote {MODEL}"))
+        expect(promote).to_be_visible(timeout=WORK_MS)
+        expect(page.get_by_role("group", name="Measured on test data")).to_contain_text("lab, ")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        (job,) = [job for job in lab.get("/jobs")["jobs"] if job["kind"] == "train"]
+        spec = {name: job["spec"][name] for name in ("run", "dataset", "preset", "steps", "architecture", "network")}
+        assert spec == {
+            "run": "hands-own", "dataset": "lab", "preset": "10+10@30", "steps": 3, "architecture": "Temporal",
+            "network": {"hidden": 8},
+        }  # fmt: skip
+        promote.click()
+        page.get_by_role("link", name=f"Try {MODEL} on hands").click()
+        expect(page.locator("section").get_by_text(f"{MODEL} forecast 0.33 s of the sample")).to_be_visible()
+        expect(page.get_by_label("model", exact=True)).to_have_value(MODEL)
+        page.get_by_role("button", name="Stream this clip").click()
+        answered = page.locator("section").get_by_text(re.compile(rf"{MODEL} answered \d+ of \d+ frames .* mm off"))
+        expect(answered).to_be_visible()
+        version = lab.get(f"/models/{MODEL}")["version"]
+        assert version == job["result"]["version"]
+
+        page.goto(f"{lab.url}/#models/{MODEL}")
+        page.locator(f'[data-name="{MODEL}"]').get_by_role("button", name="Roll back").click()
+        expect(page.get_by_role("status")).to_contain_text(f"{MODEL} serves version")
+        assert lab.get(f"/models/{MODEL}")["version"] != version
+
+
+def test_a_training_that_is_fine_tuned_has_the_network_and_window_of_its_base(browser, site):
+    """No worker runs here: the job waits, and the page says so."""
+    folder = Path(site.environment["CHIRON_STATE"]) / "waiting"
+    content = zipped([(path.name, path.read_bytes()) for path in write_set(folder, frames=40, name="wait").iterdir()])
+    sent = post(f"{site.url}/datasets?name=wait", content=content, headers={"content-type": "application/zip"})
+    table = site.table()
+    lease = table.claim(sent.json()["job"], "worker")
+    assert lease is not None
+    table.finish(lease, "succeeded", result={"counts": {"hands": {"wait": {"train": 4}, "leap": {"train": 9}}}})
+    with tab(browser, f"{site.url}/#data/wait") as page:
+        form = page.get_by_role("form", name="Train on wait")
+        expect(form.get_by_text("No worker is connected")).to_be_visible()
+        form.get_by_label("fine-tune from").select_option("hands-forecast")
+        expect(form.get_by_label("past, in frames")).to_be_disabled()
+        form.get_by_label("length of the training").fill("2")
+        form.get_by_label("counted in").select_option("epochs")
+        form.get_by_label("leap").uncheck()
+        form.get_by_role("button", name="Train").click()
+        expect(page.get_by_text("no worker of queue cpu is connected")).to_be_visible()
+    (job,) = [job for job in site.get("/jobs")["jobs"] if job["kind"] == "train"]
+    spec = {name: value for name, value in job["spec"].items() if value not in (None, [], {})}
+    assert {**spec, "base": "hands-forecast", "epochs": 2, "sources": ["wait"], "dataset": "wait"} == spec
+    assert "preset" not in spec
