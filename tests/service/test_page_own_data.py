@@ -140,28 +140,3 @@ def test_a_ready_data_set_is_trained_on_and_the_model_is_promoted_tried_and_roll
         page.locator(f'[data-name="{MODEL}"]').get_by_role("button", name="Roll back").click()
         expect(page.get_by_role("status")).to_contain_text(f"{MODEL} serves version")
         assert lab.get(f"/models/{MODEL}")["version"] != version
-
-
-def test_a_training_that_is_fine_tuned_has_the_network_and_window_of_its_base(browser, site):
-    """No worker runs here: the job waits, and the page says so."""
-    folder = Path(site.environment["CHIRON_STATE"]) / "waiting"
-    content = zipped([(path.name, path.read_bytes()) for path in write_set(folder, frames=40, name="wait").iterdir()])
-    sent = post(f"{site.url}/datasets?name=wait", content=content, headers={"content-type": "application/zip"})
-    table = site.table()
-    lease = table.claim(sent.json()["job"], "worker")
-    assert lease is not None
-    table.finish(lease, "succeeded", result={"counts": {"hands": {"wait": {"train": 4}, "leap": {"train": 9}}}})
-    with tab(browser, f"{site.url}/#data/wait") as page:
-        form = page.get_by_role("form", name="Train on wait")
-        expect(form.get_by_text("No worker is connected")).to_be_visible()
-        form.get_by_label("fine-tune from").select_option("hands-forecast")
-        expect(form.get_by_label("past, in frames")).to_be_disabled()
-        form.get_by_label("length of the training").fill("2")
-        form.get_by_label("counted in").select_option("epochs")
-        form.get_by_label("leap").uncheck()
-        form.get_by_role("button", name="Train").click()
-        expect(page.get_by_text("no worker of queue cpu is connected")).to_be_visible()
-    (job,) = [job for job in site.get("/jobs")["jobs"] if job["kind"] == "train"]
-    spec = {name: value for name, value in job["spec"].items() if value not in (None, [], {})}
-    assert {**spec, "base": "hands-forecast", "epochs": 2, "sources": ["wait"], "dataset": "wait"} == spec
-    assert "preset" not in spec

@@ -1,12 +1,15 @@
 """Tests of the page at / in Chromium: bodies, jobs, models, data sets and the camera."""
 
+import io
 import json
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from playwright.sync_api import expect
+from waiting import post
 
 from models.skeletons.body_orders import BODIES
 from models.skeletons.hand import HANDS
@@ -191,3 +194,28 @@ def test_a_phone_scrolls_only_downwards(browser, site, section):
         expect(page.locator("section h2").first).to_be_visible()
         page.wait_for_timeout(1500)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_fine_tuning_has_the_network_and_window_of_its_base_and_the_chosen_sources(browser, site):
+    """No worker runs here: the test answers for its check, and the page says what the job waits for."""
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
+        archive.writestr("wave.jsonl", "{}")
+    headers = {"content-type": "application/zip"}
+    sent = post(f"{site.url}/datasets?name=wait", content=buffer.getvalue(), headers=headers).json()
+    table = site.table()
+    lease = table.claim(sent["job"], "worker")
+    assert lease is not None
+    table.finish(lease, "succeeded", result={"counts": {"hands": {"wait": {"train": 4}, "leap": {"train": 9}}}})
+    with tab(browser, f"{site.url}/#data/wait") as page:
+        form = page.get_by_role("form", name="Train on wait")
+        expect(form.get_by_text("No worker is connected")).to_be_visible()
+        form.get_by_label("fine-tune from").select_option("hands-forecast")
+        expect(form.get_by_label("past, in frames")).to_be_disabled()
+        form.get_by_label("length of the training").fill("2")
+        form.get_by_label("counted in").select_option("epochs")
+        form.get_by_label("leap").uncheck()
+        form.get_by_role("button", name="Train").click()
+        expect(page.get_by_text("no worker of queue cpu is connected")).to_be_visible()
+    (job,) = [job for job in site.get("/jobs")["jobs"] if job["kind"] == "train"]
+    fields = ("base", "epochs", "sources", "dataset", "preset", "steps")
+    assert [job["spec"].get(name) for name in fields] == ["hands-forecast", 2, ["wait"], "wait", None, None]
