@@ -16,6 +16,7 @@ from training.arguments import counter, grid_of, names, setting, steps, values
 from training.catalogue import all_runs, command_of, find_run, reference_of
 from training.check import check
 from training.engine.benchmark import Choice
+from training.engine.cells import plan, sweep
 from training.engine.checkpoints import BEST, LAST, NotTrained, load_best
 from training.engine.curves import learning_curves
 from training.engine.devices import device_of, on_device
@@ -28,8 +29,7 @@ from training.engine.run import Base, Run
 from training.engine.settings import Settings, WrongSetting
 from training.engine.watch import UNWATCHED
 from training.settings import with_settings
-from training.studies import BENCHMARKS, STUDIES
-from training.sweep import plan, sweep
+from training.studies import BENCHMARKS, STUDIES, compared
 from training.tasks.hands.inventory import inventory
 from training.tasks.hands.own.sets import own_sets
 from training.tasks.hands.settings import window_of
@@ -322,8 +322,8 @@ def _sweep(arguments: argparse.Namespace) -> None:
                 f"expected steps or epochs once, in --grid or as an option, got --{field} beside the grid"
             )
     run = find_run(arguments.run).with_options(arguments.steps, **changes)
-    planned = plan(run, grid, settings, arguments.seed, arguments.data)
-    results = sweep(planned, arguments.data, arguments.out, arguments.device)
+    planned = plan(run, grid, settings, arguments.seed, arguments.data, with_settings)
+    results = sweep(planned, arguments.data, arguments.out, compared, arguments.device)
     folder = arguments.results or arguments.out / run.name / "sweep"
     results.write(folder)
     print(results.table())

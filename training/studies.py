@@ -1,6 +1,13 @@
 """The studies, by kind of task, and the benchmarks, by name, that the command line and the workers run."""
 
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from models.contract.bundle import Measurement
 from training.engine.benchmark import Benchmark, without_options
+from training.engine.run import Run
 from training.engine.study import Study
 from training.tasks.bodies import benchmark as bodies_benchmark
 from training.tasks.bodies import left_out_actions, lift_table, seed_table, twin_table
@@ -33,3 +40,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "bodies-twins": twin_table.tables,
     "poses-lift": lift_table.tables,
 }
+
+
+def compared(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Measurement, ...]:
+    """Return the metrics of the validation split beside the best floor; none for a task without this measurement."""
+    measure = STUDIES[run.task.kind].compared
+    return () if measure is None else measure(run, network, data_folder)

@@ -1,6 +1,6 @@
 """Specifications of training work as values: what to train, evaluate, measure or check, from the command line or from a request."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -10,9 +10,12 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     TypeAdapter,
+    ValidationError,
     field_validator,
     model_validator,
 )
+
+from models.contract.grid import MAX_CELLS, OF_TRAINING, cells
 
 MAX_DEVICES = 16  # in one machine
 DATASET_NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
@@ -33,6 +36,7 @@ class _Spec(BaseModel):
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+GridValue = StrictBool | StrictInt | StrictFloat | Name
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -50,10 +54,8 @@ class _OfRun(_Spec):
         return seeds
 
 
-class TrainSpec(_OfRun):
-    """The specification of a training: a run with each seed; an interrupted training continues from its last checkpoint."""
-
-    kind: Literal["train"] = "train"
+class _Training(_OfRun):
+    kind: str
     devices: int = Field(
         default=1, ge=1, le=MAX_DEVICES, description="processes, one for each device (DDP) if more than 1"
     )
@@ -72,6 +74,9 @@ class TrainSpec(_OfRun):
         default={},
         max_length=32,
         description="fields of the network's configuration that differ from the run's: layers, channels",
+    )
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="of every stage, instead of its own"
     )
     preset: Name | None = Field(default=None, description="of hands: the window, such as 60+60@60")
     sources: tuple[SourceName, ...] = Field(
@@ -93,10 +98,6 @@ class TrainSpec(_OfRun):
         pattern=BASE_NAME,
         description="the model whose weights the training begins with, `name` as it is served or `name@version`",
     )
-    publish: bool = Field(
-        default=True,
-        description="export the bundle of the seed with the best validation score, and register it as a version of the run's model",
-    )
 
     @model_validator(mode="after")
     def _own_recordings(self) -> Self:
@@ -109,6 +110,68 @@ class TrainSpec(_OfRun):
         if self.steps is not None and self.epochs is not None:
             raise ValueError("expected steps or epochs, got both")
         return self
+
+
+class TrainSpec(_Training):
+    """The specification of a training: a run with each seed; an interrupted training continues from its last checkpoint."""
+
+    kind: Literal["train"] = "train"  # pyright: ignore[reportIncompatibleVariableOverride] - one of the words
+    publish: bool = Field(
+        default=True,
+        description="export the bundle of the seed with the best validation score, and register it as a version of the run's model",
+    )
+
+
+class SweepSpec(_Training):
+    """The specification of a sweep: a training with every combination of some settings, compared on validation data."""
+
+    kind: Literal["sweep"] = "sweep"  # pyright: ignore[reportIncompatibleVariableOverride] - one of the words
+    grid: dict[FieldName, tuple[GridValue, ...]] = Field(
+        description=f"values by field: of the network, or {', '.join(OF_TRAINING)}; at most {MAX_CELLS} combinations",
+        examples=[{"layers": [2, 3], "learning_rate": [0.001, 0.002]}],
+    )
+    publish: bool = Field(
+        default=True,
+        description="export the bundle of the cell with the best validation score, and register it as a version of the run's model",
+    )
+
+    @field_validator("grid")
+    @classmethod
+    def _cells(cls, grid: dict[str, tuple[bool | int | float | str, ...]]) -> Any:
+        cells(grid)
+        return grid
+
+    @model_validator(mode="after")
+    def _trainings(self) -> Self:
+        if len(self.seeds) > 1:
+            raise ValueError(f"expected one seed, or several in the grid as `seed`; got {self.seeds}")
+        given = {name for name in ("steps", "epochs", "learning_rate") if getattr(self, name) is not None}
+        lengths = {"steps", "epochs"}
+        if "seed" in self.grid and "seeds" in self.model_fields_set:
+            given.add("seed")
+        if given & lengths and lengths & set(self.grid):
+            given |= lengths
+        if twice := sorted(set(self.grid) & (given | set(self.network))):
+            raise ValueError(f"expected {twice[0]} in the grid or outside it, got both")
+        try:
+            self.cells()
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = {"seeds": "seed"}.get(str(first["loc"][0]), str(first["loc"][0]))
+            raise ValueError(f"grid, {field}: {first['msg']}; got {first['input']!r}") from error
+        return self
+
+    def cells(self) -> list[TrainSpec]:
+        """Return the training of each cell, in the order of the grid. Their bundles are not published."""
+        shared = self.model_dump(exclude={"kind", "grid", "publish"})
+        trainings: list[TrainSpec] = []
+        for cell in cells(self.grid):
+            own = {name: value for name, value in cell.items() if name in OF_TRAINING}
+            seeds = (own.pop("seed"),) if "seed" in own else self.seeds
+            network = self.network | {name: value for name, value in cell.items() if name not in OF_TRAINING}
+            values = {**shared, **own, "network": network, "seeds": seeds, "publish": False}
+            trainings.append(TrainSpec.model_validate(values, strict=True))
+        return trainings
 
 
 class EvaluateSpec(_OfRun):
@@ -142,6 +205,6 @@ class CheckSpec(_Spec):
     dataset: str = Field(max_length=64, pattern=DATASET_NAME)  # pyright: ignore[reportIncompatibleVariableOverride] - required here
 
 
-AnySpec = TrainSpec | EvaluateSpec | BenchmarkSpec | CheckSpec
+AnySpec = TrainSpec | SweepSpec | EvaluateSpec | BenchmarkSpec | CheckSpec
 JobSpec = Annotated[AnySpec, Field(discriminator="kind")]
 JOB_SPEC: TypeAdapter[AnySpec] = TypeAdapter(JobSpec)

@@ -118,7 +118,7 @@ def _used(connection: Connection, kind: str, spec: dict[str, Any]) -> set[str | 
         return {(connection.scalar(trained.where(JOBS.c.id == job)) or {}).get("dataset")}
     specs = [
         other
-        for other in connection.scalars(trained.order_by(JOBS.c.finished_at.desc()))
+        for other in connection.scalars(trained.where(JOBS.c.parent.is_(None)).order_by(JOBS.c.finished_at.desc()))
         if other["run"] == spec["run"]
     ]
     latest = (next((other["dataset"] for other in specs if seed in other["seeds"]), None) for seed in spec["seeds"])

@@ -3,7 +3,7 @@
 The API does not import training, so workers publish the names. A name stays known while no worker is connected.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from sqlalchemy import Engine, delete, select
@@ -23,16 +23,27 @@ class OfferTable:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def publish(self, kind: Kind, names: Sequence[str]) -> None:
-        """Record the names that a worker offers, and forget names that no worker has offered for a month."""
+    def publish(self, kind: Kind, names: Sequence[str], fields: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Record the names that a worker offers, and forget names that no worker has offered for a month.
+
+        `fields` are those of each run's network that can be set.
+        """
         with writing(self._engine) as connection:
             connection.execute(delete(OFFERS).where(OFFERS.c.seen_at < now() - KEEP_S))
             insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
             for name in sorted(names):  # workers that start at once lock rows in the same order
-                row = insert(OFFERS).values(kind=kind, name=name, seen_at=now())
-                connection.execute(row.on_conflict_do_update(index_elements=("kind", "name"), set_={"seen_at": now()}))
+                own = {} if fields is None else {"fields": list(fields[name])}
+                row = insert(OFFERS).values(kind=kind, name=name, seen_at=now(), **own)
+                changes = {"seen_at": now(), **own}
+                connection.execute(row.on_conflict_do_update(index_elements=("kind", "name"), set_=changes))
 
     def names(self, kind: Kind) -> list[str]:
         """Return the known names of a kind, sorted; empty if no worker has published any yet."""
         with reading(self._engine) as connection:
             return list(connection.scalars(select(OFFERS.c.name).where(OFFERS.c.kind == kind).order_by(OFFERS.c.name)))
+
+    def fields(self, run: str) -> list[str] | None:
+        """Return the fields of a run's network that can be set; None if no worker has published them."""
+        own = (OFFERS.c.kind == "run") & (OFFERS.c.name == run)
+        with reading(self._engine) as connection:
+            return connection.scalar(select(OFFERS.c.fields).where(own))

@@ -30,7 +30,7 @@ class LostLease(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """A row of the job table. Times are seconds since 1970; `events` is the number of the last event."""
+    """A row of the job table. Times are seconds since 1970; `events` is the number of the last event, `parent` the sweep of a training."""
 
     id: str
     kind: str
@@ -50,6 +50,7 @@ class Job:
     error: dict[str, Any] | None
     result: dict[str, Any] | None
     events: int
+    parent: str | None = None
 
     @property
     def position(self) -> "Position":

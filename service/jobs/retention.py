@@ -116,9 +116,9 @@ class Retention:
 
 
 def remove_job(settings: Settings, table: JobTable, job: str) -> None:
-    """Remove a finished job with its events and artifacts. Raises UnknownJob, WrongState."""
-    table.remove(job)
-    shutil.rmtree(settings.jobs / job, ignore_errors=True)  # `_leftovers` finds what a crash or an error leaves
+    """Remove a finished job and its children with their events and artifacts. Raises UnknownJob, WrongState."""
+    for removed in table.remove(job):
+        shutil.rmtree(settings.jobs / removed, ignore_errors=True)  # `_leftovers` finds what a crash or an error leaves
 
 
 def total_bytes(removals: Iterable[Removal]) -> int:

@@ -25,11 +25,13 @@ JOBS = Table(
     Column("error", JSON(none_as_null=True)),
     Column("result", JSON(none_as_null=True)),
     Column("events", Integer, nullable=False),
+    Column("parent", String(32)),  # the sweep of a training
     # pages of GET /jobs, with each combination of filters
     Index("jobs_by_age", "created_at", "id"),
     Index("jobs_by_state", "state", "created_at", "id"),
     Index("jobs_by_kind", "kind", "created_at", "id"),
     Index("jobs_by_state_and_kind", "state", "kind", "created_at", "id"),
+    Index("jobs_by_parent", "parent", "created_at", "id"),
     # service/jobs/delivery.py; no index has a column that a heartbeat writes, since each heartbeat would then write all indexes
     Index("jobs_by_delivery", "state", "queue", "sent_at", "created_at"),
 )
@@ -74,6 +76,7 @@ OFFERS = Table(
     Column("kind", String(16), primary_key=True),
     Column("name", String(64), primary_key=True),
     Column("seen_at", Float(53), nullable=False),
+    Column("fields", JSON(none_as_null=True)),  # of a run's network, those that can be set
 )
 
 DATASETS = Table(

@@ -13,7 +13,7 @@ from typing import Literal, ParamSpec, TypeVar
 from prometheus_client import CollectorRegistry
 
 from models.contract.bundle import BadBundle
-from service.jobs import artifacts, disk
+from service.jobs import artifacts, disk, families
 from service.jobs.database import StoreUnavailable, open_database
 from service.jobs.datasets import DatasetTable, discard, sweep
 from service.jobs.delivery import Deliveries
@@ -101,7 +101,12 @@ class JobService:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *args, **kwargs))
 
     def send(self, job: Job) -> None:
-        """Send a job that was just submitted or retried to its queue. The reconciler sends it later if this fails."""
+        """Send a job that was just submitted or retried to its queue. The reconciler sends it later if this fails.
+
+        A sweep that waits for its children is not sent; they are sent by the reconciler.
+        """
+        if families.waits(job):
+            return  # the reconciler sends its children
         messages = [Message.of(job)]
         if self._deliveries is None or (self._sender is not None and self._sender.send(messages)):
             return

@@ -5,6 +5,8 @@
               running | cancelling -> queued | failed | cancelled      (its worker was lost or was told to shut down)
               failed | cancelled -> queued                             (retried)
 
+A sweep has children, and runs without a lease until they have ended (service/jobs/families.py).
+
 A worker that runs a job holds a lease and renews it while it works. Each claim increments `attempt`, which is the fencing token: a write
 by a worker names its attempt and changes nothing if a later attempt exists or the lease has expired.
 """
@@ -12,13 +14,14 @@ by a worker names its attempt and changes nothing if a later attempt exists or t
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from models.contract.spec import AnySpec
+from models.contract.spec import AnySpec, TrainSpec
+from service.jobs import families
 from service.jobs.database import now, reading, writing
 from service.jobs.records import (
     FINISHED,
@@ -32,14 +35,14 @@ from service.jobs.records import (
     Position,
     Queue,
     State,
-    UnknownJob,
     WrongState,
 )
 from service.jobs.schema import DATASETS, EVENTS, JOBS, SUBMISSIONS, WORKERS
+from service.jobs.transitions import move, note, row_of
 
 MAX_LOSSES = 3  # lost workers after which a job fails, since it may be what ends them
-KEEP_PROGRESS = 1000  # progress events kept per job
 KEEP_KEYS_S = 24 * 3600.0
+NO_PARENT = "none"  # in place of a parent's id
 Report = tuple[Literal["log", "progress", "metrics"], dict[str, Any]]
 
 
@@ -54,10 +57,17 @@ class JobTable:
 
     # --- for callers of the API ---
 
-    def submit(self, spec: AnySpec, queue: Queue, key: str | None = None) -> tuple[Job, bool]:
+    def submit(
+        self,
+        spec: AnySpec,
+        queue: Queue,
+        key: str | None = None,
+        children: Sequence[tuple[TrainSpec, Queue]] = (),
+    ) -> tuple[Job, bool]:
         """Insert a job and return it with True; return the existing job and False if the key is known. Raises KeyReused.
 
-        A new job is marked as sent: the caller sends it at once, or withdraws the mark (service/jobs/delivery.py).
+        A new job is marked as sent: the caller sends it at once, or withdraws the mark (service/jobs/delivery.py). One with children
+        runs, without a lease, until they have ended; the reconciler sends them.
         """
         content, job = spec.model_dump_json(), uuid.uuid4().hex
         digest = hashlib.sha256(content.encode()).hexdigest()
@@ -66,12 +76,15 @@ class JobTable:
                 if key is not None and (known := self._submitted(connection, key, digest)):
                     return known, False
                 row = {"id": job, "kind": spec.kind, "spec": json.loads(content), "queue": queue}
-                counts = {"state": "queued", "attempt": 0, "losses": 0, "events": 0}
-                connection.execute(insert(JOBS).values(**row, **counts, created_at=now(), sent_at=now()))
+                state = "running" if children else "queued"
+                counts = {"state": state, "attempt": 0, "losses": 0, "events": 0}
+                times = {"created_at": now(), "started_at" if children else "sent_at": now()}
+                connection.execute(insert(JOBS).values(**row, **counts, **times))
                 if key is not None:
                     connection.execute(insert(SUBMISSIONS).values(key=key, digest=digest, job=job, at=now()))
-                self._note(connection, job, "state", {"state": "queued"})
-                return self._row(connection, job), True
+                note(connection, job, "state", {"state": state})
+                families.insert_children(connection, job, children)
+                return row_of(connection, job), True
         except Exception as error:  # `writing` wraps the database's errors; only a key collision is expected here
             if not isinstance(error.__cause__, IntegrityError):
                 raise
@@ -86,27 +99,43 @@ class JobTable:
             return None
         if known.digest != digest:
             raise KeyReused(f"this Idempotency-Key was sent before with a different spec, that of job {known.job}")
-        return self._row(connection, known.job)
+        return row_of(connection, known.job)
 
     def get(self, job: str) -> Job:
         """Return the job with this id. Raises UnknownJob."""
         with reading(self._engine) as connection:
-            return self._row(connection, job)
+            return row_of(connection, job)
 
     def jobs(
-        self, *, state: State | None = None, kind: str | None = None, limit: int = 50, after: str | None = None
+        self,
+        *,
+        state: State | None = None,
+        kind: str | None = None,
+        parent: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
     ) -> list[Job]:
-        """Return up to `limit` jobs, newest first, behind the place `after` or behind the job with that id. Raises UnknownJob."""
+        """Return up to `limit` jobs, newest first, behind the place `after` or behind the job with that id. Raises UnknownJob.
+
+        `parent` is the id of a sweep, or "none" for the jobs that belong to no sweep.
+        """
         with reading(self._engine) as connection:
             query = select(JOBS).order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit)
             if state is not None:
                 query = query.where(JOBS.c.state == state)
             if kind is not None:
                 query = query.where(JOBS.c.kind == kind)
+            if parent is not None:
+                query = query.where(JOBS.c.parent.is_(None) if parent == NO_PARENT else JOBS.c.parent == parent)
             if after is not None:
-                last = Position.parse(after) or self._row(connection, after).position
+                last = Position.parse(after) or row_of(connection, after).position
                 query = query.where(tuple_(JOBS.c.created_at, JOBS.c.id) < tuple_(last.created_at, last.id))
             return [Job(**row) for row in connection.execute(query).mappings()]
+
+    def children(self, job: str) -> list[Job]:
+        """Return the trainings of a sweep in the order of its grid; none of another job."""
+        with reading(self._engine) as connection:
+            return families.children_of(connection, job)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return the number of jobs per (state, queue)."""
@@ -115,8 +144,8 @@ class JobTable:
             return {(state, queue): count for state, queue, count in connection.execute(query)}
 
     def trained(self, run: str, seed: int) -> list[Job]:
-        """Return the succeeded training jobs of a run and seed, newest first."""
-        succeeded = and_(JOBS.c.kind == "train", JOBS.c.state == "succeeded")
+        """Return the succeeded training jobs of a run and seed, newest first, without the trainings of sweeps."""
+        succeeded = and_(JOBS.c.kind == "train", JOBS.c.state == "succeeded", JOBS.c.parent.is_(None))
         query = select(JOBS).where(succeeded, JOBS.c.spec["run"].as_string() == run)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(JOBS.c.finished_at.desc())).mappings()
@@ -131,29 +160,41 @@ class JobTable:
             return [Event(row.number, row.at, row.kind, row.data) for row in connection.execute(query)]
 
     def cancel(self, job: str) -> Job:
-        """Cancel a queued job, or ask a running one to stop; idempotent. Raises UnknownJob, WrongState."""
+        """Cancel a queued job, or ask a running one and its children to stop; idempotent. Raises UnknownJob, WrongState."""
         with writing(self._engine) as connection:
-            row = self._row(connection, job)
+            row = row_of(connection, job)
+            if families.waits(row):
+                families.cancel_children(connection, job)
             if row.state == "queued":
-                self._move(connection, job, "cancelled", finished_at=now())
+                move(connection, job, "cancelled", finished_at=now())
             elif row.state == "running":
-                self._move(connection, job, "cancelling")
+                move(connection, job, "cancelling")
             elif row.state in ("succeeded", "failed"):
                 raise WrongState(f"job {job} has already {row.state}; only a queued or running job can be cancelled")
-            return self._row(connection, job)
+            return row_of(connection, job)
 
     def retry(self, job: str) -> Job:
-        """Queue a failed or cancelled job again, to resume from its last checkpoint, and mark it as sent. Raises UnknownJob, WrongState."""
+        """Queue a failed or cancelled job again, to resume from its last checkpoint, and mark it as sent. Raises UnknownJob, WrongState.
+
+        A sweep runs on, without a lease, if any of its children has to: those that failed or were cancelled are queued again.
+        """
         with writing(self._engine) as connection:
-            row = self._row(connection, job)
+            row = row_of(connection, job)
             if row.state not in ("failed", "cancelled"):
                 raise WrongState(f"job {job} is {row.state}; only a failed or cancelled job can be retried")
-            self._move(connection, job, "queued", losses=0, error=None, finished_at=None, sent_at=now(), worker=None)
-            return self._row(connection, job)
+            again = {"losses": 0, "error": None, "finished_at": None, "worker": None}
+            if row.kind == "sweep" and families.retry_children(connection, job):
+                move(connection, job, "running", **again)
+            else:
+                move(connection, job, "queued", **again, sent_at=now())
+            return row_of(connection, job)
 
     def removable(self) -> list[Job]:
-        """Return the finished jobs that no data set and no unfinished evaluation depends on, the last finished first."""
-        query = select(JOBS).where(JOBS.c.state.in_(FINISHED), JOBS.c.id.not_in(select(DATASETS.c.job)))
+        """Return the finished jobs that no data set and no unfinished evaluation or sweep depends on, the last finished first."""
+        parents = JOBS.alias()
+        compared = select(parents.c.id).where(parents.c.kind == "sweep", parents.c.state.in_(UNFINISHED))
+        free = or_(JOBS.c.parent.is_(None), JOBS.c.parent.not_in(compared))
+        query = select(JOBS).where(JOBS.c.state.in_(FINISHED), JOBS.c.id.not_in(select(DATASETS.c.job)), free)
         measured = select(JOBS.c.spec["job"].as_string(), JOBS.c.spec["run"].as_string()).distinct()
         measured = measured.where(JOBS.c.kind == "evaluate", JOBS.c.state.in_(UNFINISHED))
         with reading(self._engine) as connection:
@@ -167,16 +208,22 @@ class JobTable:
                 if (job.id, None) not in needed and not (job.kind == "train" and (None, job.spec.get("run")) in needed)
             ]
 
-    def remove(self, job: str) -> None:
-        """Remove a finished job with its events. Raises UnknownJob, and WrongState if it is not finished or a data set needs it."""
+    def remove(self, job: str) -> list[str]:
+        """Remove a finished job and its children with their events, and return their ids.
+
+        Raises UnknownJob, and WrongState if one is not finished or a data set or a sweep needs it.
+        """
         with writing(self._engine) as connection:
-            row = self._row(connection, job)
+            row = row_of(connection, job)
             if row.state not in FINISHED:
                 raise WrongState(f"job {job} is {row.state}; only a finished job can be removed, so cancel it first")
             dataset = connection.scalar(select(DATASETS.c.name).where(DATASETS.c.job == job))
             if dataset is not None:
                 raise WrongState(f"job {job} has checked data set {dataset!r}; remove the data set first")
+            families.refuse_needed(connection, row)
+            removed = [job, *families.remove_children(connection, job)]
             connection.execute(delete(JOBS).where(JOBS.c.id == job))
+            return removed
 
     # --- for workers ---
 
@@ -193,7 +240,7 @@ class JobTable:
             if before.state in LEASED and not self._lose(connection, before):
                 return None
             until = now() + self._lease_s
-            self._move(
+            move(
                 connection, job, "running", attempt=before.attempt + 1, worker=worker, lease_until=until,
                 started_at=now() if before.started_at is None else before.started_at, finished_at=None,
             )  # fmt: skip
@@ -203,7 +250,7 @@ class JobTable:
         """Extend the lease and return the job's state. Raises LostLease."""
         with writing(self._engine) as connection:
             self._fenced(connection, lease, lease_until=now() + self._lease_s)
-            return self._row(connection, lease.job).state
+            return row_of(connection, lease.job).state
 
     def report(self, lease: Lease, *reports: Report) -> None:
         """Append reports to the job's events, in order; the last progress and metrics show in its row. Raises LostLease."""
@@ -211,7 +258,7 @@ class JobTable:
         with writing(self._engine) as connection:
             self._fenced(connection, lease, **latest)
             for kind, data in reports:
-                self._note(connection, lease.job, kind, data)
+                note(connection, lease.job, kind, data)
 
     def finish(
         self,
@@ -230,18 +277,18 @@ class JobTable:
             self._fenced(connection, lease)
             publish()
             values = {"result": result} if result is not None else {}
-            self._move(connection, lease.job, state, error=error, lease_until=None, finished_at=now(), **values)
+            move(connection, lease.job, state, error=error, lease_until=None, finished_at=now(), **values)
 
     def release(self, lease: Lease) -> State:
         """Return the job to the queue because the worker shuts down, and return its new state. Raises LostLease."""
         with writing(self._engine) as connection:
             self._fenced(connection, lease)
-            row = self._row(connection, lease.job)
+            row = row_of(connection, lease.job)
             if row.state == "cancelling":
-                self._move(connection, lease.job, "cancelled", lease_until=None, finished_at=now())
+                move(connection, lease.job, "cancelled", lease_until=None, finished_at=now())
             else:
-                self._move(connection, lease.job, "queued", lease_until=None, worker=None, sent_at=None)
-            return self._row(connection, lease.job).state
+                move(connection, lease.job, "queued", lease_until=None, worker=None, sent_at=None)
+            return row_of(connection, lease.job).state
 
     # --- for the reconciler ---
 
@@ -252,19 +299,17 @@ class JobTable:
             lost = [Job(**row) for row in connection.execute(query).mappings()]
             for job in lost:
                 if self._lose(connection, job):
-                    self._move(connection, job.id, "queued", lease_until=None, worker=None, sent_at=None)
+                    move(connection, job.id, "queued", lease_until=None, worker=None, sent_at=None)
             old = select(now() - KEEP_KEYS_S).scalar_subquery()  # computed once, so that an index can be used
             connection.execute(delete(SUBMISSIONS).where(SUBMISSIONS.c.at < old))
             connection.execute(delete(WORKERS).where(WORKERS.c.seen_until < old))
         return [job.id for job in lost]
 
-    # --- inside a transaction ---
+    def settle(self) -> None:
+        """Queue or end the sweeps whose children have ended, and update the progress of the others."""
+        families.settle(self._engine)
 
-    def _row(self, connection: Connection, job: str) -> Job:
-        row = connection.execute(select(JOBS).where(JOBS.c.id == job)).mappings().one_or_none()
-        if row is None:
-            raise UnknownJob(f"no job {job[:64]!r}; GET /jobs lists them")
-        return Job(**row)
+    # --- inside a transaction ---
 
     def _fenced(self, connection: Connection, lease: Lease, **values: Any) -> None:
         """Update the row of a lease that is still valid, and lock the row until the transaction ends. Raises LostLease."""
@@ -274,12 +319,6 @@ class JobTable:
         if changed.rowcount != 1:
             raise LostLease(f"attempt {lease.attempt} of job {lease.job} is over")
 
-    def _move(self, connection: Connection, job: str, state: State, **values: Any) -> None:
-        connection.execute(update(JOBS).where(JOBS.c.id == job).values(state=state, **values))
-        row = self._row(connection, job)
-        data = {"state": state, "attempt": row.attempt, "worker": row.worker, "error": row.error, "result": row.result}
-        self._note(connection, job, "state", {name: value for name, value in data.items() if value is not None})
-
     def _lose(self, connection: Connection, job: Job) -> bool:
         """Count a lost worker, unless it released the job, and return whether the job may run again; if not, end the job."""
         released = self._released(job.id, job.attempt)
@@ -287,23 +326,14 @@ class JobTable:
         if released:
             text = f"attempt {job.attempt} on {job.worker} stopped while the database did not answer; its worker was not lost"
         losses = job.losses + (not released)
-        self._note(connection, job.id, "log", {"text": text, "attempt": job.attempt})
+        note(connection, job.id, "log", {"text": text, "attempt": job.attempt})
         connection.execute(update(JOBS).where(JOBS.c.id == job.id).values(losses=losses))
         if job.state == "cancelling":
-            self._move(connection, job.id, "cancelled", lease_until=None, finished_at=now())
+            move(connection, job.id, "cancelled", lease_until=None, finished_at=now())
             return False
         if losses >= MAX_LOSSES:
             detail = f"{MAX_LOSSES} workers were lost while they ran this job; last: {text}"
             error = {"type": "WorkerLost", "detail": detail}
-            self._move(connection, job.id, "failed", error=error, lease_until=None, finished_at=now())
+            move(connection, job.id, "failed", error=error, lease_until=None, finished_at=now())
             return False
         return True
-
-    def _note(self, connection: Connection, job: str, kind: str, data: dict[str, Any]) -> None:
-        """Append an event. The lock on the job's row numbers events in the order in which readers see them."""
-        increment = update(JOBS).where(JOBS.c.id == job).values(events=JOBS.c.events + 1).returning(JOBS.c.events)
-        number = connection.execute(increment).scalar_one()
-        connection.execute(insert(EVENTS).values(job=job, number=number, at=now(), kind=kind, data=data))
-        if kind == "progress" and number % 100 == 0:
-            old = and_(EVENTS.c.job == job, EVENTS.c.kind == "progress", EVENTS.c.number < number - KEEP_PROGRESS)
-            connection.execute(delete(EVENTS).where(old))

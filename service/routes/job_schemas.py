@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from models.contract.spec import JobSpec
+from service.jobs.families import waits
 from service.jobs.records import Job, State
 from service.jobs.workers import Worker
 
@@ -21,10 +22,11 @@ class JobInfo(BaseModel):
     """A job. Times are seconds since 1970."""
 
     id: str
-    kind: Literal["train", "evaluate", "benchmark", "check"]
+    kind: Literal["train", "sweep", "evaluate", "benchmark", "check"]
     state: State
     detail: str = Field(description="the state as a sentence; for a queued job, what it waits for")
     spec: JobSpec | Any = Field(description="the spec as submitted")
+    parent: str | None = Field(description="the sweep that a training belongs to")
     queue: str = Field(description="cpu or gpu; cpu.2 or gpu.2 for a job on two devices")
     created_at: float
     started_at: float | None
@@ -36,7 +38,9 @@ class JobInfo(BaseModel):
     )
     metrics: dict[str, Any] | None = Field(description="the last validation: step, loss, score")
     error: JobError | None
-    result: dict[str, Any] | None = Field(description="of a training: model and version to promote; else the table")
+    result: dict[str, Any] | None = Field(
+        description="of a training: model and version to promote; of a sweep also the cells; else the table"
+    )
 
 
 class JobPage(BaseModel):
@@ -101,6 +105,9 @@ def _detail(job: Job, workers: list[Worker]) -> str:
         sentence = "sent to the broker, about to start" if job.sent_at is not None else "not yet sent to the broker"
         problem = next((worker.problem for worker in listening if worker.problem is not None), None)
         return sentence if problem is None else f"{sentence}; its worker reports: {problem}"
+    if job.state == "running" and waits(job):
+        progress = job.progress or {"step": 0}
+        return f"waits for its trainings, of which {progress['step']} have ended; GET /jobs?parent={job.id} lists them"
     if job.state == "running":
         return f"attempt {job.attempt} runs on {job.worker}"
     if job.state == "cancelling":

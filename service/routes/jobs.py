@@ -1,4 +1,4 @@
-"""/jobs and /workers: submit, watch, cancel and retry training, evaluation, benchmark and check jobs."""
+"""/jobs and /workers: submit, watch, cancel and retry training, sweep, evaluation, benchmark and check jobs."""
 
 import asyncio
 import json
@@ -11,7 +11,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
-from models.contract.spec import JOB_SPEC, AnySpec
+from models.contract.grid import OF_TRAINING
+from models.contract.spec import JOB_SPEC, AnySpec, SweepSpec
 from service.http.limits import Concurrency, LimitedStream
 from service.http.negotiation import content_coding, content_type, read_body
 from service.http.problems import ACCEPTED, NO_CONTENT, FileDownload, Problem, documented
@@ -82,7 +83,10 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
                 if spec.kind != "check" and dataset.state != "ready":
                     reason = dataset.reason or f"see job {dataset.job}"
                     raise Problem("dataset-not-ready", f"{dataset.name} is {dataset.state}: {reason}")
-            job, new = service.table.submit(spec, queue_of(spec, service.workers.workers()), key and f"sent:{key}")
+            workers = service.workers.workers()
+            cells = spec.cells() if isinstance(spec, SweepSpec) else []
+            children = [(cell, queue_of(cell, workers)) for cell in cells]
+            job, new = service.table.submit(spec, queue_of(spec, workers), key and f"sent:{key}", children)
             if new:
                 service.send(job)
             return info_of(job.id)
@@ -97,7 +101,14 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
     async def list_jobs(
         state: Annotated[State | None, Query(description="only jobs in this state")] = None,
         kind: Annotated[
-            Literal["train", "evaluate", "benchmark", "check"] | None, Query(description="only jobs of this kind")
+            Literal["train", "sweep", "evaluate", "benchmark", "check"] | None,
+            Query(description="only jobs of this kind"),
+        ] = None,
+        parent: Annotated[
+            str | None,
+            Query(
+                pattern="^([0-9a-f]{32}|none)$", description="only the trainings of this sweep; none: no such trainings"
+            ),
         ] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         after: Annotated[
@@ -110,7 +121,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         """
 
         def page() -> JobPage:
-            rows = service.table.jobs(state=state, kind=kind, limit=limit + 1, after=after)
+            rows = service.table.jobs(state=state, kind=kind, parent=parent, limit=limit + 1, after=after)
             workers = service.workers.workers()
             following = str(rows[limit - 1].position) if len(rows) > limit else None
             return JobPage(jobs=[job_info(job, workers) for job in rows[:limit]], next=following)
@@ -129,7 +140,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         responses=documented("unknown-job", "wrong-state", "jobs-unavailable"),
     )
     async def remove_job(id: str) -> None:
-        """Remove a finished job with its events and artifacts. Versions that it has published stay."""
+        """Remove a finished job with its events and artifacts, and the trainings of a sweep. Versions that it has published stay."""
         await service.call(service.remove_job, id)
 
     @routes.post(
@@ -138,7 +149,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         responses=documented("unknown-job", "wrong-state", "jobs-unavailable"),
     )
     async def cancel_job(id: str) -> JobInfo:
-        """Cancel a job. A running one stops within seconds and keeps its last checkpoint."""
+        """Cancel a job. A running one stops within seconds and keeps its last checkpoint; so do the trainings of a sweep."""
         await service.call(service.table.cancel, id)
         return await service.call(info_of, id)
 
@@ -275,6 +286,19 @@ def _refuse_unknown(spec: AnySpec, service: JobService) -> None:
         similar = names if len(names) <= SHOWN_NAMES else get_close_matches(name, names, SHOWN_NAMES, 0.3)
         shown = f"{', '.join(similar)}{'' if similar == names else f', ... ({len(names)} in all)'}"
         raise Problem.at("invalid-request", f"/{field}", f"no {field} {name!r}; there are {shown}")
+    if isinstance(spec, SweepSpec) and spec.architecture is None:  # whose network may be another than the run's
+        _refuse_unknown_fields(spec, service.offers.fields(name))
+
+
+def _refuse_unknown_fields(spec: SweepSpec, fields: list[str] | None) -> None:
+    """Raise the problem invalid-request for a field that the run's network lacks; accept any if none have been published."""
+    if fields is None:
+        return
+    for at, given, known in (("grid", spec.grid, {*fields, *OF_TRAINING}), ("network", spec.network, {*fields})):
+        for unknown in sorted(set(given) - known):
+            there = ", ".join(sorted(known)) or "none"
+            detail = f"{spec.run} has no field {unknown!r}; there are {there}"
+            raise Problem.at("invalid-request", f"/{at}/{unknown}", detail)
 
 
 def _server_sent(event: Event) -> str:

@@ -30,7 +30,8 @@
  * @typedef {{ id: string, kind: string, state: JobState, detail: string, spec: Record<string, unknown>, attempt: number,
  *   created_at: number, started_at: number | null, finished_at: number | null, worker: string | null,
  *   progress: Record<string, any> | null, metrics: Record<string, any> | null,
- *   error: { type: string, detail: string, lines: string[] } | null, result: Record<string, any> | null }} Job
+ *   error: { type: string, detail: string, lines: string[] } | null, result: Record<string, any> | null,
+ *   parent: string | null }} Job
  * @typedef {{ id: number, event: string, data: Record<string, any> }} JobEvent
  * @typedef {{ number?: number, timestamp?: number, left?: unknown[] | null, right?: unknown[] | null }} HandFrame
  */

@@ -7,6 +7,7 @@ const POLL_MS = 3000, DRAW_MS = 500, LOG_LINES = 400, FINISHED = ['succeeded', '
 const NO_CURVES = ['step', 'steps', 'at', 'seed', 'epoch', 'attempt', 'eta_s'], COLOURS = ['accent', 'right', 'truth', 'other', 'past']
 const SPECS = {
   train: { kind: 'train', run: 'hands-forecast', seeds: [0], steps: 200 },
+  sweep: { kind: 'sweep', run: 'hands-forecast', steps: 200, grid: { layers: [2, 3], learning_rate: [0.001, 0.002] } },
   evaluate: { kind: 'evaluate', run: 'hands-forecast', seeds: [0], split: 'test' },
   benchmark: { kind: 'benchmark', table: 'hands' },
   check: { kind: 'check', dataset: 'own' },
@@ -25,14 +26,14 @@ export function open(element, page) {
     location.hash = `#jobs/${job.id}`
   })
   write('train')
-  element.append(h('h2', {}, 'Jobs'), h('p', {}, 'Trainings, evaluations, benchmarks and checks of data sets. A worker runs them one at a time; the command ', h('code', {}, 'chiron worker'), ' starts one.'), workers, problem,
+  element.append(h('h2', {}, 'Jobs'), h('p', {}, 'Trainings, sweeps, evaluations, benchmarks and checks of data sets. A worker runs them one at a time; the command ', h('code', {}, 'chiron worker'), ' starts one.'), workers, problem,
     h('div', { class: 'demo' }, h('div', {}, list), h('div', {}, h('details', { class: 'card' }, h('summary', {}, h('b', {}, 'Submit a job')),
       h('div', { class: 'fields' }, Object.keys(SPECS).map(kind => button(kind, () => write(kind)))), spec, button('Submit', submit, 'main')), one)))
   let timer = 0, chosen = '', following = new AbortController(), pages = []
 
   async function refresh() {
     await page.guard(problem, async () => {
-      const [first, known] = await Promise.all([chiron.jobs({ limit: 20 }), chiron.get('workers')])
+      const [first, known] = await Promise.all([chiron.jobs({ limit: 20, parent: 'none' }), chiron.get('workers')])
       if (list.contains(problem)) problem.hidden = true
       workers.textContent = known.workers.length ? `Workers: ${known.workers.map(worker => `${worker.name} (${worker.device})`).join(', ')}.` : 'No worker is connected: jobs wait until one is.'
       showList([...first.jobs, ...pages.filter(job => !first.jobs.some(other => other.id === job.id))], pages.length ? pages.next : first.next)
@@ -44,7 +45,7 @@ export function open(element, page) {
     list.replaceChildren(jobs.length ? table('Newest first', ['job', 'what', 'state', 'progress', 'submitted'], jobs.map(job => [
       button(job.id.slice(0, 8), () => { location.hash = `#jobs/${job.id}` }), `${job.kind} ${job.spec.run ?? job.spec.table ?? job.spec.dataset ?? ''}`,
       h('span', { class: `tag ${job.state === 'succeeded' ? 'good' : job.state === 'failed' ? 'poor' : ''}` }, job.state), steps(job), clock(job.created_at)])) : h('p', { class: 'dim' }, 'No job yet.'),
-      next && button('Older jobs', () => page.guard(problem, async () => { const older = await chiron.jobs({ limit: 20, after: next }); pages = Object.assign([...pages, ...older.jobs], { next: older.next }); refresh() })) || '')
+      next && button('Older jobs', () => page.guard(problem, async () => { const older = await chiron.jobs({ limit: 20, parent: 'none', after: next }); pages = Object.assign([...pages, ...older.jobs], { next: older.next }); refresh() })) || '')
     for (const each of list.querySelectorAll('button')) if (each.textContent === focused) each.focus()
   }
 
@@ -58,12 +59,13 @@ export function open(element, page) {
     one.replaceChildren()
     if (!id) return
     const { signal } = following
-    const head = h('div'), failed = h('div', { hidden: true }), curves = h('div'), log = h('pre', { tabindex: 0, 'aria-label': 'Log' }), files = h('div'), made = h('div')
-    one.append(head, failed, made, curves, h('h3', {}, 'Log'), log, files)
+    const head = h('div'), failed = h('div', { hidden: true }), curves = h('div'), family = h('div'), log = h('pre', { tabindex: 0, 'aria-label': 'Log' }), files = h('div'), made = h('div')
+    one.append(head, failed, made, family, curves, h('h3', {}, 'Log'), log, files)
     /** @type {Map<string, [number, number][]>} */ const lines = new Map()
     const look = async () => {
       const job = await chiron.job(id), first = !made.children.length
       showJob(job, head, failed)
+      await showFamily(job, family)
       if (job.result?.version && first) await showVersion(made, page, job.result)
     }
     let due = 0
@@ -104,6 +106,19 @@ export function open(element, page) {
         FINISHED.includes(job.state) && button('Remove', drop, 'bad')),
       job.error ? h('div', { class: 'problem', role: 'alert' }, h('b', {}, job.error.type), h('p', {}, job.error.detail), h('pre', {}, job.error.lines.join('\n'))) : '',
       h('details', {}, h('summary', {}, 'Fields'), h('pre', {}, JSON.stringify(job.spec, null, 2))))
+  }
+
+  /** Show the trainings of a sweep with their scores, or the sweep of a training. */
+  async function showFamily(job, family) {
+    const link = (id, text) => h('a', { href: `#jobs/${id}` }, text ?? id.slice(0, 8))
+    if (job.parent) family.replaceChildren(h('p', {}, 'A training of the sweep ', link(job.parent), '.'))
+    if (job.kind !== 'sweep') return
+    const { jobs } = await chiron.jobs({ parent: job.id, limit: 50 }), best = job.result?.cells?.[job.result.best_cell]?.job
+    const value = (spec, name) => String({ ...spec, ...spec.network, steps: spec.steps, seed: spec.seeds[0] }[name])
+    const names = Object.keys(job.spec.grid)
+    family.replaceChildren(table('Trainings of the sweep', ['job', ...names, 'state', 'validation score'], jobs.reverse().map(child => [
+      link(child.id), ...names.map(name => value(child.spec, name)), child.state,
+      child.result ? `${fixed(child.result.best.score, 3)}${child.id === best ? ', the best' : ''}` : ''])))
   }
 
   async function showFiles(id, files) {

@@ -8,8 +8,8 @@ import pytest
 
 from models.contract.grid import MAX_CELLS, BadGrid, cells
 from models.contract.task import HandForecast
-from training import sweep as sweeping
 from training.__main__ import main
+from training.engine import cells as sweeping
 from training.engine.loop import NotANumber
 from training.engine.run import Run
 from training.engine.settings import Settings, WrongSetting, with_learning_rate

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, computed_field
+from torch import nn
 
 from models.contract.bundle import Measurement
 from models.pictures.page import BLUE, GREY, INK, ORANGE, Axes, blank, save
@@ -140,6 +141,11 @@ class Sweep(BaseModel):
         (folder / "sweep.json").write_text(self.model_dump_json(indent=1, exclude_none=True) + "\n")
         (folder / "sweep.md").write_text(self.table() + "\n")
         self.draw(folder / "sweep.png")
+
+
+def parameters_of(network: nn.Module) -> int:
+    """Return the number of weights of a network."""
+    return sum(weights.numel() for weights in network.parameters())
 
 
 def settings_text(settings: Mapping[str, Value]) -> str:

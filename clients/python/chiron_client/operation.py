@@ -53,7 +53,10 @@ class Models:
 
 @dataclass(frozen=True)
 class Job:
-    """A job; times are seconds since 1970. `progress` has step, steps and eta_s of a training, `result` its model and version."""
+    """A job; times are seconds since 1970. `progress` has step, steps and eta_s of a training, `result` its model and version.
+
+    `parent` is the sweep that a training belongs to. The `result` of a sweep has its `cells` and `best_cell`, too.
+    """
 
     id: str
     kind: str
@@ -69,6 +72,7 @@ class Job:
     metrics: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
+    parent: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -156,14 +160,16 @@ def job(id: str) -> Action[Job]:
     return get(f"/jobs/{id}", _job)
 
 
-def jobs(state: str | None = None, kind: str | None = None) -> Action[tuple[Job, ...]]:
-    """List all jobs, or those in a state or of a kind, the newest first."""
+def jobs(state: str | None = None, kind: str | None = None, parent: str | None = None) -> Action[tuple[Job, ...]]:
+    """List all jobs, or those in a state, of a kind or of a sweep, the newest first; `parent` "none" leaves out those of sweeps."""
 
     def pages(retries: Retries) -> Steps[tuple[Job, ...]]:
         found: tuple[Job, ...] = ()
         after: str | None = None
         while True:
-            page = yield from get("/jobs", dict, state=state, kind=kind, limit=PAGE, after=after)(retries)
+            page = yield from get("/jobs", dict, state=state, kind=kind, parent=parent, limit=PAGE, after=after)(
+                retries
+            )
             found += tuple(map(_job, page["jobs"]))
             after = page["next"]
             if after is None:

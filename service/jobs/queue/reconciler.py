@@ -1,7 +1,8 @@
 """The reconciler: makes the job table and the broker agree again after either has lost something.
 
-It queues jobs again whose worker was lost. It sends queued jobs that the broker does not have because it was down or was emptied. A job
-that is sent twice runs once. A round costs the same for ten queued jobs as for 100,000 (service/jobs/delivery.py).
+It queues jobs again whose worker was lost, and sweeps whose trainings have ended. It sends queued jobs that the broker does not have
+because it was down or was emptied. A job that is sent twice runs once. A round costs the same for ten queued jobs as for 100,000
+(service/jobs/delivery.py).
 """
 
 import logging
@@ -45,6 +46,7 @@ class Reconciler:
                 self._broker.ensure_running()
             for job in self._table.expire():
                 log.warning("job %s lost its worker", job)
+            self._table.settle()
             self._resend()
             self._outage.end()
         except StoreUnavailable as error:

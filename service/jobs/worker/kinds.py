@@ -1,20 +1,17 @@
-"""The kinds of job: train, evaluate, benchmark and check. The only module of the service that imports training, inside functions."""
+"""The kinds of job: train, sweep, evaluate, benchmark and check. Modules of workers alone import training, inside functions."""
 
-import hashlib
-import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.contract.bundle import Bundle
-from models.contract.spec import JOB_SPEC, BenchmarkSpec, CheckSpec, EvaluateSpec, TrainSpec
+from models.contract.spec import JOB_SPEC, BenchmarkSpec, CheckSpec, EvaluateSpec, SweepSpec, TrainSpec
 from service.jobs import artifacts
 from service.jobs.records import Job
 from service.jobs.worker.attempt import STOPPED, Attempt, Outcome
+from service.jobs.worker.bundles import data_sha256, export_bundle
 from service.jobs.worker.progress import ProgressReporter
-from service.registry.catalogue import Catalogue
-from service.registry.versions import Lineage, UnknownVersion, Versions
+from service.jobs.worker.runs import base_of, configured
+from service.jobs.worker.sweeps import compare, measured
 
 
 def run_kind(attempt: Attempt) -> Outcome:
@@ -26,6 +23,8 @@ def run_kind(attempt: Attempt) -> Outcome:
     attempt.log(f"attempt {attempt.lease.attempt} on {attempt.lease.worker}")
     if isinstance(spec, TrainSpec):
         return _train(attempt, spec)
+    if isinstance(spec, SweepSpec):
+        return compare(attempt, spec)
     if isinstance(spec, EvaluateSpec):
         return _evaluate(attempt, spec)
     return _benchmark(attempt, spec) if isinstance(spec, BenchmarkSpec) else _check(attempt, spec)
@@ -33,12 +32,12 @@ def run_kind(attempt: Attempt) -> Outcome:
 
 def _train(attempt: Attempt, spec: TrainSpec) -> Outcome:
     """Train every stage with every seed, and export the bundle of the best seed if it is to be published."""
-    from training.engine.checkpoints import BEST, LAST
+    from training.engine.checkpoints import BEST, LAST, validation_of
     from training.engine.folders import folder_of
     from training.engine.loop import Training, train
 
     data = attempt.data(spec.dataset)
-    run = configured(spec, data, _base_of(attempt, spec))
+    run = configured(spec, data, base_of(attempt, spec))
     plan = [(stage, seed) for seed in spec.seeds for stage in run.stages]
     steps = [(stage.name, seed, stage.optimisation.steps) for stage, seed in plan]
     watch = _watch(attempt, steps)
@@ -49,61 +48,13 @@ def _train(attempt: Attempt, spec: TrainSpec) -> Outcome:
         if attempt.heartbeat.should_stop():
             return STOPPED
     attempt.draw_curves(run, spec.seeds)
-    best = {seed: _validation_of(folder_of(attempt.runs, run, seed) / BEST) for seed in spec.seeds}
+    best = {seed: validation_of(folder_of(attempt.runs, run, seed) / BEST) for seed in spec.seeds}
     seed = min(spec.seeds, key=lambda seed: best[seed]["score"])
     result = {"run": run.name, "fingerprint": run.fingerprint, "seed": seed, "best": best[seed]}
     result["seeds"] = {str(seed): validation for seed, validation in best.items()}
-    return _export(attempt, spec, run, seed, data, result) if spec.publish else Outcome(result)
-
-
-def _export(attempt: Attempt, spec: TrainSpec, run: Any, seed: int, data: Path, result: dict[str, Any]) -> Outcome:
-    """Measure a trained network on the test split, export its bundle, and stage the bundle as a version."""
-    from training.catalogue import command_of
-    from training.engine.checkpoints import BEST, load_best
-    from training.engine.devices import device_of, on_device
-    from training.engine.export import export
-    from training.engine.folders import folder_of
-    from training.studies import STUDIES
-
-    folder = folder_of(attempt.runs, run, seed)
-    network = load_best(run, folder / BEST)
-    attempt.log(f"measuring seed {seed} on the test split")
-    with on_device(network, device_of(spec.device)):
-        facts, table = STUDIES[run.task.kind].facts(run, network, data)
-    (folder / "test.md").write_text(table + "\n")
-    attempt.log("exporting the bundle and checking it against the network and its symmetries")
-    bundle = export(
-        network, attempt.folder / "bundle", facts, name=run.bundle_name, title=run.title, licence=run.licence, base=run.base,
-        command=command_of(run, run.name, seed, _changes(spec), _settings(spec, run.base), export=True),
-    )  # fmt: skip
-    lineage = Lineage(
-        job=attempt.lease.job,
-        attempt=attempt.lease.attempt,
-        run=run.name,
-        seed=seed,
-        data=spec.dataset or data.name,
-        data_sha256=data_sha256(data, run.parts),
-        git_commit=bundle.meta.git_commit,
-        created_at=time.time(),
-    )
-    return _staged(attempt, bundle, lineage, result)
-
-
-def _staged(attempt: Attempt, bundle: Bundle, lineage: Lineage, result: dict[str, Any]) -> Outcome:
-    """Stage a bundle; the outcome publishes it as a version or discards the staged files."""
-    versions, version = Versions.of(attempt.settings), bundle.meta.version
-    attempt.log(f"{bundle.meta.name} {version} is ready")
-    staging = versions.stage(bundle, lineage)
-    finished = False
-
-    def publish() -> None:
-        nonlocal finished
-        if not finished:
-            versions.publish(staging, version)
-        finished = True
-
-    published = {"model": bundle.meta.name, "version": version}
-    return Outcome(result | published, publish, lambda: shutil.rmtree(staging, ignore_errors=True))
+    if attempt.table.get(attempt.lease.job).parent is not None:
+        result |= measured(attempt, spec, run, seed, data)
+    return export_bundle(attempt, spec, run, seed, data, result, attempt.runs) if spec.publish else Outcome(result)
 
 
 def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Outcome:
@@ -119,7 +70,7 @@ def _evaluate(attempt: Attempt, spec: EvaluateSpec) -> Outcome:
         source = _training_job(attempt, spec, seed)
         trained = TrainSpec.model_validate(source.spec)
         read = attempt.data(trained.dataset, source) if trained.epochs or trained.dataset else None
-        run = configured(trained, read, _base_of(attempt, trained))
+        run = configured(trained, read, base_of(attempt, trained))
         runs = artifacts.folder_of(attempt.settings.jobs, source.id, source.attempt) / "runs"
         network = load_best(run, folder_of(runs, run, seed) / BEST)
         data = attempt.data(spec.dataset) if spec.dataset else attempt.data(trained.dataset, source)
@@ -185,68 +136,8 @@ def _watch(attempt: Attempt, plan: Sequence[tuple[str, int, int]] = ()) -> Any:
     return Watch(progress=report, stop=heartbeat.should_stop, bar=False, activity=heartbeat.activity)
 
 
-def configured(spec: TrainSpec, data: Path | None = None, base: Path | None = None) -> Any:
-    """Return the run of a spec with the spec's settings and step counts.
-
-    Epochs are counted and recordings of one's own are looked for in `data`; `base` has the bundle that the training begins with. Raises
-    UnknownRun, WrongSetting, MalformedData.
-    """
-    from training.catalogue import get_run
-    from training.engine.run import Base
-    from training.settings import with_settings
-
-    run = get_run(spec.run).with_options(spec.steps, checkpoint_every=spec.checkpoint_every, **_changes(spec))
-    return with_settings(run, _settings(spec, base and Base.of(base)), data)
-
-
-def _base_of(attempt: Attempt, spec: TrainSpec) -> Path | None:
-    """Return the folder of the bundle that a training begins with: the version that is served, or the named one."""
-    if spec.base is None:
-        return None
-    name, _, version = spec.base.partition("@")
-    catalogue = Catalogue(attempt.settings)
-    folder = (
-        catalogue.folder(name, version) if version else catalogue.folder_to_serve(name, name in catalogue.choices())
-    )
-    if folder is None:
-        raise UnknownVersion(f"no model {name!r} to begin with; there are {', '.join(catalogue.names()) or 'none'}")
-    return folder
-
-
-def _settings(spec: TrainSpec, base: Any = None) -> Any:
-    """Return the settings of a spec, with the bundle that the training begins with."""
-    from training.engine.settings import Settings
-
-    settings = (spec.network, spec.preset, spec.sources, spec.actions, spec.epochs, spec.architecture, spec.name)
-    return Settings(*settings, base=base)
-
-
-def data_sha256(data: Path, parts: tuple[str, ...]) -> str:
-    """Return the SHA-256 over the names and contents of all files in these parts of a data folder."""
-    total = hashlib.sha256()
-    for file in sorted(path for part in parts for path in (data / part).rglob("*") if path.is_file()):
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        total.update(f"{file.relative_to(data)}:{digest}\n".encode())
-    return total.hexdigest()
-
-
 def _step_of(checkpoint: Path) -> int:
     """Return the step of a checkpoint, or 0 if there is none."""
     import torch
 
     return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["step"]) if checkpoint.is_file() else 0
-
-
-def _validation_of(checkpoint: Path) -> dict[str, float]:
-    """Return step, loss and score of the validation at which a checkpoint was written."""
-    import torch
-
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return {name: content[name] for name in ("step", "loss", "score")}
-
-
-def _changes(spec: TrainSpec) -> dict[str, Any]:
-    """Return the fields of a run's optimisation that the spec changes, beside its steps, and that decide the weights."""
-    precision = None if spec.precision == "32-true" else spec.precision
-    return {"validate_every": spec.validate_every, "precision": precision}

@@ -39,9 +39,11 @@ STOP_TIMEOUT_S = 5.0  # for the last words to the database
 OFFERS_CODE = """
 import json
 from training.catalogue import all_runs
+from training.engine.settings import fields_of
 from training.studies import BENCHMARKS
 from training.tasks.hands.models import MODELS
-print(json.dumps({"run": sorted(all_runs()), "table": sorted(BENCHMARKS), "architecture": sorted(MODELS)}))
+runs = {name: fields_of(run) for name, run in all_runs().items()}
+print(json.dumps({"run": runs, "table": sorted(BENCHMARKS), "architecture": sorted(MODELS)}))
 """
 DEVICES_CODE = "import torch; print(torch.cuda.device_count())"
 
@@ -166,7 +168,7 @@ def _publish_offers(engine: Engine) -> None:
     for kind, names in json.loads(listing.stdout).items():
         while True:
             try:
-                offers.publish(kind, names)
+                offers.publish(kind, list(names), names if isinstance(names, dict) else None)
                 break
             except StoreUnavailable as error:
                 outage.report(error)

@@ -1,8 +1,6 @@
 """Tests of jobs of every kind in a worker: results, versions, errors, and interruptions without lost work."""
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,6 @@ import torch
 
 from models.contract.bundle import read_bundle
 from models.contract.spec import BenchmarkSpec, EvaluateSpec, TrainSpec
-from models.forecast.eqmotion import STANDARD
 from service.jobs import artifacts
 from service.jobs.database import open_database, writing
 from service.jobs.records import Job
@@ -19,47 +16,24 @@ from service.jobs.schema import JOBS
 from service.jobs.table import JobTable
 from service.jobs.worker import kinds as worker
 from service.jobs.worker.attempt import attempt_job
-from service.jobs.worker.heartbeat import GRACE_S, Heartbeat
+from service.jobs.worker.heartbeat import Heartbeat
 from service.jobs.worker.progress import ProgressReporter
 from service.registry.versions import Versions
 from service.routes.job_schemas import job_info
 from service.settings import Settings
-from training import catalogue
 from training.engine import loop
 from training.engine.benchmark import Choice
 from training.engine.export import Facts
-from training.engine.run import Optimisation
 from training.engine.study import Study
 from training.engine.watch import Watch
 from training.studies import BENCHMARKS, STUDIES
-from training.tasks.hands.data import HandData
-from training.tasks.hands.windows import Window
 
 from ...conftest import make_hands
 
-pytestmark = pytest.mark.long(36)
+pytestmark = [pytest.mark.long(36), pytest.mark.usefixtures("small")]
 
 SPEC = TrainSpec(run="hands-eqmotion", steps=6, validate_every=3, checkpoint_every=1, publish=False)
 ME = "me"
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Replace the shipped run by one with a tenth of its network and a third of its window, which takes a second."""
-    for reason in GRACE_S:  # the heartbeat must not kill the test process on a busy machine
-        monkeypatch.setitem(GRACE_S, reason, math.inf)
-    real = catalogue.get_run("hands-eqmotion")
-    window = Window(past=10, future=10, fps=30)
-    network = replace(STANDARD, channels=8, hidden=8, layers=1)
-    task = real.task.model_copy(update={"past": 10, "future": 10})
-    data = HandData(("leap", "tzionas"), window, batch=4)
-    tiny = replace(real, task=task, network=network, data=data, optimisation=Optimisation())
-    monkeypatch.setattr(catalogue, "get_run", lambda name: tiny if name == tiny.name else catalogue.all_runs()[name])
-
-
-@pytest.fixture
-def settings(tmp_path, hands_folder) -> Settings:
-    return Settings(state=tmp_path / "state", data=hands_folder, lease_s=30)
 
 
 @pytest.fixture

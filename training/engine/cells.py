@@ -1,8 +1,8 @@
-"""A sweep: one run, trained with every cell of a grid and compared on validation data; cells that have a report are not trained again."""
+"""The cells of a sweep: one run, trained with every cell of a grid; those that have a report are not trained again."""
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +17,11 @@ from training.engine.folders import folder_of
 from training.engine.loop import NotANumber, Training, train
 from training.engine.run import Run
 from training.engine.settings import Settings
-from training.engine.sweep import Cell, Sweep, Value, settings_text
+from training.engine.sweep import Cell, Sweep, Value, parameters_of, settings_text
 from training.engine.watch import Watch
-from training.settings import with_settings
-from training.studies import STUDIES
 
+Configure = Callable[[Run[Any, Any], Settings, Path], Run[Any, Any]]
+Compare = Callable[[Run[Any, Any], nn.Module, Path], tuple[Measurement, ...]]
 REPORT = "cell.json"  # in the folder of a run and seed, beside its weights
 
 
@@ -36,9 +36,17 @@ class Planned:
 
 
 def plan(
-    run: Run[Any, Any], grid: Mapping[str, Sequence[str]], settings: Settings, seed: int, data: Path
+    run: Run[Any, Any],
+    grid: Mapping[str, Sequence[str]],
+    settings: Settings,
+    seed: int,
+    data: Path,
+    configure: Configure,
 ) -> list[Planned]:
-    """Return the cells of a grid of texts. Raises BadGrid, WrongSetting with the fields there are, and what reading the data raises."""
+    """Return the cells of a grid of texts; `configure` returns a run with settings.
+
+    Raises BadGrid, WrongSetting with the fields there are, and what reading the data raises.
+    """
     planned = []
     for cell in cells(grid):
         network = {name: text for name, text in cell.items() if name not in OF_TRAINING}
@@ -52,24 +60,37 @@ def plan(
         changed = run.with_options(_parsed("steps", cell["steps"], int)) if "steps" in cell else run
         cell_seed = _parsed("seed", cell["seed"], int, 0) if "seed" in cell else seed
         fields = {name: typed(text) for name, text in cell.items()}
-        planned.append(Planned(fields, with_settings(changed, own, data), cell_seed, own))
+        planned.append(Planned(fields, configure(changed, own, data), cell_seed, own))
     return planned
 
 
-def sweep(planned: Sequence[Planned], data: Path, out: Path, device: Literal["auto", "cpu", "cuda"] = "auto") -> Sweep:
-    """Train and measure the cells that have no report yet, and return all. A cell whose loss becomes NaN is reported as failed."""
+def sweep(
+    planned: Sequence[Planned], data: Path, out: Path, compare: Compare, device: Literal["auto", "cpu", "cuda"] = "auto"
+) -> Sweep:
+    """Train the cells that have no report yet, measure them with `compare`, and return all.
+
+    A cell whose loss becomes NaN is reported as failed.
+    """
     done: list[Cell] = []
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     with tqdm(total=float(len(planned)), desc=f"{len(planned)} cells", bar_format=form, mininterval=1) as bar:
         for number, one in enumerate(planned):
             bar.set_postfix_str(settings_text(one.fields), refresh=False)
             bar.update(number - bar.n)
-            done.append(_cell(one, data, out, device, bar, number))
+            done.append(_cell(one, data, out, compare, device, bar, number))
         bar.update(len(planned) - bar.n)
     return Sweep(run=planned[0].run.name, cells=tuple(done))
 
 
-def _cell(one: Planned, data: Path, out: Path, device: Literal["auto", "cpu", "cuda"], bar: Any, number: int) -> Cell:
+def _cell(
+    one: Planned,
+    data: Path,
+    out: Path,
+    compare: Compare,
+    device: Literal["auto", "cpu", "cuda"],
+    bar: Any,
+    number: int,
+) -> Cell:
     """Return the report of a cell; train and measure it first if it has none."""
     path = folder_of(out, one.run, one.seed) / REPORT
     if path.is_file():
@@ -93,24 +114,13 @@ def _cell(one: Planned, data: Path, out: Path, device: Literal["auto", "cpu", "c
         settings=one.fields,
         **validation_of(best),
         parameters=parameters_of(network),
-        measurements=compared(one.run, network, data),
+        measurements=compare(one.run, network, data),
         seconds=round(time.monotonic() - begun, 1),
     )
     partial = path.with_suffix(".part")
     partial.write_text(cell.model_dump_json() + "\n")
     os.replace(partial, path)  # an interrupted write leaves no report behind
     return cell
-
-
-def compared(run: Run[Any, Any], network: nn.Module, data: Path) -> tuple[Measurement, ...]:
-    """Return the metrics of the validation split beside the best floor; none for a task that is measured on its test split alone."""
-    measure = STUDIES[run.task.kind].compared
-    return () if measure is None else measure(run, network, data)
-
-
-def parameters_of(network: nn.Module) -> int:
-    """Return the number of weights of a network."""
-    return sum(weights.numel() for weights in network.parameters())
 
 
 def typed(text: str) -> Value:
