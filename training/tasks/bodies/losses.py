@@ -2,10 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from models.pose.velocity_forecaster import DECAY
+
 REST = 0.005  # half boxes: the motion of a person at rest within a second
+LEAST = 2e-4  # half boxes: a tenth of a pixel for a person of 1000 pixels
 
 
 def pose_distance_mm(
@@ -27,7 +30,7 @@ def seen_distance(
     return 100 * (distance * seen).sum() / seen.sum().clamp_min(1)
 
 
-def even_distance(
+def relative_distance(
     poses: Float[Tensor, "batch future joints 2"],
     true: Float[Tensor, "batch future joints 3"],
     past: Float[Tensor, "batch past joints numbers"],
@@ -35,19 +38,32 @@ def even_distance(
 ) -> Tensor:
     """Return a distance to which people at rest and the first steps contribute as well, in hundredths of half a box.
 
-    Each step t counts in proportion to 1 / sqrt t. A tenth of half a box is added for an error as large as the motion: the mean distance
-    of the truth from the last pose, plus REST.
+    It is the sum of three means over steps. The first is of the distance, where step t counts in proportion to 1 / sqrt t. The second is a
+    tenth of half a box for a distance as large as the motion: the mean distance of the truth from the last pose, plus REST. The third is
+    six tenths for a distance as large as that of the damped velocity which an untrained network is, at the same step, plus LEAST.
     """
-    seen = (true[..., 2] > 0) & (past[:, -1:].abs().sum(-1) > 0)
-    count = seen.sum((1, 2)).clamp_min(1)
+    last, before = past[:, -1:], past[:, -2:-1]
+    seen = (true[..., 2] > 0) & (last.abs().sum(-1) > 0)
+    moving = seen & (before.abs().sum(-1) > 0)
+    steps = torch.arange(1, true.shape[1] + 1).to(poses)
+    gains = (DECAY**steps).cumsum(0)[:, None, None]
+    damped = last[..., :2] + gains * (last - before)[..., :2]
+    error, moved, floor = (
+        _distances(answer, true[..., :2], counted)
+        for answer, counted in ((poses, seen), (last[..., :2], seen), (damped, moving))
+    )
+    weighted = (error * steps.rsqrt() / steps.rsqrt().mean()).mean(1)
+    return 100 * (weighted + 0.1 * weighted / (moved.mean(1) + REST) + 0.6 * (error / (floor + LEAST)).mean(1)).mean()
 
-    def mean(offsets: Tensor, weights: Tensor) -> Tensor:
-        return (offsets.square().sum(-1).clamp_min(1e-12).sqrt() * seen * weights).sum((1, 2)) / count
 
-    steps = torch.arange(1, true.shape[1] + 1).to(poses).rsqrt()[:, None]
-    error = mean(poses - true[..., :2], steps / steps.mean())
-    moved = mean(true[..., :2] - past[:, -1:, :, :2], torch.ones_like(steps))
-    return 100 * (error + 0.1 * error / (moved + REST)).mean()
+def _distances(
+    poses: Float[Tensor, "batch _ joints 2"],
+    true: Float[Tensor, "batch steps joints 2"],
+    counted: Bool[Tensor, "batch steps joints"],
+) -> Float[Tensor, "batch steps"]:
+    """Return the mean distance over the joints that count; 0 if none does."""
+    distance = (poses - true).square().sum(-1).clamp_min(1e-12).sqrt()
+    return (distance * counted).sum(2) / counted.sum(2).clamp_min(1)
 
 
 def smoothed_cross_entropy(logits: Float[Tensor, "batch classes"], true: Int[Tensor, " batch"], *_: Tensor) -> Tensor:

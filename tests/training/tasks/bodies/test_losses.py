@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.pose.velocity_forecaster import DECAY
 from training.tasks.bodies.losses import (
+    LEAST,
     REST,
-    even_distance,
     pose_distance_mm,
+    relative_distance,
     seen_distance,
     smoothed_cross_entropy,
     wrong_percent,
@@ -110,27 +112,43 @@ def test_losses_accept_the_inputs_and_ignore_them():
         assert loss(logits, label, shown) == loss(logits, label)
 
 
-def test_the_even_loss_weighs_early_steps_and_people_at_rest():
+def test_the_relative_loss_weighs_early_steps_people_at_rest_and_what_a_damped_velocity_misses():
     past = torch.ones(1, 3, 13, 3)
     true = torch.ones(1, 4, 13, 3)
-    poses = true[..., :2].clone()
+    weights = np.arange(1, 5) ** -0.5 / np.mean(np.arange(1, 5) ** -0.5)
+    gains = np.cumsum(DECAY ** np.arange(1, 5))
 
-    def loss(poses: Tensor, true: Tensor) -> float:
-        return even_distance(poses, true, past).item()
+    def loss(error: np.ndarray, past: Tensor = past, true: Tensor = true) -> float:
+        poses = true[..., :2].clone()
+        poses[..., 0] += torch.from_numpy(error).float()[:, None]
+        return relative_distance(poses, true, past).item()
 
-    first, last = poses.clone(), poses.clone()
-    first[:, 0, :, 0] += 0.1
-    last[:, 3, :, 0] += 0.1
-    assert loss(first, true) == pytest.approx(2 * loss(last, true), rel=1e-3)  # 1 / sqrt 1 against 1 / sqrt 4
-    even = poses.clone()
-    even[..., 0] += 0.1
-    assert loss(even, true) == pytest.approx(100 * (0.1 + 0.1 * 0.1 / REST), rel=1e-3)
-    moving = true.clone()
-    moving[..., 1] += 1
-    even[..., 1] += 1
-    assert loss(even, moving) == pytest.approx(100 * (0.1 + 0.1 * 0.1 / (1 + REST)), rel=1e-3)
-    hidden = true.clone()
+    def expected(error: np.ndarray, moved: float, floor: np.ndarray) -> float:
+        distance = np.mean(weights * error)
+        return 100 * (distance + 0.1 * distance / (moved + REST) + 0.6 * np.mean(error / (floor + LEAST)))
+
+    swinging, moving = past.clone(), true.clone()
+    swinging[:, 1, :, 1] = 0.8  # the last step is 0.2, and the person stops
+    moving[..., 1] += 0.5
+    for step in range(4):
+        error = 0.1 * np.eye(4)[step]
+        assert loss(error) == pytest.approx(expected(error, 0, np.zeros(4)), rel=1e-2)
+        assert loss(error, swinging) == pytest.approx(expected(error, 0, 0.2 * gains), rel=1e-2)
+        assert loss(error, past, moving) == pytest.approx(expected(error, 0.5, np.full(4, 0.5)), rel=1e-2)
+        assert loss(error, swinging, moving) == pytest.approx(expected(error, 0.5, np.abs(0.2 * gains - 0.5)), rel=1e-2)
+
+
+def test_the_relative_loss_counts_joints_that_are_seen_and_a_velocity_between_seen_places():
+    past, true = noise(2, 3, 13, 3), noise(2, 4, 13, 3, seed=1).abs()
+    poses = noise(2, 4, 13, 2, seed=2)
+    others = [joint for joint in range(13) if joint != 5]
+    alone = relative_distance(poses[:, :, others], true[:, :, others], past[:, :, others]).item()
+    hidden, unseen = true.clone(), past.clone()
     hidden[:, :, 5, 2] = 0
-    even = poses.clone()
-    even[:, :, 5] += 3
-    assert loss(even, hidden) < 1e-2 < loss(even, true)
+    unseen[:, 2, 5] = 0
+    assert relative_distance(poses, hidden, past).item() == pytest.approx(alone, rel=1e-5)
+    assert relative_distance(poses, true, unseen).item() == pytest.approx(alone, rel=1e-5)
+    still, end = torch.ones(2, 3, 13, 3), torch.ones(2, 4, 13, 3)
+    gap = still.clone()
+    gap[:, 1, 5] = 0
+    assert relative_distance(poses, end, gap) == relative_distance(poses, end, still)

@@ -9,7 +9,7 @@ from models.pose.velocity_forecaster import VelocityForecasterConfig
 from training.engine.run import Optimisation, Run
 from training.tasks.bodies.batches import BodyAugmentation
 from training.tasks.bodies.forecast_data import PoseForecastData
-from training.tasks.bodies.losses import even_distance, seen_distance
+from training.tasks.bodies.losses import relative_distance, seen_distance
 from training.tasks.bodies.runs.lift import LICENCE, SEEN_AS, SOURCES
 
 TASK = PoseForecast(order="h36m-17", past=15, future=15, fps=15, box="past", confidence=True)
@@ -32,9 +32,9 @@ RUN = Run(
         augmentation=BodyAugmentation(seen_as=SEEN_AS, noise=0.005, drop=0.03),
     ),
     licence=LICENCE,
-    loss=even_distance,
+    loss=relative_distance,
     score=seen_distance,
     optimisation=Optimisation(
-        steps=1000, learning_rate=3e-3, weight_decay=1e-2, ema=0.99, validate_every=250, checkpoint_every=250
+        steps=1500, learning_rate=3e-3, weight_decay=1e-2, ema=0.998, validate_every=250, checkpoint_every=250
     ),
 )
