@@ -1,4 +1,4 @@
-"""The command line of training: list, check, run, evaluate, export, restore, redraw, benchmark."""
+"""The command line of training: list, check, run, evaluate, export, restore, redraw, benchmark, sweep, mlflow."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from models.contract.bundle import read_bundle
-from training.arguments import counter, grid_of, names, setting, steps, values
+from training.arguments import add_run_options, counter, grid_of, names, values
 from training.catalogue import all_runs, command_of, find_run, reference_of
 from training.check import check
 from training.engine.benchmark import Choice
@@ -27,6 +27,7 @@ from training.engine.redraw import redraw, with_measurements
 from training.engine.restore import restore, restored
 from training.engine.run import Base, Run
 from training.engine.settings import Settings, WrongSetting
+from training.engine.tracking import EXPERIMENT, log, record_of
 from training.engine.watch import UNWATCHED
 from training.settings import with_settings
 from training.studies import BENCHMARKS, STUDIES, compared
@@ -118,35 +119,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     several.add_argument("--results", type=Path, help="a folder for the table and the picture")
 
-    for command in (run, evaluate, export, restore, redraw, remeasure, several):
-        command.add_argument("run", help="the name of a run, my_run.py (a file with a RUN or RUNS), or my_run.py:name")
-        command.add_argument(
-            "--data", type=Path, default=argparse.SUPPRESS, help="the data folder, or recordings with a dataset.json"
-        )
-        command.add_argument("--seed", type=counter(0), default=0)
-        command.add_argument(
-            "--steps", type=steps, help="optimiser steps of every stage, or one number for each: 14000,3000"
-        )
-        command.add_argument("--epochs", type=counter(1), help="passes over the training windows, instead of --steps")
-        command.add_argument(
-            "--set",
-            dest="network",
-            type=setting,
-            action="append",
-            default=[],
-            metavar="FIELD=VALUE",
-            help="a field of the network: layers=3",
-        )
-        command.add_argument("--preset", help="the window of a hand forecaster, such as 60+60@60")
-        command.add_argument("--sources", type=names, default=(), help="data sets of hands, instead of the run's own")
-        command.add_argument("--actions", type=names, default=(), help="only recordings whose label has one of these")
-        command.add_argument("--architecture", help="another network, by its name in the comparison: EqMotion")
-        command.add_argument("--name", help="the name of the model that is exported")
-        command.add_argument("--from", dest="base", type=Path, help="a bundle whose weights the training begins with")
-        command.add_argument("--validate-every", type=counter(1), help="steps from one validation to the next")
-        command.add_argument("--learning-rate", type=float, help="of every stage, instead of its own")
-        command.add_argument("--precision", choices=("32-true", "bf16-mixed"))
-        command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    tracked = commands.add_parser("mlflow", help="write a trained run into a tracking store of MLflow")
+    tracked.set_defaults(command=_mlflow)
+    tracked.add_argument("--to", required=True, help="the URI of a tracking server, or a folder")
+    tracked.add_argument("--experiment", default=EXPERIMENT)
+
+    for command in (run, evaluate, export, restore, redraw, remeasure, several, tracked):
+        add_run_options(command)
 
     benchmark = commands.add_parser("benchmark", help="print a table; train the runs that it lacks")
     benchmark.set_defaults(command=_benchmark)
@@ -333,6 +312,13 @@ def _sweep(arguments: argparse.Namespace) -> None:
             f"\nbest on validation: {command_of(best.run, arguments.run, best.seed, changes, best.settings, export=True)}"
         )
     print(f"table and picture in {folder}")
+
+
+def _mlflow(arguments: argparse.Namespace) -> None:
+    training = _training(arguments)
+    changes, settings = _changes(arguments), _settings(arguments)
+    record = record_of(training, command_of(training.run, arguments.run, training.seed, changes, settings))
+    print(f"{record.name} in {arguments.to}: run {log(record, arguments.to, arguments.experiment)}")
 
 
 def _benchmark(arguments: argparse.Namespace) -> None:

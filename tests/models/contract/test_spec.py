@@ -20,6 +20,7 @@ def test_every_field_but_the_name_has_a_default():
         "checkpoint_every": None,
         "epochs": None,
         "network": {},
+        "learning_rate": None,
         "preset": None,
         "sources": (),
         "actions": (),
