@@ -362,17 +362,17 @@ def hand_inputs(task: HandForecast, nodes: int, *, batch: int = 2, seed: int = 0
 
     Every joint is seen in the last frame.
     """
-    past = {"past": hand_motion(task.past, nodes, batch=batch, seed=seed)}
+    past = {"past": hand_motion(task.past, nodes, batch=batch, seed=seed, joints=len(task.layout.joints))}
     seen = (np.random.default_rng(seed).random((batch, task.past, nodes)) < 2 / 3).astype(float)
     seen[:, -1] = 1
     return past | {"seen": seen} if task.masked else past
 
 
-def hand_motion(frames: int, nodes: int, *, batch: int = 2, seed: int = 0) -> np.ndarray:
+def hand_motion(frames: int, nodes: int, *, batch: int = 2, seed: int = 0, joints: int = 21) -> np.ndarray:
     """Return (batch, frames, nodes, 3) float64 in metres: clouds of the size of hands that move at the speed of hands."""
     rng = np.random.default_rng(seed)
     shape = rng.normal(scale=0.05, size=(batch, 1, nodes, 3))
-    hand = np.repeat(rng.normal(scale=0.2, size=(batch, 1, nodes // 21, 3)), 21, axis=2)
+    hand = np.repeat(rng.normal(scale=0.2, size=(batch, 1, nodes // joints, 3)), joints, axis=2)
     t = np.linspace(0, 1, frames)[:, None, None]
     wander = rng.normal(scale=0.1, size=(batch, 1, 1, 3)) * np.sin(2 * t + rng.uniform(0, 6, size=(batch, 1, 1, 3)))
     wriggle = rng.normal(scale=0.02, size=shape.shape) * np.sin(5 * t + rng.uniform(0, 6, size=shape.shape))

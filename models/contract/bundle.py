@@ -216,6 +216,12 @@ def repeat_example(bundle: Bundle, run: Callable[[Tensors], Tensors]) -> float:
     return difference
 
 
+def _skeleton(meta: BundleMeta) -> list[str]:
+    """Return the joints of a task with a skeleton of one's own, in the order in which they are sent."""
+    own = getattr(meta.task, "skeleton", None)
+    return [] if own is None else [f"Skeleton `{own.name}`, {len(own.joints)} joints: {', '.join(own.joints)}.", ""]
+
+
 def model_card(meta: BundleMeta) -> str:
     """Return the model card in Markdown."""
     task, (samples, recordings) = meta.task, meta.task.counted
@@ -224,12 +230,13 @@ def model_card(meta: BundleMeta) -> str:
         "",
         f"`{meta.name}`, version `{meta.version}`. {meta.network}, {meta.parameters:,} parameters.",
         "",
-        f"- Task: {json.dumps(task.model_dump())}",
+        f"- Task: {json.dumps(task.model_dump(exclude={'skeleton'}))}",
         f"- Symmetries, exact up to float32 rounding: {', '.join(meta.symmetries)}",
         f"- Licence of the weights: {meta.licence}",
         f"- Made by `{meta.command}` at commit `{meta.git_commit[:12]}`, opset {meta.opset}, "
         + ", ".join(f"{name} {version}" for name, version in sorted(meta.made_with.items())),
         "",
+        *_skeleton(meta),
         *_redrawn(meta),
         *_lineage(meta),
         *_intervals(meta),

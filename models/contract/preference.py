@@ -39,10 +39,12 @@ def preference(meta: BundleMeta) -> tuple[int, float, float, str]:
 
     Models that win by their cards come first; then models without parameters, which are what the others have to beat; then all others, by
     name. Among those that win, and among those without parameters, a forecaster that reaches further into the future comes first, since it
-    answers more requests and errors over different futures do not compare; then the lower mean ratio of errors decides.
+    answers more requests and errors over different futures do not compare; then the lower mean ratio of errors decides. Models with a
+    skeleton of one's own follow all of these, in the same order: they answer no request in another.
     """
+    own = 3 * (getattr(meta.task, "skeleton", None) is not None)
     place = standing(meta)
     if place is not None and (place.ratio < 1 or meta.parameters == 0):
         reach_s = getattr(meta.task, "horizon_s", 0.0)
-        return int(place.ratio >= 1), -reach_s, place.ratio, meta.name
-    return 2, 0.0, 0.0, meta.name
+        return own + int(place.ratio >= 1), -reach_s, place.ratio, meta.name
+    return own + 2, 0.0, 0.0, meta.name

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 
 from models.skeletons.hand import HAND_PAIR
+from models.skeletons.own import OwnSkeleton
 
 Tensors = Mapping[str, np.ndarray]
 Points = Float[np.ndarray, "*batch nodes 3"]
@@ -40,6 +41,36 @@ class Mirror(BaseModel):
         image = tensor[..., list(self.mirror), :]
         image[..., 0] *= -1
         return image
+
+
+class OnBodies(BaseModel):
+    """The action of the mirror with swapped hands on nodes of one body or two, in a skeleton of one's own.
+
+    `points` are (..., nodes, 3), `numbers` are (..., nodes). Two bodies change places, and joint i of the image of a body is joint
+    mirror[i]. Rotations and translations move points alone.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    form: Literal["points", "numbers"]
+    mirror: tuple[int, ...]
+
+    def of(self, tensor: np.ndarray, act: Action, symmetry: str) -> np.ndarray:
+        """Return the image of a tensor under an element `act` of a symmetry."""
+        if symmetry != "mirror-swap":
+            return act(tensor) if self.form == "points" else tensor
+        axis, joints = (-2 if self.form == "points" else -1), len(self.mirror)
+        shifts = (0,) if tensor.shape[axis] == joints else (joints, 0)
+        image = np.take(tensor, [joint + shift for shift in shifts for joint in self.mirror], axis=axis)
+        return (image @ act(np.eye(3))).astype(tensor.dtype) if self.form == "points" else image
+
+
+def nodes_of(skeleton: OwnSkeleton | None) -> tuple[Moves | OnBodies, Moves | OnBodies]:
+    """Return how the points and the numbers of nodes move: those of hands, or of bodies in a skeleton of one's own."""
+    if skeleton is None:
+        return "points", "nodes"
+    mirror = skeleton.layout.mirror
+    return OnBodies(form="points", mirror=mirror), OnBodies(form="numbers", mirror=mirror)
 
 
 class OnMap(BaseModel):
@@ -98,6 +129,10 @@ def translation(rng: np.random.Generator, reach_m: float = 10.0) -> Action:
     return lambda points: (points + offset).astype(points.dtype)
 
 
+def _are_points(moves: Moves | Mirror | OnMap | OnBodies) -> bool:
+    return moves == "points" or (isinstance(moves, OnBodies) and moves.form == "points")
+
+
 def _on_grid(points: np.ndarray) -> np.ndarray:
     """Return the nearest multiples of GRID_M."""
     return (np.round(points / GRID_M) * GRID_M).astype(points.dtype)
@@ -148,8 +183,10 @@ SYMMETRIES: dict[str, Callable[[np.random.Generator], Action]] = {
 }
 
 
-def acted_on(tensor: np.ndarray, act: Action, symmetry: str, moves: Moves | Mirror | OnMap) -> np.ndarray:
+def acted_on(tensor: np.ndarray, act: Action, symmetry: str, moves: Moves | Mirror | OnMap | OnBodies) -> np.ndarray:
     """Return the image of a tensor under an element `act` of `symmetry`; points and vectors have shape (..., nodes, 3)."""
+    if isinstance(moves, OnBodies):
+        return moves.of(tensor, act, symmetry)
     if isinstance(moves, OnMap):
         return moves.of(tensor, act) if symmetry in ("quarter-turn", "map-mirror") else tensor
     if isinstance(moves, Mirror):
@@ -180,7 +217,7 @@ def violation(
     symmetry: str,
     inputs: Tensors,
     *,
-    moves: Mapping[str, Moves | Mirror | OnMap] | None = None,
+    moves: Mapping[str, Moves | Mirror | OnMap | OnBodies] | None = None,
     trials: int = 8,
     seed: int = 0,
 ) -> float:
@@ -192,7 +229,7 @@ def violation(
     """
     moves = moves or {}
     if symmetry == "translation":
-        inputs = {k: _on_grid(x) if moves.get(k, "points") == "points" else x for k, x in inputs.items()}
+        inputs = {k: _on_grid(x) if _are_points(moves.get(k, "points")) else x for k, x in inputs.items()}
     rng = np.random.default_rng(seed)
     outputs = function(inputs)
     worst = 0.0

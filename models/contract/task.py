@@ -15,11 +15,13 @@ from pydantic import Field, field_validator, model_validator
 
 from models.contract.base_task import BaseTask, Counted
 from models.contract.face_map import FaceMap
-from models.contract.symmetry import Mirror, Moves, OnMap
+from models.contract.symmetry import Mirror, Moves, OnBodies, OnMap, nodes_of
 from models.contract.tensor import TensorSpec, check_tensors
 from models.skeletons.body_orders import get_body_order
 from models.skeletons.face import FACE68
-from models.skeletons.hand import HAND_PAIR, HANDS
+from models.skeletons.hand import ASSEMBLY101
+from models.skeletons.own import OwnSkeleton
+from models.skeletons.skeleton import Skeleton
 
 MAX_FRAMES = 10_000  # of one clip: over two minutes at 60 Hz
 
@@ -34,40 +36,60 @@ class HandForecast(BaseTask):
     A `masked` task has a second input: `seen` (batch, past, nodes) is 1 where a joint was observed and 0 where it was not. The values of
     `past` that were not seen must be finite and have no effect. A task with `spread` has two more outputs. `std` (batch, future, nodes) is
     the standard deviation of each coordinate of mode 0, in metres. `weights` (batch, modes) are the probabilities that a mode is the
-    nearest one to the future; they sum to 1.
+    nearest one to the future; they sum to 1. A task with a `skeleton` of one's own has one body or two in it, and `order` is its name.
     """
 
     counted: ClassVar[Counted] = Counted("windows", "recordings")
-    later: ClassVar[tuple[str, ...]] = ("masked", "spread")
+    later: ClassVar[tuple[str, ...]] = ("masked", "spread", "skeleton")
 
     kind: Literal["hand-forecast"] = "hand-forecast"
     past: int = Field(ge=2, le=1000)
     future: int = Field(ge=1, le=1000)
     fps: float = Field(gt=0, le=1000)
     modes: int = Field(default=1, ge=1, le=64)
-    order: Literal["assembly101"] = "assembly101"
+    order: str = Field(default=ASSEMBLY101.name, max_length=64)
     masked: bool = False
     spread: bool = False
+    skeleton: OwnSkeleton | None = None
+
+    @model_validator(mode="after")
+    def _has_its_order(self) -> Self:
+        if self.order != (expected := self.layout.name):
+            raise ValueError(f"expected the order {expected}, got {self.order!r}")
+        return self
+
+    @property
+    def layout(self) -> Skeleton:
+        """Return the joint order of one hand, or of one body in a skeleton of one's own."""
+        return ASSEMBLY101 if self.skeleton is None else self.skeleton.layout
+
+    def on(self, skeleton: OwnSkeleton | None) -> Self:
+        """Return the task for bodies in a skeleton of one's own, or for hands."""
+        order = ASSEMBLY101.name if skeleton is None else skeleton.name
+        return self.model_copy(update={"order": order, "skeleton": skeleton})
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
         """Return the observed poses and, of a masked task, which joints were seen in them."""
-        past = {"past": TensorSpec(shape=("batch", self.past, "nodes", 3), unit="m")}
-        seen = TensorSpec(shape=("batch", self.past, "nodes"), unit="", moves="nodes")
+        points, numbers = nodes_of(self.skeleton)
+        past = {"past": TensorSpec(shape=("batch", self.past, "nodes", 3), unit="m", moves=points)}
+        seen = TensorSpec(shape=("batch", self.past, "nodes"), unit="", moves=numbers)
         return past | {"seen": seen} if self.masked else past
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
         """Return the forecast poses of each mode and, of a task with spread, how far from the truth they may be."""
-        future = {"future": TensorSpec(shape=("batch", self.modes, self.future, "nodes", 3), unit="m")}
-        std = TensorSpec(shape=("batch", self.future, "nodes"), unit="m", moves="nodes")
+        points, numbers = nodes_of(self.skeleton)
+        shape = ("batch", self.modes, self.future, "nodes", 3)
+        future = {"future": TensorSpec(shape=shape, unit="m", moves=points)}
+        std = TensorSpec(shape=("batch", self.future, "nodes"), unit="m", moves=numbers)
         weights = TensorSpec(shape=("batch", self.modes), unit="", moves="invariant")
         return future | {"std": std, "weights": weights} if self.spread else future
 
     @property
     def axes(self) -> Mapping[str, Sequence[int]]:
         """Return the numbers of nodes of one hand and of two."""
-        return {"nodes": (len(HANDS[self.order].joints), len(HAND_PAIR.joints))}
+        return {"nodes": (len(self.layout.joints), 2 * len(self.layout.joints))}
 
     @property
     def horizon_s(self) -> float:
@@ -305,7 +327,7 @@ Task = Annotated[
 ]
 
 
-def moves(task: Task) -> dict[str, Moves | Mirror | OnMap]:
+def moves(task: Task) -> dict[str, Moves | Mirror | OnMap | OnBodies]:
     """Return how a symmetry acts on each tensor of the task, in or out, for `violation`."""
     return {name: spec.moves for name, spec in (task.inputs | task.outputs).items()}
 

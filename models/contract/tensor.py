@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from models.contract.symmetry import Mirror, Moves, OnMap, Tensors
+from models.contract.symmetry import Mirror, Moves, OnBodies, OnMap, Tensors
 
 
 class WrongShape(ValueError):
@@ -19,8 +19,13 @@ class TensorSpec(BaseModel):
 
     shape: tuple[int | str, ...]
     unit: str
-    moves: Moves | Mirror | OnMap = "points"
+    moves: Moves | Mirror | OnMap | OnBodies = "points"
     dtype: Literal["float32", "float64", "int64"] = "float32"
+
+    @property
+    def counts_nodes(self) -> bool:
+        """Return whether the tensor has a number for each node, such as whether it was seen, and no positions."""
+        return self.moves == "nodes" or (isinstance(self.moves, OnBodies) and self.moves.form == "numbers")
 
     def describe(self) -> str:
         """Return the shape as text: "(batch, 10, nodes, 3)"."""

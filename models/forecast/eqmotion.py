@@ -33,10 +33,9 @@ from models.forecast.eqmotion_graph import graph_of, laid_out
 from models.layers.pairs import PairLinear, PairMap, distances, pair_perceptron, sum_over_others, towards
 from models.layers.perceptron import perceptron
 from models.layers.vectors import VectorLinear, VectorReLU
-from models.skeletons.hand import HAND_PAIR, HANDS
+from models.skeletons.hand import HAND_PAIR
 
 DECIMETRES = 10.0  # metres to the unit inside, in which a hand has size 1
-JOINTS = len(HANDS["assembly101"].joints)
 NODES = len(HAND_PAIR.joints)
 # Metadata of an option younger than results: at its default it does not count in a run's fingerprint.
 LATER = {"fingerprint": "changed"}
@@ -95,6 +94,7 @@ class EqMotion(nn.Module):
 
     dct: Tensor
     idct: Tensor
+    kinds: Tensor | None
 
     def __init__(self, task: HandForecast, config: EqMotionConfig = STANDARD) -> None:
         super().__init__()
@@ -104,11 +104,15 @@ class EqMotion(nn.Module):
         self.embed_speed = nn.Linear(task.past + (task.past + 2 if config.place_features else 0), d // 2)
         self.embed_turn = nn.Linear(task.past, d - d // 2)
         if config.tokens != "none":
-            self.tokens = nn.Parameter(torch.randn(JOINTS if config.tokens == "joint" else NODES, d))
+            kinds = task.layout.kinds
+            by_joint = config.tokens == "joint"
+            self.tokens = nn.Parameter(torch.randn(max(kinds) + 1 if by_joint else 2 * len(kinds), d))
+            shared = by_joint and len(set(kinds)) < len(kinds)  # a joint and its mirror image share a token
+            self.register_buffer("kinds", torch.tensor(kinds) if shared else None, persistent=False)
             self.embed_tokens = perceptron(2 * d, d, d)
         self.embed_position = VectorLinear(task.past, c)  # W_x
         self.embed_velocity = VectorLinear(task.past, c)  # W_v
-        self.reasoning = Reasoning(config)
+        self.reasoning = Reasoning(config, len(task.layout.joints))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.read_out = VectorLinear(c, task.modes * task.future)
         if config.residual_output:
@@ -120,7 +124,7 @@ class EqMotion(nn.Module):
             self.register_buffer("idct", dct_matrix(task.future).T.contiguous(), persistent=False)
 
     def forward(self, past: Float[Tensor, "batch past nodes 3"]) -> Float[Tensor, "batch modes future nodes 3"]:
-        """Return future poses in metres from past ones; nodes are 21 (one hand) or 42 (two hands)."""
+        """Return future poses in metres from past ones; nodes are 21 (one hand) or 42 (two hands), or those of a skeleton of one's own."""
         x = past.permute(0, 3, 1, 2) * DECIMETRES  # (batch, 3, past, nodes)
         centre = mean(x)
         x = x - centre
@@ -134,7 +138,8 @@ class EqMotion(nn.Module):
             [self.embed_speed(self._features(x, speed).transpose(1, 2)), self.embed_turn(turn.transpose(1, 2))], dim=-1
         )
         if self.config.tokens != "none":
-            tokens = torch.cat([self.tokens, self.tokens]) if self.config.tokens == "joint" else self.tokens
+            tokens = self.tokens if self.kinds is None else self.tokens[self.kinds]
+            tokens = torch.cat([tokens, tokens]) if self.config.tokens == "joint" else tokens
             h = self.embed_tokens(torch.cat([h, tokens[: h.shape[1]].expand(h.shape[0], -1, -1)], dim=-1))
         if self.config.dct:
             x, v = self.dct @ x, self.dct @ v
@@ -196,8 +201,9 @@ class EqMotion(nn.Module):
 class Reasoning(nn.Module):
     """Invariant reasoning (sec. 4.3): category probabilities of every ordered pair of nodes, from h and the distances of [G; V]."""
 
-    def __init__(self, config: EqMotionConfig) -> None:
+    def __init__(self, config: EqMotionConfig, joints: int) -> None:
         super().__init__()
+        self.joints = joints  # of one hand
         c, d, k = 2 * config.channels, config.hidden, config.categories
         self.temperature = config.temperature
         self.distance = pair_perceptron(c, d, c)
@@ -216,7 +222,7 @@ class Reasoning(nn.Module):
         h = self.node(torch.cat([h, sum_over_others(m)], dim=-1))
         first = self.category_first(h, d)
         if self.same_hand is not None:
-            hand = torch.arange(h.shape[1], device=h.device) // JOINTS
+            hand = torch.arange(h.shape[1], device=h.device) // self.joints
             first = first + self.same_hand[:, None, None] * (hand[:, None] == hand)
         logits = F.silu(self.category_second(F.silu(first)))
         return torch.softmax(logits / self.temperature, dim=1)

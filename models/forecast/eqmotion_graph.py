@@ -19,11 +19,6 @@ from torch import Tensor
 from models.layers.onnx_ops import Ops
 from models.layers.pairs import MEETING
 from models.layers.trajectories import DECIMETRES
-from models.skeletons.hand import HAND_PAIR, HANDS
-
-JOINTS, NODES = len(HANDS["assembly101"].joints), len(HAND_PAIR.joints)
-# 1 + n (n - 1) / 2 rows for n nodes: the line through (21, 211) and (42, 862), the only sizes there are
-ROWS_A_NODE, ROWS_LESS = 31, 440
 
 
 def laid_out(config: Any) -> bool:
@@ -49,15 +44,20 @@ class _Graph:
         self.o = o = Ops(network.state_dict())
         self.n = o.op("Shape", "past", start=2, end=3)
         self.nn = o.op("Concat", self.n, self.n, axis=0)
-        self.rows = o.op("Sub", o.op("Mul", self.n, o.integers(ROWS_A_NODE)), o.integers(ROWS_LESS))
-        first, second, of = pair_rows()
+        joints = len(self.task.layout.joints)
+        self.nodes = 2 * joints
+        pairs = o.op("Div", o.op("Mul", self.n, o.op("Sub", self.n, o.integers(1))), o.integers(2))
+        self.rows = o.op("Add", pairs, o.integers(1))
+        first, second, of = pair_rows(self.nodes)
         self.first = o.until(o.constant("rows.i", first), self.rows)
         self.second = o.until(o.constant("rows.j", second), self.rows)
         self.of = o.until(o.constant("rows.of", of), self.nn, (0, 1))
-        self.others = o.until(o.constant("others", (1 - np.eye(NODES, dtype=np.float32))[:, None]), self.nn, (0, 2))
+        self.others = o.until(
+            o.constant("others", (1 - np.eye(self.nodes, dtype=np.float32))[:, None]), self.nn, (0, 2)
+        )
         self.same_hand = None
         if self.config.tokens == "joint":
-            same = o.constant("rows.same_hand", (first // JOINTS == second // JOINTS).astype(np.float32)[:, None])
+            same = o.constant("rows.same_hand", (first // joints == second // joints).astype(np.float32)[:, None])
             self.same_hand = o.until(o.op("Mul", same, "reasoning.same_hand"), self.rows)
 
     def build(self) -> bytes:
@@ -100,7 +100,13 @@ class _Graph:
         bias = o.op("Concat", "embed_speed.bias", "embed_turn.bias", axis=0)
         if self.config.tokens == "none":
             return o.op("Gemm", o.reshape(features, -1, 2 * self.task.past), weight, bias, transB=1)
-        tokens = o.op("Concat", *["tokens"] * (NODES // o.shape("tokens")[0]), axis=0)
+        tokens, count = "tokens", o.shape("tokens")[0]
+        if self.config.tokens == "joint" and count < (joints := self.nodes // 2):
+            tokens, count = (
+                o.op("Gather", tokens, o.constant("kinds", np.array(self.task.layout.kinds)), axis=0),
+                joints,
+            )
+        tokens = o.op("Concat", *[tokens] * (self.nodes // count), axis=0)
         of_h, of_token = o.split("embed_tokens.0.weight", [d, d], 1)
         fixed = o.op("Gemm", of_h, o.reshape(bias, d, 1), o.reshape("embed_tokens.0.bias", d, 1))
         token = o.op("Gemm", tokens, of_token, o.reshape(fixed, d), transB=1)
@@ -211,11 +217,11 @@ class _Graph:
         return o.op("Sub", q, o.op("Mul", share, k))
 
 
-def pair_rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return i and j of every row, and the row of every (i, j); the rows of 21 nodes are the first of those of 42."""
-    pairs = [(0, 0), *((i, j) for j in range(NODES) for i in range(j))]
+def pair_rows(nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return i and j of every row, and the row of every (i, j); the rows of fewer nodes are the first of these."""
+    pairs = [(0, 0), *((i, j) for j in range(nodes) for i in range(j))]
     first, second = np.array(pairs).T
-    of = np.zeros((NODES, NODES), np.int64)
+    of = np.zeros((nodes, nodes), np.int64)
     of[first, second] = of[second, first] = np.arange(len(pairs))
     return first, second, of
 

@@ -23,9 +23,7 @@ from torch import Tensor, nn
 
 from models.contract.task import HandForecast
 from models.layers.filling import Filling
-from models.skeletons.hand import HANDS
 
-JOINTS = len(HANDS["assembly101"].joints)
 STILL_M = 1e-4  # a step of a hand at rest, 3 mm/s at 30 frames a second: below every tracker's noise
 HAND_M, APART_M = 0.1, 0.3  # the sizes of a hand and of the distance between two
 USUAL_M = 0.01  # a usual step of a moving hand
@@ -81,11 +79,12 @@ class HandMeans(nn.Module):
 
     symmetries = ("translation", "rotation", "mirror-swap")
     times: Tensor
+    kinds: Tensor | None
 
     def __init__(self, task: HandForecast, config: HandMeansConfig = STANDARD) -> None:
         super().__init__()
         c, d, past, future = config.channels, config.hidden, task.past, task.future
-        self.task, self.config = task, config
+        self.task, self.config, self.joints = task, config, len(task.layout.joints)
         self.filling = Filling(past) if task.masked else None
         times = torch.arange(1, future + 1) / future
         self.register_buffer("times", torch.stack([times ** (p + 1) for p in range(config.curves)]), persistent=False)
@@ -94,7 +93,10 @@ class HandMeans(nn.Module):
         self.embed_seen = nn.Linear(past, SEEN, bias=False) if task.masked else None
         features = c + config.products + (2 * past - 3) * config.steps + config.speed + SEEN * task.masked
         self.embed = nn.Linear(features, d, bias=False)
-        self.tokens = nn.Parameter(0.3 * torch.randn(JOINTS, d))
+        kinds = task.layout.kinds
+        self.tokens = nn.Parameter(0.3 * torch.randn(max(kinds) + 1, d))
+        shared = len(set(kinds)) < len(kinds)  # a joint and its mirror image share a token
+        self.register_buffer("kinds", torch.tensor(kinds) if shared else None, persistent=False)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
         k = config.velocities
@@ -125,13 +127,13 @@ class HandMeans(nn.Module):
     ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """Return future poses (batch, modes, future, nodes, 3) and, of a task with spread, `std` and `weights`; metres.
 
-        Nodes are 21 (one hand) or 42 (two hands). `seen`, of a masked task, is 1 or 0.
+        Nodes are 21 (one hand) or 42 (two hands), or those of a skeleton of one's own. `seen`, of a masked task, is 1 or 0.
         """
-        x = past.unflatten(2, (-1, JOINTS)).permute(0, 2, 3, 4, 1)  # (batch, hands, joints, 3, past)
+        x = past.unflatten(2, (-1, self.joints)).permute(0, 2, 3, 4, 1)  # (batch, hands, joints, 3, past)
         if seen is None:
             centre = x.mean(dim=(1, 2, 4), keepdim=True)
         else:
-            seen = seen.unflatten(2, (-1, JOINTS)).permute(0, 2, 3, 1)
+            seen = seen.unflatten(2, (-1, self.joints)).permute(0, 2, 3, 1)
             x = x * seen.unsqueeze(3)
             number = seen.sum(dim=(1, 2, 3)).clamp_min(1.0)[:, None, None, None, None]
             centre = x.sum(dim=(1, 2, 4), keepdim=True) / number
@@ -149,7 +151,7 @@ class HandMeans(nn.Module):
     def _motion(self, x: Float[Tensor, "batch hands joints 3 past"], seen: Tensor | None) -> Motion:
         if seen is None or self.filling is None:
             within = torch.ones_like(x[..., 0, 1:])
-            known = torch.full_like(x[..., 0, 0], 1 / JOINTS).unsqueeze(2)
+            known = torch.full_like(x[..., 0, 0], 1 / self.joints).unsqueeze(2)
         else:
             x, frames = self.filling(x * seen.unsqueeze(3), seen)
             within = frames[..., 1:] * frames[..., :-1]
@@ -184,7 +186,10 @@ class HandMeans(nn.Module):
             features.append((scale[..., 0] / USUAL_M).log().expand(*last.shape[:3], 1))
         if seen is not None and self.embed_seen is not None:
             features.append(self.embed_seen(seen))
-        return v, F.silu(self.embed(torch.cat(features, dim=3)) + self.tokens)
+        return v, F.silu(self.embed(torch.cat(features, dim=3)) + self._tokens())
+
+    def _tokens(self) -> Float[Tensor, "joints D"]:
+        return self.tokens if self.kinds is None else self.tokens[self.kinds]
 
     def _answer(self, motion: Motion, v: Vectors, h: Invariants) -> Float[Tensor, "batch modes hands joints 3 future"]:
         """Return the displacement from the last pose, in metres."""

@@ -12,27 +12,34 @@ from models.skeletons.hand import ASSEMBLY101
 from models.skeletons.skeleton import Skeleton
 
 TINY_M = 1e-9  # a bone of this length has no direction
-_NEAR, _FAR = (list(ends) for ends in zip(*ASSEMBLY101.bones, strict=True))
 
 Hands = Float[np.ndarray, "*frames joints 3"]
 
 
-def bone_lengths(hands: Hands) -> Float[np.ndarray, "*frames bones"]:
-    """Return the lengths of the bones of hands in Assembly101 order, in the unit of the joints."""
-    return np.linalg.norm(hands[..., _FAR, :] - hands[..., _NEAR, :], axis=-1)
+def bone_lengths(hands: Hands, order: Skeleton = ASSEMBLY101) -> Float[np.ndarray, "*frames bones"]:
+    """Return the lengths of the bones of hands, in the unit of the joints."""
+    near, far = _ends(order)
+    return np.linalg.norm(hands[..., far, :] - hands[..., near, :], axis=-1)
 
 
 def last_lengths(
-    past: Float[np.ndarray, "past hands joints 3"], seen: Bool[np.ndarray, "past hands joints"] | None
+    past: Float[np.ndarray, "past hands joints 3"],
+    seen: Bool[np.ndarray, "past hands joints"] | None,
+    order: Skeleton = ASSEMBLY101,
 ) -> Float[np.ndarray, "hands bones"]:
     """Return the length of each bone in the last pose in which both of its ends were seen; NaN for one that never was."""
-    lengths = bone_lengths(past)
+    (near, far), lengths = _ends(order), bone_lengths(past, order)
     if seen is None:
         return lengths[-1]
-    both = seen[..., _FAR] & seen[..., _NEAR]
+    both = seen[..., far] & seen[..., near]
     newest = len(both) - 1 - both[::-1].argmax(axis=0)
     chosen = np.take_along_axis(lengths, newest[None], axis=0)[0]
     return np.where(both.any(axis=0), chosen, np.nan)
+
+
+def _ends(order: Skeleton) -> tuple[list[int], list[int]]:
+    """Return the ends of the bones of an order: those nearer the root, and the others."""
+    return [near for near, _ in order.bones], [far for _, far in order.bones]
 
 
 def steady_body(poses: Float[np.ndarray, "frames joints 3"], order: Skeleton) -> Float[np.ndarray, "frames joints 3"]:
@@ -40,7 +47,7 @@ def steady_body(poses: Float[np.ndarray, "frames joints 3"], order: Skeleton) ->
 
     The first joint stays where it is.
     """
-    near, far = (list(ends) for ends in zip(*order.bones, strict=True))
+    near, far = _ends(order)
     lengths = np.median(np.linalg.norm(poses[:, far] - poses[:, near], axis=-1), axis=0)
     at = {bone: i for i, bone in enumerate(order.bones)}
     image = [at[order.mirror[near], order.mirror[far]] for near, far in order.bones]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from models.skeletons.hand import ASSEMBLY101
-from models.skeletons.skeleton import LEFT_RIGHT
+from models.skeletons.skeleton import LEFT_RIGHT, Skeleton
 
 SNAP_S = 1e-6  # times closer than this are the same instant: a hand at 10 m/s moves 10 micrometres in it
 
@@ -31,9 +31,9 @@ class GapTooLong(ValueError):
 
 @dataclass(frozen=True)
 class HandClip:
-    """One or two hands (left, then right) over time: metres, Assembly101 joint order, any right-handed frame.
+    """One or two hands (left, then right) over time: metres, any right-handed frame, in a joint order: Assembly101's, or one's own.
 
-    `joints` (frames, hands, 21, 3) are NaN where `valid` (frames, hands) is False: a hand that was not seen has no position. `times`
+    `joints` (frames, hands, joints, 3) are NaN where `valid` (frames, hands) is False: a hand that was not seen has no position. `times`
     (frames,) are increasing seconds, not necessarily regular. Raises WrongClip if the shapes do not match. The values of `joints` are not
     read, so that a clip may be a memory-mapped view of a file.
     """
@@ -43,9 +43,10 @@ class HandClip:
     ]  # jaxtyping checks shapes in tests only; __post_init__ checks them in production too
     valid: Bool[np.ndarray, "..."]
     times: Float[np.ndarray, "..."]
+    order: Skeleton = ASSEMBLY101
 
     def __post_init__(self) -> None:
-        shape, per_hand = self.joints.shape, len(ASSEMBLY101.joints)
+        shape, per_hand = self.joints.shape, len(self.order.joints)
         if len(shape) != 4 or shape[0] == 0 or shape[1] not in (1, 2) or shape[2:] != (per_hand, 3):
             raise WrongClip(f"expected joints of shape (frames, 1 or 2 hands, {per_hand}, 3), got {shape}")
         if self.valid.shape != shape[:2]:
@@ -79,13 +80,14 @@ class HandClip:
 
     def between(self, start: int, stop: int) -> "HandClip":
         """Return frames start to stop - 1 as views."""
-        return HandClip(self.joints[start:stop], self.valid[start:stop], self.times[start:stop])
+        return HandClip(self.joints[start:stop], self.valid[start:stop], self.times[start:stop], self.order)
 
 
 def clip_of(
     joints: Float[np.ndarray, "..."],
     times: Float[np.ndarray, "..."],
     valid: Bool[np.ndarray, "..."] | None = None,
+    order: Skeleton = ASSEMBLY101,
 ) -> HandClip:
     """Build a clip whose hands are valid as `valid` says or, without it, wherever all coordinates are finite.
 
@@ -95,7 +97,7 @@ def clip_of(
         shapes = f"{joints.shape}" if valid is None else f"{joints.shape} and {valid.shape}"
         raise WrongClip(f"expected joints (frames, hands, joints, 3) and valid (frames, hands), got {shapes}")
     mask = np.asarray(np.isfinite(joints).all(axis=(2, 3)) if valid is None else valid)
-    return HandClip(np.where(mask[:, :, None, None], joints, np.nan).astype(joints.dtype), mask, times)
+    return HandClip(np.where(mask[:, :, None, None], joints, np.nan).astype(joints.dtype), mask, times, order)
 
 
 def sample(clip: HandClip, times: Float[np.ndarray, " samples"], max_gap: float) -> HandClip:
@@ -114,7 +116,7 @@ def sample(clip: HandClip, times: Float[np.ndarray, " samples"], max_gap: float)
         weight = weight[:, None, None]
         joints[good, hand] = (1 - weight) * clip.joints[frames[left], hand] + weight * clip.joints[frames[right], hand]
         valid[good, hand] = True
-    return HandClip(joints, valid, times)
+    return HandClip(joints, valid, times, clip.order)
 
 
 class Between(NamedTuple):

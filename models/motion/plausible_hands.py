@@ -17,6 +17,7 @@ from models.skeletons.skeleton import Hand, Skeleton
 from models.skeletons.units import Implausible, check_size, describe_size
 
 LENGTH_M = (0.08, 0.32)  # from the wrist along the middle finger to its tip
+OWN_M = (0.001, 100.0)  # between the joints of a body in a skeleton of one's own, which may be an insect's or a crane's
 PART_M = (0.01, 0.45)  # between the joints of a part of a hand that are farthest from each other
 MIN_KNUCKLE = 0.28  # least share of the hand's length from the wrist to the middle knuckle; 0.41 on recordings
 MAX_PHALANX = 0.42  # largest share of the hand's length that a phalanx may have; 0.29 on recordings
@@ -72,11 +73,24 @@ def check_part(points: Hands, unit: str) -> None:
 
     The size is the largest distance between two seen joints, the median over frames. Frames with fewer than two joints are not checked.
     """
+    if (extent := _extent(points)) is not None:
+        check_size("a part of a hand", extent, unit, *PART_M)
+
+
+def check_own(points: Hands, order: Skeleton, unit: str) -> None:
+    """Check the size of a body in a skeleton of one's own, in metres, in which joints may be NaN. Raises Implausible."""
+    if (extent := _extent(points)) is not None:
+        check_size(f"a body in {order.name} order", extent, unit, *OWN_M)
+
+
+def _extent(points: Hands) -> float | None:
+    """Return the largest distance between two joints, the median over frames; None if no frame has two."""
     frames = points[:: -(-len(points) // MOST_FRAMES)] if len(points) else points
     frames = frames[np.isfinite(frames).all(axis=-1).sum(axis=1) >= 2]
-    if len(frames):
-        apart = np.linalg.norm(frames[:, :, None] - frames[:, None], axis=-1)
-        check_size("a part of a hand", float(np.median(np.nanmax(apart, axis=(1, 2)))), unit, *PART_M)
+    if not len(frames):
+        return None
+    apart = np.linalg.norm(frames[:, :, None] - frames[:, None], axis=-1)
+    return float(np.median(np.nanmax(apart, axis=(1, 2))))
 
 
 def check_side(points: Hands, order: Skeleton, hand: Hand) -> list[str]:

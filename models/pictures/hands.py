@@ -21,6 +21,7 @@ from models.pictures.page import (
     scale_bar,
 )
 from models.skeletons.hand import ASSEMBLY101
+from models.skeletons.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +41,11 @@ def draw_hands(
     fps: float,
     path: Path,
     title: str = "",
+    order: Skeleton = ASSEMBLY101,
 ) -> None:
     """Draw a clip as a row of moments at `path`: the past, then the forecast beside the true future if that is known.
 
-    Positions are metres, of one hand or two in Assembly101 order. Fingers point up, and the view is along the direction of least spread.
+    Positions are metres, of one hand or two. Fingers point up, and the view is along the direction of least spread.
     All moments have one scale, and each panel is centred on its hands. The last past pose stays in the panels of the future as a shadow.
     A joint that is NaN is left out. Raises NoMatplotlib, UnknownFormat.
     """
@@ -53,7 +55,8 @@ def draw_hands(
     after = np.unique(np.linspace(0, len(forecast) - 1, 5).astype(int))
     shown = np.concatenate([past[before], *(poses[after] for poses in drawn.values())])
     middle_joint = np.nanmean(past[-1], axis=0)
-    plane = _plane(*(np.where(np.isnan(poses), middle_joint, poses) for poses in (shown, past[-1])))
+    clips, last = (np.where(np.isnan(poses), middle_joint, poses) for poses in (shown, past[-1]))
+    plane = _plane(clips, last, order)
     history, *futures = (1000 * (poses @ plane.T) for poses in (past, *drawn.values()))
     moments = [{GREY: history[i]} for i in before]
     moments += [dict(zip(drawn, (poses[i] for poses in futures), strict=True)) for i in after]
@@ -74,9 +77,9 @@ def draw_hands(
             caption = f"{1000 * (frame + 1) / fps:+.0f} ms"
             if true is not None:
                 caption += f": {1000 * np.linalg.norm(true[frame] - forecast[frame], axis=-1).mean():.0f} mm"
-            _draw_skeletons(axes, history[-1], SHADOW)
+            _draw_skeletons(axes, history[-1], SHADOW, order)
         for colour, poses in moment.items():
-            _draw_skeletons(axes, poses, colour)
+            _draw_skeletons(axes, poses, colour, order)
         axes.set_title(caption, fontsize=8, color=INK, pad=3)
     names = {"past": GREY, "true future": GREEN, "forecast": BLUE}
     legend(figure, {name: (c, "-") for name, c in names.items() if c == GREY or c in drawn})
@@ -85,12 +88,20 @@ def draw_hands(
     save(figure, path)
 
 
-def _plane(poses: Float[np.ndarray, "frames nodes 3"], last: Float[np.ndarray, "nodes 3"]) -> Float[np.ndarray, "2 3"]:
-    """Return the axes right and up of a view along the direction of least spread, fingers up and a left hand on the left."""
+def _plane(
+    poses: Float[np.ndarray, "frames nodes 3"], last: Float[np.ndarray, "nodes 3"], order: Skeleton
+) -> Float[np.ndarray, "2 3"]:
+    """Return the axes right and up of a view along the direction of least spread, fingers up and a left hand on the left.
+
+    Of a skeleton of one's own, the first bone points up.
+    """
     spread = poses.reshape(-1, 3) - poses.mean(axis=(0, 1))
     towards = np.linalg.svd(spread, full_matrices=False)[2][2]
-    hands = last.reshape(-1, len(ASSEMBLY101.joints), 3)
-    wrist, knuckle, thumb = ASSEMBLY101.indices(("wrist", "middle_mcp", "thumb_tip"))
+    hands = last.reshape(-1, len(order.joints), 3)
+    if order.name == ASSEMBLY101.name:
+        wrist, knuckle, thumb = order.indices(("wrist", "middle_mcp", "thumb_tip"))
+    else:
+        (wrist, knuckle), thumb = order.bones[0], order.bones[-1][1]
     up = (hands[:, knuckle] - hands[:, wrist]).sum(axis=0)
     up -= (up @ towards) * towards
     up /= max(float(np.linalg.norm(up)), 1e-12)
@@ -99,9 +110,9 @@ def _plane(poses: Float[np.ndarray, "frames nodes 3"], last: Float[np.ndarray, "
     return np.stack([right if right @ aside >= 0 else -right, up])
 
 
-def _draw_skeletons(axes: Axes, points: Float[np.ndarray, "nodes 2"], colour: str) -> None:
+def _draw_skeletons(axes: Axes, points: Float[np.ndarray, "nodes 2"], colour: str, order: Skeleton) -> None:
     """Draw the bones and joints of one hand or two."""
-    for joints in np.split(points, len(points) // len(ASSEMBLY101.joints)):
-        for a, b in ASSEMBLY101.bones:
+    for joints in np.split(points, len(points) // len(order.joints)):
+        for a, b in order.bones:
             axes.plot(*joints[[a, b]].T, color=colour, linewidth=1.3, solid_capstyle="round")
         axes.plot(*joints.T, ".", color=colour, markersize=2.5)

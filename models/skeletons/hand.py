@@ -124,25 +124,35 @@ ALIASES = {  # other names of orders; case and punctuation do not matter
 }
 
 
-def _pair(hand: Skeleton) -> Skeleton:
-    """Build the skeleton of two hands, left then right, in which each joint mirrors to the same joint of the other hand."""
+def pair_of(hand: Skeleton) -> Skeleton:
+    """Build the skeleton of two hands, left then right, in which each joint mirrors to its image in the other hand."""
     n = len(hand.joints)
     return Skeleton(
         name=f"{hand.name}-pair",
         joints=tuple(f"{side}_{joint}" for side in LEFT_RIGHT for joint in hand.joints),
         bones=tuple((i + shift, j + shift) for shift in (0, n) for i, j in hand.bones),
-        mirror=tuple((i + n) % (2 * n) for i in range(2 * n)),
+        mirror=tuple(image + shift for shift in (n, 0) for image in hand.mirror),
     )
 
 
 ASSEMBLY101 = HANDS["assembly101"]
-HAND_PAIR = _pair(ASSEMBLY101)  # nodes 0-20 left, 21-41 right
+HAND_PAIR = pair_of(ASSEMBLY101)  # nodes 0-20 left, 21-41 right
 PALM = ("wrist", "index_mcp", "middle_mcp", "ring_mcp", "pinky_mcp")  # the rigid palm; every order has these joints
 
 
 def get_hand_order(name: str) -> Skeleton:
     """Return the joint order called `name`, or one of its ALIASES; case and punctuation do not matter. Raises UnknownOrder."""
     return find_order(name, HANDS, ALIASES)
+
+
+def is_known(order: Skeleton) -> bool:
+    """Return whether an order is one of HANDS, which can be converted, and no skeleton of one's own."""
+    return order.name in HANDS  # skeletons of one's own have other names
+
+
+def is_converted(order: Skeleton) -> bool:
+    """Return whether hands in this order are converted for a network: Assembly101's, and skeletons of one's own, are not."""
+    return is_known(order) and order.name != ASSEMBLY101.name
 
 
 def orders_with(count: int) -> tuple[str, ...]:
@@ -192,8 +202,8 @@ def convert(
 
 
 def carried_joints(target: Skeleton) -> tuple[str, ...]:
-    """Return the joints of `target` that Assembly101 lacks, which `carry` moves rigidly with the palm."""
-    return tuple(joint for joint in target.joints if joint not in ASSEMBLY101.joints)
+    """Return the joints of `target` that Assembly101 lacks, which `carry` moves rigidly with the palm; none of a skeleton of one's own."""
+    return tuple(joint for joint in target.joints if is_known(target) and joint not in ASSEMBLY101.joints)
 
 
 def carry(

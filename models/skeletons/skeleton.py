@@ -35,6 +35,13 @@ class Skeleton:
     bones: tuple[tuple[int, int], ...]
     mirror: tuple[int, ...]
 
+    @property
+    def kinds(self) -> tuple[int, ...]:
+        """Return a number for each joint, from 0, which a joint and its mirror image share."""
+        firsts = [min(joint, image) for joint, image in enumerate(self.mirror)]
+        numbers = {first: number for number, first in enumerate(sorted(set(firsts)))}
+        return tuple(numbers[first] for first in firsts)
+
     def indices(self, joints: Sequence[str]) -> list[int]:
         """Return the indices of the named joints. Raises UndefinedJoint if the order lacks one."""
         if missing := [joint for joint in joints if joint not in self.joints]:
@@ -64,6 +71,15 @@ def find_order(name: str, orders: Mapping[str, Skeleton], aliases: Mapping[str, 
     if (plain := _plain(name)) not in (known := counted | known):
         raise UnknownOrder(f"expected a joint order, one of {', '.join(orders)}, got {name!r}")
     return orders[known[plain]]
+
+
+def plain_joint(name: str) -> str:
+    """Return the letters and digits of a joint's name, in lower case; `landmark_3` and `joint3` are 3."""
+    plain = _plain(name)
+    for prefix in ("handlandmark", "landmark", "joint", "point", "lm"):
+        if plain.startswith(prefix) and plain[len(prefix) :].isdigit():
+            return plain[len(prefix) :]
+    return plain
 
 
 def _plain(name: str) -> str:

@@ -79,7 +79,7 @@ class Predictor:
             inputs = {}
             for name, spec in self.task.inputs.items():
                 shape = [axis if isinstance(axis, int) else sizes.get(axis, batch) for axis in spec.shape]
-                if spec.moves == "nodes":
+                if spec.counts_nodes:
                     numbers = np.ones(shape)
                 else:
                     numbers = np.zeros(shape) if spec.dtype == "int64" else rng.normal(scale=0.1, size=shape)

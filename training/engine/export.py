@@ -307,7 +307,7 @@ def _sized(tensor: np.ndarray, size: int, axis: int) -> np.ndarray:
 
 def _larger(tensor: np.ndarray, spec: TensorSpec) -> np.ndarray:
     """Return a tensor times 1.1, or as it is if its numbers are indices or say which nodes were seen."""
-    return tensor if spec.moves in ("indices", "nodes") else 1.1 * tensor
+    return tensor if spec.moves == "indices" or spec.counts_nodes else 1.1 * tensor
 
 
 def refuse_mismatch(name: str, expected: Run, actual: Run, inputs: Tensors) -> None:

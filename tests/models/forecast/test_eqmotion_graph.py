@@ -11,7 +11,7 @@ from laws import hand_motion, perturbed
 
 from models.contract.task import HandForecast
 from models.forecast.eqmotion import NODES, REFERENCE, STANDARD, EqMotion, EqMotionConfig
-from models.forecast.eqmotion_graph import ROWS_A_NODE, ROWS_LESS, graph_of, laid_out, pair_rows, steps_of
+from models.forecast.eqmotion_graph import graph_of, laid_out, pair_rows, steps_of
 from training.engine.export import NotTheNetwork, checked_graph, onnx_runner, runner, to_onnx
 
 TASK = HandForecast(past=5, future=4, fps=30)
@@ -91,9 +91,8 @@ def test_the_graph_keeps_the_weights_by_name():
 
 @pytest.mark.parametrize("nodes", [21, 42])
 def test_the_first_rows_are_the_pairs_of_the_first_nodes_each_once(nodes: int):
-    first, second, of = pair_rows()
-    rows = ROWS_A_NODE * nodes - ROWS_LESS
-    assert rows == 1 + nodes * (nodes - 1) // 2
+    first, second, of = pair_rows(NODES)
+    rows = 1 + nodes * (nodes - 1) // 2
     assert {(i, j) for i, j in zip(first[1:rows], second[1:rows], strict=True)} == {
         (i, j) for j in range(nodes) for i in range(j)
     }

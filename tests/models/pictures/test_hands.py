@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from drawings import assert_legible, assert_on_page, picture_at
 from laws import hand_motion
+from own_skeletons import SKELETONS, wagging
 
 from models.pictures import hands
 from models.pictures.hands import draw_hands
@@ -28,6 +29,13 @@ def test_a_joint_without_a_place_is_left_out(tmp_path: Path):
     clip = hand_motion(20, 42, batch=1)[0]
     clip[:, 8] = np.nan
     draw_hands(clip[:10], None, clip[10:], 30.0, tmp_path / "strip.png")
+    assert_legible(tmp_path / "strip.png", colours=10)
+
+
+@pytest.mark.parametrize("skeleton", ["tail", "puppet"])
+def test_bodies_of_a_skeleton_of_ones_own_are_drawn_along_its_bones(skeleton: str, tmp_path: Path):
+    clip = wagging(20, skeleton, bodies=2)
+    draw_hands(clip[:10], None, clip[10:], 30.0, tmp_path / "strip.png", order=SKELETONS[skeleton].layout)
     assert_legible(tmp_path / "strip.png", colours=10)
 
 

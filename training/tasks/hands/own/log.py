@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton
+from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, plain_joint
 
 MAX_FRAMES = 1_000_000  # nine hours at 30 frames a second
 STATED = ("fps", "units", "joints", "axes", "label")  # what a log may state of itself
@@ -70,23 +70,14 @@ def _hand(points: Any, order: Skeleton) -> Float[np.ndarray, "joints 3"]:
 
 def _listed(points: Mapping[Any, Any], order: Skeleton) -> list[Any]:
     """Return points by joint as a list; joints are names of the order, or their numbers. Raises MalformedLog."""
-    numbers = {_plain(joint): number for number, joint in enumerate(order.joints)}
+    numbers = {plain_joint(joint): number for number, joint in enumerate(order.joints)}
     numbers |= {str(number): number for number in range(len(order.joints))}
     listed: list[Any] = [None] * len(order.joints)
     for joint, point in points.items():
-        if (number := numbers.get(_plain(str(joint)))) is None:
+        if (number := numbers.get(plain_joint(str(joint)))) is None:
             raise MalformedLog(f"{order.name} has no joint {str(joint)[:40]!r}; it has {', '.join(order.joints)}")
         listed[number] = point
     return listed
-
-
-def _plain(name: str) -> str:
-    """Return the letters and digits of a joint's name; `landmark_3` and `joint3` are 3."""
-    plain = "".join(character for character in name.lower() if character.isalnum())
-    for prefix in ("handlandmark", "landmark", "joint", "point", "lm"):
-        if plain.startswith(prefix) and plain[len(prefix) :].isdigit():
-            return plain[len(prefix) :]
-    return plain
 
 
 def _point(point: Any) -> Row:
