@@ -102,6 +102,12 @@ def with_base(run: Run[Any, Any], base: Base | None) -> Run[Any, Any]:
             f"{run.name} begins with the weights of {run.start.name}; it cannot begin with a bundle's too"
         )
     meta = base.bundle.meta
+    theirs, ours = (getattr(task, "layout", None) for task in (meta.task, run.task))
+    if theirs and ours and theirs != ours:
+        which = (theirs.name, ours.name) if theirs.name != ours.name else (f"another {theirs.name}", ours.name)
+        raise WrongSetting(
+            f"{meta.name} {meta.version} has weights for the joints of {which[0]}, got recordings of {which[1]}; train without --from"
+        )
     if meta.task != run.task:
         differing = [
             name for name in type(run.task).model_fields if getattr(meta.task, name, None) != getattr(run.task, name)

@@ -7,21 +7,26 @@ velocity, also one that will go on.
 import numpy as np
 from jaxtyping import Float
 
-from models.skeletons.hand import HANDS
+from models.skeletons.hand import ASSEMBLY101
+from models.skeletons.skeleton import Skeleton
 
-JOINTS = len(HANDS["assembly101"].joints)
 FASTEST_M_S, PERIOD_S = (0.05, 1.0), (1.5, 10.0)  # of a path, drawn evenly by their logarithm
 
 
 def with_carried_hands(
-    clip: Float[np.ndarray, "batch frames nodes 3"], share: float, last: int, fps: float, rng: np.random.Generator
+    clip: Float[np.ndarray, "batch frames nodes 3"],
+    share: float,
+    last: int,
+    fps: float,
+    rng: np.random.Generator,
+    order: Skeleton = ASSEMBLY101,
 ) -> Float[np.ndarray, "batch frames nodes 3"]:
     """Return windows in metres, a share of which are carried along a sine wave in a random direction, which is at 0 in the frame `last`.
 
     Half of the windows of two hands have one wave for both, the others one for each.
     """
     batch, frames, nodes, _ = clip.shape
-    hands = nodes // JOINTS
+    hands = nodes // len(order.joints)
     one = (rng.random(batch) < 0.5)[:, None]
 
     def drawn(low: float, high: float) -> Float[np.ndarray, "batch 1 hands"]:
@@ -37,5 +42,5 @@ def with_carried_hands(
     direction = rng.normal(size=(batch, 1, hands, 3))
     direction = np.where(one[:, None, :, None], direction[:, :, :1], direction)
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
-    path = np.repeat(wave[..., None] * direction, JOINTS, axis=2)
+    path = np.repeat(wave[..., None] * direction, len(order.joints), axis=2)
     return clip + path.astype(np.float32)

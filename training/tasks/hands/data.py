@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from models.contract.symmetry import random_rotation
-from models.skeletons.hand import HAND_PAIR
+from models.skeletons.hand import ASSEMBLY101, pair_of
+from models.skeletons.skeleton import Skeleton
 from training.engine.batches import Batch
 from training.engine.fingerprint import LATER
 from training.tasks.hands.actions import has_words
@@ -91,6 +92,12 @@ class HandData:
         """Return the subfolders of the data folder that are read; "." is the folder itself."""
         own = {one.name: one.part for one in self.own}
         return tuple(sorted({own.get(source, "hands") for source in self.sources})) or ("hands",)
+
+    @property
+    def layout(self) -> Skeleton:
+        """Return the joint order of one hand, or of one body of the sets of one's own, which share a skeleton."""
+        skeletons = {one.skeleton for one in self.own if one.skeleton}
+        return next(iter(skeletons)).layout if skeletons else ASSEMBLY101
 
     @property
     def digests(self) -> dict[str, str]:
@@ -223,16 +230,16 @@ class HandBatches:
         windows, indices = self._epoch(seed, epoch)[number]
         rng = np.random.default_rng([seed, 1, step])
         past, future = windows.past_future(indices)
-        how, frames = self.data.augmentation, past.shape[1]
+        how, frames, order = self.data.augmentation, past.shape[1], self.data.layout
         clip = np.concatenate([past, future], axis=1)
         if how.carried:
-            clip = with_carried_hands(clip, how.carried, frames - 1, self.data.window.fps, rng)
-        clip = augment(clip, how, rng)
+            clip = with_carried_hands(clip, how.carried, frames - 1, self.data.window.fps, rng, order)
+        clip = augment(clip, how, rng, order)
         past, future = clip[:, :frames], clip[:, frames:]
         inputs = {"past": past}
         if self.data.masked or how.faults != NONE:
-            past, seen = with_faults(past, how.faults, rng)
-            future = without_unseen_hands(future, seen)
+            past, seen = with_faults(past, how.faults, rng, order)
+            future = without_unseen_hands(future, seen, order)
             inputs = self.inputs(past, seen)
         return {name: x[rank::ranks] for name, x in inputs.items()}, future[rank::ranks]
 
@@ -275,13 +282,15 @@ class HandBatches:
             yield windows.past_future(np.arange(0, len(windows), max(1, len(windows) // limit)))
 
 
-def augment(clip: Clips, how: Augmentation, rng: np.random.Generator) -> Float[np.ndarray, "batch frames shown 3"]:
+def augment(
+    clip: Clips, how: Augmentation, rng: np.random.Generator, order: Skeleton = ASSEMBLY101
+) -> Float[np.ndarray, "batch frames shown 3"]:
     """Return the clips changed at random, each by its own draw; whether one hand is dropped is one draw for the batch."""
-    batch, _, nodes, _ = clip.shape
+    batch, two = len(clip), clip.shape[2] == 2 * len(order.joints)
     clip = clip.copy()
-    if how.mirror and nodes == len(HAND_PAIR.joints):
+    if how.mirror and two:
         chosen = rng.random(batch) < how.mirror
-        clip[chosen] = (clip[chosen] * np.array([-1, 1, 1], dtype=np.float32))[:, :, list(HAND_PAIR.mirror)]
+        clip[chosen] = (clip[chosen] * np.array([-1, 1, 1], dtype=np.float32))[:, :, list(pair_of(order).mirror)]
     if how.reverse:
         chosen = rng.random(batch) < how.reverse
         chosen &= np.isfinite(clip[:, :, 0, 0]).all(axis=1)
@@ -292,7 +301,7 @@ def augment(clip: Clips, how: Augmentation, rng: np.random.Generator) -> Float[n
     if how.rotate:
         turns = np.stack([random_rotation(rng) for _ in range(batch)]).astype(np.float32)
         clip = np.einsum("bij,bfnj->bfni", turns, clip)
-    if nodes == len(HAND_PAIR.joints) and rng.random() < how.one_hand:
-        half = nodes // 2
+    if two and rng.random() < how.one_hand:
+        half = clip.shape[2] // 2
         clip = np.where((rng.random(batch) < 0.5)[:, None, None, None], clip[:, :, :half], clip[:, :, half:])
     return np.ascontiguousarray(clip)

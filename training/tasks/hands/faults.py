@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from models.skeletons.hand import HAND_PAIR
+from models.skeletons.hand import ASSEMBLY101
+from models.skeletons.skeleton import Skeleton
 
 Pasts = Float[np.ndarray, "batch past nodes 3"]
 Seen = Bool[np.ndarray, "batch past nodes"]
@@ -36,7 +37,9 @@ class Faults:
 NONE = Faults()
 
 
-def with_faults(past: Pasts, faults: Faults, rng: np.random.Generator) -> tuple[Pasts, Seen]:
+def with_faults(
+    past: Pasts, faults: Faults, rng: np.random.Generator, order: Skeleton = ASSEMBLY101
+) -> tuple[Pasts, Seen]:
     """Return the pasts with faults, and which joints are seen; positions that are not seen, or were NaN, are 0."""
     batch, frames, nodes, _ = past.shape
     seen: Seen = np.asarray(np.isfinite(past).all(axis=-1))
@@ -58,7 +61,7 @@ def with_faults(past: Pasts, faults: Faults, rng: np.random.Generator) -> tuple[
         same = rng.random(batch) < 0.5
         chance[same] = chance[same, :1]
         seen &= chance >= share
-    if faults.lost and nodes == len(HAND_PAIR.joints):
+    if faults.lost and nodes == 2 * len(order.joints):
         since = frames - length + (rng.random(batch) * length).astype(int)
         left = (rng.random(batch) < 0.5)[:, None] == (np.arange(nodes) < nodes // 2)
         chosen = (rng.random(batch) < faults.lost)[:, None] & (number >= since[:, None])
@@ -70,9 +73,9 @@ def with_faults(past: Pasts, faults: Faults, rng: np.random.Generator) -> tuple[
 
 
 def without_unseen_hands(
-    future: Float[np.ndarray, "batch future nodes 3"], seen: Seen
+    future: Float[np.ndarray, "batch future nodes 3"], seen: Seen, order: Skeleton = ASSEMBLY101
 ) -> Float[np.ndarray, "batch future nodes 3"]:
     """Return the futures with NaN for a hand of which no joint was ever seen: nothing says where it is."""
-    joints = len(HAND_PAIR.joints) // 2
+    joints = len(order.joints)
     shown = np.any(seen, axis=1).reshape(len(seen), -1, joints).any(axis=2)
     return np.where(np.repeat(shown, joints, axis=1)[:, None, :, None], future, np.float32(np.nan))

@@ -28,11 +28,15 @@ class Published:
 
 @dataclass(frozen=True)
 class Model:
-    """One row of the comparison; `seeds` limits the seeds of a network that is dear to train."""
+    """One row of the comparison; `seeds` limits the seeds of a network that is dear to train.
+
+    A network of `any_skeleton` has no weights or bones that only hands have.
+    """
 
     network: Callable[[], Network[HandForecast]]
     published: Published | None = None
     seeds: int = 16
+    any_skeleton: bool = True
 
 
 def _of(module: str, config: str, **options: Any) -> Callable[[], Network[HandForecast]]:
@@ -49,22 +53,22 @@ PUBLISHED_EQMOTION = replace(REFERENCE, tokens="node", dct=False, place_features
 
 MODELS: Mapping[str, Model] = {
     "Temporal": Model(_of("temporal", "TemporalConfig", residual=False), Published("15K", 0.116)),
-    "GCN": Model(_of("gcn", "GCNConfig", residual=False), Published("17K", 0.128)),
+    "GCN": Model(_of("gcn", "GCNConfig", residual=False), Published("17K", 0.128), any_skeleton=False),
     "GAT": Model(_of("gat", "GATConfig", residual=False), Published("17K", 0.118)),
-    "LSTM": Model(_of("lstm", "LSTMConfig", residual=False), Published("558K", 0.129)),
+    "LSTM": Model(_of("lstm", "LSTMConfig", residual=False), Published("558K", 0.129), any_skeleton=False),
     "GWNET": Model(_of("gwnet", "GWNetConfig", residual=False), Published("334K", 0.126)),
     "ENN": Model(_of("enn", "ENNConfig"), Published("3K", 0.072)),
     "ETNN": Model(_of("etnn", "ETNNConfig"), Published("17K", 0.070)),
     "EGNN": Model(_of("egnn", "EGNNConfig"), Published("17K")),
     "ESTGCN": Model(_of("estgcn", "ESTGCNConfig"), Published("44K")),
     "ATT": Model(_of("att", "ATTConfig"), Published("42K")),
-    "GMN": Model(_of("gmn", "GMNConfig"), Published("27K")),
-    "LSTM (GMN)": Model(_of("gmn", "GMNConfig", memory="vectors"), Published("33K")),
-    "LSTM_INV": Model(_of("gmn", "GMNConfig", memory="invariants"), Published("33K")),
+    "GMN": Model(_of("gmn", "GMNConfig"), Published("27K"), any_skeleton=False),
+    "LSTM (GMN)": Model(_of("gmn", "GMNConfig", memory="vectors"), Published("33K"), any_skeleton=False),
+    "LSTM_INV": Model(_of("gmn", "GMNConfig", memory="invariants"), Published("33K"), any_skeleton=False),
     "EqMotion (published)": Model(lambda: PUBLISHED_EQMOTION, Published("74K", 0.103)),
     "EqMotion": Model(lambda: STANDARD),
-    "siMLPe": Model(_of("simlpe", "SiMLPeConfig")),
-    "LTD": Model(_of("ltd", "LTDConfig"), seeds=1),
+    "siMLPe": Model(_of("simlpe", "SiMLPeConfig"), any_skeleton=False),
+    "LTD": Model(_of("ltd", "LTDConfig"), seeds=1, any_skeleton=False),
 }
 PUBLISHED_CONSTANT = Published("0", 0.124)  # the row "hold" of this project
 

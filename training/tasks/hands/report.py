@@ -14,7 +14,6 @@ from models.contract.bundle import Measurement
 from models.contract.task import HandForecast
 from models.forecast.filters import double_exponential, kalman
 from models.forecast.linear import LinearForecast, constant_velocity, damped_velocity, hold, ridge
-from models.skeletons.hand import HANDS
 from training.data.splits import Split
 from training.engine.benchmark import interval, markdown
 from training.engine.statistics import bootstrap_interval
@@ -203,7 +202,8 @@ def baselines(task: HandForecast, batches: HandBatches, every: int | None = None
     task = task.model_copy(update={"masked": False, "spread": False})
     training = [windows.past_future(np.arange(0, len(windows), every)) for windows in batches.as_recorded]
     validation = [windows.past_future(np.arange(0, len(windows), every)) for _, windows in batches.validation]
-    past, future = (np.concatenate([_as_single_hands(pair[i]) for pair in training]) for i in (0, 1))
+    joints = len(task.layout.joints)
+    past, future = (np.concatenate([_as_single_hands(pair[i], joints) for pair in training]) for i in (0, 1))
 
     def error(matrix: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
         network = LinearForecast(task, matrix)
@@ -223,9 +223,9 @@ def baselines(task: HandForecast, batches: HandBatches, every: int | None = None
     return {name: LinearForecast(task, matrix) for name, matrix in zip(BASELINES, matrices, strict=True)}
 
 
-def _as_single_hands(poses: Poses) -> Float[np.ndarray, "singles frames joints 3"]:
+def _as_single_hands(poses: Poses, joints: int) -> Float[np.ndarray, "singles frames joints 3"]:
     """Split windows of two hands into windows of one, so that one array holds both kinds."""
-    return np.concatenate(np.split(poses, poses.shape[2] // len(HANDS["assembly101"].joints), axis=2))
+    return np.concatenate(np.split(poses, poses.shape[2] // joints, axis=2))
 
 
 def table(report: Report, models: Iterable[str]) -> str:

@@ -67,8 +67,10 @@ def costs(
             for fault, how in FAULTS.items():
                 if how.lost and hands == 1:
                     continue
-                shown, seen = with_faults(past, how, np.random.default_rng(0))
-                found.append(Cost(source, hands, fault, _errors(models, shown, seen, without_unseen_hands(true, seen))))
+                order = batches.data.layout
+                shown, seen = with_faults(past, how, np.random.default_rng(0), order)
+                measured = without_unseen_hands(true, seen, order)
+                found.append(Cost(source, hands, fault, _errors(models, shown, seen, measured)))
             for frames in PASTS:
                 seen = np.zeros(past.shape[:3], bool)
                 seen[:, -frames:] = True

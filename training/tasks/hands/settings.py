@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.contract.task import HandForecast
+from models.skeletons.own import OwnSkeleton
 from training.catalogue import all_runs
 from training.data.splits import SPLITS
 from training.engine.run import Run
@@ -66,6 +67,7 @@ def with_data(run: Run[Any, Any], settings: Settings, data_folder: Path | None) 
         least = data.least and (min(data.least[0], window.past), min(data.least[1], window.future))
         data = replace(data, window=window, least=least)
     own = tuple(known[name] for name in sources if name in known)
+    task = task.on(_skeleton_of(sources, own))
     licence = run.licence
     if set(sources) - set(data.sources):
         licence = licences_of(sources, own)
@@ -74,6 +76,15 @@ def with_data(run: Run[Any, Any], settings: Settings, data_folder: Path | None) 
         title = f"Hand forecaster of {', '.join(sources)}: {_seconds(task.past, task.fps)} to the next {_seconds(task.future, task.fps)}"
         run = replace(run, title=title, model=f"hands-{re.sub(r'[^a-z0-9]+', '-', sources[0].lower()).strip('-')}"[:64])
     return _with_model(replace(run, task=task, data=data, licence=licence), settings.model)
+
+
+def _skeleton_of(sources: tuple[str, ...], own: tuple[OwnSet, ...]) -> OwnSkeleton | None:
+    """Return the skeleton that all sources share, None for hands. Raises WrongSetting for sources that share none."""
+    skeletons = dict.fromkeys(sources) | {one.name: one.skeleton for one in own}
+    if len(set(skeletons.values())) > 1:
+        orders = ", ".join(f"{name} {one.name if one else 'hands'}" for name, one in skeletons.items())
+        raise WrongSetting(f"expected sources of one skeleton, got {orders}; choose some with --sources")
+    return next(iter(skeletons.values()))
 
 
 def _like(run: Run[Any, Any], trained: Run[Any, Any]) -> Run[Any, Any]:
@@ -113,6 +124,11 @@ def with_architecture(run: Run[Any, Any], name: str | None) -> Run[Any, Any]:
     found = {plain(one): model for one, model in MODELS.items()}.get(plain(name))
     if found is None:
         raise WrongSetting(f"expected a network, one of {', '.join(MODELS)}, got {name[:64]!r}")
+    if run.task.skeleton and not found.any_skeleton:
+        others = ", ".join(one for one, model in MODELS.items() if model.any_skeleton)
+        raise WrongSetting(
+            f"expected a network of any joints for the skeleton {run.task.order}, one of {others}, got {name[:64]!r}, which is for hands"
+        )
     task = run.task.model_copy(update={"modes": 1, "masked": False, "spread": False})
     how = replace(run.data.augmentation, faults=Augmentation().faults)
     data = replace(run.data, masked=False, least=None, augmentation=how)

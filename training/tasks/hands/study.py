@@ -47,7 +47,7 @@ def show(run: Run[Any, Any], network: nn.Module, data_folder: Path, folder: Path
     for source, hands in report.groups():
         past, true = _middle_window(batches, split, hands, (source,))
         picture = folder / f"{split}-{source}-{hands}.png"
-        draw_hands(past[0], true[0], forecast(network, past)[0], run.task.fps, picture)
+        draw_hands(past[0], true[0], forecast(network, past)[0], run.task.fps, picture, order=run.task.layout)
     parts = (
         table(report, [*BASELINES, run.name]),
         detail(report, run.name),

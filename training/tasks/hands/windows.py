@@ -72,9 +72,10 @@ class Track:
 class WindowSet:
     """Windows numbered from 0 to len - 1, in the order of their recordings.
 
-    `nodes` is 21 (one hand) or 42 (left, then right). `recordings` are (source, name, label); `recording_of` is the recording of each
-    window, as an index. A window lacks its first `lacks_of[:, 0]` frames and its last `lacks_of[:, 1]`. `short` and `slow` are the
-    recordings, as indices, that give no window because they are shorter than one, or slower than SLOWEST of its rate.
+    `nodes` is 21 (one hand) or 42 (left, then right), or those of a skeleton of one's own, which all recordings share. `recordings` are
+    (source, name, label); `recording_of` is the recording of each window, as an index. A window lacks its first `lacks_of[:, 0]` frames and
+    its last `lacks_of[:, 1]`. `short` and `slow` are the recordings, as indices, that give no window because they are shorter than one, or
+    slower than SLOWEST of its rate.
     """
 
     window: Window
@@ -204,9 +205,10 @@ def collect(
     left_out: list[int] = []
     recording_of, track_of, start_of = ([np.empty(0, np.int64)] for _ in range(3))
     lacks_of = [np.empty((0, 2), np.int64)]
+    joints = len(ASSEMBLY101.joints)
     for number, recording in enumerate(recordings):
         described.append((recording.source, recording.name, recording.label))
-        times = recording.clip.times
+        times, joints = recording.clip.times, len(recording.clip.order.joints)
         if times[-1] - times[0] < (sum(needed) - 1) / window.fps - SNAP_S:
             short.append(number)
             continue
@@ -221,7 +223,7 @@ def collect(
             tracks.append(track)
     return WindowSet(
         window,
-        hands * len(ASSEMBLY101.joints),
+        hands * joints,
         described,
         np.concatenate(recording_of),
         tracks,
@@ -259,7 +261,7 @@ def _streams(
         )
     both = _around(np.all(clip.valid, axis=1), step, window)
     if hands == 2:
-        yield clip.joints.reshape(len(clip), hands * len(ASSEMBLY101.joints), 3), both, np.zeros(len(clip), bool)
+        yield clip.joints.reshape(len(clip), -1, 3), both, np.zeros(len(clip), bool)
         return
     for hand in range(clip.hands):
         single = _around(clip.valid[:, hand], step, window)

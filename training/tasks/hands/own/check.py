@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.motion.plausible_hands import check_hand, check_side
+from models.motion.plausible_hands import check_hand, check_own, check_side
+from models.skeletons.hand import is_known
 from models.skeletons.skeleton import LEFT_RIGHT
 from models.skeletons.units import Implausible
 from training.data.reading import READING, MalformedData
@@ -69,18 +70,26 @@ def _check(motion: Motion, checked: Checked) -> None:
     if not seen.any():
         checked.faults.append(f"{name}: expected a hand in at least one frame, got none")
         return
-    checked.hands["two hands" if seen.all(axis=1).any() else f"the {LEFT_RIGHT[int(seen[:, 1].any())]} hand alone"] += 1
+    known = is_known(motion.order)
+    one = f"the {LEFT_RIGHT[int(seen[:, 1].any())]} hand alone" if known else "one body"
+    two = "two hands" if known else "two bodies"
+    checked.hands[two if seen.all(axis=1).any() else one] += 1
     for hand, side in enumerate(LEFT_RIGHT):
         whole, partly = (
             seen[:, hand],
             ~seen[:, hand] & (motion.values[:, hand] == motion.values[:, hand]).any(axis=(1, 2)),
         )
+        body = "hand" if known else "body"
         if partly.sum() > PARTIAL * (partly | whole).sum():
             checked.warnings.append(
-                f"{name}: the {side} hand lacks joints in {partly.sum()} of {(partly | whole).sum()} frames, which are not used"
+                f"{name}: the {side} {body} lacks joints in {partly.sum()} of {(partly | whole).sum()} frames, which "
+                "are not used"
             )
         points = motion.values[whole, hand]
         try:
+            if not known:
+                check_own(points, motion.order, motion.unit)
+                continue
             doubts = [*check_hand(points, motion.order, motion.unit), *check_side(points, motion.order, side)]
             checked.warnings += [f"{name}: {doubt}" for doubt in doubts]
         except Implausible as error:

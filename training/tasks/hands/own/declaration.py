@@ -3,7 +3,9 @@
     {"name": "lab", "licence": "CC0-1.0", "attribution": "our laboratory", "joints": "mediapipe", "units": "m",
      "splits": {"seed": 0, "validation": 0.2, "test": 0.2}}
 
-A field that a recording states itself (`joints`, `units`, `axes`, `fps`) holds for that recording.
+`"skeleton": "skeleton.json"` in the place of `joints` gives the recordings a skeleton of one's own, which that file beside them declares
+(models/skeletons/own.py); the skeleton itself may stand in the place of the file's name. A field that a recording states itself (`joints`,
+`units`, `axes`, `fps`) holds for that recording.
 """
 
 import re
@@ -16,12 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from models.contract.spec import DATASET_NAME
 from models.skeletons.hand import get_hand_order
-from models.skeletons.skeleton import Hand
+from models.skeletons.own import MalformedSkeleton, OwnSkeleton, read_skeleton
+from models.skeletons.skeleton import Hand, Skeleton
 from models.skeletons.units import to_metres
 from training.data.reading import MalformedData
 from training.data.splits import SPLITS, Split
 
 FILE = "dataset.json"
+SKELETON = "skeleton.json"
 MAX_BYTES = 1 << 20
 LEAST_RECORDINGS = len(SPLITS)  # one for each split, where they are drawn at random
 Text = Annotated[str, Field(min_length=1, max_length=500)]
@@ -91,7 +95,7 @@ class Declaration(_Value):
     """The content of dataset.json. `hand` is the side of a lone hand whose recording does not say it.
 
     `exchange_hands` exchanges left and right, which MediaPipe names as if the image were flipped. `fps` is the rate of recordings
-    without times.
+    without times. A lone body in a skeleton of one's own is taken as the left one where nothing says otherwise: its side has no effect.
     """
 
     name: str = Field(max_length=64, pattern=DATASET_NAME)
@@ -99,6 +103,7 @@ class Declaration(_Value):
     licence: Text
     attribution: Text
     joints: str = Field(default="assembly101", max_length=64)
+    skeleton: Literal["skeleton.json"] | OwnSkeleton | None = None
     units: str = "m"
     axes: Literal["right-handed", "left-handed"] = "right-handed"
     fps: float | None = Field(default=None, ge=5, le=1000)
@@ -117,6 +122,21 @@ class Declaration(_Value):
             raise ValueError(f"expected {known}, got {unknown[0]!r}")
         return (Given if given else Drawn).model_validate(splits)
 
+    @field_validator("skeleton", mode="before")
+    @classmethod
+    def _file_or_skeleton(cls, skeleton: object) -> object:
+        if isinstance(skeleton, dict):
+            return OwnSkeleton.model_validate(skeleton)
+        if not isinstance(skeleton, OwnSkeleton) and skeleton not in (SKELETON, None):
+            raise ValueError(f"expected {SKELETON}, which is beside {FILE}, or a skeleton, got {str(skeleton)[:60]!r}")
+        return skeleton
+
+    @model_validator(mode="after")
+    def _joints_or_skeleton(self) -> Self:
+        if self.skeleton is not None and "joints" in self.model_fields_set:
+            raise ValueError(f"expected `joints` or `skeleton`, got joints {self.joints} and a skeleton; leave one out")
+        return self
+
     @field_validator("joints")
     @classmethod
     def _order(cls, joints: str) -> str:
@@ -129,9 +149,25 @@ class Declaration(_Value):
         return units
 
     @property
+    def own(self) -> OwnSkeleton | None:
+        """Return the skeleton of one's own, once `read_declaration` has read its file."""
+        return self.skeleton if isinstance(self.skeleton, OwnSkeleton) else None
+
+    @property
+    def order(self) -> Skeleton:
+        """Return the joint order of recordings that state no other."""
+        return get_hand_order(self.joints) if self.own is None else self.own.layout
+
+    @property
+    def lone(self) -> Hand | None:
+        """Return the side of a lone hand, or body, whose recording does not say it."""
+        return "left" if self.hand is None and self.own is not None else self.hand
+
+    @property
     def deciding(self) -> str:
         """Return the fields that decide what is trained on, as JSON: all but names, licence and attribution."""
-        return self.model_dump_json(exclude={"name", "licence", "attribution"})
+        without = {"name", "licence", "attribution", *(() if self.skeleton else ("skeleton",))}
+        return self.model_dump_json(exclude=without)
 
 
 def read_declaration(folder: Path) -> Declaration:
@@ -140,7 +176,17 @@ def read_declaration(folder: Path) -> Declaration:
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise MalformedData(f"{path}: expected at most {MAX_BYTES:,} bytes, got {size:,}")
-        return Declaration.model_validate_json(path.read_bytes())
+        declared = Declaration.model_validate_json(path.read_bytes())
+        there = (folder / SKELETON).is_file()
+        if there and declared.skeleton is None:
+            raise MalformedData(
+                f'{path}: expected "skeleton": "{SKELETON}", which is beside it, got none; remove the file or declare it'
+            )
+        if declared.skeleton == SKELETON:
+            return declared.model_copy(update={"skeleton": read_skeleton(folder / SKELETON)})
+        return declared
+    except MalformedSkeleton as error:
+        raise MalformedData(f"{folder}: {error}") from None
     except ValidationError as error:
         faults = "; ".join(_fault(one) for one in error.errors()[:5])
         raise MalformedData(f"{path}: {faults}") from None

@@ -18,13 +18,14 @@ from models.contract.bundle import TrainingSource
 from models.motion.hands import HandClip, WrongClip, clip_of
 from models.motion.missing import unseen_hands
 from models.motion.timing import BadTimes, timing_of
-from models.skeletons.hand import ASSEMBLY101, convert, get_hand_order
+from models.skeletons.hand import ASSEMBLY101, convert, get_hand_order, is_known
+from models.skeletons.own import OwnSkeleton
 from models.skeletons.skeleton import LEFT_RIGHT, Skeleton, UndefinedJoint, UnknownOrder
 from models.skeletons.units import UnknownUnit, to_metres
 from training.data.licences import Source
 from training.data.reading import READING, MalformedData
 from training.data.splits import Split
-from training.tasks.hands.own.declaration import FILE, Declaration, read_declaration
+from training.tasks.hands.own.declaration import FILE, SKELETON, Declaration, read_declaration
 from training.tasks.hands.own.json_logs import read_json, read_lines
 from training.tasks.hands.own.log import Log, MalformedLog
 from training.tasks.hands.own.table_logs import read_array, read_csv
@@ -45,6 +46,7 @@ class OwnSet(Source):
 
     sha256: str
     part: Literal[".", "hands"]
+    skeleton: OwnSkeleton | None = None
 
     def folder(self, hands: Path) -> Path:
         """Return the folder of the set; `hands` is the subfolder `hands` of the data folder."""
@@ -77,7 +79,9 @@ class Motion:
         return np.asarray(np.isfinite(self.values).all(axis=(2, 3)))
 
     def clip(self) -> HandClip:
-        """Return the clip to train on, in Assembly101 order, float32. Raises UndefinedJoint, WrongClip."""
+        """Return the clip to train on, float32: hands in Assembly101 order, other bodies in their own. Raises UndefinedJoint, WrongClip."""
+        if not is_known(self.order):
+            return clip_of(self.values.astype(np.float32), self.times, order=self.order)
         with np.errstate(invalid="ignore", divide="ignore"):  # unseen hands are NaN
             hands = [convert(self.values[:, h], self.order, ASSEMBLY101, side) for h, side in enumerate(LEFT_RIGHT)]
         return clip_of(np.stack(hands, axis=1).astype(np.float32), self.times)
@@ -109,7 +113,7 @@ def own_set(folder: Path, part: Literal[".", "hands"] = ".") -> OwnSet:
     for path in files(folder):
         with path.open("rb") as content:
             total.update(f"\n{_name(path, folder)}:{hashlib.file_digest(content, 'sha256').hexdigest()}".encode())
-    return OwnSet(declared.name, declared.licence, declared.attribution, total.hexdigest(), part)
+    return OwnSet(declared.name, declared.licence, declared.attribution, total.hexdigest(), part, declared.own)
 
 
 def files(folder: Path) -> list[Path]:
@@ -117,7 +121,7 @@ def files(folder: Path) -> list[Path]:
     found = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file() and path != folder / FILE
+        if path.suffix.lower() in SUFFIXES and path.is_file() and path not in (folder / FILE, folder / SKELETON)
     ]
     if not found or len(found) > MAX_FILES:
         raise MalformedData(
@@ -150,32 +154,33 @@ def _read(folder: Path, _sha256: str) -> tuple[list[Recording], dict[str, Split]
 
 def motions(path: Path, folder: Path, declared: Declaration) -> Iterator[Motion]:
     """Yield the recordings of a file. Raises MalformedLog, UntrustedFile and other errors of READING."""
-    name, joints = _name(path, folder), len(get_hand_order(declared.joints).joints)
-    for part, log in _logs(path, joints, declared).items():
+    name = _name(path, folder)
+    for part, log in _logs(path, declared).items():
         try:
             yield _motion(f"{name}#{part}" if part else name, path, log, declared)
         except (BadTimes, UnknownOrder, UnknownUnit, UndefinedJoint, WrongClip) as error:
             raise MalformedLog(str(error)) from error
 
 
-def _logs(path: Path, joints: int, declared: Declaration) -> dict[str, Log]:
+def _logs(path: Path, declared: Declaration) -> dict[str, Log]:
     """Return the logs in a file by the name of the recording in it, "" if it has one."""
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
-        return read_array(path, joints, declared.hand)
+        return read_array(path, declared.order, declared.lone)
     if (size := path.stat().st_size) > MAX_TEXT_BYTES:
         raise MalformedLog(
             f"expected at most {MAX_TEXT_BYTES:,} bytes of a log, got {size:,}; write shorter recordings"
         )
     content = path.read_bytes()
-    readers = {".json": read_json, ".csv": read_csv}
-    return {"": readers.get(suffix, read_lines)(content, declared.hand)}
+    if suffix == ".csv":
+        return {"": read_csv(content, declared.lone, declared.own.joints if declared.own else ())}
+    return {"": (read_json if suffix == ".json" else read_lines)(content, declared.lone)}
 
 
 def _motion(name: str, path: Path, log: Log, declared: Declaration) -> Motion:
     """Return a log in metres, right-handed axes and seconds."""
     stated = log.stated
-    order = get_hand_order(str(stated.get("joints", declared.joints)))
+    order = _order(stated.get("joints"), declared)
     unit, axes = str(stated.get("units", declared.units)), stated.get("axes", declared.axes)
     if len(log.frames) < 2:
         raise MalformedLog(f"expected at least 2 frames, got {len(log.frames)}")
@@ -190,6 +195,17 @@ def _motion(name: str, path: Path, log: Log, declared: Declaration) -> Motion:
     values = values * to_metres(unit) * np.array([1.0, 1.0, -1.0 if axes == "left-handed" else 1.0])
     parent = path.parent.name if "/" in name else "own"
     return Motion(name, str(stated.get("label", parent)), order, unit, values, _times(log, declared))
+
+
+def _order(stated: object, declared: Declaration) -> Skeleton:
+    """Return the joint order that a log states, or the declared one. Raises MalformedLog for another than a declared skeleton's."""
+    if stated is None or (declared.own and stated == declared.own.name):
+        return declared.order
+    if declared.own:
+        raise MalformedLog(
+            f"expected joints of {declared.own.name}, the skeleton that {FILE} declares, got a log in {str(stated)[:64]} order"
+        )
+    return get_hand_order(str(stated))
 
 
 def _times(log: Log, declared: Declaration) -> Float[np.ndarray, " frames"]:

@@ -14,12 +14,14 @@ millimetres (training/tasks/hands/npz.py).
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.skeletons.skeleton import LEFT_RIGHT, Hand
+from models.skeletons.hand import is_known
+from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, plain_joint
 from training.data.untrusted import load_numpy
 from training.tasks.hands.own.json_logs import TIMES
 from training.tasks.hands.own.log import MAX_FRAMES, Frame, Log, MalformedLog
@@ -28,13 +30,17 @@ OWN = {"units": "mm", "joints": "assembly101"}  # of an .npz of many recordings
 NUMBERS = ("frame", "frame_id", "frameid", "frame_number", "index")
 SIDE = ("hand", "side", "handedness", "chirality")
 WIDE = re.compile(r"(?:(left|right)[_. ])?(.+?)[_. ]([xyz])")
+WHOLE = re.compile(r"(.+?)[_. ]([xyz])")
 BARE = re.compile(r"([xyz])_?(\d+)")
 UNSEEN = ("", "nan", "null", "none", "na")
 MAX_COLUMNS = 1000
 
 
-def read_csv(content: bytes, lone: Hand | None) -> Log:
-    """Return the log in a CSV; `lone` is the side of a hand whose side is not stated. Raises MalformedLog."""
+def read_csv(content: bytes, lone: Hand | None, joints: Sequence[str] = ()) -> Log:
+    """Return the log in a CSV; `lone` is the side of a hand whose side is not stated. Raises MalformedLog.
+
+    `joints` are those of a skeleton of one's own: left_hip is a joint there, and no hip of a left hand.
+    """
     try:
         text = content.decode("utf-8-sig")
         separator = max(",;\t", key=text.partition("\n")[0].count)
@@ -51,7 +57,7 @@ def read_csv(content: bytes, lone: Hand | None) -> Log:
     if time is None:
         raise MalformedLog(f"expected a column of times or frames, such as time or timestamp_ms, got {_some(names)}")
     side = next((names.index(name) for name in SIDE if name in names), None)
-    cells = _cells(names, lone if side is None else None, stated=side is not None)
+    cells = _cells(names, lone if side is None else None, {*map(plain_joint, joints)}, stated=side is not None)
     frames: dict[str, Frame] = {}
     for number, row in enumerate(table, 2):
         frame = frames.setdefault(row[time], Frame(_number(row[time], number) if names[time] in TIMES else None))
@@ -71,7 +77,9 @@ def read_csv(content: bytes, lone: Hand | None) -> Log:
     return Log(list(frames.values()))
 
 
-def _cells(names: list[str], lone: Hand | None, *, stated: bool) -> dict[int, tuple[Hand | None, str | None, int]]:
+def _cells(
+    names: list[str], lone: Hand | None, joints: set[str], *, stated: bool
+) -> dict[int, tuple[Hand | None, str | None, int]]:
     """Return hand, joint and axis of each column that has a coordinate; the joint is None where a column `joint` has it."""
     if {"joint", "x", "y", "z"} <= set(names):
         if not stated and lone is None:
@@ -81,6 +89,8 @@ def _cells(names: list[str], lone: Hand | None, *, stated: bool) -> dict[int, tu
     for column, name in enumerate(names):
         if match := BARE.fullmatch(name):
             cells[column] = (lone, match[2], "xyz".index(match[1]))
+        elif (match := WHOLE.fullmatch(name)) and plain_joint(match[1]) in joints:
+            cells[column] = (lone, match[1], "xyz".index(match[2]))
         elif match := WIDE.fullmatch(name):
             cells[column] = (match[1] or lone, match[2], "xyz".index(match[3]))  # pyright: ignore[reportArgumentType] - left or right
     if not cells:
@@ -111,18 +121,18 @@ def _number(text: str, line: int) -> float | None:
         raise MalformedLog(f"line {line}: expected a number, got {plain[:40]!r}") from None
 
 
-def read_array(path: Path, joints: int, lone: Hand | None) -> dict[str, Log]:
+def read_array(path: Path, order: Skeleton, lone: Hand | None) -> dict[str, Log]:
     """Return the logs in a .npy or .npz by the name of the recording, "" if there is one. Raises MalformedLog, UntrustedFile."""
     loaded = load_numpy(path)
     arrays = loaded if isinstance(loaded, dict) else {"joints": loaded}
     if any(array.dtype.kind not in "fiubU" for array in arrays.values()):
         raise MalformedLog("expected arrays of numbers and names, got others")
     if "seq_start" in arrays:
-        return _many(arrays)
+        return _many(arrays, OWN if is_known(order) else {"units": "mm", "joints": order.name})
     stated = {name: arrays[name].item() for name in ("fps", "units", "joints", "axes") if _is_word(arrays.get(name))}
     arrays = {name: array for name, array in arrays.items() if name not in stated}
     times = next((arrays[name] for name in ("timestamps", "timestamp", "times", "time") if name in arrays), None)
-    values = _both(arrays, joints, lone)
+    values = _both(arrays, len(order.joints), lone)
     if times is not None and times.shape != values.shape[:1]:
         raise MalformedLog(f"expected a time for each of {len(values)} frames, got {times.shape}")
     return {"": _log(values, times, stated)}
@@ -159,7 +169,7 @@ def _both(arrays: dict[str, np.ndarray], joints: int, lone: Hand | None) -> np.n
     return np.concatenate([values, missing] if lone == "left" else [missing, values], axis=1)
 
 
-def _many(arrays: dict[str, np.ndarray]) -> dict[str, Log]:
+def _many(arrays: dict[str, np.ndarray], stated: dict[str, str]) -> dict[str, Log]:
     """Return the recordings of an .npz of many, whose format is in training/tasks/hands/npz.py."""
     needed = ("joints", "valid", "timestamp", "seq_start", "seq_name", "label")
     if missing := [name for name in needed if name not in arrays]:
@@ -167,10 +177,12 @@ def _many(arrays: dict[str, np.ndarray]) -> dict[str, Log]:
     joints, valid, times, starts, names, labels = (arrays[name] for name in needed)
     counts = {len(joints), len(valid), len(times), int(starts[-1]) if len(starts) else -1}
     if joints.ndim != 4 or joints.shape[1] != 2 or len(counts) > 1 or not len(names) == len(labels) == len(starts) - 1:
-        raise MalformedLog(f"expected joints (N, 2, 21, 3) and seq_start ending in N, got {joints.shape} and {counts}")
+        raise MalformedLog(
+            f"expected joints (N, 2, joints, 3) and seq_start ending in N, got {joints.shape} and {counts}"
+        )
     values = np.where(valid.astype(bool)[..., None, None], joints, np.nan)
     pieces = zip(names, labels, starts[:-1], starts[1:], strict=True)
-    return {str(n): _log(values[a:b], times[a:b], OWN | {"label": str(label)}) for n, label, a, b in pieces}
+    return {str(n): _log(values[a:b], times[a:b], stated | {"label": str(label)}) for n, label, a, b in pieces}
 
 
 def _log(values: np.ndarray, times: np.ndarray | None, stated: dict[str, Any]) -> Log:
