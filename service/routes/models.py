@@ -7,6 +7,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+from models.contract.task import HandForecast
 from models.skeletons import body_orders, hand
 from models.skeletons.body_orders import BODIES
 from models.skeletons.face import FACE68, FACE_REGIONS
@@ -28,9 +29,9 @@ class LandmarkOrder(BaseModel):
 
 
 class JointOrder(BaseModel):
-    """The joints of a hand or a body by name, in order."""
+    """The joints of a hand or a body by name, in order; `own` is the skeleton of a hand forecaster that has its own."""
 
-    of: Literal["hand", "body"]
+    of: Literal["hand", "body", "own"]
     aliases: list[str] = Field(description="other names of the order; case and punctuation do not matter")
     joints: list[str] = Field(description="in order; left and right of a body are the person's own")
     bones: list[tuple[int, int]]
@@ -70,12 +71,19 @@ def router(models: ServedModels, examples: Mapping[str, Example]) -> APIRouter:
 
     @routes.get("/joints", response_model=dict[str, JointOrder])
     async def list_joint_orders() -> dict[str, JointOrder]:
-        """List the joint orders of a hand and of a body, with bones and mirror images."""
+        """List the joint orders of a hand and of a body, and the skeletons of models that have their own, with bones and mirror images."""
         hands = {
             name: _joint_order(order, "hand", hand.ALIASES, list(carried_joints(order)))
             for name, order in HANDS.items()
         }
-        return hands | {name: _joint_order(order, "body", body_orders.ALIASES, []) for name, order in BODIES.items()}
+        tasks = [model.bundle.meta.task for model in models.snapshot.models.values()]
+        own = {
+            task.order: _joint_order(task.layout, "own", {}, [])
+            for task in tasks
+            if isinstance(task, HandForecast) and task.skeleton is not None
+        }
+        bodies = {name: _joint_order(order, "body", body_orders.ALIASES, []) for name, order in BODIES.items()}
+        return hands | bodies | own
 
     @routes.get("/landmarks", response_model=dict[str, LandmarkOrder])
     async def list_landmark_orders() -> dict[str, LandmarkOrder]:
@@ -87,7 +95,7 @@ def router(models: ServedModels, examples: Mapping[str, Example]) -> APIRouter:
 
 
 def _joint_order(
-    order: Skeleton, of: Literal["hand", "body"], aliases: Mapping[str, str], carried: list[str]
+    order: Skeleton, of: Literal["hand", "body", "own"], aliases: Mapping[str, str], carried: list[str]
 ) -> JointOrder:
     others = [alias for alias, name in aliases.items() if name == order.name]
     joints, bones, mirror = list(order.joints), list(order.bones), list(order.mirror)

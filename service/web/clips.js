@@ -36,7 +36,7 @@ export function readClip(text, orders) {
   let { past, left, right } = given
   const first = [past, left, right].flatMap(hand => hand || []).find(Array.isArray)
   if (!first) throw new Error('Expected `past`, `left` or `right` with frames of points, as POST /forecast/hands takes them; found none of them.')
-  const named = Object.entries(orders).filter(([, order]) => order.of === 'hand')
+  const named = Object.entries(orders).filter(([, order]) => order.of !== 'body')
   const joints = given.joints || named.find(([, order]) => order.joints.length === first.length || (past && 2 * order.joints.length === first.length))?.[0] || 'assembly101'
   const count = named.find(([name]) => name === joints)?.[1].joints.length
   if (past && first.length === 2 * count) {

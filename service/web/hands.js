@@ -159,7 +159,7 @@ export function open(element, page) {
 
   function showSettings() {
     if (!clip) return
-    const hands = Object.entries(orders).filter(([, order]) => order.of === 'hand')
+    const hands = Object.entries(orders).filter(([, order]) => order.of !== 'body')
     const again = (field, value) => { clip[field] = value; forecast(true) }
     const fps = h('input', { type: 'number', min: 5, max: 1000, step: 'any', value: clip.fps, 'aria-label': 'Frames a second', onchange: () => again('fps', Number(fps.value)) })
     const moment = h('input', { type: 'range', min: 2, max: clip.frames, value: cut, 'aria-label': 'Moment of the forecast', onchange: () => { cut = Number(moment.value); forecast() } })

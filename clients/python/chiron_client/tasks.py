@@ -37,7 +37,7 @@ class HandOptions(_HandOptions, total=False):
     """The options of a forecast of hands.
 
     `fps` is the rate of the frames in 1/s, 5 to 1000, or `timestamps` (frames,) are their times. `units` are those of the coordinates,
-    metres by default. `joints` is the order of the joints, such as "openxr"; default: "assembly101". `axes` are right-handed by default.
+    metres by default. `joints` is the order of the joints, such as "openxr"; default: the model's. `axes` are right-handed by default.
     `hand` is the side of a single hand in `past`. `at` are seconds after the last frame, or `horizon` ends frames at the request's rate.
     `spread` asks for standard deviations, `hypotheses` for alternatives with probabilities, `keep_bones` for bones of fixed lengths.
     """

@@ -9,12 +9,13 @@ from jaxtyping import Bool, Float
 from models.contract.task import HandForecast
 from models.motion.hands import SNAP_S
 from models.motion.partial_hands import LEAST_FRAMES
-from models.motion.plausible_hands import are_usual, check_hand, check_part, check_side
-from models.skeletons.hand import orders_with
+from models.motion.plausible_hands import are_usual, check_hand, check_own, check_part, check_side
+from models.skeletons.hand import is_known
 from models.skeletons.skeleton import LEFT_RIGHT, Skeleton
 from models.skeletons.units import Implausible, to_metres
 from service.http.problems import Problem
 from service.tasks.fields import REACH_M
+from service.tasks.hands.orders import advice, body_of
 from service.tasks.hands.schemas import HandsOptions
 from service.tasks.hands.wire import DecodedHands, Points
 
@@ -33,12 +34,10 @@ def hands_of(request: DecodedHands, order: Skeleton) -> tuple[list[Points], tupl
         if not seen_frames(points).any():
             arrays[name] = Points(np.full((frames, joints, 3), np.nan), points.seen)
         elif nodes not in ((joints, 2 * joints) if name == "past" else (joints,)):
-            expected = f"[frames][{joints}][3] for a hand in {order.name} order"
+            expected = f"[frames][{joints}][3] for a {body_of(order)} in {order.name} order"
             expected += f" or [frames][{2 * joints}][3] for two" if name == "past" else ""
             per_hand = nodes // 2 if name == "past" and not nodes % 2 else nodes
-            fitting = " or ".join(orders_with(nodes) or orders_with(per_hand))
-            detail = f"expected {expected}, got [{frames}][{nodes}][3]"
-            detail += f"; {nodes} points fit {fitting}" if fitting else "; GET /joints lists the orders"
+            detail = f"expected {expected}, got [{frames}][{nodes}][3]{advice(order, nodes, per_hand)}"
             raise Problem.at("wrong-shape", request.pointer(name), detail)
     if "past" not in arrays:
         if hand:
@@ -55,7 +54,7 @@ def hands_of(request: DecodedHands, order: Skeleton) -> tuple[list[Points], tupl
             detail = "`hand` is for one hand, and `past` has two; leave `hand` out"
             raise Problem.at("invalid-request", request.pointer("hand"), detail)
         return [Points(half, past.seen) for half in (past.values[:, :joints], past.values[:, joints:])], ("future",)
-    if not hand and "palm_centre" not in order.joints:
+    if not hand and is_known(order) and "palm_centre" not in order.joints:
         detail = f"expected left or right for one hand in {order.name} order, whose palm centre is computed; got none"
         raise Problem.at("invalid-request", request.pointer("hand"), detail)
     return [past], ("future",)
@@ -109,15 +108,19 @@ def check_plausible(
 ) -> tuple[str, ...]:
     """Return warnings about doubtful hands. Raises implausible for one of a wrong size or with joints in another order.
 
-    A hand that was wholly seen in no frame is checked for its size alone.
+    A hand that was wholly seen in no frame is checked for its size alone, and so is a body in a skeleton of one's own.
     """
-    if len(metres) and seen.all() and are_usual(metres, order, names):
+    known = is_known(order)
+    if known and len(metres) and seen.all() and are_usual(metres, order, names):
         return ()
     warnings: list[str] = []
     for hand, side in enumerate(names):
         name = list(request.arrays)[0 if "past" in request.arrays else hand]
         points = metres[seen[:, hand].all(axis=1), hand]
         try:
+            if not known:
+                check_own(np.where(seen[:, hand, :, None], metres[:, hand], np.nan), order, request.options.units)
+                continue
             if not len(points):
                 check_part(np.where(seen[:, hand, :, None], metres[:, hand], np.nan), request.options.units)
             warnings += check_hand(points, order, request.options.units)

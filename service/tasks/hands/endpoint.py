@@ -44,14 +44,16 @@ def encode(forecast: HandsForecast, model: BundleMeta, media: str) -> Encoded:
 
 def draw(forecast: HandsForecast, model: BundleMeta, path: Path, title: str) -> None:
     """Write a picture: a strip of moments, past and forecast."""
-    past, future = forecast.prepared.past.joints, forecast.modes[0]
+    prepared, future = forecast.prepared, forecast.modes[0]
+    past = prepared.past.joints
     draw_hands(
         past.reshape(len(past), -1, 3),
         None,
         future.reshape(len(future), -1, 3),
-        forecast.prepared.task.fps,
+        prepared.task.fps,
         path,
         title,
+        order=prepared.task.layout,
     )
 
 

@@ -8,9 +8,10 @@ from jaxtyping import Bool, Float
 from models.contract.task import HandForecast
 from models.motion.missing import unseen_hands, unseen_joints
 from models.motion.partial_hands import PartialPast
-from models.skeletons.hand import ASSEMBLY101, PALM, carried_joints, carry
+from models.skeletons.hand import ASSEMBLY101, PALM, carried_joints, carry, is_converted
 from models.skeletons.skeleton import LEFT_RIGHT, Skeleton
 from service.tasks.hands.checks import Poses, Seen, seen_frames
+from service.tasks.hands.orders import body_of
 from service.tasks.hands.wire import Points
 
 PALM_CENTRE = ("wrist", "index_mcp", "pinky_mcp")  # the joints from which `convert` computes a palm centre
@@ -47,8 +48,11 @@ def seen_in_assembly101(seen: Seen, order: Skeleton) -> Seen:
 
 
 def references(values: Poses, order: Skeleton) -> Float[np.ndarray, "hands joints 3"]:
-    """Return the newest pose of each hand that has all joints that `carry` needs, or else its palm; the last frame if none has."""
-    if np.isfinite(values[-1]).all():
+    """Return the newest pose of each hand that has all joints that `carry` needs, or else its palm; the last frame if none has.
+
+    An order that is not converted needs none: the last frame stands there.
+    """
+    if not is_converted(order) or np.isfinite(values[-1]).all():
         return values[-1]
     needed = [list(order.indices((*PALM, *carried_joints(order)))), list(order.indices(PALM))]
     chosen: list[np.ndarray] = []
@@ -79,7 +83,8 @@ def shortcomings(past: PartialPast, task: HandForecast, names: Sequence[str]) ->
     if past.seen.all() and not any(past.lost_s) and min(past.motion_s) >= full - 0.5 / task.fps:
         return warnings
     for i, hand in enumerate(past.hands):
-        name = f"the {names[hand]} hand" if names[hand] in LEFT_RIGHT else "the hand"
+        body = body_of(task.layout)
+        name = f"the {names[hand]} {body}" if names[hand] in LEFT_RIGHT else f"the {body}"
         known: Bool[np.ndarray, "past joints"] = past.seen[:, i]
         motion, lost = past.motion_s[i], past.lost_s[i]
         if motion + lost < full - 0.5 / task.fps:
@@ -88,7 +93,7 @@ def shortcomings(past: PartialPast, task: HandForecast, names: Sequence[str]) ->
             warnings.append(f"{name}: last seen {lost:.3f} s before the last frame: less accurate")
         ever = np.any(known, axis=0)
         if not ever.all():
-            missing = ", ".join(joint for joint, seen in zip(ASSEMBLY101.joints, ever, strict=True) if not seen)
+            missing = ", ".join(joint for joint, seen in zip(task.layout.joints, ever, strict=True) if not seen)
             warnings.append(f"{name}: {missing} never seen, and null in the answer")
         shown = known[known.any(axis=1).argmax() : len(known) - known[::-1].any(axis=1).argmax(), ever]
         if (share := 1 - shown.mean()) > FEW:

@@ -16,8 +16,8 @@ from models.contract.task import HandForecast
 from models.motion.bones import keep_bones, last_lengths
 from models.motion.hands import HandClip, Past, future_at, past_window
 from models.motion.partial_hands import partial_window
-from models.skeletons.hand import ASSEMBLY101, carried_joints, carried_spread, convert, get_hand_order
-from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton, UnknownOrder
+from models.skeletons.hand import ASSEMBLY101, carried_joints, carried_spread, convert, is_converted
+from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton
 from models.skeletons.units import to_metres
 from service.http.problems import Problem
 from service.tasks.endpoint import Limits, Steps
@@ -34,6 +34,7 @@ from service.tasks.hands.checks import (
     names_of,
     times_of,
 )
+from service.tasks.hands.orders import order_of
 from service.tasks.hands.partial import carried, references, seen_in_assembly101, seen_joints, sentinels, shortcomings
 from service.tasks.hands.schemas import HandsOptions
 from service.tasks.hands.wire import DecodedHands
@@ -83,7 +84,7 @@ class PreparedHands:
 
 @dataclass(frozen=True)
 class HandsForecast:
-    """The model's forecast: Assembly101 joints in metres from the centre, at the model's rate."""
+    """The model's forecast: its joints in metres from the centre, at the model's rate."""
 
     prepared: PreparedHands
     modes: Float[np.ndarray, "modes frames hands joints 3"]
@@ -98,10 +99,7 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     """
     task, options = model.task, request.options
     assert isinstance(task, HandForecast), f"{model.name} forecasts no hands"
-    try:
-        order = get_hand_order(options.joints)
-    except UnknownOrder as error:
-        raise Problem.at("unknown-joints", request.pointer("joints"), str(error)) from None
+    order = order_of(options.joints, task, model.name, request.pointer("joints"))
     hands, sides = hands_of(request, order)
     times = timing(options.fps, options.timestamps, len(hands[0].values), request.pointer("timestamps"))
     asked = times_of(request, task, times.fps, model.name)
@@ -119,7 +117,7 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     shown = np.flatnonzero(seen.any(axis=(1, 2)))
     centre = values[shown[-1]][seen[shown[-1]]].mean(axis=0) if len(shown) else np.zeros(3)
     values = values - centre if whole else np.where(seen[..., None], values - centre, np.nan)
-    joints, known = to_assembly101(request, values, seen, order, sides)
+    joints, known = to_model_order(request, values, seen, order, sides)
     mask = None
     if "past" not in request.arrays and not seen.any():
         past = Past(np.empty((task.past, 0, *joints.shape[2:])), 0, ())  # both hands of the answer are null
@@ -128,7 +126,7 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
         past, mask = Past(part.joints, part.filled, part.hands), part.seen
         doubts = (*doubts, *shortcomings(part, task, names))
     else:
-        clip = HandClip(joints, np.all(seen, axis=2), times.times)
+        clip = HandClip(joints, np.all(seen, axis=2), times.times, task.layout)
         past = past_window(clip, task.past, task.fps, limits.gap_s)
     if "past" in request.arrays and len(past.hands) < len(hands):
         sides = LEFT_RIGHT  # one array cannot express that one of its two hands is missing
@@ -173,9 +171,11 @@ def document(forecast: HandsForecast) -> dict[str, Any]:
     prepared = forecast.prepared
     options, last, fps = prepared.request.options, prepared.past.joints[-1], prepared.task.fps
     likely = forecast.weights is not None  # then alternatives are sent on request: they are several times the forecast
-    lengths = last_lengths(prepared.past.joints, prepared.seen) if options.keep_bones else None
+    lengths = last_lengths(prepared.past.joints, prepared.seen, prepared.task.layout) if options.keep_bones else None
     modes = [
-        _by_side(prepared, _to_order(prepared, _with_bones(future_at(last, mode, fps, prepared.times), lengths)))
+        _by_side(
+            prepared, _to_order(prepared, _with_bones(prepared, future_at(last, mode, fps, prepared.times), lengths))
+        )
         for mode in (forecast.modes if options.hypotheses or not likely else forecast.modes[:1])
     ]
     further: dict[str, Any] = {}
@@ -201,11 +201,11 @@ def document(forecast: HandsForecast) -> dict[str, Any]:
     }
 
 
-def to_assembly101(
+def to_model_order(
     request: DecodedHands, poses: Poses, seen: Seen, order: Skeleton, sides: tuple[str, ...]
 ) -> tuple[Poses, Seen]:
-    """Convert the poses, and what was seen of them, to Assembly101's joint order. Raises degenerate-hand."""
-    if order.name == ASSEMBLY101.name:
+    """Convert hands, and what was seen of them, to Assembly101's joint order, and leave other bodies. Raises degenerate-hand."""
+    if not is_converted(order):
         return poses, seen
     names = names_of(request, poses.shape[1], sides)
     with np.errstate(invalid="ignore", divide="ignore"):  # collinear points have no palm: refused below
@@ -223,14 +223,14 @@ def _side(name: str) -> Hand:
     return "left" if name == "left" else "right"
 
 
-def _with_bones(poses: Poses, lengths: Float[np.ndarray, "hands bones"] | None) -> Poses:
-    return poses if lengths is None else keep_bones(poses, lengths)
+def _with_bones(prepared: PreparedHands, poses: Poses, lengths: Float[np.ndarray, "hands bones"] | None) -> Poses:
+    return poses if lengths is None else keep_bones(poses, lengths, prepared.task.layout)
 
 
 def _to_order(prepared: PreparedHands, poses: Poses) -> Float[np.ndarray, "hands frames order_joints 3"]:
-    """Convert Assembly101 poses in metres from the centre to the caller's order, unit and origin."""
+    """Convert the model's poses in metres from the centre to the caller's order, unit and origin."""
     hands = np.swapaxes(poses, 0, 1)
-    if prepared.order.name != ASSEMBLY101.name and len(hands):
+    if is_converted(prepared.order) and len(hands):
         pairs = zip(prepared.reference, hands, strict=True)
         hands = np.stack([carried(reference, hand, prepared.order) for reference, hand in pairs])
     return _rounded(
@@ -241,9 +241,11 @@ def _to_order(prepared: PreparedHands, poses: Poses) -> Float[np.ndarray, "hands
 def _spread_to_order(
     prepared: PreparedHands, std: Float[np.ndarray, "times hands joints"]
 ) -> Float[np.ndarray, "hands times order_joints"]:
-    """Convert Assembly101 standard deviations in metres to the caller's order and unit."""
+    """Convert the model's standard deviations in metres to the caller's order and unit."""
     unit = prepared.request.options.units
-    return _rounded(carried_spread(np.swapaxes(std, 0, 1), prepared.order) / to_metres(unit), unit)
+    by_hand = np.swapaxes(std, 0, 1)
+    spread = carried_spread(by_hand, prepared.order) if is_converted(prepared.order) else by_hand
+    return _rounded(spread / to_metres(unit), unit)
 
 
 def _rounded(lengths: Float[np.ndarray, "..."], unit: Unit) -> Float[np.ndarray, "..."]:

@@ -25,7 +25,7 @@ class HandsOptions(Struct, forbid_unknown_fields=True, kw_only=True):
     fps: Annotated[float, Meta(ge=MIN_FPS, le=MAX_FPS)] | None = None
     timestamps: Stamps | None = None
     units: Unit = "m"
-    joints: Annotated[str, Meta(max_length=MAX_NAME)] = "assembly101"
+    joints: Annotated[str, Meta(max_length=MAX_NAME)] | None = None
     model: Annotated[str, Meta(max_length=MAX_NAME)] | None = None
     hand: Hand | None = None
     axes: Axes = "right-handed"
@@ -64,7 +64,11 @@ class HandsRequest(BaseModel):
     )
     timestamps: list[float] | None = Field(default=None, max_length=MAX_FRAMES, description=STAMPS)
     units: Unit = Field(default="m", description="of the request and of the answer")
-    joints: str = Field(default="assembly101", max_length=MAX_NAME, description="joint order; GET /joints lists them")
+    joints: str | None = Field(
+        default=None,
+        max_length=MAX_NAME,
+        description="joint order; GET /joints lists them; default: assembly101, or the skeleton of a model that has its own",
+    )
     model: str | None = Field(
         default=None, max_length=MAX_NAME, description="GET /models lists the names; default: the service's choice"
     )

@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 from msgspec import Meta, Struct
 
-from models.skeletons.hand import orders_with
 from models.skeletons.skeleton import LEFT_RIGHT, Hand, Skeleton
 from service.http.limits import MAX_MESSAGE_BYTES
 from service.http.negotiation import JSON, MSGPACK, typed
@@ -23,6 +22,7 @@ from service.http.problems import Problem
 from service.tasks.arrays import msgpack_bytes
 from service.tasks.fields import Point
 from service.tasks.hands import wire
+from service.tasks.hands.orders import advice, body_of
 from service.tasks.hands.schemas import HandsOptions
 from service.tasks.hands.wire import UNSEEN
 
@@ -171,9 +171,8 @@ class Codec:
             self._check_bytes(len(value), 12 * self._joints, f"/{side}")
             return np.frombuffer(value, DTYPE).reshape(-1, 3).astype(np.float64)
         if len(value) != self._joints:
-            fitting = " or ".join(orders_with(len(value)))
-            detail = f"expected [{self._joints}][3] for a hand in {self._order.name} order, got [{len(value)}][3]"
-            detail += f"; {len(value)} points fit {fitting}" if fitting else "; GET /joints lists the orders"
+            what = f"a {body_of(self._order)} in {self._order.name} order"
+            detail = f"expected [{self._joints}][3] for {what}, got [{len(value)}][3]{advice(self._order, len(value))}"
             raise Problem.at("wrong-shape", f"/{side}", detail)
         return np.array([UNSEEN if p is None else (p.x, p.y, p.z) if isinstance(p, Named) else p for p in value])
 

@@ -14,15 +14,15 @@ from models.contract.bundle import BundleMeta
 from models.contract.task import HandForecast
 from models.motion.hands import SNAP_S
 from models.motion.timing import UNITS
-from models.skeletons.hand import ASSEMBLY101, carried_joints, get_hand_order
-from models.skeletons.skeleton import UnknownOrder
+from models.skeletons.hand import carried_joints
 from service.http.problems import Problem
 from service.inference.model import expected_error
 from service.tasks.endpoint import Limits
 from service.tasks.fields import REACH_M
 from service.tasks.hands.checks import bad_number, check_plausible, factors_to_metres, frames_needed, times_of
+from service.tasks.hands.orders import order_of, refuse_another
 from service.tasks.hands.partial import references, sentinels, shortcomings
-from service.tasks.hands.prepare import HandsForecast, PreparedHands, document, lacking, to_assembly101
+from service.tasks.hands.prepare import HandsForecast, PreparedHands, document, lacking, to_model_order
 from service.tasks.hands.stream.messages import DTYPE, Codec, Frame, StreamSettings
 from service.tasks.hands.stream.window import Recent
 from service.tasks.hands.wire import DecodedHands, Points
@@ -40,10 +40,8 @@ class Session:
         """Raise unknown-joints, wrong-shape, and what `use` raises."""
         assert settings.fps is not None, "read_settings has checked it"
         self.settings, self._fps, self._gap_s = settings, settings.fps, limits.gap_s
-        try:
-            self.order = get_hand_order(settings.joints)
-        except UnknownOrder as error:
-            raise Problem.at("unknown-joints", "/joints", str(error)) from None
+        assert isinstance(model.task, HandForecast), f"{model.name} forecasts no hands"
+        self.order = order_of(settings.joints, model.task, model.name, "/joints")
         self.codec = Codec(settings, self.order)
         none = Points(np.empty((0, len(self.order.joints), 3)), None)
         self._named = DecodedHands(settings, dict.fromkeys(settings.hands, none), DTYPE)  # names arrays in problems
@@ -57,17 +55,18 @@ class Session:
             (),
         )  # time of the last check, and which hands were there
         self._doubts: tuple[str, ...] = ()
-        assert isinstance(model.task, HandForecast), f"{model.name} forecasts no hands"
-        self.task, self._recent = model.task, self._room(1)
+        self.task = model.task
+        self._recent = self._room(1)
         self.use(model)
 
     def _room(self, capacity: int) -> Recent:
-        return Recent(capacity, len(self.settings.hands), len(ASSEMBLY101.joints), len(self.order.joints))
+        return Recent(capacity, len(self.settings.hands), len(self.task.layout.joints), len(self.order.joints))
 
     def use(self, model: BundleMeta) -> None:
-        """Forecast with a model from now on. Raises invalid-request for times that it does not reach."""
+        """Forecast with a model from now on. Raises unknown-joints for another skeleton, invalid-request for times beyond its reach."""
         task = model.task
         assert isinstance(task, HandForecast), f"{model.name} forecasts no hands"
+        refuse_another(task, self.task, model.name)
         self.times = times_of(self._request, task, self._fps, model.name)
         self._lacking = lacking(self.settings, task, model.name)
         seconds = (task.past - 1) / task.fps + self._gap_s
@@ -140,7 +139,7 @@ class Session:
         """
         recent = self._recent
         recent.convert(
-            lambda points, seen: to_assembly101(self._request, points, seen, self.order, self.settings.hands)
+            lambda points, seen: to_model_order(self._request, points, seen, self.order, self.settings.hands)
         )
         past, mask, part = recent.window(self.task, self._fps, self._gap_s)
         self._check_plausible()

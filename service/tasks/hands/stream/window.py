@@ -140,7 +140,7 @@ class Recent:
         if task.masked:
             part = partial_window(self.joints, self.known, self.times, task.past, task.fps, max_gap_s)
             return Window(Past(part.joints, part.filled, part.hands), part.seen, part)
-        clip = HandClip(self.joints, np.all(self.known, axis=2), self.times)
+        clip = HandClip(self.joints, np.all(self.known, axis=2), self.times, task.layout)
         return Window(past_window(clip, task.past, task.fps, max_gap_s), None)
 
     def _convert(self, frames: slice, convert: Convert) -> None:
