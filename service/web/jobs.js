@@ -73,7 +73,7 @@ export function open(element, page) {
     const drawSoon = () => { due ||= setTimeout(() => {
       due = 0
       if (signal.aborted) return
-      curves.replaceChildren(h('h3', {}, 'Curve'), ...[...lines].map(([name, points], i) => chart(`${name} by step`, [{ name, colour: COLOURS[i % COLOURS.length], points }], { x: 'step', y: '', zero: false })))
+      if (lines.size) curves.replaceChildren(h('h3', {}, 'Curve'), ...[...lines].map(([name, points], i) => chart(`${name} by step`, [{ name, colour: COLOURS[i % COLOURS.length], points }], { x: 'step', y: '', zero: false })))
       look().catch(() => {}) // the stream says what is wrong
     }, DRAW_MS) }
     await page.guard(failed, async () => {
@@ -116,9 +116,12 @@ export function open(element, page) {
     const { jobs } = await chiron.jobs({ parent: job.id, limit: 50 }), best = job.result?.cells?.[job.result.best_cell]?.job
     const value = (spec, name) => String({ ...spec, ...spec.network, steps: spec.steps, seed: spec.seeds[0] }[name])
     const names = Object.keys(job.spec.grid)
+    let picture = family.querySelector('img')
+    if (job.state === 'succeeded') picture ??= h('img', { class: 'wide', alt: 'Validation score of each cell, against the fields of the grid',
+      src: URL.createObjectURL(await (await chiron.request(`jobs/${job.id}/artifacts/sweep.png`, { accept: '*/*' })).blob()) })
     family.replaceChildren(table('Trainings of the sweep', ['job', ...names, 'state', 'validation score'], jobs.reverse().map(child => [
       link(child.id), ...names.map(name => value(child.spec, name)), child.state,
-      child.result ? `${fixed(child.result.best.score, 3)}${child.id === best ? ', the best' : ''}` : ''])))
+      child.result ? `${fixed(child.result.best.score, 3)}${child.id === best ? ', the best' : ''}` : ''])), picture || '')
   }
 
   async function showFiles(id, files) {

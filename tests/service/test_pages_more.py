@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import expect
-from waiting import post
+from waiting import post, until
 
 from models.skeletons.body_orders import BODIES
 from models.skeletons.hand import HANDS
+from service.jobs import artifacts
+from service.jobs.records import Lease
+from service.jobs.table import JobTable
 from service.routes.page import CAMERA, WEB
+from training.engine.sweep import Cell, Sweep
 
 from .browser import drawn, tab, upload
 
@@ -111,6 +115,39 @@ def test_a_job_is_submitted_followed_cancelled_and_removed(browser, site):
         expect(page.get_by_text("cancelling", exact=True)).to_be_visible()
         table.release(lease)
         expect(page.get_by_role("button", name="Retry")).to_be_visible()
+        page.get_by_role("button", name="Remove").click()
+        expect(page.get_by_text("No job yet.")).to_be_visible()
+        assert site.get("/jobs")["jobs"] == []
+
+
+def claimed(table: JobTable, job: str) -> Lease:
+    return until("the job to be queued", lambda: table.claim(job, "worker"))
+
+
+def test_a_sweep_shows_its_trainings_which_are_not_in_the_list(browser, site):
+    sweep = post(f"{site.url}/jobs", json={"kind": "sweep", "run": "hands-forecast", "grid": {"layers": [2, 3]}}).json()
+    table = site.table()
+    children = table.children(sweep["id"])
+    with tab(browser, f"{site.url}/#jobs/{sweep['id']}") as page:
+        expect(page.get_by_role("heading", name=re.compile("sweep hands-forecast"))).to_be_visible()
+        expect(page.get_by_text(re.compile("waits for its trainings"))).to_be_visible()
+        rows = page.get_by_role("table", name="Trainings of the sweep").get_by_role("row")
+        expect(rows).to_have_count(1 + len(children))
+        expect(rows.nth(1)).to_contain_text("2")
+        expect(page.get_by_role("table", name="Newest first").get_by_role("row")).to_have_count(2)
+        rows.nth(1).get_by_role("link").click()
+        expect(page.get_by_role("heading", name=re.compile("train hands-forecast"))).to_be_visible()
+        page.get_by_role("link", name=sweep["id"][:8]).click()
+        scores = (2.0, 1.0)
+        for child, score in zip(children, scores, strict=True):  # as a worker ends them
+            table.finish(claimed(table, child.id), "succeeded", result={"best": {"score": score}})
+        lease = claimed(table, sweep["id"])
+        cells = [Cell(settings={"layers": i}, score=score, job=children[i].id) for i, score in enumerate(scores)]
+        Sweep(run="r", cells=tuple(cells)).write(artifacts.begin(site.state / "jobs", lease.job, lease.attempt))
+        result = {"best_cell": 1, "cells": [cell.model_dump(mode="json") for cell in cells]}
+        table.finish(lease, "succeeded", result=result)
+        expect(rows.nth(2)).to_contain_text("1.000, the best")
+        expect(page.get_by_role("img", name=re.compile("Validation score of each cell"))).to_be_visible()
         page.get_by_role("button", name="Remove").click()
         expect(page.get_by_text("No job yet.")).to_be_visible()
         assert site.get("/jobs")["jobs"] == []

@@ -110,9 +110,12 @@ def _cell(
         return Cell(settings=one.fields, state="failed", error=str(error), seconds=time.monotonic() - begun)
     best = path.parent / BEST
     network = load_best(one.run, best)
+    validation = validation_of(best)
     cell = Cell(
         settings=one.fields,
-        **validation_of(best),
+        score=validation["score"],
+        loss=validation["loss"],
+        step=int(validation["step"]),
         parameters=parameters_of(network),
         measurements=compare(one.run, network, data),
         seconds=round(time.monotonic() - begun, 1),
