@@ -1,6 +1,6 @@
 """Pictures of the page at /, in Debian's Chromium: each section at the width of a desk, a phone and a 4K screen, light and dark.
 
-    python -m benchmarks.screenshots OUT        about two minutes; http://127.0.0.1:8000 must serve, or --url
+    python -m benchmarks.screenshots OUT        about three minutes; http://127.0.0.1:8000 must serve, or --url
 
 docs/page-hands.png and docs/page-faces.png are hands.png and faces.png of it. The sections of jobs and of data sets show those of
 that service.
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from service.routes.page import WEB
 
 DESK, PHONE, WALL = (1440, 1000), (390, 844), (3840, 2160)
 WAIT_MS = 60_000
@@ -46,6 +48,10 @@ SHOTS = (
     Shot("models", "models", "details.card >> nth=0"),
     Shot("models-phone", "models", "details.card >> nth=0", PHONE),
     Shot("data", "data", "text=Add a data set"),
+    Shot("data-form", "data", "text=Add a data set"),
+    Shot("data-form-phone", "data", "text=Add a data set", PHONE, dark=True),
+    Shot("data-train", "data", "text=/Recordings that jobs/"),
+    Shot("data-train-phone", "data", "text=/Recordings that jobs/", PHONE, dark=True),
 )
 
 
@@ -68,13 +74,19 @@ def take(browser: Browser, url: str, shot: Shot, folder: Path) -> None:
 
 
 def _prepare(page: Page, shot: Shot) -> None:
-    """Go to a moment of a clip, open the card of a model, or choose the newest job."""
+    """Go to a moment of a clip, open the card of a model, or choose the newest job, a file or a data set that is ready."""
     if shot.frame is not None:
         page.get_by_role("slider", name="Time").fill(str(shot.frame))
     if shot.section == "models":
         page.locator('details[data-name="hands-forecast"] summary').click()
     if shot.section == "jobs" and (newest := page.locator("section table button")).count():
         newest.first.click()
+    if shot.name.startswith("data-form"):
+        page.locator("section input[type=file]").first.set_input_files(WEB / "samples" / "hands.json")
+        page.get_by_label("licence").wait_for()
+    if shot.name.startswith("data-train") and (ready := page.locator("tr:has(.good) a")).count():
+        ready.first.click()
+        page.get_by_role("button", name="Train").scroll_into_view_if_needed()
 
 
 def problem(browser: Browser, url: str, folder: Path) -> None:

@@ -25,7 +25,7 @@ export function open(element, page) {
     await page.guard(problem, async () => {
       const { datasets } = await chiron.datasets()
       list.replaceChildren(datasets.length ? table('Data sets', ['name', 'state', 'recordings', 'added', ''], datasets.map(set => [
-        h('a', { href: `#data/${set.name}` }, h('b', {}, set.name)), h('span', {}, state(set), set.reason ? h('p', { class: 'small' }, set.reason) : ''),
+        h('a', { href: `#data/${set.name}` }, h('b', {}, set.name)), h('span', {}, state(set), set.reason ? h('a', { class: 'small', href: `#data/${set.name}`, 'aria-label': `Why ${set.name} is refused` }, ' why') : ''),
         counts(set.counts), clock(set.created_at),
         h('span', {}, h('a', { href: `#jobs/${set.job}` }, 'check'), ' ', button('Remove', () => remove(set), 'bad'))]))
         : h('p', { class: 'dim' }, 'No data set yet; jobs use the folder of their worker.'))

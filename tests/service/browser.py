@@ -69,3 +69,9 @@ def upload(page: Page, files: list[tuple[str, bytes]]) -> None:
     page.locator("section input[type=file]").first.set_input_files(
         [{"name": name, "mimeType": "application/octet-stream", "buffer": content} for name, content in files]
     )
+
+
+def unnamed(page: Page) -> list[str]:
+    """Return the controls that a screen reader has no name for."""
+    return page.evaluate("""[...document.querySelectorAll('button, select, input, textarea, a, canvas')].filter(e =>
+        !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.[0]?.textContent.trim())).map(e => e.outerHTML)""")

@@ -12,7 +12,7 @@ from own_hands import write_set
 from playwright.sync_api import Browser, Page, expect
 from waiting import post, until
 
-from .browser import tab, upload
+from .browser import tab, unnamed, upload
 from .processes import Stack, stack
 
 pytestmark = pytest.mark.long(120)
@@ -67,6 +67,7 @@ def test_recordings_without_a_declaration_are_declared_in_a_form_and_are_ready_a
         expect(card.get_by_text("It can be trained on.")).to_be_visible(timeout=WORK_MS)
         expect(card.get_by_role("row").nth(1)).to_contain_text(re.compile(f"hands/own-{form}.*4.*1.*1"))
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert unnamed(page) == []
 
 
 def test_recordings_that_cannot_be_trained_on_are_named_each_with_its_fault(browser, lab, recordings):
@@ -84,6 +85,7 @@ def test_recordings_that_cannot_be_trained_on_are_named_each_with_its_fault(brow
         expect(faults).to_have_count(2, timeout=WORK_MS)
         expect(faults.nth(0)).to_contain_text("bad-a.jsonl: expected at least 12 frames, got 5")
         expect(faults.nth(1)).to_contain_text("bad-b.jsonl: line 2:")
+        expect(page.get_by_role("link", name="Why broken is refused")).to_be_visible()
 
 
 def test_files_that_are_no_recordings_are_refused(browser, lab):

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from service.routes.page import WEB
 
-from .browser import drawn, tab, upload
+from .browser import drawn, tab, unnamed, upload
 from .processes import stack
 
 pytestmark = pytest.mark.long(90)
@@ -132,9 +132,7 @@ def test_a_phone_scrolls_only_downwards(browser, site, section):
 def test_every_control_has_a_name_and_the_keyboard_reaches_it(browser, site):
     with tab(browser, site.url) as page:
         expect(page.locator("section").get_by_text(re.compile("mm from what came on average"))).to_be_visible()
-        unnamed = page.evaluate("""[...document.querySelectorAll('button, select, input, a, canvas')].filter(e =>
-            !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.[0]?.textContent.trim())).map(e => e.outerHTML)""")
-        assert unnamed == []
+        assert unnamed(page) == []
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
         page.locator("canvas").first.focus()
