@@ -125,7 +125,7 @@ def test_the_relative_loss_weighs_early_steps_people_at_rest_and_what_a_damped_v
 
     def expected(error: np.ndarray, moved: float, floor: np.ndarray) -> float:
         distance = np.mean(weights * error)
-        return 100 * (distance + 0.1 * distance / (moved + REST) + 0.6 * np.mean(error / (floor + LEAST)))
+        return float(100 * (distance + 0.1 * distance / (moved + REST) + 0.6 * np.mean(error / (floor + LEAST))))
 
     swinging, moving = past.clone(), true.clone()
     swinging[:, 1, :, 1] = 0.8  # the last step is 0.2, and the person stops
