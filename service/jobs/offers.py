@@ -28,14 +28,18 @@ class OfferTable:
 
         `fields` are those of each run's network that can be set.
         """
+        own = ("seen_at",) if fields is None else ("seen_at", "fields")
+        rows = [
+            {"kind": kind, "name": name, "seen_at": now(), **({} if fields is None else {"fields": list(fields[name])})}
+            for name in sorted(names)  # workers that start at once lock rows in the same order
+        ]
         with writing(self._engine) as connection:
             connection.execute(delete(OFFERS).where(OFFERS.c.seen_at < now() - KEEP_S))
             insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-            for name in sorted(names):  # workers that start at once lock rows in the same order
-                own = {} if fields is None else {"fields": list(fields[name])}
-                row = insert(OFFERS).values(kind=kind, name=name, seen_at=now(), **own)
-                changes = {"seen_at": now(), **own}
-                connection.execute(row.on_conflict_do_update(index_elements=("kind", "name"), set_=changes))
+            if rows:  # in one statement, so that a worker holds its locks for one answer of the database
+                into = insert(OFFERS).values(rows)
+                changes = {column: into.excluded[column] for column in own}
+                connection.execute(into.on_conflict_do_update(index_elements=("kind", "name"), set_=changes))
 
     def names(self, kind: Kind) -> list[str]:
         """Return the known names of a kind, sorted; empty if no worker has published any yet."""

@@ -23,7 +23,7 @@ def test_names_are_stored_by_kind_until_no_worker_has_offered_them_for_a_month(e
 def test_workers_that_start_at_once_publish_the_same_names(postgres):
     """Each of two inserts of one row waits for the other's transaction, and must not fail when that has ended."""
     engine = open_database(postgres.url)
-    names = [f"run-{number}" for number in range(200)]
+    names = [f"run-{number}" for number in range(50)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: OfferTable(engine).publish("run", names), range(12)))
     assert OfferTable(engine).names("run") == sorted(names)

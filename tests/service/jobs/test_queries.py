@@ -27,7 +27,7 @@ select md5(n::text), case when mod(n, 5) = 0 then 'evaluate' else 'train' end, '
   'cpu', case when n <= {QUEUED} then 'queued' else 'succeeded' end, n, n, n, 0, 0, 1
 from generate_series(1, {QUEUED + FINISHED}) n;
 insert into job_events select id, 1, created_at, 'state', '{{}}' from jobs;
-insert into submissions select 'key' || n, '', md5(n::text), extract(epoch from now()) from generate_series(1, {KEYS}) n;
+insert into submissions select 'key' || n, '', md5(n::text), extract(epoch from now()) from generate_series(1, {KEYS}) n
 """
 
 
@@ -35,8 +35,9 @@ insert into submissions select 'key' || n, '', md5(n::text), extract(epoch from 
 def filled(postgres) -> Iterator[Engine]:
     """Yield a database with many queued jobs, some finished ones, and a day of idempotency keys."""
     engine = open_database(postgres.url)
-    with writing(engine) as connection:
-        connection.exec_driver_sql(FILL)
+    for statement in FILL.split(";\n"):  # one at a time: each has to end within the database's timeout
+        with writing(engine) as connection:
+            connection.exec_driver_sql(statement)
     vacuum(engine)
     yield engine
     engine.dispose()
