@@ -2,7 +2,7 @@
 import { announce, button, field, filePicker, h, options, size } from './ui.js'
 import { directoryOf, withFile, zip } from './zip.js'
 
-const FILE = 'dataset.json', PARTS = ['hands', 'faces', 'facescape', 'body'] // of the layout of the data folder
+const FILE = 'dataset.json', SKELETON = 'skeleton.json', PARTS = ['hands', 'faces', 'facescape', 'body'] // of the layout of the data folder
 const READ = /\.(npz|npy|jsonl?|ndjson|csv|mat|ply|obj)$/i, NAME = '[a-z0-9]+((-|_)[a-z0-9]+)*', TRACKERS = ['mediapipe', 'openxr', 'leap']
 const LICENCES = ['CC0-1.0', 'CC-BY-4.0', 'MIT', 'Apache-2.0', 'internal use only']
 
@@ -85,7 +85,7 @@ async function declarationFields(chiron) {
     h('div', { class: 'form' },
       field('licence', h('input', { name: 'licence', required: true, maxlength: 500, list: 'licences', placeholder: 'CC0-1.0' })),
       field('attribution: whose recordings', h('input', { name: 'attribution', required: true, maxlength: 500, placeholder: 'our laboratory, 2026' })),
-      field('joint order', options('joints', orders.map(one => [one, one]))),
+      field('joint order', options('joints', [...orders.map(one => [one, one]), [SKELETON, `its own, in ${SKELETON}`]])),
       field('unit', options('units', ['m', 'cm', 'mm', 'in', 'ft'].map(one => [one, one]))),
       field('axes', options('axes', [['right-handed', 'right-handed'], ['left-handed', 'left-handed, as Unity’s']])),
       field('frames a second, if without times', h('input', { type: 'number', name: 'fps', min: 5, max: 1000, step: 'any', placeholder: 'times are recorded' })),
@@ -104,7 +104,8 @@ async function declarationFields(chiron) {
 function declarationOf(form) {
   const text = name => String(form.get(name)).trim()
   return {
-    name: text('name'), licence: text('licence'), attribution: text('attribution'), joints: text('joints'), units: text('units'), axes: text('axes'),
+    name: text('name'), licence: text('licence'), attribution: text('attribution'),
+    ...(text('joints') === SKELETON ? { skeleton: SKELETON } : { joints: text('joints') }), units: text('units'), axes: text('axes'),
     ...(text('fps') && { fps: Number(text('fps')) }), ...(text('hand') && { hand: text('hand') }), exchange_hands: form.has('exchange_hands'),
     splits: { seed: Number(text('seed')), validation: Number(text('validation')) / 100, test: Number(text('test')) / 100 },
   }

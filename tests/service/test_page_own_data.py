@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from own_hands import write_set
+from own_skeletons import write_own_set
 from playwright.sync_api import Browser, Page, expect
 from waiting import post, until
 
@@ -68,6 +69,20 @@ def test_recordings_without_a_declaration_are_declared_in_a_form_and_are_ready_a
         expect(card.get_by_role("row").nth(1)).to_contain_text(re.compile(f"hands/own-{form}.*4.*1.*1"))
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert unnamed(page) == []
+
+
+def test_recordings_in_a_skeleton_of_ones_own_are_declared_in_the_form(browser, lab, tmp_path):
+    folder = write_own_set(tmp_path / "tail", frames=40)
+    with tab(browser, f"{lab.url}/#data") as page:
+        upload(page, [(path.name, path.read_bytes()) for path in folder.iterdir() if path.name != "dataset.json"])
+        page.get_by_label("name of the data set").fill("tails")
+        page.get_by_label("licence").fill("CC0-1.0")
+        page.get_by_label("attribution: whose recordings").fill("our laboratory")
+        page.get_by_label("joint order").select_option("its own, in skeleton.json")
+        page.get_by_label("frames a second, if without times").fill("30")
+        page.get_by_role("button", name="Upload", exact=True).click()
+        card = page.get_by_role("group", name="Data set tails")
+        expect(card.get_by_text("It can be trained on.")).to_be_visible(timeout=WORK_MS)
 
 
 def test_recordings_that_cannot_be_trained_on_are_named_each_with_its_fault(browser, lab, recordings):
