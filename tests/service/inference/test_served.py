@@ -150,7 +150,7 @@ def test_the_description_of_a_model_contains_its_metadata(client):
     assert model["state"] == "ready"
     assert model["task"] == {
         "kind": "hand-forecast", "past": 30, "future": 30, "fps": 30.0, "modes": 1, "order": "assembly101",
-        "masked": False, "spread": False,
+        "masked": False, "spread": False, "skeleton": None,
     }  # fmt: skip
     assert model["symmetries"] == ["translation", "rotation", "mirror-swap"]
     assert model["licence"] == "Apache-2.0"
