@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+
 START_S = 300.0
 
 
@@ -56,6 +58,15 @@ class Postgres:
         self.process.wait(START_S)
 
 
+def answers(folder: Path) -> bool:
+    """Return whether the server takes connections: its socket is there a moment before."""
+    try:
+        psycopg.connect(host=str(folder), user="chiron", dbname="postgres", connect_timeout=10).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 @contextmanager
 def postgres_server() -> Iterator[Postgres]:
     """Run a server in a temporary folder while the block runs; raise FileNotFoundError if none is installed."""
@@ -67,9 +78,9 @@ def postgres_server() -> Iterator[Postgres]:
         server = Postgres(folder, binaries)
         try:
             end = time.monotonic() + START_S
-            while not (folder / ".s.PGSQL.5432").exists():
+            while not answers(folder):
                 if time.monotonic() > end:
-                    raise TimeoutError(f"expected a socket of PostgreSQL within {START_S:g} s")
+                    raise TimeoutError(f"expected an answer of PostgreSQL within {START_S:g} s")
                 time.sleep(0.05)
             yield server
         finally:
