@@ -3,7 +3,8 @@
 The exporter keeps some weights by name. Others it folds into constants: matrices that frozen layers assemble, and transposed, repeated or
 scaled copies. A probe tells which is which: the same network, exported in the same way with weights that are all different. Where the
 probe's graph has a weight or an assembled matrix, the bundle's graph has it, too. Weights that are folded into others by arithmetic,
-such as normalisation into a convolution, cannot be read back, nor those of an untrained network that are equal and stored once.
+such as normalisation into a convolution, cannot be read back, nor those of an untrained network that are equal and stored once. A
+single weight that is stored with an equal one of its shape, such as the second bias of a sum, can be.
 """
 
 import copy
@@ -26,6 +27,7 @@ from training.engine.folders import folder_of
 from training.engine.run import Run
 
 FACTOR = "factor_"  # begins the names of the factors of Corrected
+HALVED = 0.5**0.5  # the factor of numbers that belong to a pair of rows, in biases of chiral layers
 ROUNDING = 1e-5  # relative, of float32 arithmetic on a few numbers
 
 
@@ -68,6 +70,7 @@ def restored(network: nn.Module, bundle: Bundle) -> nn.Module:
     ):  # a bundle may be older than the drawing
         exported = constants(draw(frozen(_corrected(probe, factors)), inputs))
         missing = set(_fill(network, probe, Counterparts(exported, graph, "network." if factors else "")))
+        missing -= _fill_stored_once(network, missing)
         missing -= without_effect(network, inputs)
         if not (lost := [name for name in network.state_dict() if name in missing]):
             break
@@ -154,6 +157,15 @@ class Counterparts:
                     return self._taken(name).transpose(np.argsort(axes)) / scale
         return None
 
+    def halved(self, value: np.ndarray) -> np.ndarray | None:
+        """Take and return the counterpart of a vector that the probe has with some of its numbers times HALVED, or None."""
+        for name, constant in self.left.items():
+            if value.ndim == 1 and constant.shape == value.shape:
+                scale = np.where(constant < value * (1 + HALVED) / 2, HALVED, 1.0)
+                if np.allclose(constant, scale * value, rtol=ROUNDING):
+                    return self._taken(name) / scale
+        return None
+
     def gathered(self, value: np.ndarray) -> np.ndarray | None:
         """Return the counterpart of a tensor whose numbers are all in constants that are left; None if one is not, or is ambiguous.
 
@@ -199,10 +211,28 @@ def _fill(network: nn.Module, probe: nn.Module, counterparts: Counterparts) -> l
         if (value := found[name]) is None:
             value = counterparts.gathered(values[name].numpy())
         if value is None:
+            value = counterparts.halved(values[name].numpy())
+        if value is None:
             missing.append(name)
         else:
             tensor.copy_(torch.from_numpy(value))
     return missing
+
+
+def _fill_stored_once(network: nn.Module, missing: set[str]) -> set[str]:
+    """Set the one parameter that is missing, if any, to the only other one of its last name and shape. Returns its name."""
+    weights = dict(network.named_parameters())
+    lost = [name for name in weights if name in missing]
+    if len(lost) != 1:
+        return set()
+    last, shape = lost[0].rpartition(".")[2], weights[lost[0]].shape
+    twins = [x for name, x in weights.items() if name.rpartition(".")[2] == last and x.shape == shape]
+    if len(twins) != 2:
+        return set()
+    for twin in twins:
+        if twin is not weights[lost[0]]:
+            weights[lost[0]].data.copy_(twin.data)
+    return set(lost)
 
 
 def disassembled(module: Assembled, matrix: Tensor) -> dict[str, Tensor]:

@@ -11,10 +11,12 @@ from laws import LIFT, NARROW, pairs, perturbed, with_random_prior
 from torch import nn
 
 from models.contract.bundle import TrainingSource, read_bundle
+from models.contract.task import PoseLift
 from models.landmarks.se3_unet import SE3UNetConfig
 from models.layers.degrees import DegreeLinear
 from models.layers.tensor_field import Kernel
 from models.pose.lifter import LifterConfig
+from models.pose.window_lifter import WindowLifterConfig
 from training.engine.checkpoints import load_best
 from training.engine.export import Facts, NotTheNetwork, export
 from training.engine.folders import folder_of
@@ -68,6 +70,17 @@ def test_weights_that_were_folded_into_others_are_named(tmp_path: Path):
     bundle = read_bundle(exported(network, seen, tmp_path / "bundle"))
     with pytest.raises(NotRestorable, match=r"made-up does not contain .*expand\.map\.\w+"):
         restored(LifterConfig(pairs(32)).build(LIFT), bundle)
+
+
+def test_biases_of_chiral_layers_are_read_back_also_two_equal_ones_that_are_stored_once(tmp_path: Path):
+    task = PoseLift(receptive=3, confidence=True)
+    network = perturbed(WindowLifterConfig(pairs(16), blocks=1).build(task)).eval()
+    network.read_out.bias.data.copy_(network.linear.bias.data)  # pyright: ignore - attributes of a Module; their gradients are equal
+    seen = {"keypoints": np.random.default_rng(0).uniform(0.1, 1, (1, 5, 17, 3)).astype(np.float32)}
+    bundle = read_bundle(exported(network, seen, tmp_path / "bundle"))
+    weights = restored(WindowLifterConfig(pairs(16), blocks=1).build(task), bundle).state_dict()
+    for name, x in network.state_dict().items():
+        torch.testing.assert_close(weights[name], x, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(
