@@ -1,6 +1,6 @@
 """The three ways from recordings of one's own to a model that answers a stream, with their times: command line, API and page.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.own_data [--steps 20]         about five minutes of two idle cores
+    OMP_NUM_THREADS=1 python -m benchmarks.own_data [--steps 20] ["command line"] [API] [page]
 
 `benchmarks.mediapipe_recordings` makes the recordings. The API and a worker run before their ways begin, and the page's way in Chromium
 fills in the form of dataset.json. A way ends with the first forecast of the stream; the page's, with the forecasts of a whole clip.
@@ -30,6 +30,7 @@ from websockets.sync.client import connect
 from benchmarks.mediapipe_recordings import write
 from benchmarks.proxies import free_port, program
 from benchmarks.timing import machine
+from models.contract.cpus import usable_cpus
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "own_data.json"
@@ -70,7 +71,13 @@ def by_command_line(folder: Path, recordings: Path, steps: int) -> Laps:
     return laps
 
 
-def by_api(url: str, recordings: Path, steps: int) -> Laps:
+def by_api(folder: Path, recordings: Path, steps: int) -> Laps:
+    """Run the service and a worker, and then take the way of the API."""
+    with with_worker(folder, recordings) as url:
+        return through_api(url, recordings, steps)
+
+
+def through_api(url: str, recordings: Path, steps: int) -> Laps:
     """Upload a .zip, submit a job, promote its version and open a stream."""
     laps = Laps()
     with httpx2.Client(base_url=url, timeout=60) as client, zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
@@ -92,7 +99,19 @@ def by_api(url: str, recordings: Path, steps: int) -> Laps:
     return laps
 
 
-def by_page(page: Page, url: str, recordings: Path, steps: int) -> Laps:
+def by_page(folder: Path, recordings: Path, steps: int) -> Laps:
+    """Run the service, a worker and Chromium, and then take the way of the page. Raises LookupError without Chromium."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        raise LookupError("expected chromium on the PATH, got none; `apt-get install chromium` brings it")
+    with with_worker(folder, recordings) as url, sync_playwright() as playwright:
+        switches = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+        page = playwright.chromium.launch(executable_path=chromium, args=switches).new_page(reduced_motion="reduce")
+        page.set_default_timeout(1000 * PATIENCE_S)
+        return on_page(page, url, recordings, steps)
+
+
+def on_page(page: Page, url: str, recordings: Path, steps: int) -> Laps:
     """Choose the files, fill in the forms and press the buttons of the page."""
     laps = Laps()
     page.goto(f"{url}/#data")
@@ -119,6 +138,9 @@ def by_page(page: Page, url: str, recordings: Path, steps: int) -> Laps:
     page.locator("section").get_by_text(re.compile(r"hands-page answered \d+ of \d+ frames")).wait_for()
     laps.end()
     return laps
+
+
+WAYS = {"command line": by_command_line, "API": by_api, "page": by_page}
 
 
 def stream(url: str, model: str, recordings: Path) -> None:
@@ -153,8 +175,7 @@ def with_worker(folder: Path, data: Path) -> Iterator[str]:
     settings = {"CHIRON_STATE": str(folder / "state"), "CHIRON_DATA": str(data), "PYTHONPATH": str(CHECKOUT)}
     command = [sys.executable, "-m", "service", "worker", "--device", "cpu"]
     with service(folder, CHECKOUT / "bundles") as url, program(command, folder / "worker.log", **settings):
-        known = lambda: _sent(httpx2.get(f"{url}/workers"))  # noqa: E731 - read below, and nowhere else
-        _until(lambda: {"state": "ready" if known()["workers"] and known()["offers"]["architecture"] else ""}, "ready")
+        _until(lambda: {"state": "ready" if _sent(httpx2.get(f"{url}/workers"))["workers"] else ""}, "ready")
         yield url
 
 
@@ -199,35 +220,33 @@ def _lengths(steps: int) -> list[str]:
 
 
 def main() -> None:
-    """Take the three ways, print their times as a table, and save them."""
+    """Take the ways, print their times as a table, and save them beside those of other ways."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.own_data", description=__doc__)
+    parser.add_argument("ways", nargs="*", choices=[[], *WAYS], help="default: all of them, one after the other")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("CHIRON_DATA", "../shared/data")))
     parser.add_argument("--steps", type=int, default=20, help="of each training")
     arguments = parser.parse_args()
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        raise SystemExit("expected chromium on the PATH, got none; `apt-get install chromium` brings it")
-    with tempfile.TemporaryDirectory(prefix="own-", dir="/tmp") as place:  # a short path, for the broker's socket
-        folder, recordings = Path(place), Path(place) / "mine"
-        write(recordings, arguments.data, "tzionas", RECORDINGS, SECONDS)
-        (alone := folder / "alone").mkdir()
-        ways = {"command line": by_command_line(alone, recordings, arguments.steps)}
-        with with_worker(folder, recordings) as url, sync_playwright() as playwright:
-            ways["API"] = by_api(url, recordings, arguments.steps)
-            switches = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-            page = playwright.chromium.launch(executable_path=chromium, args=switches).new_page(reduced_motion="reduce")
-            page.set_default_timeout(1000 * PATIENCE_S)
-            ways["page"] = by_page(page, url, recordings, arguments.steps)
-    print("|", " | ".join(["seconds", *ways]), "|\n|---|" + "---|" * len(ways))
-    for step in STEPS:
-        print("|", " | ".join([step, *(f"{laps.seconds[step]:.1f}" for laps in ways.values())]), "|")
-    print("|", " | ".join(["together", *(f"{sum(laps.seconds.values()):.0f}" for laps in ways.values())]), "|")
-    results = {
-        "machine": machine(), "at": datetime.now(UTC).isoformat(timespec="minutes"), "load": os.getloadavg()[0],
-        "recordings": RECORDINGS, "seconds": SECONDS, "steps": arguments.steps,
-        "ways": {name: laps.seconds for name, laps in ways.items()},
-    }  # fmt: skip
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    for way in arguments.ways or WAYS:
+        with tempfile.TemporaryDirectory(prefix="own-", dir="/tmp") as place:  # a short path, for the broker's socket
+            folder, recordings = Path(place), Path(place) / "mine"
+            write(recordings, arguments.data, "tzionas", RECORDINGS, SECONDS)
+            seconds = WAYS[way](folder, recordings, arguments.steps).seconds
+        results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"ways": {}}
+        at, load = datetime.now(UTC).isoformat(timespec="minutes"), round(os.getloadavg()[2], 1)
+        results["ways"][way] = {"at": at, "load": load, "steps": arguments.steps, "seconds": seconds}
+        results |= {"machine": machine(), "cpus": usable_cpus(), "recordings": RECORDINGS, "of_seconds": SECONDS}
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        print(table(results["ways"]), flush=True)
+
+
+def table(ways: dict[str, Any]) -> str:
+    """Return the seconds of each step, and of all, as Markdown; `load` is the mean number of waiting processes of 15 minutes."""
+    rows = [["seconds", *ways]]
+    rows += [[step, *(f"{way['seconds'][step]:.1f}" for way in ways.values())] for step in STEPS]
+    rows += [["together", *(f"{sum(way['seconds'].values()):.0f}" for way in ways.values())]]
+    rows += [["load", *(f"{way['load']:.1f}" for way in ways.values())]]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
 if __name__ == "__main__":
