@@ -33,9 +33,9 @@ export async function showVersion(place, page, { model, version }) {
       await show()
       announce(`${model} serves version ${version}`)
     })
-    body.replaceChildren(measured(one.measurements), h('div', { class: 'fields' }, one.serving
+    body.replaceChildren(h('div', { class: 'fields' }, one.serving
       ? [h('span', { class: 'tag good' }, 'serving'), section && h('a', { class: 'button main', href: `#${section}/${model}` }, `Try ${model} on ${section}`)]
-      : button(`Promote ${model} ${version}`, promote, 'main')))
+      : button(`Promote ${model} ${version}`, promote, 'main')), measured(one.measurements))
   })
   await show()
 }
