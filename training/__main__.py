@@ -1,4 +1,4 @@
-"""The command line of training: list, check, run, evaluate, export, restore, redraw, benchmark, sweep, mlflow."""
+"""The command line of training: list, check, run, evaluate, export, restore, redraw, recalibrate, benchmark, sweep, mlflow."""
 
 import argparse
 import os
@@ -107,6 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     remeasure.set_defaults(command=_remeasure)
     remeasure.add_argument("--bundle", type=Path, help="the bundle's folder (default: bundles/<name>)")
 
+    recalibrate = commands.add_parser("recalibrate", help="fit a bundle's confidence again, and write its graph anew")
+    recalibrate.set_defaults(command=_recalibrate)
+    recalibrate.add_argument("--bundle", type=Path, help="the bundle's folder (default: bundles/<name>)")
+
     several = commands.add_parser("sweep", help="train a run with every combination of some settings, and compare")
     several.set_defaults(command=_sweep)
     several.add_argument(
@@ -124,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     tracked.add_argument("--to", required=True, help="the URI of a tracking server, or a folder")
     tracked.add_argument("--experiment", default=EXPERIMENT)
 
-    for command in (run, evaluate, export, restore, redraw, remeasure, several, tracked):
+    for command in (run, evaluate, export, restore, redraw, remeasure, recalibrate, several, tracked):
         add_run_options(command)
 
     benchmark = commands.add_parser("benchmark", help="print a table; train the runs that it lacks")
@@ -140,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         "--models",
         type=names,
         default=(),
-        help="train only these; the table has all that are trained (of faces: only these)",
+        help="train only these; the table has all that are trained (of faces: only these, of faces-depth: others as they were)",
     )
     benchmark.add_argument("--preset", help="the window, such as 30+30@30")
     benchmark.add_argument("--seeds", type=counter(1), help="trainings of each model")
@@ -276,6 +280,19 @@ def _redraw(arguments: argparse.Namespace) -> None:
     redrawn, difference = redraw(network, bundle)
     print(
         f"{redrawn.meta.name} {redrawn.meta.version} in {redrawn.folder}; its answers differ by {difference:.1e} at most"
+    )
+
+
+def _recalibrate(arguments: argparse.Namespace) -> None:
+    run = _training(arguments).run
+    bundle, study = read_bundle(arguments.bundle or Path("bundles") / run.name), STUDIES[run.task.kind]
+    if study.recalibrated is None:
+        raise ValueError(f"expected a run on faces, whose confidence alone is fitted without training; got {run.name}")
+    network = restored(run.build(), bundle)
+    study.recalibrated(run, network, arguments.data)
+    written, difference = redraw(network, bundle, ("confidence",))
+    print(
+        f"{written.meta.name} {written.meta.version} in {written.folder}; other answers differ by {difference:.1e} at most"
     )
 
 

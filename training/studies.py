@@ -15,6 +15,7 @@ from training.tasks.bodies import published as bodies_published
 from training.tasks.bodies import study as bodies_study
 from training.tasks.faces import benchmark as faces_benchmark
 from training.tasks.faces import depth_tables
+from training.tasks.faces import seed_table as faces_seeds
 from training.tasks.faces import study as faces_study
 from training.tasks.hands import forecast_tables, ladder, latency_tables, trials
 from training.tasks.hands import study as hands_study
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "hands-trials": without_options(trials.tables),
     "faces": faces_benchmark.tables,
     "faces-depth": depth_tables.tables,
+    "faces-seeds": faces_seeds.tables,
     "bodies": without_options(bodies_benchmark.tables),
     "bodies-none": left_out_actions.tables,
     "bodies-published": bodies_published.tables,

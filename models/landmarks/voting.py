@@ -11,6 +11,7 @@ from models.landmarks.shape import ShapePrior
 from models.skeletons.face import FACE68
 
 LANDMARKS = len(FACE68.joints)
+LEAST_DM = 1e-3  # a correction of a tenth of a millimetre or less says that votes and shape agree
 QUARTER = 4  # the share of a scan's landmarks that tells how hard the scan is: one in four
 
 Heatmaps = Float[Tensor, "batch landmarks points"]
@@ -53,8 +54,9 @@ class VotingNetwork(nn.Module, ABC):
         mean, variance = moments(p, points)
         if votes.shape[1]:
             mean = mean + self.offsets_of(p @ votes.unflatten(0, points.shape[:2]))
-        landmarks = self.shape(mean / DECIMETRES)
-        return heatmaps, landmarks + centre, self.confidence(heatmaps, variance)
+        voted = mean / DECIMETRES
+        landmarks = self.shape(voted)
+        return heatmaps, landmarks + centre, self.confidence(heatmaps, variance, corrections(voted, landmarks))
 
 
 def heatmaps_and_weights(
@@ -84,28 +86,44 @@ def moments(
 class Confidence(nn.Module):
     """The probability that a landmark is correct: a logistic function of its `evidence`, with one bias a landmark, and of its scan.
 
-    The log-odds l of a landmark become a l + b q + c, where q is the mean of the scan's lowest quarter of l: a scan on which some landmarks
-    are unclear is a hard one for the others too. The coefficients are not trained with the network. They are fitted on validation scans at
-    export (`training.tasks.faces.confidence`), and have no meaning before.
+    The log-odds l of a landmark become a l + b q + c + d m + e mean(m). Here q is the mean of the scan's lowest quarter of l: a scan on
+    which some landmarks are unclear is a hard one for the others too. m is the logarithm of the distance by which the shape prior moves the
+    landmark: where the votes make no plausible face, they are wrong. Both are lengths and maxima, which no rotation changes. The
+    coefficients are not trained with the network. They are fitted on validation scans at export (`training.tasks.faces.confidence`), and
+    have no meaning before.
     """
 
     weights: Tensor
     bias: Tensor
     scan: Tensor  # a, b, c
+    moved: Tensor  # d, e
 
     def __init__(self, landmarks: int) -> None:
         super().__init__()
         self.register_buffer("weights", torch.tensor([1.0, -1.0]))
         self.register_buffer("bias", torch.zeros(landmarks))
         self.register_buffer("scan", torch.tensor([1.0, 0.0, 0.0]), persistent=False)  # checkpoints do without it
+        self.register_buffer("moved", torch.zeros(2), persistent=False)
 
-    def forward(self, heatmaps: Heatmaps, variance: PerLandmark) -> PerLandmark:
-        return self.of_odds(evidence(heatmaps, variance) @ self.weights + self.bias)
+    def forward(self, heatmaps: Heatmaps, variance: PerLandmark, moved: PerLandmark) -> PerLandmark:
+        return self.of_odds(evidence(heatmaps, variance) @ self.weights + self.bias, moved)
 
-    def of_odds(self, odds: PerLandmark) -> PerLandmark:
-        """Return the confidences from the log-odds of the landmarks alone."""
+    def of_odds(self, odds: PerLandmark, moved: PerLandmark) -> PerLandmark:
+        """Return the confidences from the log-odds of the landmarks alone and `corrections`."""
         lowest = odds.topk(odds.shape[1] // QUARTER, dim=1, largest=False).values.mean(1, keepdim=True)
-        return (self.scan[0] * odds + self.scan[1] * lowest + self.scan[2]).sigmoid()
+        odds = self.scan[0] * odds + self.scan[1] * lowest + self.scan[2]
+        return (odds + self.moved[0] * moved + self.moved[1] * moved.mean(1, keepdim=True)).sigmoid()
+
+
+def corrections(
+    voted: Float[Tensor, "batch landmarks 3"], landmarks: Float[Tensor, "batch landmarks 3"]
+) -> PerLandmark:
+    """Return the logarithm of the distance from each voted landmark to the corrected one, in decimetres; both are in metres, float64.
+
+    Distances below LEAST_DM are that.
+    """
+    squares = ((landmarks - voted) * DECIMETRES).square().sum(-1)
+    return 0.5 * squares.clamp_min(LEAST_DM**2).log().to(torch.float32)
 
 
 def evidence(heatmaps: Heatmaps, variance: PerLandmark) -> Float[Tensor, "batch landmarks 2"]:

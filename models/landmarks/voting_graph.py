@@ -6,7 +6,7 @@ import numpy as np
 from onnx import TensorProto
 
 from models.landmarks.cloud import DECIMETRES
-from models.landmarks.voting import LANDMARKS, QUARTER
+from models.landmarks.voting import LANDMARKS, LEAST_DM, QUARTER
 from models.layers.onnx_ops import Ops
 
 
@@ -33,11 +33,11 @@ def answers(o: Ops, network: Any, x: str, centre: str, logits: str, votes: str) 
     means = o.reshape(o.op("MatMul", p, o.reshape(votes, -1, size, 3 * count)), -1, LANDMARKS, 3, count)
     offsets = o.sum(o.op("Mul", means, o.op("Unsqueeze", "head.offsets", o.integers(1))), 3)
     places = o.op("Add", mean, o.op("Cast", offsets, to=TensorProto.DOUBLE))
-    landmarks = _shaped(o, o.op("Mul", places, _double(o, 1 / DECIMETRES)))
+    landmarks, moved = _shaped(o, o.op("Mul", places, _double(o, 1 / DECIMETRES)))
     return {
         "heatmaps": heatmaps,
         "landmarks": o.op("Add", landmarks, centre),
-        "confidence": _confidence(o, heatmaps, variance),
+        "confidence": _confidence(o, heatmaps, variance, moved),
     }
 
 
@@ -46,8 +46,8 @@ def _double(o: Ops, value: float) -> str:
     return o.constant(f"d_{value!r}", np.array(value))
 
 
-def _shaped(o: Ops, landmarks: str) -> str:
-    """Return ShapePrior of landmarks (batch, landmarks, 3), in float64."""
+def _shaped(o: Ops, landmarks: str) -> tuple[str, str]:
+    """Return ShapePrior of landmarks (batch, landmarks, 3), in float64, and its moves."""
     about = o.op("Sub", landmarks, o.mean(landmarks, 1))
     reference = o.op("Cast", o.transposed("shape.reference"), to=TensorProto.DOUBLE)
     first, second = o.split(o.op("MatMul", reference, about), (1, 1), 1)  # (batch, 1, 3)
@@ -60,7 +60,8 @@ def _shaped(o: Ops, landmarks: str) -> str:
     own = o.op("MatMul", about, o.op("Transpose", axes, perm=[0, 2, 1]))
     weight, bias = (o.op("Cast", f"shape.{name}", to=TensorProto.DOUBLE) for name in ("weight", "bias"))
     moved = o.op("Add", o.op("MatMul", o.reshape(own, -1, 3 * LANDMARKS), weight), bias)
-    return o.op("Add", landmarks, o.op("MatMul", o.reshape(moved, -1, LANDMARKS, 3), axes))
+    moved = o.op("MatMul", o.reshape(moved, -1, LANDMARKS, 3), axes)
+    return o.op("Add", landmarks, moved), moved
 
 
 def _turned(o: Ops, vector: str, by: int) -> str:
@@ -74,8 +75,8 @@ def _unit(o: Ops, vector: str) -> str:
     return o.op("Div", vector, o.op("Sqrt", square))
 
 
-def _confidence(o: Ops, heatmaps: str, variance: str) -> str:
-    """Return Confidence of heatmaps and the variances of their weights (batch, landmarks, 1)."""
+def _confidence(o: Ops, heatmaps: str, variance: str, moved: str) -> str:
+    """Return Confidence of heatmaps, the variances of their weights (batch, landmarks, 1), and the shape prior's moves."""
     top = o.op("ReduceMax", heatmaps, o.integers(2), keepdims=1)
     top = o.op("Clip", top, o.number(1e-4), o.number(1 - 1e-4))
     odds = o.op("Log", o.op("Div", top, o.op("Sub", o.number(1.0), top)))
@@ -87,4 +88,9 @@ def _confidence(o: Ops, heatmaps: str, variance: str) -> str:
     lowest = o.mean(f"{quarter}_0", 1)
     a, b, c = o.split("confidence.scan", (1, 1, 1), 0)
     odds = o.op("Add", o.op("Mul", odds, a), o.op("Add", o.op("Mul", lowest, b), c))
+    moved = o.op("Mul", moved, _double(o, DECIMETRES))
+    squares = o.op("Max", o.sum(o.op("Mul", moved, moved), 2, keep=False), _double(o, LEAST_DM**2))
+    length = o.op("Mul", o.op("Cast", o.op("Log", squares), to=TensorProto.FLOAT), o.number(0.5))
+    d, e = o.split("confidence.moved", (1, 1), 0)
+    odds = o.op("Add", odds, o.op("Add", o.op("Mul", length, d), o.op("Mul", o.mean(length, 1), e)))
     return o.op("Sigmoid", odds)

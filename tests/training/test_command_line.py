@@ -63,6 +63,7 @@ def test_every_table_has_a_name(capsys: pytest.CaptureFixture[str]):
         "hands-trials",
         "faces",
         "faces-depth",
+        "faces-seeds",
         "bodies",
         "bodies-none",
         "bodies-published",

@@ -20,9 +20,11 @@ class Study(NamedTuple):
     `facts(run, network, data_folder)` measures the test split and returns what the bundle states, with a table. Tables are Markdown.
     `compared(run, network, data_folder)`, where a task has it, measures the validation split beside the best floor, for a sweep.
     `remeasured(run, bundle, data_folder)`, where a task has it, measures a bundle as it ships, without the network, for its card.
+    `recalibrated(run, network, data_folder)`, where a task has it, fits again what the network says of its own errors, and nothing else.
     """
 
     show: Callable[[Run[Any, Any], nn.Module, Path, Path, MeasuredSplit], str]
     facts: Callable[[Run[Any, Any], nn.Module, Path], tuple[Facts, str]]
     remeasured: Callable[[Run[Any, Any], Bundle, Path], tuple[tuple[Measurement, ...], str]] | None = None
     compared: Callable[[Run[Any, Any], nn.Module, Path], tuple[Measurement, ...]] | None = None
+    recalibrated: Callable[[Run[Any, Any], nn.Module, Path], None] | None = None

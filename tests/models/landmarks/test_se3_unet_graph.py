@@ -34,7 +34,8 @@ def network_of(config: SE3UNetConfig, task: FaceLandmarks = SMALL) -> SE3UNet:
     network = perturbed(config.build(task))
     assert isinstance(network, SE3UNet)
     generator = torch.Generator().manual_seed(1)
-    for fitted in (network.shape.weight, network.shape.bias, network.confidence.bias, network.confidence.scan):
+    confidence = network.confidence
+    for fitted in (network.shape.weight, network.shape.bias, confidence.bias, confidence.scan, confidence.moved):
         fitted += 0.01 * torch.randn(fitted.shape, generator=generator)
     return frozen(network)
 

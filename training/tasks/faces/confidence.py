@@ -4,7 +4,7 @@ It has two steps: `calibrate` fits the evidence of each landmark, on batches; `c
 scans that are searched as the service searches them, with a second look where that has one.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from models.contract.symmetry import Tensors
 from models.landmarks.voting import QUARTER, Confidence, evidence
 from models.layers.freezing import frozen
+from models.scans.levels import Face
 from models.scans.looks import FaceTask, find
 from training.engine.batches import Batches
 from training.engine.export import runner
@@ -31,7 +32,7 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
     task: FaceTask = network.task  # pyright: ignore[reportAssignmentType]
     confidence: Confidence = network.confidence  # pyright: ignore[reportAssignmentType]
     seen: list[Tensor] = []
-    hook = confidence.register_forward_hook(lambda _, inputs, __: seen.append(evidence(*inputs)))
+    hook = confidence.register_forward_hook(lambda _, inputs, __: seen.append(evidence(*inputs[:2])))
     right = []
     try:
         with torch.no_grad():
@@ -47,39 +48,70 @@ def calibrate(network: nn.Module, batches: Batches) -> None:
 
 
 def calibrate_on_scans(network: nn.Module, scans: Iterable[tuple[Points, Points]]) -> None:
-    """Set the `scan` coefficients of the network's Confidence by logistic regression on scans and their true landmarks, in metres."""
+    """Set `scan` and `moved` of the network's Confidence by logistic regression on scans and their true landmarks, in metres."""
     task: FaceTask = network.task  # pyright: ignore[reportAssignmentType]
     confidence: Confidence = network.confidence  # pyright: ignore[reportAssignmentType]
     confidence.scan.copy_(torch.tensor([1.0, 0.0, 0.0]))
-    odds, right = as_served(runner(frozen(network).cpu(), task), task, scans)
-    confidence.scan.copy_(torch.from_numpy(of_scans(odds, right)))
+    confidence.moved.zero_()
+    served = frozen(network).cpu()
+    looks: dict[bytes, np.ndarray] = {}  # a search has several looks: the kept one is known by its confidences
+
+    def note(_: nn.Module, inputs: tuple[Tensor, ...], answer: Tensor) -> None:
+        looks[answer.numpy()[0].tobytes()] = inputs[2].numpy()[0]
+
+    hook = served.confidence.register_forward_hook(note)  # pyright: ignore[reportCallIssue] - a Module
+    odds, right, moved = [], [], []
+    for face, near in searched(runner(served, task), task, scans):
+        odds.append(log_odds(face))
+        right.append(near)
+        moved.append(looks[face.confidence.tobytes()])
+        looks.clear()
+    hook.remove()
+    coefficients = torch.from_numpy(of_scans(np.stack(odds), np.stack(right), np.stack(moved)))
+    confidence.scan.copy_(coefficients[:3])
+    confidence.moved.copy_(coefficients[3:])
 
 
 def as_served(
     run: Callable[[Tensors], Tensors], task: FaceTask, scans: Iterable[tuple[Points, Points]]
 ) -> tuple[Float[np.ndarray, "scans landmarks"], Float[np.ndarray, "scans landmarks"]]:
     """Search each scan; return the log-odds of its confidences, and 1 for landmarks that are right, 0 for others, NaN for unknown ones."""
-    odds, right = [], []
-    for points, true in scans:
-        face = find(points, task, run)
-        confidence = np.clip(face.confidence.astype(float), 1e-6, 1 - 1e-6)
-        odds.append(np.log(confidence / (1 - confidence)))
-        distance = np.linalg.norm(face.landmarks - true, axis=-1)
-        right.append(np.where(np.isfinite(distance), distance <= task.confident_m, np.nan))
+    found = [(log_odds(face), right) for face, right in searched(run, task, scans)]
+    odds, right = zip(*found, strict=True)
     return np.stack(odds), np.stack(right)
 
 
+def searched(
+    run: Callable[[Tensors], Tensors], task: FaceTask, scans: Iterable[tuple[Points, Points]]
+) -> Iterator[tuple[Face, Float[np.ndarray, " landmarks"]]]:
+    """Search each scan; yield its face, with 1 for landmarks that are right, 0 for others, NaN for unknown ones."""
+    for points, true in scans:
+        face = find(points, task, run)
+        distance = np.linalg.norm(face.landmarks - true, axis=-1)
+        yield face, np.where(np.isfinite(distance), distance <= task.confident_m, np.nan)
+
+
+def log_odds(face: Face) -> Float[np.ndarray, " landmarks"]:
+    """Return the log-odds of the confidences."""
+    confidence = np.clip(face.confidence.astype(float), 1e-6, 1 - 1e-6)
+    return np.log(confidence / (1 - confidence))
+
+
 def of_scans(
-    odds: Float[np.ndarray, "scans landmarks"], right: Float[np.ndarray, "scans landmarks"], rounds: int = 50
-) -> Float[np.ndarray, "3"]:
-    """Return a, b and c of largest likelihood for the log-odds a l + b q + c, with q the mean of a scan's lowest quarter of l."""
+    odds: Float[np.ndarray, "scans landmarks"],
+    right: Float[np.ndarray, "scans landmarks"],
+    moved: Float[np.ndarray, "scans landmarks"],
+    rounds: int = 50,
+) -> Float[np.ndarray, "5"]:
+    """Return a, b, c, d and e of largest likelihood for the log-odds a l + b q + c + d m + e mean(m), as in Confidence."""
     lowest = np.sort(odds, axis=1)[:, : odds.shape[1] // QUARTER].mean(axis=1, keepdims=True)
     known = np.isfinite(right)
-    x = np.stack([odds, np.broadcast_to(lowest, odds.shape), np.ones_like(odds)], axis=-1)[known]
-    y, w = right[known], np.array([1.0, 0.0, 0.0])
+    columns = (odds, lowest, np.ones_like(odds), moved, moved.mean(axis=1, keepdims=True))
+    x = np.stack([np.broadcast_to(column, odds.shape) for column in columns], axis=-1)[known].astype(float)
+    y, w = right[known], np.array([1.0, 0.0, 0.0, 0.0, 0.0])
     for _ in range(rounds):
         p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
-        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + 1e-3 * np.eye(3), x.T @ (y - p))
+        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + 1e-3 * np.eye(len(w)), x.T @ (y - p))
         w += step * min(1.0, 2.0 / np.abs(step).max())
         if np.abs(step).max() < 1e-8:
             break

@@ -113,12 +113,6 @@ class FaceBatches:
             for one in scans_of(self.model, "train", kind, count // 2, self.data.task, upright=not self.data.rotate)
         )
 
-    def other_scans(self) -> tuple[Scan, ...]:
-        """Return the validation scans of the kinds that reports lack, to calibrate the confidence on."""
-        others = [kind for kind in self.data.kinds if kind not in SCANNERS]
-        count, task = self.data.validation, self.data.task
-        return tuple(one for kind in others for one in scans_of(self.model, "validation", kind, count, task))
-
     def batches_to_fit(self, count: int) -> Iterator[Batch]:
         """Yield the scans to fit in batches."""
         yield from in_batches(self.scans_to_fit(count), self.data.task, self.data.batch)

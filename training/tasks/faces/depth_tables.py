@@ -1,7 +1,9 @@
 """The table of landmark networks on depth maps, beside the SE(3)-UNet that ships.
 
     python -m training benchmark faces-depth --results benchmarks/results
+    python -m training benchmark faces-depth --results benchmarks/results --models face-depth,face-se3unet
 
+The second measures only the networks that ship, and leaves the other lines of the results as they are.
 All networks see the same scans and are searched as the service searches: two looks, the direction of the camera estimated from the scan.
 Simulated test faces are upright, rolled about the axis of the camera, resized, tilted, or turned at random; real scans
 are turned at random.
@@ -22,7 +24,7 @@ from models.contract.symmetry import Tensors, random_rotation
 from models.layers.freezing import frozen
 from models.scans.head import face_axes
 from models.scans.looks import FaceTask, find
-from training.engine.benchmark import Choice, markdown, measured, refuse_options
+from training.engine.benchmark import Choice, NoOptions, markdown, measured, refuse_options
 from training.engine.export import onnx_runner, to_onnx
 from training.engine.run import Run
 from training.engine.watch import Watch
@@ -34,7 +36,8 @@ from training.tasks.faces.study import fit_rest
 
 FACES = 16  # simulated test faces in each pose
 TILT_DEG, SIZES = 30.0, (0.8, 1.25)
-BUNDLE = Path(__file__).parents[3] / "bundles" / "face-se3unet"
+BUNDLES = Path(__file__).parents[3] / "bundles"
+SHIPPED = (RUN.name, "face-se3unet")  # measured as their bundles
 REPEATS = 50  # runs of a graph, of which the fastest counts, because other work on a machine only adds time
 FILE = "faces-depth"
 
@@ -56,23 +59,45 @@ class Measured:
     @classmethod
     def read(cls, path: Path) -> "Measured":
         """Return the figures that `write` has written."""
-        content = json.loads(path.read_text())
+        return cls.of(json.loads(path.read_text()))
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Measured":
+        """Return the figures that `dataclasses.asdict` has turned into a dictionary."""
         return cls(**content | {"rows": [Row.of(row) for row in content["rows"]]})
 
 
 def tables(data_folder: Path, out: Path, watch: Watch, choice: Choice) -> str:
-    """Return the table in Markdown; write it with its figures into the folder of results. Raises Stopped and NoOptions."""
-    refuse_options(choice, "results")
-    networks = [
-        measured(run, 0, data_folder, out, Measured, measure, watch, file="test-depth.json") for run in (*COMPARED, RUN)
-    ]
-    networks.append(of_bundle(data_folder))
+    """Return the table in Markdown; write it with its figures into the folder of results.
+
+    `choice.models` are the networks to train and measure; the lines of others are those in the folder of results. Raises Stopped and
+    NoOptions.
+    """
+    refuse_options(choice, "results", "models")
+    runs = {run.name: run for run in COMPARED}
+    names = (*runs, *SHIPPED)
+    if unknown := set(choice.models) - set(names):
+        raise NoOptions(f"expected models among {', '.join(names)}, got {', '.join(sorted(unknown))}")
+    found = {network.name: network for network in _kept(choice.results)} if choice.models else {}
+    for name in choice.models or names:
+        found[name] = (
+            measured(runs[name], 0, data_folder, out, Measured, measure, watch, file="test-depth.json")
+            if name in runs
+            else of_bundle(BUNDLES / name, data_folder)
+        )
+    networks = [found[name] for name in names if name in found]
     text = table(networks)
     if choice.results is not None:
         content = [asdict(network) for network in networks]
         (choice.results / f"{FILE}.json").write_text(json.dumps(content, indent=1) + "\n")
         (choice.results / f"{FILE}.md").write_text(f"## Landmarks on depth maps\n\n{text}\n")
     return text
+
+
+def _kept(results: Path | None) -> list[Measured]:
+    """Return the networks whose figures a folder of results has."""
+    path = results and results / f"{FILE}.json"
+    return [Measured.of(content) for content in json.loads(path.read_text())] if path and path.is_file() else []
 
 
 def measure(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> Measured:
@@ -85,9 +110,9 @@ def measure(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> Measur
     return figures(run.name, graph, run.task, example, weights, data_folder)
 
 
-def of_bundle(data_folder: Path) -> Measured:
-    """Return the figures of the SE(3)-UNet that ships."""
-    bundle = read_bundle(BUNDLE)
+def of_bundle(folder: Path, data_folder: Path) -> Measured:
+    """Return the figures of a network that ships."""
+    bundle = read_bundle(folder)
     graph = onnx_runner(bundle.model.read_bytes())
     task = bundle.meta.task
     assert isinstance(task, FaceTask)

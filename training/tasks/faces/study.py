@@ -1,9 +1,11 @@
 """The study of face landmarkers: a trained run, its shape prior and confidence fitted, measured on simulated and real scans."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
 from torch import nn
 
 from models.contract.bundle import Bundle, Measurement
@@ -14,9 +16,10 @@ from training.engine.export import Facts, onnx_runner, runner
 from training.engine.run import Run
 from training.engine.study import MeasuredSplit, Study
 from training.tasks.faces.confidence import calibrate, calibrate_on_scans
-from training.tasks.faces.data import FaceBatches
+from training.tasks.faces.data import KINDS, FaceBatches, scans_of
 from training.tasks.faces.facescape_data import FaceScapeBatches
 from training.tasks.faces.floor import MEAN_FACE, floor_of
+from training.tasks.faces.ict import read_model
 from training.tasks.faces.maps import FaceMapBatches
 from training.tasks.faces.reference_data import ReferenceBatches
 from training.tasks.faces.report import (
@@ -34,6 +37,7 @@ from training.tasks.faces.shape_prior import SCANS, fit_shape
 CloudBatches = FaceBatches | FaceScapeBatches | ReferenceBatches
 AnyBatches = CloudBatches | FaceMapBatches
 FACESCAPE_SCANS = 200  # measured of the run's own faces
+CALIBRATED = 60  # validation scans of each kind
 
 
 def fit_rest(network: nn.Module, batches: AnyBatches) -> None:
@@ -54,10 +58,28 @@ def measure(
 ) -> tuple[Report, dict[str, list[FoundFace]]]:
     """Fit the shape prior and the confidence, then find the landmarks of a split. Returns the report and the faces, by source."""
     fit_rest(network, batches)
-    scans = subjects_of(run, batches, data_folder, "validation")
-    scans += scanned(batches.other_scans(), "other kinds") if isinstance(batches, FaceBatches) else []
-    calibrate_on_scans(network, ((scan.points, scan.true) for scan in scans))
+    calibrate_on_scans(network, scans_to_calibrate(run, batches, data_folder))
     return evaluated(run, runner(frozen(network).cpu(), run.task), batches, data_folder, split)
+
+
+def scans_to_calibrate(
+    run: Run[Any, Any], batches: AnyBatches, data_folder: Path
+) -> Iterator[tuple[Float[np.ndarray, "points 3"], Float[np.ndarray, "68 3"]]]:
+    """Yield validation scans of all kinds in equal shares, with their landmarks; of a FaceScape run its own faces first."""
+    folder = data_folder / "faces"
+    kinds = []
+    if not isinstance(batches, FaceBatches | FaceMapBatches):
+        kinds.append(batches.scans("validation", CALIBRATED))
+    if (folder / "ict_facekit").is_dir():
+        kinds += [scans_of(read_model(folder), "validation", kind, CALIBRATED, run.task) for kind in KINDS]
+    yield from ((scan.points, scan.landmarks) for scans in kinds for scan in scans)
+
+
+def recalibrated(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> None:
+    """Fit the confidence of a network again; nothing else in it changes. Takes two minutes of one CPU core."""
+    batches: AnyBatches = run.data.load(data_folder)
+    calibrate(network, batches)
+    calibrate_on_scans(network, scans_to_calibrate(run, batches, data_folder))
 
 
 def evaluated(
@@ -127,4 +149,4 @@ def subjects_of(run: Run[Any, Any], batches: AnyBatches, data_folder: Path, spli
     return own + (subjects(folder, split, run.task) if (folder / "ict_facekit").is_dir() else [])
 
 
-STUDY = Study(show, facts, remeasured)
+STUDY = Study(show, facts, remeasured, recalibrated=recalibrated)

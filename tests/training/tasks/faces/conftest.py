@@ -21,6 +21,7 @@ def face_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network[FaceLandmarks
     """Return a function that makes the run "few" of a network, in three steps; no other run is in the catalogue."""
     all_real_faces = report.real_faces
     monkeypatch.setattr(study, "SCANS", 8)
+    monkeypatch.setattr(study, "CALIBRATED", 2)
     monkeypatch.setattr(report, "SIMULATED", 4)
     monkeypatch.setattr(report, "POSES", 1)
     monkeypatch.setattr(report, "real_faces", lambda folder: all_real_faces(folder)[-3:])  # one scan of each source

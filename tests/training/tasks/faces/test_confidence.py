@@ -26,9 +26,19 @@ def test_the_coefficients_of_scans_are_those_that_made_the_data():
     rng = np.random.default_rng(0)
     odds = rng.normal(size=(2000, 1)) + rng.normal(size=(2000, 8))
     lowest = np.sort(odds, axis=1)[:, :2].mean(axis=1, keepdims=True)
-    right = (rng.random(odds.shape) < 1 / (1 + np.exp(-(0.8 * odds + 0.6 * lowest - 0.4)))).astype(float)
+    moved = rng.normal(size=(2000, 1)) + rng.normal(size=(2000, 8))
+    true = 0.8 * odds + 0.6 * lowest - 0.4 - 0.5 * moved - 1.2 * moved.mean(axis=1, keepdims=True)
+    right = (rng.random(odds.shape) < 1 / (1 + np.exp(-true))).astype(float)
     right[:100] = np.nan  # unknown
-    assert np.allclose(of_scans(odds, right), [0.8, 0.6, -0.4], atol=0.1)
+    assert np.allclose(of_scans(odds, right, moved), [0.8, 0.6, -0.4, -0.5, -1.2], atol=0.15)
+
+
+def test_where_the_shape_prior_moves_nothing_its_coefficients_are_finite():
+    rng = np.random.default_rng(0)
+    odds = rng.normal(size=(200, 1)) + rng.normal(size=(200, 8))
+    right = (rng.random(odds.shape) < 1 / (1 + np.exp(-odds))).astype(float)
+    fitted = of_scans(odds, right, np.full(odds.shape, -6.9))
+    assert np.abs(fitted).max() < 3
 
 
 @pytest.mark.parametrize("always", [True, False])

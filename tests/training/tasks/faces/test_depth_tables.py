@@ -41,6 +41,23 @@ def test_the_table_has_a_line_for_each_network_and_figures_survive_a_file(tmp_pa
     assert Measured.read(tmp_path / "one.json") == networks[0]
 
 
+def test_lines_of_networks_that_are_not_asked_for_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(depth_tables, "measured", lambda run, *_, **__: measured(run.name, 0.001))
+    monkeypatch.setattr(depth_tables, "of_bundle", lambda folder, _: measured(folder.name, 0.002))
+    first = tables(tmp_path, tmp_path, UNWATCHED, Choice(results=tmp_path))
+    assert "| face-depth-d4 | 1.00 " in first
+    assert "| face-depth | 2.00 " in first
+    monkeypatch.setattr(depth_tables, "measured", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(depth_tables, "of_bundle", lambda folder, _: measured(folder.name, 0.003))
+    again = tables(tmp_path, tmp_path, UNWATCHED, Choice(results=tmp_path, models=("face-depth",)))
+    assert again == first.replace("| face-depth | 2.00 | 2.00 |", "| face-depth | 3.00 | 3.00 |")
+    assert again in (tmp_path / "faces-depth.md").read_text()
+    alone = tables(tmp_path, tmp_path, UNWATCHED, Choice(models=("face-se3unet",)))
+    assert len(alone.splitlines()) == 3
+    with pytest.raises(NoOptions, match="got face-mesh"):
+        tables(tmp_path, tmp_path, UNWATCHED, Choice(models=("face-mesh",)))
+
+
 def test_options_that_the_table_lacks_are_refused(tmp_path: Path):
     with pytest.raises(NoOptions, match="seeds"):
         tables(tmp_path, tmp_path, UNWATCHED, Choice(seeds=3))
