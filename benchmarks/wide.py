@@ -105,7 +105,7 @@ def table(found: dict[str, list[Searched]]) -> str:
             errors = np.array([one.at(limit)[0] for one in own])
             looks += [one.at(limit)[1] for one in own]
             cells.append(f"{errors.mean():.2f}, {100 * (errors > LOST_MM).mean():.0f} % lost")
-        rows.append((f"{100 * limit:g} cm", *cells, f"{np.mean(looks):.1f}"))
+        rows.append((f"{100 * limit:g} cm" if limit < float("inf") else "never", *cells, f"{np.mean(looks):.1f}"))
     reaches = [np.quantile([one.reach for one in own], (0.1, 0.5, 0.9)) for own in found.values()]
     rows.append(("reach, cm: 10 %, 50 %, 90 %", *("{:.0f}, {:.0f}, {:.0f}".format(*(100 * q)) for q in reaches), ""))
     return markdown(("wide from", *(f"{kind}, mm" for kind in found), "looks"), rows)

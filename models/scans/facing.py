@@ -19,7 +19,7 @@ from models.scans.head import face_axes
 from models.scans.levels import CONVINCING, Face, Search
 from models.scans.sampling import farthest_points
 
-WIDE_M = 0.2  # a scan that reaches farther from its middle shows more than a map, and is searched at several places
+WIDE_M = 0.2  # a scan that reaches farther from its middle is searched at several places; chosen by `python -m benchmarks.wide`
 APART_M, MOST_PLACES = 0.1, 16  # of those places; a map is 0.2 m wide
 SQUARE = 0.5  # the cosine of the largest angle by which a second look may turn
 HALF_SEEN = 0.5  # from which a pixel of a heatmap shows a point of the scan

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from laws import NARROW
@@ -9,10 +10,13 @@ from laws import NARROW
 from models.contract.bundle import read_bundle, repeat_example
 from models.landmarks.pointnet2 import PointNet2Config
 from training.__main__ import main
-from training.engine.export import onnx_runner
+from training.engine.export import Facts, export, onnx_runner
 from training.engine.folders import folder_of
+from training.tasks.faces import study
+from training.tasks.faces.data import KINDS
 from training.tasks.faces.floor import MEAN_FACE
 from training.tasks.faces.report import Report
+from training.tasks.faces.shape_prior import fit_shape
 from training.tasks.faces.study import fit_rest
 
 SMALL = PointNet2Config(channels=(4, 6, 8), hidden=8)  # exports faster than the UNet, which the laws of networks export
@@ -41,6 +45,41 @@ def test_a_face_run_is_trained_measured_and_exported(face_run, data_folder: Path
     assert [m.baseline_value for m in again] == [m.baseline_value for m in bundle.meta.measurements]
     values = [m.value for m in bundle.meta.measurements]
     assert [m.value for m in again] == pytest.approx(values, abs=0.02)  # the graph differs from the network by rounding
+
+
+def test_a_bundle_is_recalibrated_in_its_confidence_alone(face_run, data_folder: Path, tmp_path: Path, capsys):
+    run = face_run(NARROW)
+    network = run.build().eval()
+    batches = run.data.load(data_folder)
+    fit_shape(network, batches.batches_to_fit(8))
+    with torch.no_grad():
+        network.confidence.moved.copy_(torch.tensor([9.0, 9.0]))  # no calibration's
+    example, _ = batches.example()
+    export(
+        network, tmp_path / "bundle", Facts(example, (batches.trained_on(3),), ()),
+        name="few", title="Few", licence="CC0-1.0", command="none",
+    )  # fmt: skip
+    before = read_bundle(tmp_path / "bundle")
+    _, old = before.example()
+    main(["--data", str(data_folder), "recalibrate", "few", "--bundle", str(before.folder)])
+    assert "other answers differ by" in capsys.readouterr().out
+    after = read_bundle(before.folder)
+    _, new = after.example()
+    for name in ("heatmaps", "landmarks"):
+        np.testing.assert_allclose(new[name], old[name], atol=1e-5)
+    assert np.abs(new["confidence"] - old["confidence"]).max() > 0.01
+    assert after.meta.measurements == before.meta.measurements
+    assert after.meta.version != before.meta.version
+
+
+def test_confidence_is_fitted_on_equal_shares_of_all_kinds(face_run, data_folder: Path, monkeypatch):
+    run = face_run(NARROW)
+    drawn = []
+    scans_of = study.scans_of
+    monkeypatch.setattr(study, "scans_of", lambda *asked: drawn.append(asked[1:4]) or scans_of(*asked))
+    scans = list(study.scans_to_calibrate(run, run.data.load(data_folder), data_folder))
+    assert drawn == [("validation", kind, study.CALIBRATED) for kind in KINDS]
+    assert len(scans) == study.CALIBRATED * len(KINDS)
 
 
 @pytest.mark.parametrize("network", [NARROW, SMALL], ids=["se3-unet", "pointnet2"])
