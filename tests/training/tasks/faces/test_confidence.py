@@ -8,6 +8,7 @@ import torch
 from laws import NARROW
 
 from models.contract.task import FaceLandmarks
+from models.landmarks.voting import LEAST_DM, Confidence, corrections
 from training.tasks.faces.confidence import calibrate, calibration_error, logistic, of_scans
 from training.tasks.faces.data import FaceData
 
@@ -75,3 +76,18 @@ def test_calibration_changes_only_the_confidence(data_folder: Path):
         right.append(np.linalg.norm(landmarks.numpy() - true, axis=-1) <= task.confident_m)
     assert 0.1 < np.concatenate(right).mean() < 0.9
     assert np.concatenate(stated).mean() == pytest.approx(np.concatenate(right).mean(), abs=0.03)
+
+
+def test_landmarks_that_the_shape_prior_moves_farther_are_less_certain_and_so_are_the_others_of_their_scan():
+    confidence = Confidence(8)
+    confidence.moved.copy_(torch.tensor([-0.5, -1.0]))
+    voted = torch.randn(3, 8, 3, generator=torch.Generator().manual_seed(0)).double()
+    shift = torch.zeros(3, 8, 3).double()
+    shift[1:, :, 0], shift[2, 0, 0] = 0.002, 0.02
+    moved = corrections(voted, voted + shift)
+    torch.testing.assert_close(moved[0], torch.full((8,), LEAST_DM).log())  # not less than a tenth of a millimetre
+    torch.testing.assert_close(moved[2, 0], torch.tensor(0.2).log())  # in decimetres
+    sure = confidence.of_odds(torch.zeros(3, 8), moved)
+    assert (sure[0] > sure[1]).all()
+    assert (sure[1] > sure[2]).all()
+    assert sure[2, 0] < sure[2, 1]
