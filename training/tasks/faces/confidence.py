@@ -59,7 +59,8 @@ def calibrate_on_scans(network: nn.Module, scans: Iterable[tuple[Points, Points]
     def note(_: nn.Module, inputs: tuple[Tensor, ...], answer: Tensor) -> None:
         looks[answer.numpy()[0].tobytes()] = inputs[2].numpy()[0]
 
-    hook = served.confidence.register_forward_hook(note)  # pyright: ignore[reportCallIssue] - a Module
+    asked: Confidence = served.confidence  # pyright: ignore[reportAssignmentType]
+    hook = asked.register_forward_hook(note)
     odds, right, moved = [], [], []
     for face, near in searched(runner(served, task), task, scans):
         odds.append(log_odds(face))

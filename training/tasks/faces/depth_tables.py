@@ -64,7 +64,7 @@ class Measured:
     @classmethod
     def of(cls, content: dict[str, Any]) -> "Measured":
         """Return the figures that `dataclasses.asdict` has turned into a dictionary."""
-        return cls(**content | {"rows": [Row.of(row) for row in content["rows"]]})
+        return cls(**{**content, "rows": [Row.of(row) for row in content["rows"]]})
 
 
 def tables(data_folder: Path, out: Path, watch: Watch, choice: Choice) -> str:
