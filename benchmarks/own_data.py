@@ -242,7 +242,7 @@ def main() -> None:
 def table(ways: dict[str, Any]) -> str:
     """Return the seconds of each step, and of all, as Markdown; `load` is the mean number of waiting processes of 15 minutes."""
     rows = [["seconds", *ways]]
-    rows += [[step, *(f"{way['seconds'][step]:.1f}" for way in ways.values())] for step in STEPS]
+    rows += [[step, *(f"{way['seconds'][step]:.3g}" for way in ways.values())] for step in STEPS]
     rows += [["together", *(f"{sum(way['seconds'].values()):.0f}" for way in ways.values())]]
     rows += [["load", *(f"{way['load']:.1f}" for way in ways.values())]]
     lines = [f"| {' | '.join(row)} |" for row in rows]
