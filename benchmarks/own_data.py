@@ -231,7 +231,7 @@ def main() -> None:
             folder, recordings = Path(place), Path(place) / "mine"
             write(recordings, arguments.data, "tzionas", RECORDINGS, SECONDS)
             seconds = WAYS[way](folder, recordings, arguments.steps).seconds
-        results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"ways": {}}
+        results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"ways": {}}
         at, load = datetime.now(UTC).isoformat(timespec="minutes"), round(os.getloadavg()[2], 1)
         results["ways"][way] = {"at": at, "load": load, "steps": arguments.steps, "seconds": seconds}
         results |= {"machine": machine(), "cpus": usable_cpus(), "recordings": RECORDINGS, "of_seconds": SECONDS}
