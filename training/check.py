@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from training.data.declaration import FILE
 from training.data.reading import Found, MalformedData, alternatives, contents
 from training.data.splits import SPLITS
 from training.tasks.bodies.check import check_bodies
 from training.tasks.faces.check import check_faces, check_facescape
 from training.tasks.hands.check import check_hands
-from training.tasks.hands.own.declaration import FILE
 
 Counts = dict[str, dict[str, dict[str, int]]]  # part -> source -> split -> number of recordings
 

@@ -8,6 +8,7 @@ from typing import Any
 from models.contract.task import HandForecast
 from models.skeletons.own import OwnSkeleton
 from training.catalogue import all_runs
+from training.data.declaration import FILE
 from training.data.splits import SPLITS
 from training.engine.run import Run
 from training.engine.settings import Settings, WrongSetting
@@ -15,7 +16,6 @@ from training.tasks.hands.data import Augmentation, HandData, NoWindows
 from training.tasks.hands.likelihood import travelled_share
 from training.tasks.hands.losses import mean_distance_mm
 from training.tasks.hands.models import MODELS
-from training.tasks.hands.own.declaration import FILE
 from training.tasks.hands.own.sets import OwnSet, own_sets
 from training.tasks.hands.sources import hand_source
 from training.tasks.hands.windows import PRESETS, Window

@@ -8,9 +8,10 @@ from models.motion.plausible_hands import check_hand, check_own, check_side
 from models.skeletons.hand import is_known
 from models.skeletons.skeleton import LEFT_RIGHT
 from models.skeletons.units import Implausible
+from training.data.declaration import FILE
 from training.data.reading import READING, MalformedData
 from training.data.splits import SPLITS, Split
-from training.tasks.hands.own.declaration import FILE, read_declaration
+from training.tasks.hands.own.declaration import read_declaration
 from training.tasks.hands.own.sets import Motion, files, motions
 
 MOST_FAULTS = 10  # in one message

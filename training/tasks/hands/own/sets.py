@@ -22,10 +22,11 @@ from models.skeletons.hand import ASSEMBLY101, convert, get_hand_order, is_known
 from models.skeletons.own import OwnSkeleton
 from models.skeletons.skeleton import LEFT_RIGHT, Skeleton, UndefinedJoint, UnknownOrder
 from models.skeletons.units import UnknownUnit, to_metres
+from training.data.declaration import FILE, HANDS, kind_of
 from training.data.licences import Source
 from training.data.reading import READING, MalformedData
 from training.data.splits import Split
-from training.tasks.hands.own.declaration import FILE, SKELETON, Declaration, read_declaration
+from training.tasks.hands.own.declaration import SKELETON, Declaration, read_declaration
 from training.tasks.hands.own.json_logs import read_json, read_lines
 from training.tasks.hands.own.log import Log, MalformedLog
 from training.tasks.hands.own.table_logs import read_array, read_csv
@@ -94,7 +95,7 @@ def own_sets(hands: Path) -> dict[str, OwnSet]:
         places.append((path.parent, "hands"))  # noqa: PERF401 - a list of literals has another type
     found: dict[str, OwnSet] = {}
     for folder, part in places:
-        if not (folder / FILE).is_file():
+        if kind_of(folder) != HANDS:
             continue
         own = own_set(folder, part)
         if own.name in hand_sources():

@@ -13,6 +13,7 @@ from training.__main__ import main
 from training.check import check
 from training.data.reading import MalformedData
 from training.tasks.hands.own.check import check_set
+from training.tasks.hands.own.declaration import Declaration
 from training.tasks.hands.own.sets import own_sets
 
 
@@ -44,6 +45,13 @@ def test_the_digest_covers_recordings_and_splits_and_neither_licence_nor_name(tm
     assert first != digest(write_set(tmp_path / "d", frames=61))
 
 
+def test_the_digest_of_a_declaration_is_that_of_earlier_versions():
+    assert Declaration.model_validate({**DECLARED, "splits": {"seed": 2}}).deciding == (
+        '{"kind":"hands","joints":"mediapipe","units":"m","axes":"right-handed","fps":null,"hand":null,"exchange_hands":false,'
+        '"splits":{"seed":2,"validation":0.2,"test":0.2}}'
+    )
+
+
 def test_splits_are_drawn_by_recording_and_the_same_again(tmp_path: Path):
     source = own_sets(write_set(tmp_path / "lab", 10) / "hands")["lab"]
     parts = {
@@ -71,6 +79,7 @@ SPLITS = {"train": ["wave-0.jsonl"], "validation": ["wave-1.jsonl"], "test": ["w
         ({"splits": {**SPLITS, "train": ["wave-*"]}}, r"wave-1\.jsonl is in train and in validation"),
         ({"splits": {**SPLITS, "train": ["walk"]}}, "train names 'walk', and there is no such recording"),
         ({"splits": {"validation": 0.6, "test": 0.6}}, "expected shares of less than 1 together"),
+        ({"kind": "feet"}, "kind: expected one of hands, faces, got 'feet'"),
         ({"licence": ""}, "licence: String should have at least 1 character"),
         ({"joints": "feet"}, "joints: expected a joint order, one of assembly101"),
         ({"units": "furlong"}, "units: expected a unit of length"),
