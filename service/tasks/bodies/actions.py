@@ -23,6 +23,7 @@ from service.http.problems import Problem
 from service.tasks.bodies.clips import ComputedClips, PreparedClips, answered, encode_clips
 from service.tasks.bodies.keypoints import (
     Keypoints,
+    check_enough,
     check_reach,
     even,
     in_order,
@@ -177,7 +178,10 @@ def _checked(
             warnings += check_person(metres, order, options.units)
     with plausible(clip.pointer):
         doubt = check_order(keypoints.points, order)
-    return replace(in_order(keypoints, order, target), warnings=(*warnings, *([doubt] if doubt else [])))
+    known = in_order(keypoints, order, target)
+    with plausible(clip.pointer):
+        check_enough(known)
+    return replace(known, warnings=(*warnings, *([doubt] if doubt else [])))
 
 
 def _pelvis(person: Keypoints, target: Skeleton, model: str) -> Float[np.ndarray, "3"]:

@@ -25,6 +25,7 @@ from service.tasks.bodies.wire import Clip, DecodedClips
 from service.tasks.fields import timing
 
 UNSURE = 0.2  # a keypoint with a lower confidence is no more than a guess of most detectors
+LEAST_JOINTS = 6  # an arm, a leg or a torso alone fits any pose of the rest
 MOST_CONFIDENT = 10.0  # a score above 1 is clipped up to here; a larger number is no score
 
 
@@ -152,6 +153,14 @@ def plausible(pointer: str) -> Iterator[None]:
         yield
     except Implausible as error:
         raise Problem.at("implausible", pointer, str(error)) from None
+
+
+def check_enough(keypoints: Keypoints) -> None:
+    """Raise Implausible if so few joints are seen that they could be anything: less than LEAST_JOINTS in half of the frames."""
+    counts = np.count_nonzero(keypoints.present, axis=1)
+    counts = counts[counts > 0]  # a person may be out of sight
+    if len(counts) and (usual := float(np.median(counts))) < LEAST_JOINTS:
+        raise Implausible(f"expected {LEAST_JOINTS} joints of a person or more in most frames, got {usual:g}")
 
 
 def check_reach(

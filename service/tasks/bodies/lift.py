@@ -23,6 +23,7 @@ from service.tasks.bodies.keypoints import (
     Keypoints,
     at_rate,
     bridged,
+    check_enough,
     check_gaps,
     check_joints,
     check_reach,
@@ -76,7 +77,10 @@ def prepare(request: DecodedClips[LiftOptions], model: BundleMeta, limits: Limit
             doubt = check_order(seen.points, order)
         unseen = np.flatnonzero(~seen.present.any(axis=1)).tolist()
         normal = Keypoints(seen.pointer, points, seen.confidence)
-        ready = bridged(even(in_order(normal, order, target), timing), timing.fps, limits.gap_s)
+        known = in_order(normal, order, target)
+        with plausible(clip.pointer):
+            check_enough(known)
+        ready = bridged(even(known, timing), timing.fps, limits.gap_s)
         if not task.confidence:
             check_gaps(ready, target, model.name, limits.gap_s)
         tensors = _stretches(_at_models_rate(ready, timing.fps, task.fps), task)

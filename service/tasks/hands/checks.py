@@ -19,6 +19,11 @@ from service.tasks.hands.orders import advice, body_of
 from service.tasks.hands.schemas import HandsOptions
 from service.tasks.hands.wire import DecodedHands, Points
 
+FAST_M_S = (
+    20.0  # a warning beyond: a thrower's hand moves at 20 m/s, and a tracker that exchanges two hands makes them jump
+)
+IMPOSSIBLE_M_S = 100.0
+
 Poses = Float[np.ndarray, "frames hands joints 3"]
 Seen = Bool[np.ndarray, "frames hands joints"]
 
@@ -128,6 +133,41 @@ def check_plausible(
         except Implausible as error:
             raise Problem.at("implausible", request.pointer(name), str(error)) from None
     return tuple(dict.fromkeys(warnings))
+
+
+def check_motion(
+    request: DecodedHands, metres: Poses, seen: Seen, times: Float[np.ndarray, " frames"], names: Sequence[str]
+) -> tuple[str, ...]:
+    """Return warnings about joints that move faster than FAST_M_S from a frame to the next, and about two hands in one place.
+
+    `metres` may have any value where a joint was not seen. Raises implausible beyond IMPOSSIBLE_M_S.
+    """
+    warnings: list[str] = []
+    if metres.shape[1] == 2 and len(metres) and seen[-1].all() and np.array_equal(metres[-1, 0], metres[-1, 1]):
+        warnings.append("left and right have the same points in the last frame: one may be a copy of the other")
+    if len(times) < 2:
+        return tuple(warnings)
+    steps, seconds = np.abs(metres[1:] - metres[:-1]), times[1:] - times[:-1]
+    if steps.max() <= FAST_M_S / 2 * seconds.min():  # in one coordinate; not true of NaN
+        return tuple(warnings)
+    both = seen[1:] & seen[:-1]
+    speeds = np.where(both, np.linalg.norm(steps, axis=-1), 0.0) / seconds[:, None, None]
+    for hand in range(metres.shape[1]):
+        of_frames = speeds[:, hand].max(axis=1)
+        frame = int(of_frames.argmax())
+        fastest = float(of_frames[frame])
+        if fastest <= FAST_M_S:
+            continue
+        name = list(request.arrays)[0 if "past" in request.arrays else hand]
+        side = f"the {names[hand]} hand" if names[hand] in LEFT_RIGHT else "the hand"
+        moved = f"{side} moves {fastest * seconds[frame]:.3g} m from frame {frame} to the next, {fastest:.3g} m/s"
+        if fastest > IMPOSSIBLE_M_S:
+            detail = (
+                f"expected a hand slower than {IMPOSSIBLE_M_S:g} m/s, but {moved}; send null for a frame that is wrong"
+            )
+            raise Problem.at("implausible", f"{request.pointer(name)}/{frame + 1}", detail)
+        warnings.append(f"{moved}: that frame may be wrong")
+    return tuple(warnings)
 
 
 def factors_to_metres(options: HandsOptions) -> Float[np.ndarray, "3"]:

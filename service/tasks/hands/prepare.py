@@ -26,6 +26,7 @@ from service.tasks.hands.checks import (
     Poses,
     Seen,
     check_length,
+    check_motion,
     check_numbers,
     check_plausible,
     check_points,
@@ -111,6 +112,7 @@ def prepare(request: DecodedHands, model: BundleMeta, limits: Limits) -> Prepare
     seen &= ~sentinels(values, task)
     names = names_of(request, len(hands), sides)
     doubts = check_plausible(request, values, seen, order, names)
+    doubts += check_motion(request, values, seen, times.times, names)
     if options.timestamps is None or task.masked:
         check_length(len(values), task, times.fps, model.name)
     whole = bool(seen.all())  # as most clips are: nothing is masked or bridged

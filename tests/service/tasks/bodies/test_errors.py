@@ -83,6 +83,8 @@ ERRORS: dict[str, tuple[str, object, str, str]] = {  # path, body, kind of probl
     "a kilometre tall": (ACTIONS, clip([[[100 * x for x in point] for point in frame] for frame in DEEP]), "implausible",
                          "it would fit in cm"),
     "one point": (FORECAST, past([[[5, 6]] * 17] * 12), "implausible", "all joints at one point"),
+    "a pelvis alone": (ACTIONS, clip([[frame[0], *[None] * 16] for frame in DEEP]), "implausible", "6 joints of a person or more"),
+    "an arm alone": (LIFT, lift([[None] * 14 + frame[14:] for frame in FLAT]), "implausible", "in most frames, got 3"),
     "upside down": (ACTIONS, clip([[[x, -y, -z] for x, y, z in frame] for frame in DEEP]), "implausible", "axes=camera"),
     "per cent": (ACTIONS, clip(changed(DEEP, (7, 2), [1, 2, 3, 99])), "out-of-range", "/clip/7/2/3"),
     "off the image": (LIFT, lift(changed(FLAT, (7, 2), [12000, 3])), "out-of-range", "/keypoints/7/2/0: expected at most 10 image widths"),

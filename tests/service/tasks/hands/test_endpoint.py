@@ -174,6 +174,13 @@ def test_an_unusual_hand_gets_a_warning(client, one):
     assert "cm long, read in m; check `units`" in forecast(client, right=one * 0.5)["warnings"][0]
 
 
+def test_a_jump_and_a_copied_hand_get_a_warning(client, one):
+    moved = one.copy()
+    moved[28, 4] += 1  # there and back
+    assert "moves 1.73 m from frame" in forecast(client, right=moved)["warnings"][0]
+    assert "one may be a copy" in " ".join(forecast(client, left=one, right=one)["warnings"])
+
+
 @pytest.mark.parametrize("media", ["application/json", MSGPACK])
 def test_points_may_be_objects_with_x_y_and_z(client, one, media):
     """JSON.stringify writes a DOMPointReadOnly so, JsonUtility a Vector3, and MediaPipe a landmark."""
