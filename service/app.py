@@ -111,7 +111,7 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     app.include_router(endpoints)
     app.include_router(HandStreams(served, metrics, settings, shutdown).router())
     app.include_router(open_inference.router(served, pipeline, shutdown))
-    app.include_router(jobs.router(job_service, shutdown, settings))
+    app.include_router(jobs.router(job_service, shutdown, settings, served.catalogue))
     app.include_router(datasets.router(job_service, settings))
     app.include_router(versions.router(served))
     app.include_router(models.router(served, EXAMPLES))

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from models.contract.grid import MAX_CELLS, OF_TRAINING, cells
+from models.contract.preset import parse_preset
 
 MAX_DEVICES = 16  # in one machine
 DATASET_NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
@@ -98,6 +99,13 @@ class _Training(_OfRun):
         pattern=BASE_NAME,
         description="the model whose weights the training begins with, `name` as it is served or `name@version`",
     )
+
+    @field_validator("preset")
+    @classmethod
+    def _window(cls, preset: str | None) -> str | None:
+        if preset is not None:
+            parse_preset(preset)
+        return preset
 
     @model_validator(mode="after")
     def _own_recordings(self) -> Self:

@@ -69,6 +69,23 @@ class Catalogue:
             raise UnknownVersion(f"{name} has no version {version[:64]!r}; there are {known or 'none'}")
         return folder
 
+    def meta(self, name: str, version: str = "") -> BundleMeta | None:
+        """Return the metadata of a version, by default of the one to serve, without its files; None if it cannot be read.
+
+        Raises UnknownVersion, StoreAway or BadBundle.
+        """
+        known = {one.version: one.meta for one in self.with_shipped(name, self.versions.versions(name))}
+        if not known:
+            raise UnknownVersion(f"no model {name!r}; there are {', '.join(self.names()) or 'none'}")
+        if not version:
+            current, shipped = self.versions.current(name), self._shipped_meta(name)
+            if current is None and shipped is None:
+                raise UnknownVersion(f"no version of {name} was promoted; name one, as {name}@{next(iter(known))}")
+            version = current.version if current else shipped.version if shipped else ""
+        if version not in known:
+            raise UnknownVersion(f"{name} has no version {version!r}; there are {', '.join(known)}")
+        return known[version]
+
     def published(self) -> dict[str, list[Version]]:
         """Map each model to its published versions, as last read while the store is away."""
         if self.away is None:

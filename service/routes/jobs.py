@@ -4,15 +4,12 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import ValidationError
 
-from models.contract.grid import OF_TRAINING
-from models.contract.spec import JOB_SPEC, AnySpec, SweepSpec
+from models.contract.spec import JOB_SPEC, SweepSpec
 from service.http.limits import Concurrency, LimitedStream
 from service.http.negotiation import content_coding, content_type, read_body
 from service.http.problems import ACCEPTED, NO_CONTENT, FileDownload, Problem, documented
@@ -24,6 +21,8 @@ from service.jobs.offers import KINDS
 from service.jobs.records import FINISHED, Event, State
 from service.jobs.service import JobService
 from service.jobs.workers import queue_of
+from service.registry.catalogue import Catalogue
+from service.routes.job_checks import refuse_unknown, spec_of
 from service.routes.job_schemas import (
     Artifact,
     ArtifactList,
@@ -40,7 +39,6 @@ KEY = re.compile(r"[\x21-\x7e]{1,250}")
 POLL_S = 0.3  # between looks of a stream for new events
 KEEP_ALIVE_S = 15.0  # proxies close connections that are silent for long
 MAX_STREAMS = 64
-SHOWN_NAMES = 5  # of runs in a problem
 SHUTDOWN_EVENT = "retry: 1000\nevent: shutdown\ndata: {}\n\n"
 ERRORS = (
     "malformed-body", "body-too-large", "unsupported-media-type", "invalid-request", "key-reused", "unknown-dataset",
@@ -48,8 +46,8 @@ ERRORS = (
 )  # fmt: skip
 
 
-def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRouter:
-    """Return the routes over the jobs of `service`."""
+def router(service: JobService, shutdown: Shutdown, settings: Settings, catalogue: Catalogue) -> APIRouter:
+    """Return the routes over the jobs of `service`; `catalogue` has the bundles that a training may begin with."""
     routes = APIRouter(tags=["jobs"])
     streams = Concurrency(MAX_STREAMS, "streams of events")
 
@@ -77,7 +75,7 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
 
         def insert() -> JobInfo:
             check_space(settings)
-            _refuse_unknown(spec, service)
+            refuse_unknown(spec, service.offers, catalogue)
             if spec.dataset is not None:
                 dataset = service.datasets.get(spec.dataset)
                 if spec.kind != "check" and dataset.state != "ready":
@@ -262,43 +260,6 @@ def router(service: JobService, shutdown: Shutdown, settings: Settings) -> APIRo
         return await service.call(listed)
 
     return routes
-
-
-def spec_of(body: bytes) -> AnySpec:
-    """Return the spec in a request body. Raises the problems malformed-body and invalid-request."""
-    try:
-        return JOB_SPEC.validate_json(body, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            raise Problem("malformed-body", f"expected a body of JSON; {first['msg'][:200]}") from None
-        raise Problem.of_fields(error.errors(), lambda at: "".join(f"/{part}" for part in at[1:])) from None
-
-
-def _refuse_unknown(spec: AnySpec, service: JobService) -> None:
-    """Raise the problem invalid-request for a run or table that no worker has published; accept any name if none has yet."""
-    field: Literal["run", "table"] = "table" if spec.kind == "benchmark" else "run"
-    name = getattr(spec, field, None)  # a check has neither
-    if name is None:
-        return
-    names = service.offers.names(field)
-    if names and name not in names:
-        similar = names if len(names) <= SHOWN_NAMES else get_close_matches(name, names, SHOWN_NAMES, 0.3)
-        shown = f"{', '.join(similar)}{'' if similar == names else f', ... ({len(names)} in all)'}"
-        raise Problem.at("invalid-request", f"/{field}", f"no {field} {name!r}; there are {shown}")
-    if isinstance(spec, SweepSpec) and spec.architecture is None:  # whose network may be another than the run's
-        _refuse_unknown_fields(spec, service.offers.fields(name))
-
-
-def _refuse_unknown_fields(spec: SweepSpec, fields: list[str] | None) -> None:
-    """Raise the problem invalid-request for a field that the run's network lacks; accept any if none have been published."""
-    if fields is None:
-        return
-    for at, given, known in (("grid", spec.grid, {*fields, *OF_TRAINING}), ("network", spec.network, {*fields})):
-        for unknown in sorted(set(given) - known):
-            there = ", ".join(sorted(known)) or "none"
-            detail = f"{spec.run} has no field {unknown!r}; there are {there}"
-            raise Problem.at("invalid-request", f"/{at}/{unknown}", detail)
 
 
 def _server_sent(event: Event) -> str:

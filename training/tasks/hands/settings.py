@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from models.contract.preset import BadPreset, parse_preset
 from models.contract.task import HandForecast
 from models.skeletons.own import OwnSkeleton
 from training.catalogue import all_runs
@@ -28,13 +29,10 @@ def window_of(preset: str) -> Window:
     """
     if preset in PRESETS:
         return PRESETS[preset]
-    parts = re.fullmatch(r"(\d{1,4})\+(\d{1,4})@(\d{1,3}(?:\.\d{1,3})?)", preset)
-    past, future, fps = (int(parts[1]), int(parts[2]), float(parts[3])) if parts else (0, 0, 0.0)
-    if not (2 <= past <= 1000 and 1 <= future <= 1000 and 0 < fps <= 1000):
-        raise WrongSetting(
-            f"expected a window of 2 to 1000 past frames, 1 to 1000 future frames and a rate, such as 60+60@60, got {preset!r}"
-        )
-    return Window(past, future, fps)
+    try:
+        return Window(*parse_preset(preset))
+    except BadPreset as error:
+        raise WrongSetting(str(error)) from None
 
 
 def with_data(run: Run[Any, Any], settings: Settings, data_folder: Path | None) -> Run[Any, Any]:
