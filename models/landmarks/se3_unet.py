@@ -63,7 +63,9 @@ class SE3UNetConfig:
         1  # the largest degree of the kernels' harmonics; beyond twice the features' degree there are no paths
     )
     hidden: int = 64  # of the head
-    votes: int = 16  # vectors of the head; without any, a landmark is the mean of the points under its heatmap
+    votes: int = field(  # vectors of the head; without any, a landmark is the mean of the points under its heatmap
+        default=16, metadata={"least": 0}
+    )
     handed: bool = True
     attentive: bool | Literal["last"] = (
         False  # attentive self-interaction: in every layer, in the last one of all, or nowhere

@@ -45,12 +45,21 @@ def test_fields_of_the_network_are_parsed_as_their_types(tiny: HandRun):
         ({"temperature": "nan"}, "temperature: expected a number of at most 4096"),
         ({"channels": 4096, "layers": 10}, f"expected at most {MOST_PARAMETERS:,} weights"),
         ({"categories": 2, "experts": 3}, "EqMotionConfig refuses .*: expected 0 to 2 experts"),
-        ({"channels": -1}, "EqMotionConfig refuses"),
+        ({"channels": -1}, "channels: expected a number of at least 1, got -1"),
+        ({"layers": "0"}, "layers: expected a number of at least 1, got '0'"),
+        ({"experts": -1}, "experts: expected a number of at least 0, got -1"),
+        ({"temperature": -0.5}, "temperature: expected a number of at least 0, got -0.5"),
     ],
 )
 def test_a_wrong_field_of_the_network_is_refused(tiny: HandRun, changes, message: str):
     with pytest.raises(WrongSetting, match=message):
         with_network(tiny, changes)
+
+
+def test_a_count_may_be_zero_where_the_network_says_so():
+    assert with_network(get_run("face-se3unet-base"), {"votes": 0}).network.votes == 0
+    with pytest.raises(WrongSetting, match="votes: expected a number of at least 0"):
+        with_network(get_run("face-se3unet-base"), {"votes": -1})
 
 
 def test_a_run_that_begins_with_other_weights_keeps_its_network():

@@ -42,6 +42,10 @@ def test_a_grid_has_every_combination_and_its_last_field_changes_fastest():
         ({"layers": []}, "values of layers, got none"),
         ({"layers": [1, 1]}, "each value of layers once"),
         ({"layers": ["true", True]}, "each value of layers once"),
+        ({"layers": [2, 2.0]}, "each value of layers once, got 2, 2.0"),
+        ({"layers": ["2", "2.0"]}, "each value of layers once, got 2, 2.0"),
+        ({"layers": [True, 1]}, "true and false as values of layers, got a mixture: true, 1"),
+        ({"tokens": ["joint", 1]}, "got a mixture: joint, 1"),
         ({"steps": [1], "epochs": [1]}, "steps or epochs"),
         ({"layers": range(6), "seed": range(6)}, f"at most {MAX_CELLS} combinations, got 6 x 6 = 36"),
     ],
@@ -49,6 +53,10 @@ def test_a_grid_has_every_combination_and_its_last_field_changes_fastest():
 def test_a_grid_without_cells_or_with_too_many_is_refused(grid, message):
     with pytest.raises(BadGrid, match=message):
         cells(grid)
+
+
+def test_a_field_of_numbers_may_also_have_none():
+    assert cells({"experts": ["none", 1, 2]}) == [{"experts": "none"}, {"experts": 1}, {"experts": 2}]
 
 
 def cell(layers: int, seed: int, score: float | None) -> Cell:

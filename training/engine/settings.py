@@ -5,7 +5,7 @@ A command and a job give the same settings, so that either repeats the other. Th
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
 import torch
@@ -64,8 +64,9 @@ def _text(value: Setting) -> str:
 def with_network(run: Run[Any, Any], changes: Mapping[str, Setting]) -> Run[Any, Any]:
     """Return a run with other fields of its network's configuration. Text is parsed as the field's type: "3", "true", "joint", "none".
 
-    Raises WrongSetting for a field that the network lacks, a value of another type, a number above MOST, a configuration that the network
-    refuses, one of more than MOST_PARAMETERS weights, and for a run that begins with the weights of another.
+    Raises WrongSetting for a field that the network lacks, a value of another type, a number above MOST or below 0, none of what a field
+    counts, a configuration that the network refuses, one of more than MOST_PARAMETERS weights, and for a run that begins with the weights
+    of another.
     """
     if not changes:
         return run
@@ -75,9 +76,10 @@ def with_network(run: Run[Any, Any], changes: Mapping[str, Setting]) -> Run[Any,
     if not is_dataclass(network) or isinstance(network, type):
         raise WrongSetting(f"the network of {run.name} has no fields that can be set")
     types = {name: hint for name, hint in get_type_hints(type(network)).items() if name in _settable(network)}
+    least = {one.name: _least(one) for one in fields(network)}
     if unknown := [name for name in changes if name not in types]:
         raise WrongSetting(f"{type(network).__name__} has no field {unknown[0]!r}; it has {', '.join(sorted(types))}")
-    values = {name: _parsed(name, value, types[name]) for name, value in changes.items()}
+    values = {name: _parsed(name, value, types[name], least[name]) for name, value in changes.items()}
     try:
         changed = replace(network, **values)  # pyright: ignore[reportArgumentType] - checked field by field above
         count = _parameters(changed, run.task)
@@ -156,7 +158,16 @@ def _settable(network: Any) -> list[str]:
     return [one.name for one in fields(network) if isinstance(getattr(network, one.name), Setting | None)]
 
 
-def _parsed(name: str, value: Setting, hint: Any) -> Any:
+def _least(one: Field[Any]) -> int:
+    """Return the smallest number that a field of a network may have: 1 if it counts, 0 if it may be without.
+
+    A field whose default is at least 1 counts, unless its metadata say {"least": 0}.
+    """
+    counts = isinstance(one.default, int) and not isinstance(one.default, bool) and one.default >= 1
+    return one.metadata.get("least", int(counts))
+
+
+def _parsed(name: str, value: Setting, hint: Any, least: int) -> Any:
     """Return a value as the type of its field. Raises WrongSetting."""
     text = (
         None
@@ -172,6 +183,8 @@ def _parsed(name: str, value: Setting, hint: Any) -> Any:
         raise WrongSetting(f"{name}: {error.errors()[0]['msg']}, got {value!r}") from error
     if isinstance(parsed, int | float) and not abs(parsed) <= MOST:
         raise WrongSetting(f"{name}: expected a number of at most {MOST}, got {value!r}")
+    if isinstance(parsed, int | float) and not isinstance(parsed, bool) and parsed < least:
+        raise WrongSetting(f"{name}: expected a number of at least {least}, got {value!r}")
     return parsed
 
 
