@@ -1,13 +1,13 @@
 /** Data sets: upload or register recordings, see them checked, and what is in them. */
 import { follow, state } from './dataset.js'
 import { addRecordings } from './recordings.js'
-import { announce, button, clock, field, h, table } from './ui.js'
+import { announce, button, clock, connected, field, h, table } from './ui.js'
 
 const POLL_MS = 3000
 
 /** @param {HTMLElement} element @param {any} page */
 export function open(element, page) {
-  const { chiron } = page, problem = h('div', { hidden: true }), list = h('div'), one = h('div')
+  const { chiron } = page, problem = h('div', { hidden: true }), list = h('div'), one = h('div'), workers = h('p', { class: 'dim' })
   const name = h('input', { pattern: '[a-z0-9_\\-]{1,64}', placeholder: 'own', maxlength: 64 }), folder = h('input', { placeholder: 'lab/2026' })
   let timer = 0, following = new AbortController()
   const change = work => page.guard(problem, async () => {
@@ -17,13 +17,15 @@ export function open(element, page) {
   })
   const go = set => { location.hash = `#data/${set.name}` }
   const register = () => change(async () => go(await chiron.post('datasets', { name: name.value, folder: folder.value })))
-  element.append(h('h2', {}, 'Data'), h('p', {}, 'Recordings that jobs may train on. A data set never changes.'), problem, one, addRecordings(page, set => { go(set); refresh() }),
+  element.append(h('h2', {}, 'Data'), h('p', {}, 'Recordings that jobs may train on. A data set never changes.'), workers, problem, one, addRecordings(page, set => { go(set); refresh() }),
     h('details', { class: 'card' }, h('summary', {}, 'Register a folder of the server instead'), h('p', { class: 'dim' }, 'A folder under CHIRON_DATA_ROOT, with the layout of the data folder or with a dataset.json beside recordings.'),
       h('div', { class: 'fields' }, field('name', name), field('folder', folder), button('Register', register))), list)
 
   async function refresh() {
     await page.guard(problem, async () => {
-      const { datasets } = await chiron.datasets()
+      const [{ datasets }, known] = await Promise.all([chiron.datasets(), chiron.get('workers')]), waiting = datasets.some(set => set.state === 'checking')
+      workers.className = waiting && !known.workers.length ? 'warnings' : 'dim'
+      workers.replaceChildren(...connected(known.workers, 'a data set stays “checking”'))
       list.replaceChildren(datasets.length ? table('Data sets', ['name', 'state', 'recordings', 'added', ''], datasets.map(set => [
         h('a', { href: `#data/${set.name}` }, h('b', {}, set.name)), h('span', {}, state(set), set.reason ? h('a', { class: 'small', href: `#data/${set.name}`, 'aria-label': `Why ${set.name} is refused` }, ' why') : ''),
         counts(set.counts), clock(set.created_at),

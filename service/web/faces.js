@@ -1,10 +1,11 @@
 /** Faces: scans in their own coordinates with their landmarks, confidences, heatmaps, distances and head pose; one file or many. */
+import { defaultFace, FACES } from './models.js'
 import { cloudOf, readScan } from './scans.js'
 import { Balls, BufferAttribute, BufferGeometry, Color, colour, DoubleSide, Figure, Group, Mesh, MeshLambertMaterial, Points, PointsMaterial, Stage } from './scene.js'
 import { snippets } from './snippets.js'
 import { announce, button, choice, code, filePicker, fixed, h, renew, save, table, warnings } from './ui.js'
 
-const KINDS = ['face-landmarks', 'face-map'], UNITS = ['auto', 'm', 'cm', 'mm', 'in', 'ft']
+const UNITS = ['auto', 'm', 'cm', 'mm', 'in', 'ft']
 const ACCEPT = '.ply,.obj,.stl,.off,.glb,.gltf,.npz,.npy,.pcd,.csv,.xyz,.txt,.asc,.pts,.gz'
 const SAVES = { '.mrk.json (Slicer)': ['application/vnd.slicer.mrk+json', 'mrk.json'], '.csv': ['text/csv', 'csv'], '.json': ['application/json', 'json'],
   '.ply (MeshLab)': ['model/vnd.ply', 'ply'], '.obj (Blender)': ['model/obj', 'obj'], '.npz': ['application/x-npz', 'npz'] }
@@ -34,9 +35,9 @@ export function open(element, page) {
     stage.onrecolour = () => shown?.skin?.color.set(colour('skin'))
     const [orders, catalogue] = await Promise.all([chiron.landmarks(), page.models()])
     order = orders.ibug68
-    models = catalogue.models.filter(one => one.state === 'ready' && KINDS.includes(one.task.kind))
+    models = catalogue.models.filter(one => one.state === 'ready' && FACES.includes(one.task.kind))
     if (!models.length) throw new Error('No model for faces is served here; the command chiron models lists the bundles of the folder.')
-    model = catalogue.defaults['face-landmarks'] || models[0].name
+    model = defaultFace(catalogue.defaults) ?? models[0].name
     showSettings()
     await sample()
   })
@@ -82,7 +83,7 @@ export function open(element, page) {
     if (scans.length < 2) return list.replaceChildren()
     const state = scan => scan.answer ? `${fixed(100 * meanOf(scan.answer), 0)} % sure` : scan.error ? scan.error.message : '…'
     list.replaceChildren(table(`${scans.length} scans`, ['file', 'result', 'between the eyes'], scans.map(scan => [
-      button(scan.file.name, () => select(scan)), state(scan), scan.answer ? distance(scan.answer, 'interocular') : ''])))
+      button(scan.file.name, () => select(scan)), state(scan), scan.answer ? `${distance(scan.answer, 'interocular')} ${scan.answer.units}` : ''])))
     list.append(button('Save all as .csv', () => saveAll()))
   }
 
@@ -154,7 +155,7 @@ export function open(element, page) {
       table('Confidence by region', ['region', `mean, within ${answer.confidence.within} ${answer.units}`], Object.entries(answer.regions).map(([region, indices]) =>
         [region.replaceAll('_', ' '), `${fixed(100 * indices.reduce((sum, i) => sum + answer.landmarks[i].confidence, 0) / indices.length, 0)} %`])),
       table('Head pose in the scan’s axes', ['direction', 'x, y, z'], [['out of the face', ahead.map(x => fixed(x, 2)).join(', ')], ['up', up.map(x => fixed(x, 2)).join(', ')],
-        ['between the eyes', [0, 1, 2].map(axis => fixed(pose[axis][3], answer.units === 'm' ? 3 : 1)).join(', ')]]),
+        [`between the eyes, in ${answer.units}`, [0, 1, 2].map(axis => fixed(pose[axis][3], answer.units === 'm' ? 3 : 1)).join(', ')]]),
       h('h3', {}, 'Save the landmarks'), h('div', { class: 'fields' }, Object.entries(SAVES).map(([label, [type, ending]]) => button(label, () => saveAs(scan, type, ending)))),
       test ? h('p', { class: 'small dim' }, `On test scans (${test.source}) it was off by ${fixed(test.value, 2)} ${test.unit} (${test.metric}${test.baseline ? `; ${test.baseline}: ${fixed(test.baseline_value, 2)} ${test.unit}` : ''}).`) : '')
     example.replaceChildren(h('h3', {}, 'The same request'), code(snippets(chiron, {
@@ -175,11 +176,11 @@ export function open(element, page) {
 const meanOf = answer => answer.landmarks.reduce((sum, one) => sum + one.confidence, 0) / answer.landmarks.length
 const distance = ({ distances, units }, name) => `${fixed(distances[name].value, units === 'm' ? 4 : 1)} ± ${fixed(distances[name].uncertainty, units === 'm' ? 4 : 1)}`
 
-/** Return the head's axes as three rods: to the left, up and out of the face. */
+/** Return the head's axes as three rods, drawn over the surface that they begin under: to the left, up and out of the face. */
 function axesOf(pose, length) {
   const origin = pose.slice(0, 3).map(row => row[3]), group = new Group()
   for (const [axis, name] of [[0, 'left'], [1, 'truth'], [2, 'right']]) {
-    group.add(new Figure([[0, 1]], 2, { colour: name, radius: length / 90 }).set([origin, origin.map((x, row) => x + length * pose[row][axis])]))
+    group.add(new Figure([[0, 1]], 2, { colour: name, radius: length / 90, depthTest: false }).set([origin, origin.map((x, row) => x + length * pose[row][axis])]))
   }
   return group
 }

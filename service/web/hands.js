@@ -2,14 +2,15 @@
 import { addCamera } from './camera.js'
 import { chart } from './charts.js'
 import { errorsOf, futureOf, millimetres, readClip, requestOf } from './clips.js'
+import { comparison, over } from './compare.js'
 import { Player } from './player.js'
 import { addReplay } from './replay.js'
 import { Balls, Figure, Stage } from './scene.js'
 import { snippets } from './snippets.js'
-import { announce, button, choice, code, filePicker, fixed, h, renew, save, table, warnings } from './ui.js'
+import { announce, button, choice, code, filePicker, fixed, h, renew, save, warnings } from './ui.js'
 
 const KIND = 'hand-forecast', PAST_S = 2, TRAIL_S = 1 / 6, UNITS = ['m', 'cm', 'mm', 'in', 'ft']
-const mean = values => values.reduce((sum, x) => sum + x, 0) / values.length
+const SAMPLE = 'The sample is the whole test recording of tzionas with two hands, which no shipped model saw, and is first forecast from its middle frame. '
 
 /** @param {HTMLElement} element @param {any} page */
 export function open(element, page) {
@@ -29,7 +30,7 @@ export function open(element, page) {
   const opened = page.guard(problem, async () => {
     stage ||= new Stage(canvas)
     stage.onrecolour = () => figures?.all.forEach(figure => figure.recolour())
-    orders = await chiron.joints()
+    await page.models() // meanwhile the page says which model is wanted
     const missing = await choose(wanted)
     await sample()
     if (missing) throw missing
@@ -37,22 +38,24 @@ export function open(element, page) {
 
   /** Read the models again if they may have changed, and choose the named one, else the one before, else the default; return what is wrong with the name. */
   async function choose(name) {
-    const catalogue = await page.models()
+    const [catalogue, known] = await Promise.all([page.models(), chiron.joints()])
+    orders = known
     models = catalogue.models.filter(one => one.state === 'ready' && one.task.kind === KIND)
     if (!models.length) throw new Error('No model for hands is served here; the command chiron models lists the bundles of the folder.')
     model = [name, model].find(one => models.some(({ name }) => name === one)) ?? catalogue.defaults[KIND]
     return name && model !== name ? new Error(`Expected a served model of hands, got ${name}; the section Models lists the versions to promote.`) : null
   }
 
-  async function sample() {
-    await load('the sample', async () => (await fetch(new URL('samples/hands.json', import.meta.url))).text())
-  }
+  /** Show the sample of hands, or the example of a model with a skeleton of its own. */
+  const sample = () => task().skeleton ? load(`the example of ${model}`, async () => JSON.stringify(await chiron.example(model)), `The clip is the example of ${model}. `)
+    : load('the sample', async () => (await fetch(new URL('samples/hands.json', import.meta.url))).text(), SAMPLE)
   const upload = file => load(file.name, () => file.text())
 
-  async function load(name, read) {
+  /** @param {string} name @param {() => Promise<string>} read @param {string} [origin] of a clip that the page has chosen */
+  async function load(name, read, origin = '') {
     await page.guard(problem, async () => {
-      clip = readClip(await read(), orders)
-      clip.name = name
+      clip = Object.assign(readClip(await read(), orders), { name, origin })
+      if (!takes(model, clip.joints)) model = models.find(one => takes(one.name, clip.joints))?.name ?? model
       const { past, future, fps } = task(), ahead = Math.ceil(future / fps * clip.fps), before = Math.ceil(past / fps * clip.fps)
       cut = clip.frames > before + 1 ? Math.max(before, Math.min(clip.frames - ahead, Math.round(clip.frames / 2))) : clip.frames
       await forecast(true)
@@ -60,6 +63,21 @@ export function open(element, page) {
   }
 
   const task = (name = model) => models.find(one => one.name === name).task
+
+  /** Return whether a model takes a joint order: its own skeleton alone, or any order of hands. */
+  const takes = (name, joints) => task(name).skeleton ? task(name).skeleton.name === joints : orders[joints]?.of !== 'own'
+
+  /** Forecast with a newly chosen model: the clip, or another one if the page chose it and the model does not take it. */
+  const proceed = () => clip.origin && !takes(model, clip.joints) ? sample() : forecast()
+
+  /** Show, in place of a forecast, which clip the model takes. */
+  function offer() {
+    forget()
+    const { skeleton } = task(), wants = skeleton ? `its own skeleton, ${skeleton.name} of ${skeleton.joints.length} joints` : 'hands'
+    problem.replaceChildren(h('div', { class: 'problem', role: 'alert' }, h('p', {}, `${model} takes ${wants}; ${clip.name} is in the joint order ${clip.joints}.`),
+      button(skeleton ? `Open the example of ${model}` : 'Open the sample', () => sample())))
+    problem.hidden = false
+  }
 
   function request(name) {
     const from = Math.max(0, cut - Math.ceil(PAST_S * clip.fps))
@@ -71,6 +89,7 @@ export function open(element, page) {
     running.abort()
     running = new AbortController()
     const { signal } = running
+    if (!takes(model, clip.joints)) return offer()
     const worked = await page.guard(problem, async () => {
       const begun = performance.now()
       answer = await chiron.forecastHands(request(model), signal)
@@ -85,7 +104,7 @@ export function open(element, page) {
     if (signal.aborted) return
     if (!worked) return forget()
     for (const { name } of models) {
-      if (name === model) continue
+      if (name === model || !takes(name, clip.joints)) continue
       const one = await chiron.forecastHands(request(name), signal).catch(error => error)
       if (signal.aborted) return
       answers.set(name, one instanceof Error ? { reason: one.message } : measured(one))
@@ -106,8 +125,8 @@ export function open(element, page) {
   }
 
   function measured(one) {
-    const future = futureOf(one, clip), errors = errorsOf(future, clip, cut), known = errors.filter(Number.isFinite)
-    return { future, errors, times: one.times, mean: known.length ? mean(known) : NaN, last: known.at(-1) ?? NaN }
+    const future = futureOf(one, clip), errors = errorsOf(future, clip, cut)
+    return { future, errors, times: one.times }
   }
 
   function build(renew) {
@@ -153,18 +172,18 @@ export function open(element, page) {
   }
 
   function summary() {
-    const { mean: error } = answers.get(model), last = answer.times.at(-1)
+    const { errors } = answers.get(model), error = over(answers.get(model), errors.length).mean, last = answer.times.at(-1)
     return `${answer.model.name} forecast ${fixed(last, 2)} s of ${clip.name}` + (Number.isFinite(error) ? `, ${fixed(error)} mm from what came on average.` : '.')
   }
 
   function showSettings() {
     if (!clip) return
-    const hands = Object.entries(orders).filter(([, order]) => order.of !== 'body')
+    const hands = Object.entries(orders).filter(([name, order]) => order.of !== 'body' && (name === clip.joints || takes(model, name)))
     const again = (field, value) => { clip[field] = value; forecast(true) }
     const fps = h('input', { type: 'number', min: 5, max: 1000, step: 'any', value: clip.fps, 'aria-label': 'Frames a second', onchange: () => again('fps', Number(fps.value)) })
     const moment = h('input', { type: 'range', min: 2, max: clip.frames, value: cut, 'aria-label': 'Moment of the forecast', onchange: () => { cut = Number(moment.value); forecast() } })
     renew(settings, h('div', { class: 'fields' },
-      choice('model', models.map(one => [one.name, one.name]), model, value => { model = value; forecast() }),
+      choice('model', models.map(one => [one.name, one.name]), model, value => { model = value; proceed() }),
       choice('joint order', hands.map(([name]) => [name, name]), clip.joints, value => again('joints', value)),
       choice('unit', UNITS.map(unit => [unit, unit]), clip.units, value => again('units', value)),
       h('label', { class: 'field' }, h('span', {}, 'frames a second'), fps),
@@ -173,22 +192,22 @@ export function open(element, page) {
 
   function show() {
     showSettings()
-    const current = answers.get(model), reference = best(), rows = [...answers].map(([name, one]) => {
-      const title = h('span', {}, h(name === model ? 'b' : 'span', {}, name), one.reason ? '' : h('span', { class: 'dim' }, ` ${fixed(one.times.at(-1))} s`))
-      return one.reason ? [title, h('span', { class: 'small dim' }, one.reason), ''] : [title, Number.isFinite(one.mean) ? `${fixed(one.mean)} mm` : '–', Number.isFinite(one.last) ? `${fixed(one.last)} mm` : '–']
-    })
+    const current = answers.get(model), reference = best()
     const lines = [[model, 'accent', false], ...(reference && reference !== model ? [[reference, 'past', true]] : [])].map(([name, colour, dashed]) => {
       const one = answers.get(name)
       return { name, colour, dashed, points: one.errors.map((error, i) => [one.times[i], error]) }
     })
     const truth = current.errors.some(Number.isFinite)
-    const test = answer.expected_error[0]
+    const test = answer.expected_error[0], others = models.filter(({ name }) => !takes(name, clip.joints)).map(({ name }) => name)
+    const link = name => h('a', { href: `#models/${name}` }, name)
     const options = { model, ...(task().spread && { spread: true }) }
     facts.replaceChildren(
       h('p', {}, summary(), ` Answered in ${fixed(answer.ms, 0)} ms, browser included.`), warnings(answer.warnings) || '',
       truth ? chart(`Error of the forecast over time, in millimetres, of ${lines.map(line => line.name).join(' and ')}`, lines, { x: 'seconds ahead', y: 'mm from what came' })
         : h('p', { class: 'dim' }, 'The clip ends at the moment of the forecast, so nothing says how good it is. Move the moment back to see.'),
-      truth && table('Distance from what came, by model, on this clip alone', ['model, horizon', 'mean', 'at the end'], rows) || '',
+      ...(truth ? comparison(answers, model) : []),
+      others.length ? h('p', { class: 'small dim' }, 'Not compared, since they take other joints: ', others.flatMap((name, i) => [i ? ', ' : '', link(name)]), '.') : '',
+      h('p', { class: 'small dim' }, clip.origin, 'One clip does not rank models: ', h('a', { href: `#models/${model}` }, 'errors on all test recordings'), '.'),
       test ? h('p', { class: 'small dim' }, `On the test recordings of ${test.source} it was off by ${fixed(test.value)} ${test.unit} (${test.metric}${test.baseline ? `; ${test.baseline}: ${fixed(test.baseline_value)} ${test.unit}` : ''}).`) : '')
     example.replaceChildren(h('h3', {}, 'The same request'), code(snippets(chiron, { path: 'forecast/hands', file: 'clip.json', options, call: 'forecastHands', show: 'answer.times' })),
       h('div', { class: 'fields' }, button('Save clip.json', () => save(new Blob([JSON.stringify(request(model))], { type: 'application/json' }), 'clip.json')),
@@ -197,8 +216,8 @@ export function open(element, page) {
 
   /** Return the model without weights that is nearest on this clip. */
   function best() {
-    const plain = models.filter(one => !one.parameters && Number.isFinite(answers.get(one.name)?.mean)).map(one => one.name)
-    return plain.sort((a, b) => answers.get(a).mean - answers.get(b).mean)[0]
+    const frames = answers.get(model).errors.length, error = name => over(answers.get(name), frames).mean
+    return models.map(one => one.name).filter(name => !models.find(one => one.name === name).parameters && answers.get(name)?.errors && Number.isFinite(error(name))).sort((a, b) => error(a) - error(b))[0]
   }
 
   addReplay(replay, page, () => ({ clip, model, reach: task().future / task().fps }))
@@ -212,7 +231,7 @@ export function open(element, page) {
       await page.guard(problem, async () => {
         const missing = await choose(name)
         if (missing) throw missing
-        await forecast()
+        await proceed()
       })
     },
     hidden() { player.play(false); live.stop() },

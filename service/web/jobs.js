@@ -1,6 +1,6 @@
 /** Jobs: a list, one job with its curve and log as they grow, and what may be done with it. */
 import { chart } from './charts.js'
-import { announce, button, clock, fixed, h, save, size, table } from './ui.js'
+import { announce, button, clock, connected, fixed, h, save, size, table } from './ui.js'
 import { showVersion } from './version.js'
 
 const POLL_MS = 3000, DRAW_MS = 500, LOG_LINES = 400, FINISHED = ['succeeded', 'failed', 'cancelled']
@@ -26,7 +26,7 @@ export function open(element, page) {
     location.hash = `#jobs/${job.id}`
   })
   write('train')
-  element.append(h('h2', {}, 'Jobs'), h('p', {}, 'Trainings, sweeps, evaluations, benchmarks and checks of data sets. A worker runs them one at a time; the command ', h('code', {}, 'chiron worker'), ' starts one.'), workers, problem,
+  element.append(h('h2', {}, 'Jobs'), h('p', {}, 'Trainings, sweeps, evaluations, benchmarks and checks of data sets. A worker runs them one at a time.'), workers, problem,
     h('div', { class: 'demo' }, h('div', {}, list), h('div', {}, h('details', { class: 'card' }, h('summary', {}, h('b', {}, 'Submit a job')),
       h('div', { class: 'fields' }, Object.keys(SPECS).map(kind => button(kind, () => write(kind)))), spec, button('Submit', submit, 'main')), one)))
   let timer = 0, chosen = '', following = new AbortController(), pages = []
@@ -35,7 +35,7 @@ export function open(element, page) {
     await page.guard(problem, async () => {
       const [first, known] = await Promise.all([chiron.jobs({ limit: 20, parent: 'none' }), chiron.get('workers')])
       if (list.contains(problem)) problem.hidden = true
-      workers.textContent = known.workers.length ? `Workers: ${known.workers.map(worker => `${worker.name} (${worker.device})`).join(', ')}.` : 'No worker is connected: jobs wait until one is.'
+      workers.replaceChildren(...connected(known.workers, 'jobs wait'))
       showList([...first.jobs, ...pages.filter(job => !first.jobs.some(other => other.id === job.id))], pages.length ? pages.next : first.next)
     })
   }
@@ -43,7 +43,7 @@ export function open(element, page) {
   function showList(jobs, next) {
     const focused = document.activeElement?.textContent
     list.replaceChildren(jobs.length ? table('Newest first', ['job', 'what', 'state', 'progress', 'submitted'], jobs.map(job => [
-      button(job.id.slice(0, 8), () => { location.hash = `#jobs/${job.id}` }), `${job.kind} ${job.spec.run ?? job.spec.table ?? job.spec.dataset ?? ''}`,
+      button(job.id.slice(0, 8), () => { location.hash = `#jobs/${job.id}` }), h('div', {}, titleOf(job), h('div', { class: 'small dim' }, settingsOf(job, jobs)), job.error && h('div', { class: 'small bad' }, faultOf(job.error))),
       h('span', { class: `tag ${job.state === 'succeeded' ? 'good' : job.state === 'failed' ? 'poor' : ''}` }, job.state), steps(job), clock(job.created_at)])) : h('p', { class: 'dim' }, 'No job yet.'),
       next && button('Older jobs', () => page.guard(problem, async () => { const older = await chiron.jobs({ limit: 20, parent: 'none', after: next }); pages = Object.assign([...pages, ...older.jobs], { next: older.next }); refresh() })) || '')
     for (const each of list.querySelectorAll('button')) if (each.textContent === focused) each.focus()
@@ -99,7 +99,7 @@ export function open(element, page) {
     const act = what => page.guard(failed, async () => { await chiron.change(job.id, what); announce(`Job ${what === 'cancel' ? 'cancelled' : 'queued again'}`); await refresh(); follow(job.id) })
     const drop = () => page.guard(failed, async () => { await chiron.remove(`jobs/${job.id}`); location.hash = '#jobs'; await refresh() })
     const { progress } = job
-    head.replaceChildren(h('h3', {}, `${job.kind} ${job.spec.run ?? job.spec.table ?? job.spec.dataset ?? ''} `, h('code', {}, job.id.slice(0, 8))), h('p', {}, job.detail),
+    head.replaceChildren(h('h3', {}, `${titleOf(job)} `, h('code', {}, job.id.slice(0, 8))), h('p', {}, job.detail),
       progress?.steps ? h('progress', { max: progress.steps, value: progress.step, 'aria-label': 'Progress' }) : '',
       progress?.steps ? h('p', { class: 'small dim' }, `step ${steps(job)}${progress.eta_s ? `, about ${fixed(progress.eta_s / 60, 1)} minutes left` : ''}, attempt ${job.attempt}`) : '',
       h('div', { class: 'fields' }, !FINISHED.includes(job.state) && button('Cancel', () => act('cancel'), 'bad'), ['failed', 'cancelled'].includes(job.state) && button('Retry', () => act('retry')),
@@ -135,4 +135,21 @@ export function open(element, page) {
     shown(id) { refresh(); clearInterval(timer); timer = setInterval(() => document.hidden || refresh(), POLL_MS); if (id !== chosen || !id) follow(id) },
     hidden() { clearInterval(timer); following.abort(); chosen = '' },
   }
+}
+
+const titleOf = ({ kind, spec }) => `${kind} ${spec.run ?? spec.table ?? spec.dataset ?? ''}`
+const faultOf = ({ type, detail }) => detail.trim().split('\n')[0] || type
+
+const ALWAYS = ['dataset', 'name', 'base', 'architecture', 'steps', 'epochs', 'seeds'], IN_TITLE = ['kind', 'run', 'table']
+const WORDS = { dataset: 'data set', seeds: 'seed' }
+
+/** Return a value of a job as text: lists without brackets, objects as `layers=2`. @param {any} value @returns {string} */
+const text = value => Array.isArray(value) ? value.map(text).join(', ') : value && typeof value === 'object' ? Object.entries(value).map(([name, one]) => `${name}=${text(one)}`).join(', ') : String(value)
+
+/** Return what tells a job from others: its main settings, and each other one in which jobs of its title differ. @param {any} job @param {any[]} jobs */
+function settingsOf(job, jobs) {
+  const alike = jobs.filter(other => titleOf(other) === titleOf(job)), differs = name => new Set(alike.map(({ spec }) => JSON.stringify(spec[name] ?? null))).size > 1
+  const others = Object.keys(job.spec).filter(name => !ALWAYS.includes(name) && !IN_TITLE.includes(name) && differs(name))
+  const stated = [...ALWAYS, ...others].filter(name => text(job.spec[name] ?? '') && !(name === 'dataset' && titleOf(job).endsWith(` ${job.spec.dataset}`) && !job.spec.run && !job.spec.table))
+  return stated.map(name => `${WORDS[name] ?? name.replaceAll('_', ' ')} ${text(job.spec[name])}`).join(' · ')
 }

@@ -143,16 +143,18 @@ export class Balls extends InstancedMesh {
 export class Figure extends Group {
   /**
    * @param {[number, number][]} bones @param {number} joints
-   * @param {{ colour: string | ((joint: number) => string), radius: number, opacity?: number }} look the colour of all, or of each joint and the bone to it
+   * @param {{ colour: string | ((joint: number) => string), radius: number, opacity?: number, depthTest?: boolean }} look the colour of all, or of
+   *   each joint and the bone to it; without a test of depth it is drawn over all that is opaque
    */
-  constructor(bones, joints, { colour: tint, radius, opacity = 1 }) {
+  constructor(bones, joints, { colour: tint, radius, opacity = 1, depthTest = true }) {
     super()
-    const material = new MeshLambertMaterial({ opacity, transparent: opacity < 1, depthWrite: opacity === 1 })
+    const material = new MeshLambertMaterial({ opacity, transparent: opacity < 1, depthWrite: opacity === 1 && depthTest, depthTest })
     this.bones = bones
     this.radius = radius
     this.rods = new InstancedMesh(ROD, material, bones.length)
     this.balls = new InstancedMesh(BALL, material, joints)
     this.rods.frustumCulled = this.balls.frustumCulled = false
+    if (!depthTest) this.rods.renderOrder = this.balls.renderOrder = 1
     this.tint = typeof tint === 'string' ? () => tint : tint
     this.add(this.rods, this.balls)
     this.recolour()

@@ -1,5 +1,5 @@
 /** The form that trains a forecaster of hands on a data set: what it sends is a job (POST /jobs). */
-import { announce, field, h, options } from './ui.js'
+import { announce, connected, field, h, options } from './ui.js'
 
 const RUN = 'hands-own', KIND = 'hand-forecast', PRESET = { past: 30, future: 30, fps: 30 } // of RUN
 
@@ -26,7 +26,7 @@ export async function trainForm(page, set) {
     h('div', { class: 'form' },
       field('name of the model', h('input', { name: 'name', pattern: '[a-z0-9]+(-[a-z0-9]+)*', maxlength: 64, placeholder: `hands-${sources[0].replace(/[^a-z0-9]+/g, '-')}`, title: 'lower-case letters and digits, with single hyphens between them' })),
       field('fine-tune from', base), field('length of the training', length), field('counted in', options('unit', [['steps', 'steps'], ['epochs', 'epochs: passes over the windows']]))),
-    own, mixed, workers.length ? null : h('p', { class: 'warnings' }, 'No worker is connected: the job waits until one is (chiron worker).'), problem, h('button', { class: 'main' }, 'Train'))
+    own, mixed, workers.length ? null : h('p', { class: 'warnings' }, connected([], 'the job waits')), problem, h('button', { class: 'main' }, 'Train'))
 
   const submit = () => page.guard(problem, async () => {
     problem.hidden = true

@@ -52,7 +52,8 @@ export const warnings = list => list?.length ? h('ul', { class: 'warnings', 'ari
  * @param {string} caption @param {string[]} heads @param {any[][]} rows
  */
 export function table(caption, heads, rows) {
-  const cell = value => h('td', { class: typeof value === 'number' || /^[-−]?[\d.]+( \S+)?$/.test(value) ? 'number' : null }, value ?? '')
+  const text = value => value instanceof HTMLElement && value.tagName === 'B' ? value.textContent : value
+  const cell = value => h('td', { class: typeof value === 'number' || /^[-−]?[\d.]+( \S+)?$/.test(text(value)) ? 'number' : null }, value ?? '')
   return h('div', { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': caption },
     h('table', {}, h('caption', {}, caption), h('thead', {}, h('tr', {}, heads.map(text => h('th', { scope: 'col' }, text)))),
       h('tbody', {}, rows.map(row => h('tr', {}, row.map(cell))))))
@@ -127,6 +128,13 @@ export const fixed = (value, digits = 1) => value.toFixed(digits).replace('-', '
 
 /** @param {number} seconds since 1970 */
 export const clock = seconds => new Date(1000 * seconds).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })
+
+/**
+ * Return which workers are connected, or that what waits for one does not go on.
+ * @param {{ name: string, device: string }[]} workers @param {string} waits
+ */
+export const connected = (workers, waits) => workers.length ? [`Workers: ${workers.map(worker => `${worker.name} (${worker.device})`).join(', ')}.`]
+  : [`No worker is connected: ${waits} until one is. The command `, h('code', {}, 'make worker'), ' starts one.']
 
 /** @param {number} bytes */
 export const size = bytes => bytes < 1e3 ? `${bytes} B` : bytes < 1e6 ? `${fixed(bytes / 1e3)} kB` : `${fixed(bytes / 1e6)} MB`
