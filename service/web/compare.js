@@ -17,12 +17,12 @@ export function comparison(answers, chosen) {
   const measured = [...answers].filter(([, one]) => !one.reason), refused = [...answers].filter(([, one]) => one.reason)
   const times = new Map(measured.filter(([, one]) => one.errors.length).map(([, { errors, times }]) => [errors.length, times[errors.length - 1]]))
   const columns = [...times].sort(([a], [b]) => a - b).flatMap(([frames, seconds]) => ['mean', 'end'].map(figure => {
-    const text = String(Number(seconds.toFixed(2))), values = measured.map(([, one]) => over(one, frames)[figure]), least = Math.min(...values.filter(Number.isFinite))
-    return { head: figure === 'mean' ? `mean to ${text} s` : `at ${text} s`, cells: values.map(value => !Number.isFinite(value) ? '–' : value === least ? h('b', {}, fixed(value)) : fixed(value)) }
+    const text = `${Number(seconds.toFixed(2))}\u00a0s`, values = measured.map(([, one]) => over(one, frames)[figure]), least = Math.min(...values.filter(Number.isFinite))
+    return { head: figure === 'mean' ? `mean to ${text}` : `at\u00a0${text}`, cells: values.map(value => !Number.isFinite(value) ? '–' : value === least ? h('b', {}, fixed(value)) : fixed(value)) }
   }))
   return [
     columns.length ? table('Distance from what came, in mm, on this clip alone; the nearest of each column in bold', ['model', ...columns.map(column => column.head)], measured.map(([name], i) =>
-      [h('span', {}, name, name === chosen && h('span', { class: 'tag' }, 'shown')), ...columns.map(column => column.cells[i])])) : '',
+      [h('span', {}, `${name} `, name === chosen && h('span', { class: 'tag' }, 'shown')), ...columns.map(column => column.cells[i])])) : '',
     ...refused.map(([name, { reason }]) => h('p', { class: 'small dim' }, `${name} gave no forecast: ${reason}`)),
   ]
 }

@@ -10,7 +10,8 @@ import { snippets } from './snippets.js'
 import { announce, button, choice, code, filePicker, fixed, h, renew, save, warnings } from './ui.js'
 
 const KIND = 'hand-forecast', PAST_S = 2, TRAIL_S = 1 / 6, UNITS = ['m', 'cm', 'mm', 'in', 'ft']
-const SAMPLE = 'The sample is the whole test recording of tzionas with two hands, which no shipped model saw, and is first forecast from its middle frame. '
+const SAMPLE_SOURCE = 'tzionas'
+const SAMPLE = 'The sample is the whole test recording of ' + SAMPLE_SOURCE + ' with two hands, which no shipped model saw, and is first forecast from its middle frame. '
 
 /** @param {HTMLElement} element @param {any} page */
 export function open(element, page) {
@@ -195,10 +196,10 @@ export function open(element, page) {
     const current = answers.get(model), reference = best()
     const lines = [[model, 'accent', false], ...(reference && reference !== model ? [[reference, 'past', true]] : [])].map(([name, colour, dashed]) => {
       const one = answers.get(name)
-      return { name, colour, dashed, points: one.errors.map((error, i) => [one.times[i], error]) }
+      return { name, colour, dashed, points: one.errors.slice(0, current.errors.length).map((error, i) => [one.times[i], error]) }
     })
     const truth = current.errors.some(Number.isFinite)
-    const test = answer.expected_error[0], others = models.filter(({ name }) => !takes(name, clip.joints)).map(({ name }) => name)
+    const test = (clip.origin === SAMPLE && answer.expected_error.find(({ source }) => source === SAMPLE_SOURCE)) || answer.expected_error[0], others = models.filter(({ name }) => !takes(name, clip.joints)).map(({ name }) => name)
     const link = name => h('a', { href: `#models/${name}` }, name)
     const options = { model, ...(task().spread && { spread: true }) }
     facts.replaceChildren(

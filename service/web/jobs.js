@@ -43,7 +43,7 @@ export function open(element, page) {
   function showList(jobs, next) {
     const focused = document.activeElement?.textContent
     list.replaceChildren(jobs.length ? table('Newest first', ['job', 'what', 'state', 'progress', 'submitted'], jobs.map(job => [
-      button(job.id.slice(0, 8), () => { location.hash = `#jobs/${job.id}` }), h('div', {}, titleOf(job), h('div', { class: 'small dim' }, settingsOf(job, jobs)), job.error && h('div', { class: 'small bad' }, faultOf(job.error))),
+      button(job.id.slice(0, 8), () => { location.hash = `#jobs/${job.id}` }), h('div', { class: 'what' }, titleOf(job), h('div', { class: 'small dim' }, settingsOf(job, jobs)), job.error && h('div', { class: 'small bad' }, faultOf(job.error))),
       h('span', { class: `tag ${job.state === 'succeeded' ? 'good' : job.state === 'failed' ? 'poor' : ''}` }, job.state), steps(job), clock(job.created_at)])) : h('p', { class: 'dim' }, 'No job yet.'),
       next && button('Older jobs', () => page.guard(problem, async () => { const older = await chiron.jobs({ limit: 20, parent: 'none', after: next }); pages = Object.assign([...pages, ...older.jobs], { next: older.next }); refresh() })) || '')
     for (const each of list.querySelectorAll('button')) if (each.textContent === focused) each.focus()

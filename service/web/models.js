@@ -3,7 +3,7 @@ import { announce, button, fixed, h, table } from './ui.js'
 import { measured } from './version.js'
 
 const DOES = {
-  'hand-forecast': task => `hands: ${fixed(task.past / task.fps, 1)} s to the next ${fixed(task.future / task.fps, 1)} s at ${task.fps} frames a second`,
+  'hand-forecast': task => `${task.skeleton?.name ?? 'hands'}: ${fixed(task.past / task.fps, 1)} s to the next ${fixed(task.future / task.fps, 1)} s at ${task.fps} frames a second`,
   'face-landmarks': task => `faces: 68 landmarks from ${task.levels[0]} points`,
   'face-map': task => `faces: 68 landmarks on a depth map of ${task.size} by ${task.size}`,
   'pose-lift': task => `bodies: 2D keypoints to 3D poses at ${task.fps} frames a second`,

@@ -1,4 +1,4 @@
-"""Tests of the page at / in Chromium with small models, one of them of its own skeleton, and no worker: what is compared, and what waits."""
+"""Tests of the page at / in Chromium with small models, one in its own skeleton, and no worker: what is compared, and what waits."""
 
 import re
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def test_errors_are_compared_over_equal_times(browser, mixed):
         ten, thirty = rows["hands-ten"], next(row for name, row in rows.items() if name.startswith("hands-thirty"))
         assert ten[:2] == thirty[:2]
         assert float(thirty[2]) > float(thirty[0]) > 0
-        assert ten[2:] == ["–", "–"]
+        assert ten[2:] == ["\u2013"] * 2
         says(page, "The sample is the whole test recording of tzionas with two hands")
         expect(page.get_by_role("link", name="errors on all test recordings")).to_have_attribute(
             "href", "#models/hands-thirty"
@@ -83,7 +83,10 @@ def test_a_set_that_is_checked_by_nobody_says_so(browser, mixed):
     assert sent.is_success, sent.text
     with tab(browser, f"{mixed.url}/#data") as page:
         expect(page.get_by_text("checking", exact=True)).to_be_visible()
-        says(page, "No worker is connected: a data set stays “checking” until one is. The command make worker starts one.")
+        says(
+            page,
+            "No worker is connected: a data set stays “checking” until one is. The command make worker starts one.",
+        )
 
 
 def test_jobs_are_told_apart_by_their_settings_and_a_failed_one_by_its_error(browser, mixed):

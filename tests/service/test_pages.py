@@ -1,13 +1,16 @@
 """Tests of the page at / in Chromium: each demonstration with its sample and with one's own input, errors, keys, prefix and phone."""
 
 import gzip
+import io
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hand_motion import moving_hands
-from playwright.sync_api import expect
+from PIL import Image
+from playwright.sync_api import Locator, expect
 
 from service.routes.page import WEB
 
@@ -33,6 +36,7 @@ def test_hands_are_forecast_at_once_beside_what_came_and_the_models_without_weig
             )
         ).to_be_visible()
         expect(page.locator("section table tbody tr")).to_have_count(6)
+        expect(page.get_by_text(re.compile("On the test recordings of tzionas it was off by"))).to_be_visible()
         page.get_by_role("slider", name="Time").fill("45")
         assert drawn(page.locator("canvas").first) > 0.02
         page.get_by_label("model", exact=True).select_option("hands-hold")
@@ -48,6 +52,13 @@ def test_an_own_clip_is_forecast_and_its_request_can_be_copied(browser, site):
         source = page.locator("pre code").inner_text()
         compile(source, "copied", "exec")
         assert f"{site.url}/forecast/hands" in source
+
+
+def unbroken(canvas: Locator) -> int:
+    """Return the most columns of pixels side by side that have some of the blue axis, which lies along the face's surface."""
+    pixels = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB")).astype(int)
+    blue = (pixels[..., 2] - pixels[..., 0] > 60).any(axis=0)
+    return max(len(run) for run in "".join("#" if there else " " for there in blue).split(" "))
 
 
 @pytest.mark.parametrize(
@@ -77,6 +88,8 @@ def test_a_face_is_shown_in_its_own_coordinates_with_its_landmarks(browser, site
         canvas = page.locator("canvas").first
         page.wait_for_timeout(500)
         assert drawn(canvas) > 0.1
+        assert unbroken(canvas) > 110
+        expect(page.get_by_role("row", name=re.compile("between the eyes, in mm"))).to_be_visible()
         box = canvas.bounding_box()
         assert box is not None
         note = page.locator(".note")
@@ -99,7 +112,7 @@ def test_several_scans_are_a_list_in_which_a_bad_one_says_why(browser, site):
         expect(page.get_by_role("status")).to_have_text("2 of 3 scans answered")
         rows = page.get_by_role("group", name="3 scans").locator("tbody tr")
         expect(rows).to_have_count(3)
-        expect(rows.nth(2)).to_contain_text("% sure")
+        expect(rows.nth(2)).to_contain_text(re.compile(r"% sure.*± [\d.]+ mm"))
         page.get_by_role("button", name="two.stl").click()
         expect(page.get_by_role("alert")).to_contain_text("What to do:")
 

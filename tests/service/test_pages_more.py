@@ -157,6 +157,9 @@ def test_models_have_cards_with_their_errors_beside_those_without_weights(browse
     with tab(browser, f"{site.url}/#models") as page:
         cards = page.locator("details.card")
         expect(cards).to_have_count(len(site.get("/models")["models"]))
+        marked = cards.filter(has=page.get_by_text("default", exact=True))
+        defaults = ["actions-hdm05", "face-se3unet", "hands-forecast", "poses-forecast", "poses-lift"]
+        expect(marked.locator("summary b")).to_have_text(defaults)
         card = page.locator('details[data-name="face-se3unet"]')
         card.locator("summary").click()
         expect(card.get_by_text("mean face, aligned").first).to_be_visible()
