@@ -1,6 +1,6 @@
 """The check of a data folder: everything in it is read with the readers of training, before anything is trained on it.
 
-    dataset.json beside recordings of hands of one's own, or in hands/<set>/ (training/tasks/hands/own)
+    dataset.json beside recordings of hands of one's own, or in hands/<set>/ (training/tasks/hands/own); beside scans of faces
     hands/      splits.json and <source>/<source>.npz; registered sources in <source>/, such as assembly101
     faces/      ict_facekit to train landmarkers on; facefuns_composites and raw_scans to measure them on
     facescape/  as published
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.declaration import FILE
+from training.data.declaration import FACES, FILE, HANDS, kind_of
 from training.data.reading import Found, MalformedData, alternatives, contents
 from training.data.splits import SPLITS
 from training.tasks.bodies.check import check_bodies
@@ -50,11 +50,11 @@ def parts_read(folder: Path, counts: Counts) -> tuple[str, ...]:
 
 
 def _check(folder: Path, stop: Callable[[], bool], note: Callable[[str], None]) -> Counts:
-    own = (folder / FILE).is_file()
-    present = [part for part in PARTS if (folder / part).is_dir() or (own and part == "hands")]
+    own = kind_of(folder)
+    present = [own] if own == FACES else [part for part in PARTS if (folder / part).is_dir() or part == own]
     if not present:
         raise MalformedData(
-            f"expected {alternatives(PARTS)} in the data folder, or {FILE} beside recordings, got {contents(folder)}"
+            f"expected {alternatives(PARTS)} in the data folder, or {FILE} beside recordings or scans, got {contents(folder)}"
         )
     for path in folder.rglob("*"):
         if path.is_symlink():
@@ -62,7 +62,7 @@ def _check(folder: Path, stop: Callable[[], bool], note: Callable[[str], None]) 
     counts: Counts = {}
     for part in present:
         sources = counts.setdefault(part, {})
-        reader = partial(check_hands, note=note) if part == "hands" else PARTS[part]
+        reader = partial(NOTED[part], note=note) if part in NOTED else PARTS[part]
         for source, split, recordings in reader(folder / part):
             sources.setdefault(source, dict.fromkeys(SPLITS, 0))[split] += recordings
             if stop():
@@ -72,9 +72,9 @@ def _check(folder: Path, stop: Callable[[], bool], note: Callable[[str], None]) 
     return counts
 
 
+NOTED: dict[str, Callable[..., Found]] = {HANDS: check_hands, FACES: check_faces}  # that may be sets of one's own
 PARTS: dict[str, Callable[[Path], Found]] = {
-    "hands": check_hands,
-    "faces": check_faces,
+    **NOTED,
     "facescape": check_facescape,
     "body": check_bodies,
 }

@@ -44,17 +44,33 @@ def face_axes(landmarks: Landmarks) -> Float[np.ndarray, "3 3"]:
     If left and right landmarks are exchanged, the nose still decides which side is the front. Landmarks that span no face give the axes of
     the scan.
     """
-    pairs = [(i, j) for i, j in enumerate(FACE68.mirror) if FACE68.joints[i].startswith("left_")]
-    left, right = (landmarks[list(side)] for side in zip(*pairs, strict=True))
-    nasion, chin, nose = (landmarks[FACE68.joints.index(name)] for name in ("nasion", "chin", "nose_tip"))
-    across, up = (left - right).mean(axis=0), nasion - chin
+    across, up = _across(landmarks), _up(landmarks)
     out = np.cross(across, up)
     if np.linalg.norm(out) < 1e-3 * max(np.linalg.norm(across), np.linalg.norm(up), 1e-9) ** 2:
         return np.eye(3)
-    if out @ (nose - landmarks[list(FACE_REGIONS["jaw"])].mean(axis=0)) < 0:
+    if sides_exchanged(landmarks):
         across, out = -across, -out
     axes = np.stack([across, np.cross(out, across), out])
     return axes / np.linalg.norm(axes, axis=1, keepdims=True)
+
+
+def sides_exchanged(landmarks: Landmarks) -> bool:
+    """Return whether landmarks are those of a face's mirror image: either left and right are exchanged, or the coordinates are mirrored."""
+    forward = landmarks[FACE68.joints.index("nose_tip")] - landmarks[list(FACE_REGIONS["jaw"])].mean(axis=0)
+    return bool(np.cross(_across(landmarks), _up(landmarks)) @ forward < 0)
+
+
+def _across(landmarks: Landmarks) -> Float[np.ndarray, "3"]:
+    """Return the mean way from a right landmark to its left partner."""
+    pairs = [(i, j) for i, j in enumerate(FACE68.mirror) if FACE68.joints[i].startswith("left_")]
+    left, right = (landmarks[list(side)] for side in zip(*pairs, strict=True))
+    return (left - right).mean(axis=0)
+
+
+def _up(landmarks: Landmarks) -> Float[np.ndarray, "3"]:
+    """Return the way from the chin to the nasion."""
+    nasion, chin = (landmarks[FACE68.joints.index(name)] for name in ("nasion", "chin"))
+    return nasion - chin
 
 
 def head_pose(landmarks: Landmarks) -> Float[np.ndarray, "4 4"]:

@@ -240,7 +240,7 @@ def test_the_error_for_malformed_data_names_the_file(small_folder: Path, change,
 def test_the_error_for_a_folder_without_known_parts_lists_its_content(tmp_path: Path):
     with pytest.raises(
         MalformedData,
-        match=r"^expected hands, faces, facescape or body in the data folder, or dataset\.json beside recordings, got nothing$",
+        match=r"^expected hands, faces, facescape or body in the data folder, or dataset\.json beside recordings or scans, got nothing$",
     ):
         check(tmp_path)
     (tmp_path / "own/hands").mkdir(parents=True)

@@ -1,17 +1,20 @@
 """Checks of a data folder's faces/ and facescape/: every scan and model is read with the reader that training uses."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from models.contract.task import FaceLandmarks
 from models.scans.files import read_scan
+from training.data.declaration import FACES, kind_of
 from training.data.reading import Found, MalformedData, alternatives, bounded, contents, reading
 from training.tasks.faces.data import SCANNERS
 from training.tasks.faces.facescape import landmark_indices, read_mesh
 from training.tasks.faces.facescape_data import FaceScapeData
 from training.tasks.faces.ict import SEEDS, FaceModel, read_model
+from training.tasks.faces.own.check import check_own
 from training.tasks.faces.real_faces import SCANS, RealFace, real_faces
 from training.tasks.faces.scanner import scan
 
@@ -21,11 +24,15 @@ EXPRESSIONS, DRAWS = (
 )  # drawn from a face model: enough for every kind of expression, and for one scan of sufficient size
 
 
-def check_faces(folder: Path) -> Found:
+def check_faces(folder: Path, note: Callable[[str], None] = lambda _: None) -> Found:
     """Read the face model and the real scans; yield (source, split, recordings), an identity being a recording of the model.
 
+    If the data folder, which holds `folder`, is a set of scans of one's own, that is read instead, and `note` gets what is doubtful.
     Raises MalformedData.
     """
+    if kind_of(folder.parent) == FACES:
+        yield from check_own(folder.parent, note)
+        return
     parts = ("ict_facekit", "facefuns_composites", "raw_scans")
     model, composites, scans = (folder / name for name in parts)
     if not any(part.is_dir() for part in (model, composites, scans)):

@@ -18,9 +18,11 @@ from training.engine.study import MeasuredSplit, Study
 from training.tasks.faces.confidence import calibrate, calibrate_on_scans
 from training.tasks.faces.data import KINDS, FaceBatches, scans_of
 from training.tasks.faces.facescape_data import FaceScapeBatches
-from training.tasks.faces.floor import MEAN_FACE, floor_of
+from training.tasks.faces.floor import MEAN_FACE, floor_of, measured
 from training.tasks.faces.ict import read_model
 from training.tasks.faces.maps import FaceMapBatches
+from training.tasks.faces.own.data import OwnFaceBatches
+from training.tasks.faces.own.fit import fit_own_shape
 from training.tasks.faces.reference_data import ReferenceBatches
 from training.tasks.faces.report import (
     FoundFace,
@@ -34,13 +36,13 @@ from training.tasks.faces.report import (
 )
 from training.tasks.faces.shape_prior import SCANS, fit_shape
 
-CloudBatches = FaceBatches | FaceScapeBatches | ReferenceBatches
+CloudBatches = FaceBatches | FaceScapeBatches | ReferenceBatches | OwnFaceBatches
 AnyBatches = CloudBatches | FaceMapBatches
 FACESCAPE_SCANS = 200  # measured of the run's own faces
 CALIBRATED = 60  # validation scans of each kind
 
 
-def fit_rest(network: nn.Module, batches: AnyBatches) -> None:
+def fit_rest(network: nn.Module, batches: FaceBatches | FaceScapeBatches | ReferenceBatches | FaceMapBatches) -> None:
     """Fit the parts that training leaves out: the shape prior to training scans, then the confidence to validation scans.
 
     Takes about five minutes of one CPU core.
@@ -57,7 +59,11 @@ def measure(
     split: MeasuredSplit,
 ) -> tuple[Report, dict[str, list[FoundFace]]]:
     """Fit the shape prior and the confidence, then find the landmarks of a split. Returns the report and the faces, by source."""
-    fit_rest(network, batches)
+    if isinstance(batches, OwnFaceBatches):
+        fit_own_shape(run, network, batches)
+        calibrate(network, batches)
+    else:
+        fit_rest(network, batches)
     calibrate_on_scans(network, scans_to_calibrate(run, batches, data_folder))
     return evaluated(run, runner(frozen(network).cpu(), run.task), batches, data_folder, split)
 
@@ -65,7 +71,7 @@ def measure(
 def scans_to_calibrate(
     run: Run[Any, Any], batches: AnyBatches, data_folder: Path
 ) -> Iterator[tuple[Float[np.ndarray, "points 3"], Float[np.ndarray, "68 3"]]]:
-    """Yield validation scans of all kinds in equal shares, with their landmarks; of a FaceScape run its own faces first."""
+    """Yield validation scans of all kinds in equal shares, with their landmarks; of a run on other scans its own first."""
     folder = data_folder / "faces"
     kinds = []
     if not isinstance(batches, FaceBatches | FaceMapBatches):
@@ -119,20 +125,26 @@ def facts(run: Run[Any, Any], network: nn.Module, data_folder: Path) -> tuple[Fa
     report, _ = measure(run, network, batches, data_folder, "test")
     example, _ = batches.example()
     source = batches.trained_on(sum(stage.optimisation.steps for stage in run.stages))
-    measurements, text = _beside_the_floor(run, report, data_folder)
+    measurements, text = _beside_the_floor(run, report, batches, data_folder)
     return Facts(example, (source,), measurements), text
 
 
 def remeasured(run: Run[Any, Any], bundle: Bundle, data_folder: Path) -> tuple[tuple[Measurement, ...], str]:
     """Measure the graph of a bundle on the test split, beside the mean face, without fitting anything."""
     answer = onnx_runner(bundle.model.read_bytes())
-    report, _ = evaluated(run, answer, run.data.load(data_folder), data_folder, "test")
-    return _beside_the_floor(run, report, data_folder)
+    batches: AnyBatches = run.data.load(data_folder)
+    report, _ = evaluated(run, answer, batches, data_folder, "test")
+    return _beside_the_floor(run, report, batches, data_folder)
 
 
-def _beside_the_floor(run: Run[Any, Any], report: Report, data_folder: Path) -> tuple[tuple[Measurement, ...], str]:
-    """Return the measurements of a report beside the mean face, and a table of both."""
-    floor = floor_of(data_folder / "faces", run.task)
+def _beside_the_floor(
+    run: Run[Any, Any], report: Report, batches: AnyBatches, data_folder: Path
+) -> tuple[tuple[Measurement, ...], str]:
+    """Return the measurements of a report beside the mean face, and a table of both; scans of one's own have a mean face of their own."""
+    if isinstance(batches, OwnFaceBatches):
+        floor = measured(batches.mean_face(), batches.subjects("test"))
+    else:
+        floor = floor_of(data_folder / "faces", run.task)
     shown = {run.name: report} | ({MEAN_FACE: floor} if floor else {})
     return report.measurements(MEAN_FACE, floor), table(shown)
 
@@ -140,11 +152,13 @@ def _beside_the_floor(run: Run[Any, Any], report: Report, data_folder: Path) -> 
 def subjects_of(run: Run[Any, Any], batches: AnyBatches, data_folder: Path, split: MeasuredSplit) -> list[Subject]:
     """Return the subjects of a split: a FaceScape run's own faces, then those that every landmarker is measured on.
 
-    A FaceScape run does without the latter where the data folder has no face model.
+    A run on scans of one's own is measured on them alone. A FaceScape run does without the latter where the data folder has no face model.
     """
     folder = data_folder / "faces"
     if isinstance(batches, FaceBatches | FaceMapBatches):
         return subjects(folder, split, run.task)
+    if isinstance(batches, OwnFaceBatches):
+        return batches.subjects(split)
     own = scanned(batches.scans(split, FACESCAPE_SCANS), "facescape")
     return own + (subjects(folder, split, run.task) if (folder / "ict_facekit").is_dir() else [])
 
