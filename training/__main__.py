@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from models.contract.bundle import read_bundle
+from models.faults import faults_of
 from training.arguments import add_run_options, counter, grid_of, names, values
 from training.catalogue import all_runs, command_of, find_run, reference_of
 from training.check import check
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
 def _line(error: Exception) -> str:
     """Return an error's message in one line."""
     if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        return "; ".join(f"{'.'.join(map(str, place))}: {text}" for place, text in faults_of(error.errors()))
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     kind = "" if isinstance(error, OSError) or type(error).__module__ != "builtins" else f"{type(error).__name__}: "
     return kind + " ".join(message.split())

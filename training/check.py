@@ -41,7 +41,7 @@ def check(
         with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers are refused by the checks, not warned of
             return _check(folder, stop, note)
     except MalformedData as error:
-        raise MalformedData(str(error).replace(f"{folder}/", "")) from error.__cause__
+        raise MalformedData(str(error).replace(f"{folder}/", "").replace(f"{folder}: ", "")) from error.__cause__
 
 
 def parts_read(folder: Path, counts: Counts) -> tuple[str, ...]:

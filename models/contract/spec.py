@@ -1,5 +1,6 @@
 """Specifications of training work as values: what to train, evaluate, measure or check, from the command line or from a request."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -11,12 +12,14 @@ from pydantic import (
     StrictInt,
     TypeAdapter,
     ValidationError,
+    WrapValidator,
     field_validator,
     model_validator,
 )
 
 from models.contract.grid import MAX_CELLS, OF_TRAINING, cells
 from models.contract.preset import parse_preset
+from models.faults import fault_text, shown
 
 MAX_DEVICES = 16  # in one machine
 DATASET_NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
@@ -26,7 +29,7 @@ BASE_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*(@[0-9a-f]{12})?$"
 
 
 class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dataset: str | None = Field(
@@ -37,7 +40,19 @@ class _Spec(BaseModel):
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
-GridValue = StrictBool | StrictInt | StrictFloat | Name
+
+
+def _plain_value(value: object, check: Callable[[object], Any]) -> bool | int | float | str:
+    """Return a value that `check` admits; raise one error instead of one for each type."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError(
+            f"expected a number, true, false, or a word of 1 to 64 characters, got {shown(value)}"
+        ) from None
+
+
+GridValue = Annotated[StrictBool | StrictInt | StrictFloat | Name, WrapValidator(_plain_value)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -71,7 +86,7 @@ class _Training(_OfRun):
     epochs: int | None = Field(
         default=None, ge=1, le=10**4, description="of hands: passes over the training windows, instead of steps"
     )
-    network: dict[FieldName, StrictBool | StrictInt | StrictFloat | Name] = Field(
+    network: dict[FieldName, GridValue] = Field(
         default={},
         max_length=32,
         description="fields of the network's configuration that differ from the run's: layers, channels",
@@ -154,11 +169,11 @@ class SweepSpec(_Training):
         if len(self.seeds) > 1:
             raise ValueError(f"expected one seed, or several in the grid as `seed`; got {self.seeds}")
         given = {name for name in ("steps", "epochs", "learning_rate") if getattr(self, name) is not None}
-        lengths = {"steps", "epochs"}
+        for one, other in (("steps", "epochs"), ("epochs", "steps")):
+            if one in given and other in self.grid:
+                raise ValueError(f"expected steps or epochs, which exclude each other, got {one} and a grid of {other}")
         if "seed" in self.grid and "seeds" in self.model_fields_set:
             given.add("seed")
-        if given & lengths and lengths & set(self.grid):
-            given |= lengths
         if twice := sorted(set(self.grid) & (given | set(self.network))):
             raise ValueError(f"expected {twice[0]} in the grid or outside it, got both")
         try:
@@ -166,7 +181,7 @@ class SweepSpec(_Training):
         except ValidationError as error:
             first = error.errors()[0]
             field = {"seeds": "seed"}.get(str(first["loc"][0]), str(first["loc"][0]))
-            raise ValueError(f"grid, {field}: {first['msg']}; got {first['input']!r}") from error
+            raise ValueError(f"grid, {field}: {fault_text(first)}") from error
         return self
 
     def cells(self) -> list[TrainSpec]:

@@ -6,13 +6,13 @@
 a hand, whose image is the other hand. A skeleton is never converted to another one.
 """
 
-import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from models.faults import fault_text
 from models.skeletons.body_orders import get_body_order
 from models.skeletons.hand import get_hand_order
 from models.skeletons.skeleton import Skeleton, UnknownOrder, plain_joint
@@ -124,9 +124,7 @@ def read_skeleton(path: Path) -> OwnSkeleton:
 def _fault(error: Any) -> str:
     """Return one fault that pydantic found: its field, what was expected, and what came."""
     where = ".".join(str(part) for part in error["loc"])
-    message = re.sub(r"^Value error, ", "", error["msg"])
-    if error["type"] not in ("value_error", "missing", "json_invalid", "too_long", "too_short"):
-        message += f", got {str(error['input'])[:60]!r}"
+    message = fault_text(error)
     return f"{where}: {message}" if where else message
 
 

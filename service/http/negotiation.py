@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 
 from models.contract.gzipped import MAGIC, BadGzip, Inflater
+from service.http.decoding import invalid, malformed
 from service.http.problems import Problem
 
 JSON, MSGPACK = "application/json", "application/msgpack"
@@ -151,11 +152,7 @@ def typed(decode: Callable[..., Any], value: Any, *, mark: str = "/", **options:
     try:
         return decode(value, **options)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        pointer = mark + "/".join(re.findall(r"\w+|\.\.\.", path)) if path else ""
-        raise Problem.at("invalid-request", pointer, message[:200]) from None
+        kind = options.get("type") or getattr(getattr(decode, "__self__", None), "type", None)
+        raise invalid(error, decode, value, kind, mark) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if isinstance(value, bytes) and (word := re.search(rb"[\[,:\s](-?(?:NaN|Infinity))\b", value)):
-            detail = f"expected JSON, got {word[1].decode()}, which JSON does not have; send null for what was not seen"
-            raise Problem("malformed-body", detail) from None
-        raise Problem("malformed-body", str(error)) from None
+        raise malformed(value, error) from None

@@ -22,6 +22,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from models.faults import faults_of
+
 MEDIA_TYPE = "application/problem+json"
 ACCEPTED, NO_CONTENT, SWITCHED = 202, 204, 101  # the successes that are not 200
 GOING_AWAY, POLICY_VIOLATION = 1001, 1008  # codes that close a WebSocket: the server stops; the client is at fault
@@ -174,7 +176,7 @@ class Problem(Exception):
     @classmethod
     def of_fields(cls, faults: Sequence[Any], pointer: Callable[[tuple[int | str, ...]], str]) -> "Problem":
         """Return the problem invalid-request for pydantic's faults; `pointer` turns a location into a JSON pointer."""
-        errors = [(pointer(fault["loc"]), str(fault["msg"])) for fault in faults]
+        errors = [(pointer(place), text) for place, text in faults_of(faults)]
         return cls("invalid-request", "; ".join(f"{at or 'the body'}: {text}" for at, text in errors), errors=errors)
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from models.contract.spec import DATASET_NAME
-from service.http.negotiation import content_coding, content_type, read_body
+from service.http.negotiation import content_coding, content_type, read_body, typed
 from service.http.problems import ACCEPTED, NO_CONTENT, Problem, documented
 from service.jobs import archives
 from service.jobs.datasets import (
@@ -165,12 +165,7 @@ async def _receive(request: Request, archive: Path, max_bytes: int) -> None:
 
 
 def _folder_request(body: bytes) -> FolderRequest:
-    try:
-        return msgspec.json.decode(body, type=FolderRequest)
-    except msgspec.ValidationError as error:
-        raise Problem.at("invalid-request", "", str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem("malformed-body", f"expected a body of JSON; {str(error)[:200]}") from None
+    return typed(msgspec.json.decode, body, type=FolderRequest)
 
 
 def _name(name: str, pointer: str) -> str:

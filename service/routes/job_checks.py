@@ -7,13 +7,15 @@ wrong, the job says.
 import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
 from models.contract.bundle import BadBundle
 from models.contract.grid import OF_TRAINING
 from models.contract.spec import JOB_SPEC, OWN_RUN, AnySpec, SweepSpec, TrainSpec
+from models.faults import shown
+from service.http.decoding import malformed
 from service.http.problems import Problem
 from service.jobs.offers import OfferTable
 from service.registry.catalogue import Catalogue
@@ -21,6 +23,7 @@ from service.registry.local import StoreAway
 from service.registry.versions import UnknownVersion
 
 SHOWN_NAMES = 5  # of runs in a problem
+KINDS = [one.model_fields["kind"].default for one in get_args(AnySpec)]
 
 
 def spec_of(body: bytes) -> AnySpec:
@@ -30,8 +33,14 @@ def spec_of(body: bytes) -> AnySpec:
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            raise Problem("malformed-body", f"expected a body of JSON; {first['msg'][:200]}") from None
+            raise malformed(body, ValueError(first["msg"])) from None
+        if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            raise Problem.at("invalid-request", "/kind", f"expected one of {', '.join(KINDS)}{_got(first)}") from None
         raise Problem.of_fields(error.errors(), lambda at: "".join(f"/{part}" for part in at[1:])) from None
+
+
+def _got(error: Any) -> str:
+    return f", got {shown(error['ctx']['tag'])}" if "tag" in error["ctx"] else ", got none"
 
 
 def refuse_unknown(spec: AnySpec, offers: OfferTable, catalogue: Catalogue) -> None:

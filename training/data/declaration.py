@@ -7,7 +7,6 @@ Each kind of recording adds fields of its own. A declaration without a kind is o
 """
 
 import json
-import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
@@ -16,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.contract.spec import DATASET_NAME
+from models.faults import fault_text
 from models.skeletons.units import to_metres
 from training.data.reading import MalformedData
 from training.data.splits import SPLITS, Split
@@ -167,5 +167,5 @@ def _fault(error: object) -> str:
     """Return one fault that pydantic found, with its field."""
     assert isinstance(error, dict)
     where = ".".join(str(part) for part in error["loc"])
-    message = re.sub(r"^Value error, ", "", error["msg"])
+    message = fault_text(error)
     return f"{where}: {message}" if where else message

@@ -11,12 +11,14 @@ from typing import Any, get_type_hints
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from models.faults import fault_text
 from training.engine.run import Base, Network, Run
 
 Setting = str | int | float | bool
 MOST_PARAMETERS = 50_000_000  # a network of a setting with a mistyped size must not fill the memory
 FINE_TUNING = 0.3  # of the learning rate: the weights of a bundle are near a minimum
 MOST_RATE = 1.0  # of learning
+WITHOUT_BASE = "train without --from (`base`)"  # the option of a command, and the field of a job
 MOST = 4096  # of a number in a setting, for the same reason
 
 
@@ -108,7 +110,7 @@ def with_base(run: Run[Any, Any], base: Base | None) -> Run[Any, Any]:
     if theirs and ours and theirs != ours:
         which = (theirs.name, ours.name) if theirs.name != ours.name else (f"another {theirs.name}", ours.name)
         raise WrongSetting(
-            f"{meta.name} {meta.version} has weights for the joints of {which[0]}, got recordings of {which[1]}; train without --from"
+            f"{meta.name} {meta.version} has weights for the joints of {which[0]}, got recordings of {which[1]}; {WITHOUT_BASE}"
         )
     if meta.task != run.task:
         differing = [
@@ -118,13 +120,14 @@ def with_base(run: Run[Any, Any], base: Base | None) -> Run[Any, Any]:
             ", ".join(f"{name} {getattr(task, name, 'none')}" for name in differing) for task in (meta.task, run.task)
         )
         raise WrongSetting(
-            f"expected the task of {meta.name} {meta.version} ({theirs}), got {ours}; leave --preset out or train without --from"
+            f"expected the task of {meta.name} {meta.version} ({theirs}), got {ours}; "
+            f"leave --preset out or {WITHOUT_BASE}"
         )
     kind, count = _kind(run.network, run.task), _parameters(run.network, run.task)
     if (kind, count) != (meta.network, meta.parameters):
         raise WrongSetting(
             f"expected the network of {meta.name} {meta.version}, {meta.network} with {meta.parameters:,} weights, got {kind} with "
-            f"{count:,}; leave --set and --architecture out or train without --from"
+            f"{count:,}; leave --set (`network`) and --architecture out or {WITHOUT_BASE}"
         )
     slower = replace(run.optimisation, learning_rate=FINE_TUNING * run.optimisation.learning_rate)
     licence = run.licence if meta.licence == run.licence else f"{run.licence}; begun with {meta.name}, {meta.licence}"
@@ -180,7 +183,7 @@ def _parsed(name: str, value: Setting, hint: Any, least: int) -> Any:
         else:
             parsed = TypeAdapter(hint).validate_python(text, strict=True)
     except ValidationError as error:
-        raise WrongSetting(f"{name}: {error.errors()[0]['msg']}, got {value!r}") from error
+        raise WrongSetting(f"{name}: {fault_text(error.errors()[0])}") from error
     if isinstance(parsed, int | float) and not abs(parsed) <= MOST:
         raise WrongSetting(f"{name}: expected a number of at most {MOST}, got {value!r}")
     if isinstance(parsed, int | float) and not isinstance(parsed, bool) and parsed < least:

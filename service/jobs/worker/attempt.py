@@ -6,6 +6,7 @@ nobody. What an attempt makes counts only if its lease is still valid at the end
 
 import errno
 import logging
+import re
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -138,7 +139,7 @@ def _attempt(
             raise
         except Exception as error:  # any error of a job ends the job, not the worker
             log.error("job %s failed", lease.job, exc_info=error)
-            record = error_record(error, settings.job_limit_s)
+            record = without_paths(error_record(error, settings.job_limit_s), settings)
             _persist(settings, heartbeat, partial(_fail, table, lease, heartbeat, record))
     except LostLease as error:
         log.warning("%s: it has ended or another worker has it", error)
@@ -197,6 +198,16 @@ def _note_release(settings: Settings, lease: Lease, released: bool = True) -> No
         artifacts.mark_released(settings.jobs, lease.job, lease.attempt, released)
     except OSError as error:
         log.error("attempt %d of job %s will count as lost: %s", lease.attempt, lease.job, error)
+
+
+def without_paths(record: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return the record of an error with paths inside the data folder or a data set alone, as whoever sent it knows them."""
+    roots = [root for root in (settings.data, settings.data_root) if root is not None]
+    places = sorted({re.escape(str(path)) for root in roots for path in (root, root.absolute(), root.resolve())})
+    uploads = rf"{re.escape(str(settings.datasets.absolute()))}/[a-z0-9_-]+\.[0-9a-f]{{32}}"
+    prefix = re.compile(rf"(?<![\w./-])(?:{uploads}(?:/|: )|(?:{'|'.join(places)})/)")
+    lines = [prefix.sub("", line) for line in record["lines"]]
+    return record | {"detail": prefix.sub("", record["detail"]), "lines": lines}
 
 
 def error_record(error: BaseException, limit_s: float) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def test_a_repeated_request_with_an_idempotency_key_returns_the_same_job(client)
         (b"[" * 5000, "malformed-body", None),
         (b'"' + b"x" * 70_000 + b'"', "body-too-large", None),
         ([], "invalid-request", ""),
-        ({}, "invalid-request", ""),
-        ({"kind": "dance"}, "invalid-request", ""),
+        ({}, "invalid-request", "/kind"),
+        ({"kind": "dance"}, "invalid-request", "/kind"),
         ({**SPEC, "steps": 0}, "invalid-request", "/steps"),
         ({**SPEC, "steps": "10"}, "invalid-request", "/steps"),
         ({**SPEC, "steps": True}, "invalid-request", "/steps"),
@@ -226,6 +226,27 @@ def test_no_request_asks_a_database_that_is_known_not_to_answer(settings, monkey
             assert client.get("/readyz").json()["status"] == "degraded"
         until("its end is noticed", lambda: jobs_are("ready"))
         assert client.get("/jobs").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "expected a body, got none"),
+        (b"\xef\xbb\xbf{}", "expected JSON without a byte order mark, got one"),
+        (b"{}", "/kind: expected one of train, sweep, evaluate, benchmark, check, got none"),
+        (b'{"kind": "dance"}', "benchmark, check, got 'dance'"),
+        (b'{"kind": "train", "run": "r", "steps": 0}', "/steps: expected a number greater than or equal to 1, got 0"),
+        (b'{"kind": "train", "run": "r", "learning_rate": NaN}', "/learning_rate: expected a finite number, got nan"),
+        (
+            b'{"kind": "train", "run": "r", "network": {"a": null}}',
+            "/network/a: expected a number, true, false, or a word",
+        ),
+        (b'{"kind": "train", "run": "r", "stpes": 1}', "/stpes: there is no such field"),
+    ],
+)
+def test_a_refused_job_says_what_was_expected_and_what_came(client, body, detail):
+    answer = client.post("/jobs", content=body, headers={"content-type": "application/json"})
+    assert detail in answer.json()["detail"]
 
 
 def test_a_run_or_table_that_no_worker_offers_is_refused_with_the_offered_names(client, table):

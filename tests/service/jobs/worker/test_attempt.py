@@ -47,6 +47,17 @@ def unavailable(*_: object, **__: object) -> Any:
     raise StoreUnavailable("the server does not answer")
 
 
+def test_the_error_of_a_job_has_no_path_of_the_server(attempted, settings: Settings):
+    upload = settings.datasets.absolute() / f"lab.{'0a' * 16}"
+
+    def fail(_: Attempt) -> Outcome:
+        raise ValueError(f"{upload}/hands/a.json: no, {upload}: none, {settings.data}/hands/splits.json: neither")
+
+    error = attempted(fail).error
+    assert error["detail"] == "hands/a.json: no, none, hands/splits.json: neither"
+    assert error["lines"][-1] == f"ValueError: {error['detail']}"
+
+
 def test_a_job_succeeds_with_its_result_or_fails_with_its_traceback(attempted):
     assert attempted(lambda _: Outcome({"score": 1})).result == {"score": 1}
 

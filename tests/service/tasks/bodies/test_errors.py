@@ -50,7 +50,7 @@ def without(body: dict, *names: str) -> dict:
 
 
 ERRORS: dict[str, tuple[str, object, str, str]] = {  # path, body, kind of problem, text in it
-    "nothing": (LIFT, b"", "malformed-body", "truncated"),
+    "nothing": (LIFT, b"", "malformed-body", "expected a body, got none"),
     "NaN": (LIFT, b'{"keypoints": [[[NaN, 1]]]}', "malformed-body", ""),
     "1e400": (FORECAST, json.dumps(past()).replace(str(FLAT[3][4][1]), "1e400", 1).encode(), "invalid-request", "range"),
     "deep": (ACTIONS, b'{"clip":' + b"[" * 100_000, "invalid-request", "/clip/0/0/0"),

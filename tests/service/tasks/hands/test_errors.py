@@ -43,12 +43,12 @@ def gap(start: int, stop: int) -> list:
 
 
 JSON_ERRORS: dict[str, tuple[object, str, str]] = {  # body, kind of problem, text in it
-    "nothing": (b"", "malformed-body", "truncated"),
+    "nothing": (b"", "malformed-body", "expected a body, got none"),
     "half": (b'{"fps": 30, "past": [[[1,', "malformed-body", "truncated"),
     "text": (b"hello", "malformed-body", "malformed"),
     "not utf-8": (b'{"joints": "\xff\xfe"}', "malformed-body", ""),
     "deep": (b'{"past":' + b"[" * 100_000, "invalid-request", "/past/0/0/0"),
-    "deep unknown": (b'{"x":' + b"[" * 100_000, "invalid-request", "unknown field `x`"),
+    "deep unknown": (b'{"x":' + b"[" * 100_000, "invalid-request", "no field `x`; there are"),
     "surrogate": (b'{"fps": 30, "model": "\\ud800"}', "malformed-body", ""),
     "array": ([], "invalid-request", "Expected `object`"),
     "no fps": ({"past": GOOD}, "invalid-request", "`fps`"),
@@ -56,7 +56,7 @@ JSON_ERRORS: dict[str, tuple[object, str, str]] = {  # body, kind of problem, te
     "past and left": ({**BASE, "past": GOOD, "left": GOOD}, "invalid-request", "past, left"),
     "misspelt field": ({**BASE, "past": GOOD, "unit": "mm"}, "invalid-request", "`unit`"),
     "fps zero": ({"fps": 0, "past": GOOD}, "invalid-request", "/fps"),
-    "fps huge": ({"fps": 1e9, "past": GOOD}, "invalid-request", "<= 1000"),
+    "fps huge": ({"fps": 1e9, "past": GOOD}, "invalid-request", "at most 1000"),
     "fps text": ({"fps": "30", "past": GOOD}, "invalid-request", "got `str`"),
     "units": ({**BASE, "past": GOOD, "units": "inch"}, "invalid-request", "/units"),
     "true": (with_number("true"), "invalid-request", "/past/3/4/1: Expected `float`, got `bool`"),
@@ -95,7 +95,7 @@ JSON_ERRORS: dict[str, tuple[object, str, str]] = {  # body, kind of problem, te
     "side of two": ({**BASE, "past": PAIR, "hand": "left"}, "invalid-request", "/hand"),
     "a point": ({**BASE, "past": [[[0.1, 0.2, 0.3]] * 21] * 30, "hand": "left", "joints": "mano"}, "gap-too-long", "visible hand"),
     "long name": ({**BASE, "past": GOOD, "model": "m" * 65}, "invalid-request", "/model"),
-    "long field": ({**BASE, "x" * 5000: 1}, "invalid-request", "unknown field"),
+    "long field": ({**BASE, "x" * 5000: 1}, "invalid-request", "there is no field"),
     "too large": (b" " * (MAX_BODY + 1), "body-too-large", f"at most {MAX_BODY} bytes (CHIRON_MAX_BODY_BYTES)"),
 }  # fmt: skip
 

@@ -92,6 +92,8 @@ def read_declaration(folder: Path) -> Declaration:
                 f'{path}: expected "skeleton": "{SKELETON}", which is beside it, got none; remove the file or declare it'
             )
         if declared.skeleton == SKELETON:
+            if not there:
+                raise MalformedData(f"{folder / SKELETON}: expected this file, which {FILE} names, got none")
             return declared.model_copy(update={"skeleton": read_skeleton(folder / SKELETON)})
         return declared
     except MalformedSkeleton as error:
