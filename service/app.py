@@ -26,7 +26,7 @@ from service.jobs.service import JobService
 from service.routes import datasets, jobs, models, open_inference, operation, page, versions
 from service.routes.errors import RAISED
 from service.settings import Settings
-from service.tasks.catalogue import ENDPOINTS, EXAMPLES
+from service.tasks.catalogue import ENDPOINTS, EXAMPLES, KINDS
 from service.tasks.hands.stream.socket import HandStreams
 from service.tasks.pipeline import Pipeline
 from service.telemetry.logs import Observe
@@ -114,7 +114,7 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
     app.include_router(jobs.router(job_service, shutdown, settings, served.catalogue))
     app.include_router(datasets.router(job_service, settings))
     app.include_router(versions.router(served))
-    app.include_router(models.router(served, EXAMPLES))
+    app.include_router(models.router(served, EXAMPLES, KINDS))
     app.include_router(operation.router(served, job_service, metrics, shutdown))
 
     page.add_page(app)

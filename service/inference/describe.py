@@ -65,7 +65,9 @@ class ModelInfo(BaseModel):
 class ModelList(BaseModel):
     """All models."""
 
-    defaults: dict[str, str] = Field(description="by kind of task, the model of requests that name none")
+    defaults: dict[str, str] = Field(
+        description="by kind of task, the model of requests that name none; kinds with one endpoint have one model"
+    )
     models: list[ModelInfo]
 
 

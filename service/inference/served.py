@@ -9,7 +9,7 @@ import ctypes
 import json
 import logging
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -155,10 +155,14 @@ class ServedModels:
         models = next(filter(None, map(self.of_kind, kinds)), {}).values()
         return min(models, key=lambda model: model.preference).name if models else None
 
-    def defaults(self) -> dict[str, str]:
-        """Map every kind of task that is served to its default model."""
-        kinds = dict.fromkeys(model.kind for model in self.snapshot.models.values())
-        return {kind: name for kind in kinds if (name := self.default(kind)) is not None}
+    def defaults(self, endpoints: Iterable[Sequence[str]]) -> dict[str, str]:
+        """Map every kind of task that is served to the model of requests that name none.
+
+        `endpoints` are the kinds of task that share an endpoint, and so its one default model.
+        """
+        served = {model.kind for model in self.snapshot.models.values()}
+        defaults = {kind: self.default(*kinds) for kinds in endpoints for kind in kinds if kind in served}
+        return {kind: name for kind, name in defaults.items() if name is not None}
 
     def of_kind(self, *kinds: str) -> dict[str, Model]:
         """Return the models that serve these kinds of task, by name."""

@@ -1,7 +1,7 @@
 """GET /models, /joints and /landmarks: which models there are, an example input for each, and the orders of their points."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from fastapi import APIRouter, Response
@@ -41,14 +41,14 @@ class JointOrder(BaseModel):
     carried: list[str] = Field(description="joints of a hand that are not forecast: they move rigidly with the palm")
 
 
-def router(models: ServedModels, examples: Mapping[str, Example]) -> APIRouter:
-    """Return the routes over `models`; `examples` maps each kind of task to its example."""
+def router(models: ServedModels, examples: Mapping[str, Example], kinds: Sequence[Sequence[str]]) -> APIRouter:
+    """Return the routes over `models`; `examples` maps each kind of task to its example, and `kinds` are those of each endpoint."""
     routes = APIRouter(tags=["models"])
 
     @routes.get("/models", response_model=ModelList)
     async def list_models() -> ModelList:
         """List every model with its versions, and the bundles that were refused with the reason."""
-        return ModelList(defaults=models.defaults(), models=await asyncio.to_thread(describe_all, models))
+        return ModelList(defaults=models.defaults(kinds), models=await asyncio.to_thread(describe_all, models))
 
     @routes.get("/models/{name}", response_model=ModelInfo, responses=documented("unknown-model"))
     async def get_model(name: str) -> ModelInfo:

@@ -11,4 +11,5 @@ SINGLE: tuple[Endpoint, ...] = (HANDS, LIFT, POSES, ACTIONS, FACE)
 BATCHES: tuple[Endpoint, ...] = (*map(batch_of_clips, (HANDS, LIFT, POSES, ACTIONS)), FACES)
 ENDPOINTS = SINGLE + BATCHES
 BY_PATH = {endpoint.path: endpoint for endpoint in (*ENDPOINTS, INFER)}
+KINDS = tuple(endpoint.kinds for endpoint in SINGLE)
 EXAMPLES = {kind: endpoint.example for endpoint in SINGLE for kind in endpoint.kinds}

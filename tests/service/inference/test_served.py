@@ -3,6 +3,8 @@
 import re
 import shutil
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from service.http.problems import QueueFull
 from service.inference.batcher import Batcher
 from service.inference.model import load_model
 from service.inference.predictor import CPU, CUDA, Predictor
-from service.inference.served import ServedModels
+from service.inference.served import ServedModels, Snapshot
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 
@@ -99,6 +101,21 @@ def test_without_figures_to_compare_the_default_model_is_the_first_by_name(bundl
             "pose-lift": "lift-means",
         }
         assert client.post(HANDS_URL, json=BODY).json()["model"]["name"] == "hands-modes"
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "shells"), ("maps", "maps")])
+def test_kinds_of_one_endpoint_have_one_default_which_is_the_one_that_answers(tmp_path, chosen, expected):
+    kinds = ("face-landmarks", "face-map")
+    served = ServedModels(Settings(bundles=tmp_path, state=tmp_path, default_model=chosen), Metrics())
+    models: Any = {
+        "shells": SimpleNamespace(name="shells", kind=kinds[0], preference=()),
+        "maps": SimpleNamespace(name="maps", kind=kinds[1], preference=()),
+    }
+    served.snapshot = Snapshot(models=models)
+    assert served.defaults([kinds, ("hand-forecast",)]) == dict.fromkeys(kinds, expected)
+    assert served.default(*kinds) == expected
+    served.snapshot = Snapshot(models={"maps": models["maps"]})
+    assert served.defaults([kinds]) == {"face-map": "maps"}
 
 
 def test_a_model_that_wins_by_its_card_is_the_default_and_the_list_says_how_it_stands(copied):

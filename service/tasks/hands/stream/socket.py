@@ -59,6 +59,13 @@ class HandStreams:
         """Return the route."""
         routes = APIRouter()
 
+        @routes.api_route(PATH, methods=["GET", "POST"], include_in_schema=False)
+        async def no_stream() -> None:
+            handshake = "expected the handshake of a WebSocket (ws:// or wss://), which a proxy must pass on"
+            raise Problem(
+                "not-found", f"{PATH}: {handshake}, got a plain request; docs/service.md describes the stream"
+            )
+
         @routes.websocket(PATH)
         async def stream(socket: WebSocket) -> None:
             with self._open.hold(), self.shutdown.event() as stopping:

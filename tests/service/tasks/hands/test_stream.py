@@ -12,6 +12,7 @@ from hand_motion import moving_hands
 from models.contract.symmetry import SYMMETRIES
 from service.tasks.hands.stream.messages import HEADER
 
+from ...exchange import problem_of
 from .streams import AT, FPS, URL, answers, assert_same_hands, frame, last_answer, numbered, opened, posted, raw_answer
 
 
@@ -183,3 +184,9 @@ def test_a_clock_that_is_set_back_begins_the_stream_anew(client, pair):
         received = answers(stream, numbered(pair))
     assert received[0]["kind"] == "waiting"
     assert_same_hands(received[-1], last_answer(client, numbered(pair)))
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_plain_request_is_told_that_the_stream_is_a_websocket(client, method):
+    detail = problem_of(client.request(method, URL), "not-found")["detail"]
+    assert "expected the handshake of a WebSocket" in detail

@@ -49,7 +49,7 @@ def spoiled(message: dict[str, Any], value: float) -> dict[str, Any]:
         (lambda m: {**m, "left": m["left"][:20]}, "wrong-shape", "/left"),
         (lambda m: {**m, "left": [[0, 0, True]]}, "invalid-request", "/left/0/2"),
         (lambda m: {**m, "left": [None, *m["left"][1:]]}, "invalid-request", "/left/0"),
-        (lambda m: {**m, "past": m["left"]}, "invalid-request", ""),
+        (lambda m: {**m, "past": m["left"]}, "invalid-request", "/past"),
         (lambda m: spoiled(m, 1e9), "out-of-range", "/left/3/1"),
         (lambda m: {**m, "timestamp": 1.0}, "invalid-request", "/timestamp"),
         (lambda m: {**m, "number": -1}, "invalid-request", "/number"),
