@@ -1,11 +1,10 @@
 /** Faces: scans in their own coordinates with their landmarks, confidences, heatmaps, distances and head pose; one file or many. */
-import { defaultFace, FACES } from './models.js'
 import { cloudOf, readScan } from './scans.js'
 import { Balls, BufferAttribute, BufferGeometry, Color, colour, DoubleSide, Figure, Group, Mesh, MeshLambertMaterial, Points, PointsMaterial, Stage } from './scene.js'
 import { snippets } from './snippets.js'
 import { announce, button, choice, code, filePicker, fixed, h, renew, save, table, warnings } from './ui.js'
 
-const UNITS = ['auto', 'm', 'cm', 'mm', 'in', 'ft']
+const KINDS = ['face-landmarks', 'face-map'], UNITS = ['auto', 'm', 'cm', 'mm', 'in', 'ft']
 const ACCEPT = '.ply,.obj,.stl,.off,.glb,.gltf,.npz,.npy,.pcd,.csv,.xyz,.txt,.asc,.pts,.gz'
 const SAVES = { '.mrk.json (Slicer)': ['application/vnd.slicer.mrk+json', 'mrk.json'], '.csv': ['text/csv', 'csv'], '.json': ['application/json', 'json'],
   '.ply (MeshLab)': ['model/vnd.ply', 'ply'], '.obj (Blender)': ['model/obj', 'obj'], '.npz': ['application/x-npz', 'npz'] }
@@ -35,9 +34,9 @@ export function open(element, page) {
     stage.onrecolour = () => shown?.skin?.color.set(colour('skin'))
     const [orders, catalogue] = await Promise.all([chiron.landmarks(), page.models()])
     order = orders.ibug68
-    models = catalogue.models.filter(one => one.state === 'ready' && FACES.includes(one.task.kind))
+    models = catalogue.models.filter(one => one.state === 'ready' && KINDS.includes(one.task.kind))
     if (!models.length) throw new Error('No model for faces is served here; the command chiron models lists the bundles of the folder.')
-    model = defaultFace(catalogue.defaults) ?? models[0].name
+    model = KINDS.map(kind => catalogue.defaults[kind]).find(Boolean)
     showSettings()
     await sample()
   })

@@ -11,11 +11,6 @@ const DOES = {
   'action-recognition': task => `bodies: ${task.classes.length} actions in ${task.dims}D`,
 }
 
-export const FACES = ['face-landmarks', 'face-map'] // of one endpoint, whose default is of the first kind that is served
-
-/** Return the model of a scan that names none. @param {Record<string, string>} defaults by kind of task */
-export const defaultFace = defaults => FACES.map(kind => defaults[kind]).find(Boolean)
-
 /** @param {HTMLElement} element @param {any} page */
 export function open(element, page) {
   const { chiron } = page, problem = h('div', { hidden: true }), cards = h('div')
@@ -27,7 +22,7 @@ export function open(element, page) {
       page.forget()
       const { models, defaults } = await page.models()
       problem.hidden = true
-      const chosen = new Set(Object.entries(defaults).map(([kind, name]) => FACES.includes(kind) ? defaultFace(defaults) : name)), unfolded = new Set([...cards.querySelectorAll('details[open]')].map(one => one.dataset.name))
+      const chosen = new Set(Object.values(defaults)), unfolded = new Set([...cards.querySelectorAll('details[open]')].map(one => one.dataset.name))
       cards.replaceChildren(...models.map(model => card(model, chosen.has(model.name), unfolded.has(model.name) || model.name === name)))
       if (name) cards.querySelector(`[data-name="${CSS.escape(name)}"]`)?.scrollIntoView()
     })
