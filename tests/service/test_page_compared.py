@@ -73,6 +73,8 @@ def test_a_model_of_its_own_skeleton_is_named_beside_the_comparison_and_has_its_
         page.get_by_role("button", name="Open the example of tail").click()
         says(page, "tail forecast 0.33 s of the example of tail")
         expect(page.get_by_role("alert")).to_be_hidden()
+        page.get_by_role("button", name="Stream this clip").click()
+        says(page, "tail answered 1 of 10 frames of the example of tail")
         page.goto(f"{mixed.url}/#hands/hands-thirty")
         says(page, "hands-thirty forecast 1.00 s of the sample")
 
