@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from models.contract.bundle import read_bundle
-from models.faults import faults_of
+from models.skeletons.faults import faults_of
 from training.arguments import add_run_options, counter, grid_of, names, values
 from training.catalogue import all_runs, command_of, find_run, reference_of
 from training.check import check

@@ -19,7 +19,7 @@ from pydantic import (
 
 from models.contract.grid import MAX_CELLS, OF_TRAINING, cells
 from models.contract.preset import parse_preset
-from models.faults import fault_text, shown
+from models.skeletons.faults import fault_text, shown
 
 MAX_DEVICES = 16  # in one machine
 DATASET_NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"

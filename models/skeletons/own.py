@@ -12,8 +12,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from models.faults import fault_text
 from models.skeletons.body_orders import get_body_order
+from models.skeletons.faults import fault_text
 from models.skeletons.hand import get_hand_order
 from models.skeletons.skeleton import Skeleton, UnknownOrder, plain_joint
 

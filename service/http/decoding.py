@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from models.faults import shown
+from models.skeletons.faults import shown
 from service.http.problems import Problem
 
 BOM = b"\xef\xbb\xbf"
@@ -97,7 +97,8 @@ def _got(decode: Callable[..., Any], value: Any, parts: Sequence[str], show: Cal
             of_json = (
                 isinstance(getattr(decode, "__self__", None), msgspec.json.Decoder) or decode is msgspec.json.decode
             )
-            value = (msgspec.json if of_json else msgspec.msgpack).decode(value)
+            data = value.encode() if isinstance(value, str) else value
+            value = (msgspec.json if of_json else msgspec.msgpack).decode(data)
         for part in parts:
             value = value[int(part) if isinstance(value, list | tuple) else part]
         return f", got {show(value)}"

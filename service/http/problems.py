@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from models.faults import faults_of
+from models.skeletons.faults import faults_of
 
 MEDIA_TYPE = "application/problem+json"
 ACCEPTED, NO_CONTENT, SWITCHED = 202, 204, 101  # the successes that are not 200

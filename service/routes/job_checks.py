@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from models.contract.bundle import BadBundle
 from models.contract.grid import OF_TRAINING
 from models.contract.spec import JOB_SPEC, OWN_RUN, AnySpec, SweepSpec, TrainSpec
-from models.faults import shown
+from models.skeletons.faults import shown
 from service.http.decoding import malformed
 from service.http.problems import Problem
 from service.jobs.offers import OfferTable

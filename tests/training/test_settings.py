@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,8 @@ def test_a_wrong_field_of_the_network_is_refused(tiny: HandRun, changes, message
 
 
 def test_a_count_may_be_zero_where_the_network_says_so():
-    assert with_network(get_run("face-se3unet-base"), {"votes": 0}).network.votes == 0
+    network: Any = with_network(get_run("face-se3unet-base"), {"votes": 0}).network
+    assert network.votes == 0
     with pytest.raises(WrongSetting, match="votes: expected a number of at least 0"):
         with_network(get_run("face-se3unet-base"), {"votes": -1})
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.contract.spec import DATASET_NAME
-from models.faults import fault_text
+from models.skeletons.faults import fault_text
 from models.skeletons.units import to_metres
 from training.data.reading import MalformedData
 from training.data.splits import SPLITS, Split

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from models.faults import fault_text
+from models.skeletons.faults import fault_text
 from training.engine.run import Base, Network, Run
 
 Setting = str | int | float | bool

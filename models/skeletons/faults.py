@@ -1,4 +1,4 @@
-"""Faults that pydantic finds, in plain words: what was expected, and what came."""
+"""Faults that pydantic finds in a file or a request, in plain words: what was expected, and what came."""
 
 import re
 from collections.abc import Iterable, Sequence
