@@ -24,7 +24,7 @@ from models.skeletons.faults import fault_text, shown
 MAX_DEVICES = 16  # in one machine
 DATASET_NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
 MODEL_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-OWN_RUN = "hands-own"  # trains on the recordings of a registered data set
+OWN_RUNS = {"hands-own": "hand-forecast", "faces-own": "face-landmarks"}  # run on a registered data set: its task
 BASE_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*(@[0-9a-f]{12})?$"
 
 
@@ -124,8 +124,8 @@ class _Training(_OfRun):
 
     @model_validator(mode="after")
     def _own_recordings(self) -> Self:
-        if self.run == OWN_RUN and self.dataset is None and not self.sources:
-            raise ValueError(f"expected a dataset for {OWN_RUN}, whose recordings it trains on, got none")
+        if self.run in OWN_RUNS and self.dataset is None and not self.sources:
+            raise ValueError(f"expected a dataset for {self.run}, whose recordings it trains on, got none")
         return self
 
     @model_validator(mode="after")

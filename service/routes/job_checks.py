@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from models.contract.bundle import BadBundle
 from models.contract.grid import OF_TRAINING
-from models.contract.spec import JOB_SPEC, OWN_RUN, AnySpec, SweepSpec, TrainSpec
+from models.contract.spec import JOB_SPEC, OWN_RUNS, AnySpec, SweepSpec, TrainSpec
 from models.skeletons.faults import shown
 from service.http.decoding import malformed
 from service.http.problems import Problem
@@ -104,8 +104,8 @@ def _refuse_base(run: str, base: str, catalogue: Catalogue) -> None:
 
 def _kind_of(run: str, catalogue: Catalogue) -> str | None:
     """Return the kind of task of a run: of the bundle that has its name, None without one."""
-    if run == OWN_RUN:
-        return "hand-forecast"
+    if run in OWN_RUNS:
+        return OWN_RUNS[run]
     try:
         meta = catalogue.meta(run)
     except (UnknownVersion, StoreAway, BadBundle):
