@@ -78,9 +78,9 @@ def read_markups(content: bytes) -> Landmarks:
     )
     if len(lists) != 1 or not isinstance(points := lists[0]["controlPoints"], list):
         raise MalformedLandmarks(f"expected markups with one list of control points, got {len(lists)} lists")
-    system = lists[0].get("coordinateSystem", "LPS")
+    system = str(lists[0].get("coordinateSystem", "LPS"))
     if system not in SIGNS:
-        raise MalformedLandmarks(f"expected the coordinateSystem {' or '.join(SIGNS)}, got {str(system)[:40]!r}")
+        raise MalformedLandmarks(f"expected the coordinateSystem {' or '.join(SIGNS)}, got {system[:40]!r}")
     labels, positions = [], []
     for number, point in enumerate(points):
         label, position = _control_point(number, point)

@@ -87,16 +87,17 @@ def scans_in(folder: Path) -> tuple[list[ScanOf], list[str]]:
     """Return the scans of a set by name, and what is wrong with the names of its files. Raises MalformedData for no or too many scans."""
     scans: dict[Path, list[tuple[Path, str]]] = {}
     landmarks: dict[Path, list[Path]] = {}
+    known = [suffix for suffix in formats() if suffix not in NO_SCANS]
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path == folder / FILE:
             continue
         if mark := next((end for end in SUFFIXES if path.name.lower().endswith(end)), None):
             landmarks.setdefault(path.with_name(path.name[: -len(mark)]), []).append(path)
-        elif suffix := _scan_suffix(path):
+        elif suffix := _scan_suffix(path, known):
             scans.setdefault(path.with_name(path.name[: -len(suffix)]), []).append((path, suffix))
     if not 0 < len(scans) <= MAX_SCANS:
         raise MalformedData(
-            f"{folder}: expected 1 to {MAX_SCANS:,} scans ({', '.join(_suffixes())}) beside {FILE}, got {len(scans)}"
+            f"{folder}: expected 1 to {MAX_SCANS:,} scans ({', '.join(known)}) beside {FILE}, got {len(scans)}"
         )
     found, faults = [], []
     for stem, files in scans.items():
@@ -145,16 +146,12 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _suffixes() -> list[str]:
-    return [suffix for suffix in formats() if suffix not in NO_SCANS]
-
-
-def _scan_suffix(path: Path) -> str | None:
+def _scan_suffix(path: Path, known: list[str]) -> str | None:
     """Return the suffix of a scan's file, with .gz where it is compressed; None for other files."""
     name = path.name.lower()
     zipped = gzipped.SUFFIX if name.endswith(gzipped.SUFFIX) else ""
     suffix = Path(name.removesuffix(gzipped.SUFFIX)).suffix
-    return suffix + zipped if suffix in _suffixes() else None
+    return suffix + zipped if suffix in known else None
 
 
 def _name(path: Path, folder: Path) -> str:

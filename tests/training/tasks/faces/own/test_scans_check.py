@@ -127,6 +127,7 @@ UNPLACED = as_markups(LANDMARKS).replace('"defined"', '"undefined"', 1)
         ("p0.csv", as_rows(LANDMARKS[list(FACE68.mirror)]), r"p0\.obj: .* either left and right are exchanged, or the scan is mirrored"),
         ("p0.csv", as_rows(LANDMARKS[SHUFFLED]), r"p0\.obj: expected landmarks in ibug68 order, got .* which are neighbours"),
         ("p1.mrk.json", as_markups(LANDMARKS, "IJK"), r"p1\.xyz: expected the coordinateSystem LPS or RAS, got 'IJK'"),
+        ("p1.mrk.json", as_markups(LANDMARKS).replace('"LPS"', "[1]"), r"p1\.xyz: expected the coordinateSystem LPS or RAS, got '\[1\]'"),
         ("p1.mrk.json", UNPLACED, r"p1\.xyz: landmark 0: expected a point that was placed, got none"),
         ("p1.mrk.json", "{}", r"p1\.xyz: expected markups with one list of control points, got 0 lists"),
         ("p1.csv", as_rows(LANDMARKS), r"p1\.xyz: expected p1\.csv or p1\.mrk\.json beside it, got p1\.csv, p1\.mrk\.json"),
