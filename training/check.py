@@ -1,6 +1,7 @@
 """The check of a data folder: everything in it is read with the readers of training, before anything is trained on it.
 
-    dataset.json beside recordings of hands of one's own, or in hands/<set>/ (training/tasks/hands/own); beside scans of faces
+    dataset.json beside recordings of hands of one's own, or in hands/<set>/ (training/tasks/hands/own); beside scans of faces;
+                beside recordings of bodies, or in body/<set>/ (training/tasks/bodies/own)
     hands/      splits.json and <source>/<source>.npz; registered sources in <source>/, such as assembly101
     faces/      ict_facekit to train landmarkers on; facefuns_composites and raw_scans to measure them on
     facescape/  as published
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.declaration import FACES, FILE, HANDS, kind_of
+from training.data.declaration import BODIES, FACES, FILE, HANDS, kind_of
 from training.data.reading import Found, MalformedData, alternatives, contents
 from training.data.splits import SPLITS
 from training.tasks.bodies.check import check_bodies
@@ -50,8 +51,9 @@ def parts_read(folder: Path, counts: Counts) -> tuple[str, ...]:
 
 
 def _check(folder: Path, stop: Callable[[], bool], note: Callable[[str], None]) -> Counts:
-    own = kind_of(folder)
-    present = [own] if own == FACES else [part for part in PARTS if (folder / part).is_dir() or part == own]
+    kind = kind_of(folder)
+    own = OWN.get(kind or "")
+    present = [FACES] if kind == FACES else [part for part in PARTS if (folder / part).is_dir() or part == own]
     if not present:
         raise MalformedData(
             f"expected {alternatives(PARTS)} in the data folder, or {FILE} beside recordings or scans, got {contents(folder)}"
@@ -72,9 +74,17 @@ def _check(folder: Path, stop: Callable[[], bool], note: Callable[[str], None]) 
     return counts
 
 
-NOTED: dict[str, Callable[..., Found]] = {HANDS: check_hands, FACES: check_faces}  # that may be sets of one's own
+OWN = {
+    HANDS: "hands",
+    FACES: "faces",
+    BODIES: "body",
+}  # the part that a data folder is if it is a set of one's own, by its kind
+NOTED: dict[str, Callable[..., Found]] = {  # that may be sets of one's own
+    "hands": check_hands,
+    "faces": check_faces,
+    "body": check_bodies,
+}
 PARTS: dict[str, Callable[[Path], Found]] = {
     **NOTED,
     "facescape": check_facescape,
-    "body": check_bodies,
 }

@@ -24,7 +24,12 @@ from models.skeletons.faults import fault_text, shown
 MAX_DEVICES = 16  # in one machine
 DATASET_NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
 MODEL_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-OWN_RUNS = {"hands-own": "hand-forecast", "faces-own": "face-landmarks"}  # run on a registered data set: its task
+OWN_RUNS = {  # run on a registered data set: the kind of its task
+    "hands-own": "hand-forecast",
+    "lift-own": "pose-lift",
+    "poses-own": "pose-forecast",
+    "faces-own": "face-landmarks",
+}
 BASE_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*(@[0-9a-f]{12})?$"
 
 

@@ -10,6 +10,12 @@ from jaxtyping import Float, Int
 from models.skeletons.body import sides
 from models.skeletons.skeleton import Skeleton
 
+AXES = {  # points times these are in axes with y up; the camera's y is down and its z points away
+    "y-up": np.eye(3),
+    "camera": np.diag([1.0, -1.0, -1.0]),
+    "z-up": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]),
+}
+
 
 def resampled(
     points: Float[np.ndarray, "frames joints dims"], fps: float, to: float

@@ -21,8 +21,8 @@ from training.data.reading import MalformedData
 from training.data.splits import SPLITS, Split
 
 FILE = "dataset.json"
-HANDS, FACES = "hands", "faces"
-KINDS = (HANDS, FACES)
+HANDS, FACES, BODIES = "hands", "faces", "bodies"
+KINDS = (HANDS, FACES, BODIES)
 MAX_BYTES = 1 << 20
 LEAST_RECORDINGS = len(SPLITS)  # one for each split, where they are drawn at random
 Text = Annotated[str, Field(min_length=1, max_length=500)]

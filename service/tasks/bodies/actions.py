@@ -11,7 +11,7 @@ from jaxtyping import Float
 from models.contract.bundle import BundleMeta
 from models.contract.symmetry import Tensors
 from models.contract.task import ActionRecognition
-from models.motion.bodies import box_of, boxed, cropped, evenly, facing, shown
+from models.motion.bodies import AXES, box_of, boxed, cropped, evenly, facing, shown
 from models.motion.plausible_bodies import check_extent, check_person
 from models.motion.proportions import check_order
 from models.motion.timing import even_timing
@@ -39,11 +39,6 @@ from service.tasks.endpoint import Encoded, Limits
 from service.tasks.fields import REACH_M
 
 CSV = "text/csv"
-AXES = {  # points times these are in axes with y up; the camera's y is down and its z points away
-    "y-up": np.eye(3),
-    "camera": np.diag([1.0, -1.0, -1.0]),
-    "z-up": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]),
-}
 FAR = 1e9  # coordinates in two dimensions have any unit
 
 

@@ -10,6 +10,8 @@ from training.data.reading import Found, MalformedData, alternatives, any_presen
 from training.data.splits import SPLITS
 from training.tasks.bodies.clips import BodyClip
 from training.tasks.bodies.lift_clips import LiftClip
+from training.tasks.bodies.own.check import check_set
+from training.tasks.bodies.own.sets import own_bodies
 from training.tasks.bodies.readers.cameras import read_rig
 from training.tasks.bodies.readers.human36m import read_human36m, read_humaneva
 from training.tasks.bodies.readers.kinetics_skeleton import read_kinetics
@@ -19,13 +21,19 @@ from training.tasks.bodies.readers.penn_action import read_penn
 from training.tasks.bodies.sources import RIG
 
 
-def check_bodies(folder: Path) -> Found:
-    """Read the camera rig and every source under `folder`; yield (source, split, recordings). Raises MalformedData."""
+def check_bodies(folder: Path, note: Callable[[str], None] = lambda _: None) -> Found:
+    """Read the sets of one's own, the camera rig and every source under `folder`; yield (source, split, recordings).
+
+    A set of one's own may be the folder above: `folder` need not exist then. `note` gets what is doubtful in them. Raises MalformedData.
+    """
+    own = own_bodies(folder)
+    for name, one in own.items():
+        yield from ((name, split, count) for split, count in check_set(one.folder(folder), note).items())
     if (rig := folder / RIG).is_file():
         with reading(rig):
             read_rig(bounded(rig))
     present = [name for name in CHECKS if (folder / name).is_dir()]
-    if not present:
+    if not present and not own:
         raise MalformedData(f"expected {alternatives(CHECKS)} in {folder}, got {contents(folder)}")
     for name in present:
         yield from CHECKS[name](folder, name)

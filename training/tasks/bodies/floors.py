@@ -122,7 +122,10 @@ def mean_pose(batches: LiftBatches) -> Lift:
     """Return the mean pose of training batches, in the camera's axes."""
     steps = -(-FITTED_WINDOWS // batches.data.batch)
     poses = np.concatenate([batches.training_batch(0, step)[1][:, 0] for step in range(steps)])
-    mean = np.nanmean(poses, axis=0)
+    known = np.isfinite(poses).sum(axis=0)
+    mean = np.where(known, np.nansum(poses, axis=0) / np.maximum(known, 1), np.nan).astype(
+        poses.dtype
+    )  # NaN: never known
     return lambda clip: np.repeat(mean[None], len(clip.targets), axis=0)
 
 

@@ -17,6 +17,7 @@ from training.engine.batches import Batch
 from training.engine.fingerprint import LATER
 from training.tasks.bodies.batches import UNCHANGED, BodyAugmentation, Deck, Decks, counts_to, thinned
 from training.tasks.bodies.clips import BodyClip, seen_points
+from training.tasks.bodies.own.sets import OwnBodies, parts_of, source_of
 from training.tasks.bodies.sources import flat_clips
 
 
@@ -31,6 +32,8 @@ class PoseForecastData:
     Action. The box "past" surrounds the past poses alone and makes guesses missing, because a forecaster knows no more than that.
 
     `balanced` training batches have as many samples of each source, however long its recordings are.
+
+    `own` are the sources that are sets of one's own; their digests are part of the fingerprint.
 
     The share `forced` of the training samples comes with the true future as a `teacher` input (teacher forcing).
     """
@@ -48,11 +51,17 @@ class PoseForecastData:
     forced: float = 0.0
     augmentation: BodyAugmentation = UNCHANGED
     validation: int = 2000  # samples of each source
+    own: tuple[OwnBodies, ...] = field(default=(), metadata=LATER | {"described_as": "digests"})
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Return the subfolders of the data folder that are read."""
-        return ("body",)
+        """Return the subfolders of the data folder that are read; "." is the folder itself."""
+        return parts_of(self.sources, self.own)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Return the digests of the sets of one's own, by name."""
+        return {one.name: one.sha256 for one in self.own}
 
     def load(self, folder: Path) -> "PoseForecastBatches":
         """Return the batches of the data under `folder`. Reading them for the first time raises what `flat_clips` raises."""
@@ -81,7 +90,8 @@ class PoseForecastBatches:
     @cached_property
     def recordings(self) -> list[BodyClip]:
         """Return all clips in the data's joint order and at its rate, in their own units."""
-        return [c for s in self.data.sources for c in flat_clips(self.folder, s, self.skeleton, self.data.fps)]
+        sources = [source_of(source, self.data.own) for source in self.data.sources]
+        return [clip for one in sources for clip in flat_clips(self.folder, one, self.skeleton, self.data.fps)]
 
     @cached_property
     def training(self) -> ForecastFrames:

@@ -19,6 +19,7 @@ from training.tasks.bodies.batches import UNCHANGED, BodyAugmentation, Deck, Dec
 from training.tasks.bodies.clips import BodyClip, UnknownBodies
 from training.tasks.bodies.lift_clips import LiftClip
 from training.tasks.bodies.motion_windows import MotionWindows
+from training.tasks.bodies.own.sets import OwnBodies, parts_of, source_of
 from training.tasks.bodies.sources import lift_clips, motion_clips
 from training.tasks.bodies.virtual_cameras import DetectorNoise, VirtualCameras
 
@@ -40,6 +41,8 @@ class LiftData:
 
     With `cameras`, a new camera sees each training sample of motion, a detector makes the errors of `noise`, and every batch has as many
     samples of each source. Of `augmentation` only `seen_as` applies then. Half of the validation windows are seen by such cameras as well.
+
+    `own` are the sources that are sets of one's own; their digests are part of the fingerprint.
     """
 
     sources: tuple[str, ...]
@@ -61,6 +64,7 @@ class LiftData:
     actions: tuple[str, ...] = field(default=(), metadata=LATER)
     cameras: VirtualCameras | None = field(default=None, metadata=LATER)
     noise: DetectorNoise | None = field(default=None, metadata=LATER)
+    own: tuple[OwnBodies, ...] = field(default=(), metadata=LATER | {"described_as": "digests"})
 
     def __post_init__(self) -> None:
         if self.cameras and self.seen_order != self.order:
@@ -68,8 +72,13 @@ class LiftData:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Return the subfolders of the data folder that are read."""
-        return ("body",)
+        """Return the subfolders of the data folder that are read; "." is the folder itself."""
+        return parts_of(self.sources, self.own)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Return the digests of the sets of one's own, by name."""
+        return {one.name: one.sha256 for one in self.own}
 
     def load(self, folder: Path) -> "LiftBatches":
         """Return the batches of the data under `folder`. Reading them for the first time raises what `lift_clips` raises."""
@@ -103,7 +112,7 @@ class LiftBatches:
             for source in data.sources
             for clip in lift_clips(
                 self.folder,
-                source,
+                source_of(source, data.own),
                 self.seen,
                 self.skeleton,
                 keypoints=data.keypoints,
@@ -138,7 +147,8 @@ class LiftBatches:
     @cached_property
     def captured(self) -> list[list[BodyClip]]:
         """Return the captured motion of each source."""
-        return [motion_clips(self.folder, source, self.skeleton, self.data.fps) for source in self.data.sources]
+        sources = [source_of(source, self.data.own) for source in self.data.sources]
+        return [motion_clips(self.folder, source, self.skeleton, self.data.fps) for source in sources]
 
     @cache  # noqa: B019 - batches live as long as their training
     def motion(self, split: Split) -> MotionWindows:

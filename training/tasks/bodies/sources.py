@@ -12,8 +12,10 @@ from models.skeletons.skeleton import Skeleton
 from training.tasks.bodies.action_clips import ActionSet, actions_of
 from training.tasks.bodies.clips import BodyClip, UnknownBodies
 from training.tasks.bodies.lift_clips import LiftClip, in_order, projected
+from training.tasks.bodies.lift_views import View, around
 from training.tasks.bodies.named_actions import NAMED, named_clips
-from training.tasks.bodies.readers.cameras import read_rig
+from training.tasks.bodies.own.sets import OwnBodies
+from training.tasks.bodies.readers.cameras import Camera, read_rig
 from training.tasks.bodies.readers.human36m import read_human36m, read_humaneva
 from training.tasks.bodies.readers.kinetics_skeleton import read_kinetics
 from training.tasks.bodies.readers.npz import SOURCES, read_bodies
@@ -22,11 +24,13 @@ from training.tasks.bodies.readers.penn_action import read_penn
 
 MOTION = tuple(name for name, source in SOURCES.items() if "xy_norm" not in source.points)  # 3D, without images
 RIG = Path("cameras") / "virtual_rig_4cam.json"
+OWN_RIG = View("own", (40.0, 140.0, 220.0, 320.0), elevation_deg=7, distance_m=5)  # much like that of the file
+HIPS_M = 0.95  # the height above the floor that these cameras look at
 
 
 def lift_clips(
     folder: Path,
-    source: str,
+    source: str | OwnBodies,
     seen: Skeleton,
     skeleton: Skeleton,
     *,
@@ -41,8 +45,8 @@ def lift_clips(
 
     Raises UnknownBodies, also if the measured keypoints lack a joint of `seen`, and what reading the source raises.
     """
-    if source in MOTION:
-        rig, clips = read_rig(folder / RIG), read_bodies(folder, source)
+    if isinstance(source, OwnBodies) or source in MOTION:
+        rig, clips = _rig(folder, source), _captured(folder, source)
         clips += [
             replace(clip, name=f"{clip.name} turned {turn:g}", points=about_y(clip.points, np.deg2rad(turn)))
             for clip in clips
@@ -62,24 +66,35 @@ def lift_clips(
     return [in_order(clip, seen, skeleton) for clip in clips]
 
 
-def motion_clips(folder: Path, source: str, skeleton: Skeleton, fps: float | None = None) -> list[BodyClip]:
+def motion_clips(folder: Path, source: str | OwnBodies, skeleton: Skeleton, fps: float | None = None) -> list[BodyClip]:
     """Return all clips of a source of 3D motion in this order, at `fps`. Raises UnknownBodies, and what reading the source raises."""
-    if source not in MOTION:
+    if not isinstance(source, OwnBodies) and source not in MOTION:
         raise UnknownBodies(f"no captured motion in {source!r}; sources are {', '.join(MOTION)}")
-    return [converted(clip, skeleton, fps) for clip in read_bodies(folder, source)]
+    return [converted(clip, skeleton, fps) for clip in _captured(folder, source)]
 
 
-def flat_clips(folder: Path, source: str, skeleton: Skeleton, fps: float | None = None) -> list[BodyClip]:
+def flat_clips(folder: Path, source: str | OwnBodies, skeleton: Skeleton, fps: float | None = None) -> list[BodyClip]:
     """Return all 2D clips of a source in this order, at `fps`: Penn Action's own, or motion as the virtual rig sees it.
 
     Raises UnknownBodies, and what reading the source raises.
     """
     if source == "penn_action":
         return [converted(clip, skeleton, fps) for clip in read_penn(folder / source)]
-    if source not in MOTION:
+    if not isinstance(source, OwnBodies) and source not in MOTION:
         raise UnknownBodies(f"no poses to forecast in {source!r}; sources are penn_action, {', '.join(MOTION)}")
-    rig, clips, any_order = read_rig(folder / RIG), read_bodies(folder, source), get_body_order("h36m-17")
+    rig, clips, any_order = _rig(folder, source), _captured(folder, source), get_body_order("h36m-17")
     return [_keypoints_only(projected(clip, camera, skeleton, any_order, fps)) for clip in clips for camera in rig]
+
+
+def _captured(folder: Path, source: str | OwnBodies) -> list[BodyClip]:
+    return source.read(folder) if isinstance(source, OwnBodies) else read_bodies(folder, source)
+
+
+def _rig(folder: Path, source: str | OwnBodies) -> tuple[Camera, ...]:
+    """Return the cameras that see a source: those of the data folder or, for a set of one's own, which is without them, OWN_RIG."""
+    if not isinstance(source, OwnBodies):
+        return read_rig(folder / RIG)
+    return tuple(replace(one, position=one.position + np.array([0.0, HIPS_M, 0.0])) for one in around(OWN_RIG))
 
 
 def action_set(

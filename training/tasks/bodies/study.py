@@ -134,8 +134,9 @@ def _trained_on(batches: Any, run: Run[Any, Any]) -> tuple[Any, ...]:
         names = {(clip.source, clip.name.partition(" turned ")[0]) for clip in batches.clips("train")}
     else:
         counted = ("train",) if run.data.hold_out else ("train", "validation")
-        names = {(clip.source, clip.name.split(" ")[0]) for clip in batches.recordings if clip.split in counted}
-    return tuple(credit(name).trained_on(sum(own == name for own, _ in names)) for name in batches.data.sources)
+        names = {(clip.source, clip.name.rsplit(" ", 1)[0]) for clip in batches.recordings if clip.split in counted}
+    credits = {name: credit(name) for name in batches.data.sources} | {one.name: one for one in batches.data.own}
+    return tuple(credits[name].trained_on(sum(source == name for source, _ in names)) for name in batches.data.sources)
 
 
 def _example(batches: Any) -> dict[str, np.ndarray]:

@@ -158,7 +158,10 @@ def with_other_bones(points: Motion, skeleton: Skeleton, factors: Float[np.ndarr
     for near, far in skeleton.bones:
         image = at[skeleton.mirror[near], skeleton.mirror[far]]
         factor = np.sqrt(factors[:, at[near, far]] * factors[:, image]).astype(points.dtype)[:, None, None]
-        shift[:, :, far] = shift[:, :, near] + (factor - 1) * (points[:, :, far] - points[:, :, near])
+        longer = (factor - 1) * (points[:, :, far] - points[:, :, near])
+        shift[:, :, far] = shift[:, :, near] + np.nan_to_num(
+            longer
+        )  # beyond a missing joint, joints move with those before it
     return points + shift
 
 

@@ -36,7 +36,7 @@ def window_of(preset: str) -> Window:
 
 
 def with_data(run: Run[Any, Any], settings: Settings, data_folder: Path | None) -> Run[Any, Any]:
-    """Return a run of hands with the window, sources, actions and model of the settings.
+    """Return a run of hands with the window, sources and actions of the settings.
 
     A source may be a set of one's own in the data folder; a run without sources takes all that are there, and with a base it is the run
     that trained the base. Weights of other sources than the run's own have those sources' licences. Raises WrongSetting for a run without
@@ -48,7 +48,7 @@ def with_data(run: Run[Any, Any], settings: Settings, data_folder: Path | None) 
             raise WrongSetting(
                 f"{run.name} has no windows of hands, so it has neither a preset nor sources, actions or epochs"
             )
-        return _with_model(run, settings.model)
+        return run
     known = {} if data_folder is None else own_sets(data_folder / "hands")
     sources = settings.sources or run.data.sources or tuple(known)
     if not sources:
@@ -73,7 +73,7 @@ def with_data(run: Run[Any, Any], settings: Settings, data_folder: Path | None) 
     if own and not run.data.sources:
         title = f"Hand forecaster of {', '.join(sources)}: {_seconds(task.past, task.fps)} to the next {_seconds(task.future, task.fps)}"
         run = replace(run, title=title, model=f"hands-{re.sub(r'[^a-z0-9]+', '-', sources[0].lower()).strip('-')}"[:64])
-    return _with_model(replace(run, task=task, data=data, licence=licence), settings.model)
+    return replace(run, task=task, data=data, licence=licence)
 
 
 def _skeleton_of(sources: tuple[str, ...], own: tuple[OwnSet, ...]) -> OwnSkeleton | None:
@@ -95,19 +95,6 @@ def _like(run: Run[Any, Any], trained: Run[Any, Any]) -> Run[Any, Any]:
 
 def _seconds(frames: int, fps: float) -> str:
     return f"{frames / fps:.3g} s"
-
-
-def _with_model(run: Run[Any, Any], model: str | None) -> Run[Any, Any]:
-    """Return a run whose bundle has a name. Raises WrongSetting for a name that is none, or that another run has."""
-    if model is None:
-        return run
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", model) or len(model) > 64:
-        raise WrongSetting(
-            f"expected a name of at most 64 lower-case letters, digits and single hyphens, got {model[:80]!r}"
-        )
-    if model != run.name and model in all_runs():
-        raise WrongSetting(f"{model!r} is the name of a run that comes with the package; choose another")
-    return replace(run, model=model)
 
 
 def with_architecture(run: Run[Any, Any], name: str | None) -> Run[Any, Any]:

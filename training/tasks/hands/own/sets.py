@@ -4,7 +4,6 @@ A set is the data folder itself, or a folder of hands/ in one. Runs name it like
 attribution, which it declares, go into the bundle.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +23,7 @@ from models.skeletons.skeleton import LEFT_RIGHT, Skeleton, UndefinedJoint, Unkn
 from models.skeletons.units import UnknownUnit, to_metres
 from training.data.declaration import FILE, HANDS, kind_of
 from training.data.licences import Source
+from training.data.own_files import digest_of, name_in, recording_files
 from training.data.reading import READING, MalformedData
 from training.data.splits import Split
 from training.tasks.hands.own.declaration import SKELETON, Declaration, read_declaration
@@ -35,7 +35,6 @@ from training.tasks.hands.sources import hand_sources
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".npy", ".npz")
 MAX_TEXT_BYTES = 64 << 20  # of a log in text: a quarter of an hour of two hands at 30 frames a second
-MAX_FILES = 100_000
 
 
 @dataclass(frozen=True)
@@ -109,30 +108,14 @@ def own_sets(hands: Path) -> dict[str, OwnSet]:
 
 def own_set(folder: Path, part: Literal[".", "hands"] = ".") -> OwnSet:
     """Return the set in a folder. Raises MalformedData."""
-    declared, total = read_declaration(folder), hashlib.sha256()
-    total.update(declared.deciding.encode())
-    for path in files(folder):
-        with path.open("rb") as content:
-            total.update(f"\n{_name(path, folder)}:{hashlib.file_digest(content, 'sha256').hexdigest()}".encode())
-    return OwnSet(declared.name, declared.licence, declared.attribution, total.hexdigest(), part, declared.own)
+    declared = read_declaration(folder)
+    sha256 = digest_of(folder, declared.deciding, files(folder))
+    return OwnSet(declared.name, declared.licence, declared.attribution, sha256, part, declared.own)
 
 
 def files(folder: Path) -> list[Path]:
     """Return the recordings' files in a set, sorted. Raises MalformedData for none, and for too many."""
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file() and path not in (folder / FILE, folder / SKELETON)
-    ]
-    if not found or len(found) > MAX_FILES:
-        raise MalformedData(
-            f"{folder}: expected 1 to {MAX_FILES:,} recordings ({', '.join(SUFFIXES)}) beside {FILE}, got {len(found)}"
-        )
-    return found
-
-
-def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
+    return recording_files(folder, SUFFIXES, (SKELETON,))
 
 
 @lru_cache(maxsize=2)  # a run reads each split, and each check reads them again
@@ -155,7 +138,7 @@ def _read(folder: Path, _sha256: str) -> tuple[list[Recording], dict[str, Split]
 
 def motions(path: Path, folder: Path, declared: Declaration) -> Iterator[Motion]:
     """Yield the recordings of a file. Raises MalformedLog, UntrustedFile and other errors of READING."""
-    name = _name(path, folder)
+    name = name_in(folder, path)
     for part, log in _logs(path, declared).items():
         try:
             yield _motion(f"{name}#{part}" if part else name, path, log, declared)
