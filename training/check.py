@@ -64,7 +64,7 @@ def _check(folder: Path, stop: Callable[[], bool], note: Callable[[str], None]) 
     counts: Counts = {}
     for part in present:
         sources = counts.setdefault(part, {})
-        reader = partial(NOTED[part], note=note) if part in NOTED else PARTS[part]
+        reader = partial(PARTS[part], note=note) if part in NOTED else PARTS[part]
         for source, split, recordings in reader(folder / part):
             sources.setdefault(source, dict.fromkeys(SPLITS, 0))[split] += recordings
             if stop():
@@ -74,17 +74,11 @@ def _check(folder: Path, stop: Callable[[], bool], note: Callable[[str], None]) 
     return counts
 
 
-OWN = {
-    HANDS: "hands",
-    FACES: "faces",
-    BODIES: "body",
-}  # the part that a data folder is if it is a set of one's own, by its kind
-NOTED: dict[str, Callable[..., Found]] = {  # that may be sets of one's own
+OWN = {HANDS: "hands", FACES: "faces", BODIES: "body"}  # the part that a set of one's own is, by its kind
+NOTED = tuple(OWN.values())  # whose readers note what is doubtful
+PARTS: dict[str, Callable[..., Found]] = {
     "hands": check_hands,
     "faces": check_faces,
-    "body": check_bodies,
-}
-PARTS: dict[str, Callable[[Path], Found]] = {
-    **NOTED,
     "facescape": check_facescape,
+    "body": check_bodies,
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from own_bodies import write_set as write_bodies
 from own_hands import motion, write_set
 from waiting import until
 
@@ -51,6 +52,23 @@ def upload(client: TestClient, settings: Settings, folder: Path, name: str) -> A
     assert answer.status_code == 202, answer.text
     attempt_job(settings, answer.json()["job"], "me", run_kind)
     return client.get(f"/datasets/{name}").json()
+
+
+def test_uploaded_recordings_of_bodies_become_a_model(client: TestClient, settings: Settings, tmp_path: Path):
+    ready = upload(client, settings, write_bodies(tmp_path / "lab", frames=80), "people")
+    assert ready["state"] == "ready", ready
+    assert ready["counts"] == {"body": {"studio": {"train": 4, "validation": 1, "test": 1}}}
+    spec = {"kind": "train", "run": "poses-own", "dataset": "people", "steps": 2, "device": "cpu"}
+    job = client.post("/jobs", json=spec).json()["id"]
+    attempt_job(settings, job, "me", run_kind)
+    done = client.get(f"/jobs/{job}").json()
+    assert done["state"] == "succeeded", done["error"]
+    assert done["result"]["model"] == "poses-studio"
+    version = done["result"]["version"]
+    assert client.post(f"/models/poses-studio/versions/{version}/promote").status_code == 200
+    until("the model", lambda: client.get("/models/poses-studio").status_code == 200)
+    described = client.get("/models/poses-studio").json()
+    assert (described["licence"], described["trained_on"][0]["name"]) == ("CC0-1.0", "studio")
 
 
 def test_uploaded_recordings_become_a_model_that_answers(client: TestClient, settings: Settings, tmp_path: Path):

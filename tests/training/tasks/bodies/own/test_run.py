@@ -10,13 +10,13 @@ from fastapi.testclient import TestClient
 from own_bodies import FPS, REST_M, person, write_set
 
 from models.contract.bundle import read_bundle
-from models.contract.spec import TrainSpec
+from models.contract.spec import OWN_RUNS, TrainSpec
 from models.skeletons.body import convert_body
 from models.skeletons.body_orders import get_body_order
 from service.app import create_app
 from service.settings import Settings as ServiceSettings
 from training.__main__ import main
-from training.catalogue import get_run
+from training.catalogue import all_runs, get_run
 from training.engine.run import Base, Run
 from training.engine.settings import Settings, WrongSetting
 from training.settings import with_settings
@@ -91,6 +91,7 @@ def test_a_folder_or_a_job_without_own_recordings_is_refused(tmp_path: Path):
         own("poses-own", tmp_path)
     with pytest.raises(ValueError, match="expected a dataset for poses-own, whose recordings it trains on, got none"):
         TrainSpec(run="poses-own")
+    assert OWN_RUNS == {name: run.task.kind for name, run in all_runs().items() if name.endswith("-own")}
 
 
 def test_recordings_of_an_order_without_a_spine_keep_their_arms_and_give_floors(tmp_path: Path):
