@@ -79,7 +79,7 @@ def flat_clips(folder: Path, source: str | OwnBodies, skeleton: Skeleton, fps: f
     Raises UnknownBodies, and what reading the source raises.
     """
     if source == "penn_action":
-        return [converted(clip, skeleton, fps) for clip in read_penn(folder / source)]
+        return [converted(clip, skeleton, fps) for clip in read_penn(folder / "penn_action")]
     if not isinstance(source, OwnBodies) and source not in MOTION:
         raise UnknownBodies(f"no poses to forecast in {source!r}; sources are penn_action, {', '.join(MOTION)}")
     rig, clips, any_order = _rig(folder, source), _captured(folder, source), get_body_order("h36m-17")

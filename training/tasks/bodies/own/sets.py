@@ -181,7 +181,7 @@ def _motion(name: str, path: Path, recorded: Recorded, declared: Declaration) ->
         points = convert_body(points, stated, order)
     order.check_points(points, 3)
     points = bridged(points * to_metres(unit) * declared.scale, round(BRIDGED_S * fps))
-    known = points[longest(np.isfinite(points).all(axis=(1, 2)))]
+    known = points[longest(np.asarray(np.isfinite(points).all(axis=(1, 2))))]
     if not len(known):
         never = [joint for i, joint in enumerate(order.joints) if not np.isfinite(points[:, i]).all(axis=-1).any()]
         raise MalformedMotion(
@@ -197,7 +197,7 @@ def _motion(name: str, path: Path, recorded: Recorded, declared: Declaration) ->
 def bridged(points: Float[np.ndarray, "frames joints 3"], most: int) -> Float[np.ndarray, "frames joints 3"]:
     """Return points with gaps of up to `most` frames of a joint interpolated linearly between the frames around."""
     filled = points.copy()
-    for joint, known in enumerate(np.isfinite(points).all(axis=-1).T):
+    for joint, known in enumerate(np.asarray(np.isfinite(points).all(axis=-1)).T):
         at = np.flatnonzero(known)
         steps = np.diff(at)
         for before in at[:-1][(steps > 1) & (steps <= most + 1)]:

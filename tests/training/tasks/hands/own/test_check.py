@@ -79,7 +79,7 @@ SPLITS = {"train": ["wave-0.jsonl"], "validation": ["wave-1.jsonl"], "test": ["w
         ({"splits": {**SPLITS, "train": ["wave-*"]}}, r"wave-1\.jsonl is in train and in validation"),
         ({"splits": {**SPLITS, "train": ["walk"]}}, "train names 'walk', and there is no such recording"),
         ({"splits": {"validation": 0.6, "test": 0.6}}, "expected shares of less than 1 together"),
-        ({"kind": "feet"}, "kind: expected one of hands, faces, got 'feet'"),
+        ({"kind": "feet"}, "kind: expected one of hands, faces, bodies, got 'feet'"),
         ({"licence": ""}, "licence: expected at least 1 character, got 0"),
         ({"joints": "feet"}, "joints: expected a joint order, one of assembly101"),
         ({"units": "furlong"}, "units: expected a unit of length"),
