@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 # The formats of the loaders, and text. Not .pkl: only Kinetics' labels are pickles, and that data set (30 GB) is registered as a folder.
 SCANS = (".ply", ".obj", ".stl", ".off", ".glb", ".gltf", ".pcd", ".xyz", ".asc", ".pts")
-SUFFIXES = (".npz", ".npy", ".json", ".jsonl", ".ndjson", ".csv", ".mat", *SCANS, ".txt", ".md")
+SUFFIXES = (".npz", ".npy", ".json", ".jsonl", ".ndjson", ".csv", ".mat", ".bvh", ".c3d", *SCANS, ".txt", ".md")
 MAX_FILES, MAX_DEPTH, MAX_NAME, MAX_RATIO = 10_000, 8, 200, 500
 MAX_DIRECTORY_BYTES = MAX_FILES * 512  # an entry has 46 bytes, a name, and 20 to 60 bytes of extra fields
 ENTRY = b"PK\x01\x02"

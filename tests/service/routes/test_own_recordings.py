@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from own_bodies import bvh, declare
 from own_bodies import write_set as write_bodies
 from own_hands import motion, write_set
 from waiting import until
@@ -55,6 +56,10 @@ def upload(client: TestClient, settings: Settings, folder: Path, name: str) -> A
 
 
 def test_uploaded_recordings_of_bodies_become_a_model(client: TestClient, settings: Settings, tmp_path: Path):
+    captured = declare(write_bodies(tmp_path / "captured", recordings=0), units="cm")
+    for number in range(3):
+        (captured / f"{number}.bvh").write_text(bvh())
+    assert upload(client, settings, captured, "captured")["state"] == "ready"
     ready = upload(client, settings, write_bodies(tmp_path / "lab", frames=80), "people")
     assert ready["state"] == "ready", ready
     assert ready["counts"] == {"body": {"studio": {"train": 4, "validation": 1, "test": 1}}}
