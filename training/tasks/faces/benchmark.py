@@ -96,7 +96,7 @@ def measure_bundle(name: str, data_folder: Path, folder: Path) -> Report:
 
 
 def with_overlaps(
-    report: Report, run: Callable[[Tensors], Tensors], task: FaceLandmarks, batches: study.CloudBatches, folder: Path
+    report: Report, run: Callable[[Tensors], Tensors], task: FaceLandmarks, batches: study.TemplateBatches, folder: Path
 ) -> Report:
     """Return a report with overlaps on the upright test scans of the data that the network was trained on, or on 100 of the face model."""
     template = template_of(batches.template())

@@ -36,7 +36,8 @@ from training.tasks.faces.report import (
 )
 from training.tasks.faces.shape_prior import SCANS, fit_shape
 
-CloudBatches = FaceBatches | FaceScapeBatches | ReferenceBatches | OwnFaceBatches
+TemplateBatches = FaceBatches | FaceScapeBatches | ReferenceBatches  # these have the face that overlaps are counted on
+CloudBatches = TemplateBatches | OwnFaceBatches
 AnyBatches = CloudBatches | FaceMapBatches
 FACESCAPE_SCANS = 200  # measured of the run's own faces
 CALIBRATED = 60  # validation scans of each kind
