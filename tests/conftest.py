@@ -35,8 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         least = seconds.index(min(seconds))
         shares[least] += module
         seconds[least] += _seconds(module)
-    size = len(items) // count
-    for share in shares:
+    left = len(items)
+    for number, share in enumerate(shares):
+        size = left // (
+            count - number
+        )  # as pytest-xdist rounds: or a share's first test would be the last of the one before
+        left -= size
         missing = max(0, size - len(share))
         share += short[:missing]
         del short[:missing]
