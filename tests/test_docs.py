@@ -45,6 +45,7 @@ CANNOT_RUN = {
     r"^chiron serve\b": "runs until it is stopped; the fixture starts a server",
     r"^import mediapipe$": "needs the package mediapipe and a camera",
     r"^curl -s -X DELETE \S+/datasets/own": "refused while the data set is being checked; tests/service/test_datasets.py removes one",
+    r"^python -m training check scans$": "needs scans with landmarks; tests/training/tasks/faces/own has made-up ones",
     r"^recordings = read_assembly101\($": "needs Assembly101, which may not be passed on",
 }
 REFUSED = r"\[0, 0, true\]"  # in a request that the page sends in order to show the error

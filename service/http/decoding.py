@@ -84,7 +84,7 @@ def _range(types: Sequence[inspect.Type]) -> str:
     for one in types:
         limits = [(words, getattr(one, name, None)) for name, words in RANGE]
         if given := [f"{words} {limit:g}" for words, limit in limits if limit is not None]:
-            return f"expected a number of {' and '.join(given)}"
+            return f"expected a number {'of ' if given[0].startswith('at') else ''}{' and '.join(given)}"
     return ""
 
 
