@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from benchmarks.timing import cpu_ms, machine
+from models.contract.freed_memory import keep_freed_memory
 from models.contract.task import HandForecast
 from models.forecast.eqmotion import REFERENCE, STANDARD
 from training.engine.export import onnx_runner, to_onnx
-from training.engine.loop import keep_freed_memory
 from training.engine.run import Loss, Network
 from training.tasks.hands.losses import mean_distance_mm
 from training.tasks.hands.runs.forecast import RUN

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from models.contract.bundle import BadBundle, read_bundle
+from models.contract.freed_memory import return_freed_memory
 from service.http import key_commands
 from service.registry import triton
 from service.registry.versions import Versions
@@ -69,6 +70,7 @@ def serve(
     settings = _settings(host=host, port=port, bundles=bundles, default_model=default_model)
     _check_registry(settings)
     log_json_lines(requests=settings.log_requests)
+    return_freed_memory()
     broker = None
     try:
         broker = EmbeddedBroker(settings) if settings.redis_url is None else None

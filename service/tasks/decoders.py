@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from models.contract.freed_memory import return_freed_memory
 from service.tasks.memory import enforce_limits
 
 NICENESS = 5  # of a process: the event loop gets the CPU first
@@ -31,9 +32,10 @@ def start_thread() -> Executor:
 
 
 def _begin_process() -> None:
-    """Have a process yield the CPU to the event loop, limit its memory, leave Ctrl-C to its parent, and end with it."""
+    """Have a process yield the CPU to the event loop, limit and return its memory, leave Ctrl-C to its parent, and end with it."""
     with suppress(OSError):  # a sandbox that forbids it
         os.nice(NICENESS)
+    return_freed_memory()
     np.linalg.eigh(
         np.ones((64, 64)) @ np.ones((64, 64))
     )  # OpenBLAS keeps the memory it takes now, before a request's limit

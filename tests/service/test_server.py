@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -14,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import httpx2
@@ -36,7 +38,7 @@ from training.tasks.hands.npz import read_hands
 
 from .conftest import MAX_BODY
 from .exchange import HANDS_URL as URL
-from .exchange import problem_of
+from .exchange import NPY, npy, problem_of
 from .tasks.hands.test_errors import JSON_ERRORS
 
 pytestmark = pytest.mark.long(25)
@@ -122,6 +124,31 @@ def test_a_forecast_is_served_over_a_socket_after_sighup(server):
     response = post(server.url + URL, json=BODY)
     assert response.status_code == 200
     assert len(response.json()["future"]) == 30
+
+
+def resident(pid: int) -> int:
+    """Return the bytes of memory that a process and its descendants have."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    children = [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+    return pages * resource.getpagesize() + sum(map(resident, children))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and only glibc has the setting")
+def test_the_memory_of_large_uploads_is_returned_once_they_are_answered(server):
+    rng = np.random.default_rng(0)
+
+    def upload(count: int) -> None:
+        body = npy(rng.normal(scale=0.05, size=(count, 3)).astype("<f4"))
+        answer = post(f"{server.url}/landmarks/face?units=m", content=body, headers={"content-type": NPY})
+        assert answer.status_code == 200
+
+    with ThreadPoolExecutor(4) as clients:
+        list(clients.map(upload, [2_000] * 16))  # starts the processes, and imports what they need
+        before = resident(server.process.pid)
+        list(clients.map(upload, [500_000, 1_000_000] * 8))
+    assert resident(server.process.pid) - before < 30_000_000
 
 
 @pytest.mark.parametrize("source", ["leap", "manipnet", "humoto"])
