@@ -9,6 +9,7 @@ The scan is simulated and has 8192 points; the denser ones are its points again,
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from models.contract.task import FaceLandmarks
 from models.landmarks.pointnet2 import PointNet2Config
 from models.landmarks.se3_unet import SE3UNetConfig
 from models.layers.freezing import frozen
-from models.scans.cloud import centre, nearest, neighbours
+from models.scans.cloud import Tree, centre
 from models.scans.files import read_scan
 from models.scans.levels import levels
 from models.scans.sampling import farthest_points
@@ -70,11 +71,12 @@ def preprocessing(points: np.ndarray) -> dict[str, float]:
     """Measure the preprocessing and its parts, in ms."""
     centred = centre(points)[0]
     sampled = centred[farthest_points(centred, TASK.levels[0])]
+    trees = [Tree(sampled[:size]) for size in TASK.levels]
     parts = {
         "all": lambda: levels(points, TASK),
         "farthest points": lambda: farthest_points(centred, TASK.levels[0]),
-        "neighbours": lambda: [neighbours(sampled[:size], TASK.neighbours) for size in TASK.levels],
-        "parents": lambda: [nearest(sampled[:c], sampled[:f], TASK.parents) for f, c in ((1024, 256), (256, 64))],
+        "neighbours": lambda: [Tree(sampled[:size]).neighbours(TASK.neighbours) for size in TASK.levels],
+        "parents": lambda: [coarse.nearest(fine.points, TASK.parents) for fine, coarse in pairwise(trees)],
     }
     return dict(zip(parts, cpu_ms(*parts.values(), runs=50), strict=True))
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from models.contract.symmetry import Tensors
 from models.contract.task import FaceLandmarks
-from models.scans.cloud import Degenerate, centre, nearest, neighbours
+from models.scans.cloud import Degenerate, Tree, centre
 from models.scans.sampling import farthest_points, thinned
 from models.skeletons.face import FACE_REGIONS
 
@@ -55,12 +55,11 @@ def levels(points: Float[np.ndarray, "all 3"], task: FaceLandmarks) -> Levels:
     about, centroid = centre(points[drawn])
     sampled = farthest_points(about, task.levels[0])
     chosen = about[sampled]
+    trees = [Tree(chosen[:size]) for size in task.levels]
     tensors = {
         "points": chosen[None],
-        "neighbours": np.concatenate([neighbours(chosen[:size], task.neighbours) for size in task.levels])[None],
-        "parents": np.concatenate(
-            [nearest(chosen[:coarse], chosen[:fine], task.parents) for fine, coarse in pairwise(task.levels)]
-        )[None],
+        "neighbours": np.concatenate([tree.neighbours(task.neighbours) for tree in trees])[None],
+        "parents": np.concatenate([high.nearest(low.points, task.parents) for low, high in pairwise(trees)])[None],
     }
     return Levels({name: x.astype(task.inputs[name].dtype) for name, x in tensors.items()}, drawn[sampled], centroid)
 

@@ -6,11 +6,11 @@ from jaxtyping import Float, Int
 from models.scans.cloud import Degenerate, centre, tie_unit
 
 CANDIDATES = 128  # points that one round of farthest_points considers together
-WORKSPACE = 2**15  # distances that are computed at once: 256 kB, which stay in the cache
+WORKSPACE = 2**16  # distances that are computed at once: 512 kB, which stay in the cache
 MARGIN = 0.75  # of the squared distance expected at the end; closer points are set aside
-SURE = (
-    1 / 16
-)  # of the picks, after which the expectation is used: on three faces it is 1.0 to 1.25 times the true distance
+PICKED = -np.inf  # rounding can give points in the same place a squared distance below 0
+# the first picks, as a share of all: after them the expectation, which falls as 1 / picks, is 1.0 to 1.25 times the truth on three faces
+FIRST = 1 / 16
 
 
 def sample_surface(
@@ -65,82 +65,99 @@ def farthest_points(points: Float[np.ndarray, "points 3"], count: int) -> Int[np
         raise Degenerate(
             f"expected to sample 1 to {len(points)} farthest points, as many as the cloud has, got {count}"
         )
-    columns, squares = _columns(points)
-    rows = np.stack([*(-2 * columns[:3]), squares], axis=1)  # rows @ columns + squares = |a|^2 - 2 a.b + |b|^2
+    columns, rows = _columns(points)
     workspace = np.empty(WORKSPACE)
     picked = np.empty(count, dtype=np.int64)
-    picked[0] = np.rint(squares).argmax()
-    selected = 1
-    reach = np.full(len(points), np.inf)  # squared distance to the picked, in tie units; -1 for the picked themselves
-    _lower(reach, columns, squares, rows[picked[:1]], workspace)
-    reach[picked[0]] = -1
+    reach = np.full(len(points), np.inf)  # squared distance to the picked, in tie units; of these themselves, PICKED
+    first = _one_by_one(reach, columns, rows, max(int(FIRST * count), 1))
+    selected = len(first)
+    picked[:selected] = first
     while selected < count:
         top = reach.max()
         if top <= 0:  # the remaining points coincide with picked ones
-            picked[selected:] = np.flatnonzero(reach == 0)[: count - selected]
+            picked[selected:] = np.flatnonzero(reach > PICKED)[: count - selected]
             break
-        floor, first, share = 0.0, selected, 0.9
+        floor, first, share = MARGIN * top * selected / count, selected, 0.9
         awake = np.flatnonzero(reach > floor)
-        active, active_columns, active_squares = reach[awake], columns.take(awake, axis=1), squares[awake]
+        active, active_columns = reach[awake], columns.take(awake, axis=1)
         while selected < count and len(awake):
             candidates, rest = _candidates(active, max(floor, share * active.max()))
             share = 1 - (1 - share) * min(
                 max(CANDIDATES / len(candidates), 0.5), 2
             )  # any share gives the exact result; this one is fast
             between = rows[awake[candidates]] @ active_columns.take(candidates, axis=1)
-            between += active_squares[candidates]
             chosen = candidates[_picks(active[candidates], between, rest, count - selected)]
             picked[selected : selected + len(chosen)] = awake[chosen]
             selected += len(chosen)
-            _lower(active, active_columns, active_squares, rows[awake[chosen]], workspace)
-            active[chosen] = -1
-            if selected >= SURE * count:  # on a surface the squared distance falls as 1 / picks
-                floor = max(floor, MARGIN * active.max() * selected / count)
+            _lower(active, active_columns, rows[awake[chosen]], workspace)
+            active[chosen] = PICKED
+            floor = max(floor, MARGIN * active.max() * selected / count)  # on a surface it falls as 1 / picks
             kept = np.flatnonzero(active > floor)
             if len(kept) < 0.8 * len(awake):
                 reach[awake] = active
                 awake, active = awake[kept], active[kept]
-                active_columns, active_squares = active_columns.take(kept, axis=1), active_squares[kept]
+                active_columns = active_columns.take(kept, axis=1)
         reach[awake] = active
         if selected < count:
-            aside = np.flatnonzero((reach >= 0) & (reach <= floor))
+            aside = np.flatnonzero((reach > PICKED) & (reach <= floor))
             active = reach[aside]
-            _lower(active, columns.take(aside, axis=1), squares[aside], rows[picked[first:selected]], workspace)
+            _lower(active, columns.take(aside, axis=1), rows[picked[first:selected]], workspace)
             reach[aside] = active
     return picked
 
 
 def _columns(
     points: Float[np.ndarray, "points 3"],
-) -> tuple[Float[np.ndarray, "4 points"], Float[np.ndarray, " points"]]:
-    """Return x, y, z and 1 of each point relative to the centroid, and its squared radius; lengths are in roots of the tie unit."""
-    columns = np.ones((4, len(points)))
+) -> tuple[Float[np.ndarray, "5 points"], Float[np.ndarray, "points 5"]]:
+    """Return matrices whose product rows @ columns is |a|^2 - 2 a.b + |b|^2, the squared distances of all points, in tie units."""
+    columns = np.ones((5, len(points)))
     columns[:3] = centre(points)[0].T
     squares = np.einsum("ij,ij->j", columns[:3], columns[:3])
     unit = tie_unit(squares)
     columns[:3] /= np.sqrt(unit)
-    return columns, squares / unit
+    columns[4] = squares / unit
+    return columns, np.stack([*(-2 * columns[:3]), columns[4], columns[3]], axis=1)
+
+
+def _one_by_one(
+    reach: Float[np.ndarray, " points"],
+    columns: Float[np.ndarray, "5 points"],
+    rows: Float[np.ndarray, "points 5"],
+    count: int,
+) -> list[int]:
+    """Return the first picks, fewer if all other points coincide with them, and lower `reach` in place.
+
+    At first this is faster than rounds, in which few points are picked.
+    """
+    picked = [int(np.rint(columns[4]).argmax())]
+    squares = np.empty(len(reach))
+    while True:
+        np.rint(np.matmul(rows[picked[-1]], columns, out=squares), out=squares)
+        np.minimum(reach, squares, out=reach)
+        reach[picked[-1]] = PICKED
+        best = int(reach.argmax())
+        if len(picked) == count or reach[best] <= 0:
+            return picked
+        picked.append(best)
 
 
 def _lower(
     reach: Float[np.ndarray, " points"],
-    columns: Float[np.ndarray, "4 points"],
-    squares: Float[np.ndarray, " points"],
-    rows: Float[np.ndarray, "picks 4"],
+    columns: Float[np.ndarray, "5 points"],
+    rows: Float[np.ndarray, "picks 5"],
     workspace: Float[np.ndarray, " numbers"],
 ) -> None:
     """Lower `reach` in place to the squared distance to the nearest pick, if that is less; `workspace` is overwritten."""
     least = np.empty(len(reach))
     for begin in range(0, len(rows), CANDIDATES):
-        some = rows[begin : begin + CANDIDATES]
+        some = rows[begin : begin + CANDIDATES, :4]
         width = len(workspace) // len(some)
         for start in range(0, len(reach), width):
             part = least[start : start + width]
             products = workspace[: len(some) * len(part)].reshape(len(some), len(part))
-            np.matmul(some, columns[:, start : start + width], out=products)
+            np.matmul(some, columns[:4, start : start + width], out=products)
             products.min(axis=0, out=part)
-        np.rint(np.add(least, squares, out=least), out=least)
-        np.minimum(reach, np.maximum(least, 0, out=least), out=reach)
+        np.minimum(reach, np.rint(np.add(least, columns[4], out=least), out=least), out=reach)
 
 
 def _candidates(reach: Float[np.ndarray, " points"], rest: float) -> tuple[Int[np.ndarray, " candidates"], float]:
@@ -162,7 +179,7 @@ def _picks(
     reach: Float[np.ndarray, " candidates"], between: Float[np.ndarray, "candidates candidates"], rest: float, most: int
 ) -> list[int]:
     """Return which candidates are picked next, in order, until the farthest reaches no farther than `rest`."""
-    between = np.maximum(np.rint(between, out=between), 0, out=between)
+    np.rint(between, out=between)
     chosen = []
     for _ in range(min(most, len(reach))):
         best = int(reach.argmax())
@@ -170,5 +187,5 @@ def _picks(
             break
         chosen.append(best)
         np.minimum(reach, between[best], out=reach)
-        reach[best] = -1
+        reach[best] = PICKED
     return chosen

@@ -13,13 +13,12 @@ from models.scans.cloud import (
     BadCloud,
     Degenerate,
     NotFinite,
+    Tree,
     centre,
     check_points,
     decode,
     interpolate,
     interpolation,
-    nearest,
-    neighbours,
     tie_unit,
 )
 from models.scans.files import read_scan
@@ -98,8 +97,8 @@ def chain(points: np.ndarray, triangles: np.ndarray | None) -> tuple[np.ndarray,
     centred, centroid = centre(cloud)
     order = farthest_points(centred, SAMPLES)
     positions = centred[order]
-    coarse = nearest(positions[: SAMPLES // 2], positions, 3)
-    return positions + centroid, order, neighbours(positions, NEIGHBOURS), coarse
+    coarse = Tree(positions[: SAMPLES // 2]).nearest(positions, 3)
+    return positions + centroid, order, Tree(positions).neighbours(NEIGHBOURS), coarse
 
 
 @pytest.mark.parametrize("name", FACES)
@@ -196,12 +195,12 @@ def test_a_sample_larger_than_the_cloud_is_refused(count):
 @pytest.mark.parametrize("k", [1, 3, 16])
 def test_nearest_points_match_a_sort_of_all_distances(points, k):
     queries = np.vstack([points[::3], some_cloud(4, 40)])
-    np.testing.assert_array_equal(nearest(points, queries, k), slow_nearest(points, queries, k))
+    np.testing.assert_array_equal(Tree(points).nearest(queries, k), slow_nearest(points, queries, k))
 
 
 @pytest.mark.parametrize("points", [some_cloud(3), grid(8, 8, 8), np.repeat(some_cloud(points=60), 20, 0)])
 def test_a_point_is_not_among_its_neighbours(points):
-    near = neighbours(points, NEIGHBOURS)
+    near = Tree(points).neighbours(NEIGHBOURS)
     assert (near != np.arange(len(points))[:, None]).all()
     assert all(len(set(row)) == NEIGHBOURS for row in near)
     every = slow_nearest(points, points, len(points))
@@ -213,18 +212,18 @@ def test_a_point_is_not_among_its_neighbours(points):
 
 def test_more_neighbours_than_other_points_are_refused():
     with pytest.raises(Degenerate, match="expected a cloud of at least 6 points for 6 nearest ones, got 5"):
-        neighbours(some_cloud(points=5), 5)
+        Tree(some_cloud(points=5)).neighbours(5)
 
 
 @pytest.mark.parametrize("points", [grid(9, 9, 9), grid(30, 20, 1), np.repeat(some_cloud(points=60), 5, 0)])
 def test_ties_are_resolved_equally_after_rotation_and_translation(points):
     rng = np.random.default_rng(5)
-    order, near = farthest_points(points, 100), nearest(points, points[:50], 9)
+    order, near = farthest_points(points, 100), Tree(points).nearest(points[:50], 9)
     for _ in range(10):
         turn, shift = random_rotation(rng), rng.uniform(-REACH_M, REACH_M, 3)
         there = points @ turn.T + shift
         np.testing.assert_array_equal(farthest_points(there, 100), order)
-        np.testing.assert_array_equal(nearest(there, there[:50], 9), near)
+        np.testing.assert_array_equal(Tree(there).nearest(there[:50], 9), near)
 
 
 def test_centring_in_float64_keeps_the_shape_ten_metres_away():

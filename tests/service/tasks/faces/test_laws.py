@@ -13,7 +13,7 @@ from waiting import post
 from models.contract.bundle import read_bundle
 from models.contract.symmetry import random_rotation
 from models.contract.task import FaceLandmarks
-from models.scans.cloud import neighbours
+from models.scans.cloud import Tree
 from models.scans.files import read_scan
 from models.scans.looks import find
 from models.skeletons.face import INTEROCULAR
@@ -35,12 +35,14 @@ FORMS = {"npy": npy, "npz": lambda points: npz(points=points), "ply": ply}
 
 def dense(points: np.ndarray, times: int) -> np.ndarray:
     """Return `times` as many points: those of a scan, and the midpoints to their nearest neighbours."""
-    middles = (points[:, None] + points[neighbours(points, times - 1)]) / 2
+    middles = (points[:, None] + points[Tree(points).neighbours(times - 1)]) / 2
     return np.concatenate([points, middles.reshape(-1, 3)])
 
 
 CLOUD = dense(BUNDLE.example()[0]["points"][0].astype(float), 8)  # a face of 8192 points, in metres
-PATCHES = np.concatenate([np.arange(len(CLOUD))[:, None], neighbours(CLOUD, 2)], axis=1)  # triangles on its surface
+PATCHES = np.concatenate(
+    [np.arange(len(CLOUD))[:, None], Tree(CLOUD).neighbours(2)], axis=1
+)  # triangles on its surface
 
 
 @pytest.fixture(scope="module")
