@@ -2,8 +2,8 @@
 
 - What belongs to edges is (channels, edges) until it is whole: axis by axis, along contiguous memory. One transposition a level makes it a
   matrix a point.
-- A map of rows is one matrix product. Sums over the three components of a vector, and gates repeated for them, are products with matrices
-  of zeros and ones, so rows are not cut and joined.
+- A map of rows is one matrix product. Sums over the three components of a vector are products with matrices of zeros and ones.
+- Attention's weights are repeated for every channel before they multiply the edges, which then is one pass along contiguous memory.
 - A learned scale of vectors is part of the matrices that follow it, and a query's matrix of its key's.
 - Features are mapped to the width of the finer level before they are interpolated, not after.
 
@@ -110,9 +110,10 @@ class _Graph:
         centres = torch.linspace(0, FURTHEST, functions).unsqueeze(1) / spread
         apart = o.op("Sub", relative, o.constant("centres", centres))
         radial = o.op("Exp", o.op("Neg", o.op("Mul", apart, apart)))  # (functions, edges)
-        flat = o.reshape(length, 1, -1)
-        y = o.op("Div", o.reshape(offsets, 3, -1), o.op("Mul", flat, o.number(1 / math.sqrt(3))))
-        self.basis.append(self._basis(radial, y, functions))
+        unit = o.op("Mul", o.reshape(length, 1, -1), o.number(1 / math.sqrt(3)))
+        y = o.op("Div", o.op("Concat", unit, o.reshape(offsets, 3, -1), axis=0), unit)  # Y_0 = 1 and the three of Y_1
+        basis = self._basis(radial, y, functions)
+        self.basis.append(o.reshape(basis, -1, functions * HARMONICS * k))
         grouped = o.sum(o.reshape(radial, keys, functions // keys, -1), 1)
         self.key_basis.append(self._basis(grouped, y, keys, last=True))
         if level:
@@ -139,11 +140,10 @@ class _Graph:
         return o.op("Transpose", features, perm=[1, 0])
 
     def _basis(self, radial: str, y: str, functions: int, *, last: bool = False) -> str:
-        """Return every radial function times Y_0 = 1 and the three of Y_1 as channels, which are the `last` axis or before neighbours."""
+        """Return every radial function times every harmonic as channels, which are the `last` axis or before neighbours."""
         o = self.o
-        radial = o.op("Unsqueeze", radial, o.integers(1))
-        both = o.op("Concat", radial, o.op("Mul", radial, y), axis=1)
-        edges_last = o.reshape(both, functions * HARMONICS, -1, self.task.neighbours)
+        products = o.op("Mul", o.op("Unsqueeze", radial, o.integers(1)), y)
+        edges_last = o.reshape(products, functions * HARMONICS, -1, self.task.neighbours)
         return o.op("Transpose", edges_last, perm=[1, 2, 0] if last else [1, 0, 2])
 
     def _block(self, name: str, f: str, level: int) -> str:
@@ -171,8 +171,9 @@ class _Graph:
         f_j = o.op("Gather", f, self.near[level], axis=0)
         query = o.reshape(o.op("MatMul", f, o.reshape(key, width, -1)), -1, width, keys)
         logits = o.sum(o.op("Mul", self.key_basis[level], o.op("MatMul", f_j, query)), 2)
-        alpha = o.op("Unsqueeze", o.op("Softmax", logits, axis=1), o.integers(1))
-        moments = o.op("MatMul", o.op("Mul", self.basis[level], alpha), f_j)
+        alpha = o.op("Tile", o.op("Softmax", logits, axis=1), o.integers(1, functions))
+        weighted = o.reshape(o.op("Mul", self.basis[level], alpha), -1, functions, self.task.neighbours)
+        moments = o.op("MatMul", weighted, f_j)
         return o.op("Gemm", o.reshape(moments, -1, functions * width), value, o.op("MatMul", f, own))
 
     def _normed(self, name: str, f: str, channels: Channels) -> str:
@@ -206,11 +207,9 @@ class _Graph:
     def _gated(self, name: str, f: str, channels: Channels) -> str:
         """Return Gate of f: the scalars gate themselves, and a vector's three components have one gate."""
         o, (s, v) = self.o, channels
-        weight = o.transposed(f"{name}.weight")
-        own = o.constant(f"own_{s}_{v}", torch.cat([torch.eye(s), torch.zeros(v, s)]))
-        weight = o.op("Concat", own, weight, weight, weight, axis=1)
-        bias = o.op("Concat", o.constant(f"zeros_{s}", torch.zeros(s)), *[f"{name}.bias"] * 3, axis=0)
-        return o.op("Mul", f, o.op("Sigmoid", self._of_invariants(f, weight, bias, channels)))
+        gates = self._of_invariants(f, o.transposed(f"{name}.weight"), f"{name}.bias", channels)
+        scalars = o.split(f, (s, 3 * v), 1)[0]
+        return o.op("Mul", f, o.op("Sigmoid", o.op("Concat", scalars, gates, gates, gates, axis=1)))
 
     def _pooled(self, f: str, level: int) -> str:
         """Return the mean of each kept point and its neighbours on the finer level."""
@@ -237,8 +236,8 @@ class _Graph:
             squares = o.op("Pow", squares, o.number(0.5 * self.config.distance_power))
         weights = o.op("Reciprocal", squares)
         weights = o.op("Div", weights, o.sum(weights, 1, keep=True))
-        gathered = o.op("Gather", f, rows, axis=0)
-        return o.sum(o.op("Mul", gathered, o.op("Unsqueeze", weights, o.integers(2))), 1)
+        mean = o.op("MatMul", o.op("Unsqueeze", weights, o.integers(1)), o.op("Gather", f, rows, axis=0))
+        return o.op("Squeeze", mean, o.integers(1))
 
     def _head(self, f: str) -> tuple[str, str]:
         """Return the logits of heatmaps and the voting vectors of every point."""

@@ -58,6 +58,17 @@ def test_the_graph_answers_as_the_network_alone_and_in_a_batch(name: str):
             assert np.abs(answer[output] - value).max() <= SAME
 
 
+@pytest.mark.parametrize("bias", [-150.0, 40.0])
+def test_the_graph_weighs_points_whose_heatmaps_are_all_nearly_zero_or_one(bias: float):
+    network = network_of(TINY)
+    network.head.logits.bias.fill_(bias)
+    network.head.logits.weight.mul_(5.0)
+    inputs = inputs_of(0)
+    answer, expected = onnx_runner(graph_of(network))(inputs), runner(network, SMALL)(inputs)
+    assert np.abs(answer["landmarks"] - expected["landmarks"]).max() <= SAME
+    assert np.abs(answer["confidence"] - expected["confidence"]).max() <= SAME
+
+
 def test_the_graph_of_two_levels_turns_with_the_cloud():
     network = network_of(replace(TINY, channels=TINY.channels[:2]), TWO_LEVELS)
     graph, inputs = onnx_runner(graph_of(network)), inputs_of(0, task=TWO_LEVELS)
