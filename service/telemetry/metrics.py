@@ -8,11 +8,12 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
 )
+
+from service.telemetry.histograms import Histogram
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 LAG_INTERVAL_S = 0.1
@@ -34,14 +35,14 @@ class Metrics:
             "chiron_request_seconds",
             "From the first byte to the last",
             ["route"],
-            buckets=SECONDS,
+            bounds=SECONDS,
             registry=self.registry,
         )
         self._stage = Histogram(
             "chiron_stage_seconds",
             "Parts of a request outside the model",
             ["route", "stage"],
-            buckets=SECONDS,
+            bounds=SECONDS,
             registry=self.registry,
         )
         self._streams = Gauge("chiron_streams", "Streams that are open", ["route"], registry=self.registry)
@@ -55,31 +56,30 @@ class Metrics:
             "chiron_stream_seconds",
             "From the arrival of a frame to the end of sending its forecast",
             ["route"],
-            buckets=SECONDS,
+            bounds=SECONDS,
             registry=self.registry,
         )
         self._lag = Histogram(
             "chiron_event_loop_lag_seconds",
             "Time by which the event loop was late for a timer: the least that any answer waits",
-            buckets=SECONDS,
+            bounds=SECONDS,
             registry=self.registry,
-        )
+        ).labels()
         per_model = ["model", "version"]
         self._queue = Histogram(
-            "chiron_queue_seconds", "Waiting for a slot", per_model, buckets=SECONDS, registry=self.registry
+            "chiron_queue_seconds", "Waiting for a slot", per_model, bounds=SECONDS, registry=self.registry
         )
         self._compute = Histogram(
-            "chiron_compute_seconds", "A batch in the model", per_model, buckets=SECONDS, registry=self.registry
+            "chiron_compute_seconds", "A batch in the model", per_model, bounds=SECONDS, registry=self.registry
         )
         self._batch = Histogram(
-            "chiron_batch_items", "Items in a batch", per_model, buckets=BATCHES, registry=self.registry
+            "chiron_batch_items", "Items in a batch", per_model, bounds=BATCHES, registry=self.registry
         )
         self._rejected = Counter(
             "chiron_rejected", "Items turned away: queue full or deadline passed", per_model, registry=self.registry
         )
         # Resolved once: methods, routes and statuses are few, and looking a label up takes as long as counting.
-        self._requests_of, self._seconds_of = cache(self._requests.labels), cache(self._seconds.labels)
-        self._stage_of = cache(self._stage.labels)
+        self._requests_of = cache(self._requests.labels)
         self._queues: dict[tuple[str, str], Callable[[], int]] = {}  # Gauge.set_function would keep a model in a cycle
         self._waiting = Gauge("chiron_queue_items", "Items waiting", per_model, registry=self.registry)
         self._model = Gauge(
@@ -97,12 +97,12 @@ class Metrics:
 
     def observe_stage(self, route: str, name: str, seconds: float) -> None:
         """Time a part of a request: decode, prepare, step or encode."""
-        self._stage_of(route, name).observe(seconds)
+        self._stage.labels(route, name).observe(seconds)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and time an answered request."""
         self._requests_of(method, route, str(status)).inc()
-        self._seconds_of(route).observe(seconds)
+        self._seconds.labels(route).observe(seconds)
 
     def stream(self, route: str) -> "StreamMetrics":
         """Return the observer of the streams of a route."""
