@@ -14,6 +14,7 @@ from service.http.direct import AnswerDirectly
 from service.http.drain import DrainBody
 from service.http.head import HeadAsGet
 from service.http.in_flight import LimitInFlight
+from service.http.observe import Observe
 from service.http.openapi import operation_id, publish
 from service.http.origins import ANY, CheckOrigin
 from service.http.prefix import UnderPrefix
@@ -29,7 +30,6 @@ from service.settings import Settings
 from service.tasks.catalogue import ENDPOINTS, EXAMPLES, KINDS
 from service.tasks.hands.stream.socket import HandStreams
 from service.tasks.pipeline import Pipeline
-from service.telemetry.logs import Observe
 from service.telemetry.metrics import Metrics
 
 # Allocations between looks for cycles: a request makes thousands of objects, which are freed as soon as it is answered.
@@ -85,6 +85,7 @@ def create_app(settings: Settings | None = None, broker: EmbeddedBroker | None =
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"metrics": False, "logs": False},  # /metrics and the log are the service's own; spans stay
         generate_unique_id_function=operation_id,
         lifespan=lifespan,
     )

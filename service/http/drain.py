@@ -7,8 +7,9 @@ open, the server discards the rest of the body itself.
 import asyncio
 from contextlib import suppress
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.http.headers import has_header, header
 
 MOST_BYTES, MOST_S = 256 << 20, 10.0  # that are discarded of one body, and how long
 
@@ -25,11 +26,10 @@ class DrainBody:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        headers = Headers(scope=scope)
-        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
-        if not has_body or "expect" in headers:
+        has_body = header(scope, b"content-length", "0") != "0" or has_header(scope, b"transfer-encoding")
+        if not has_body or has_header(scope, b"expect"):
             return await self.app(scope, receive, send)
-        closes = "close" in headers.get("connection", "").lower() or scope.get("http_version") == "1.0"
+        closes = "close" in header(scope, b"connection").lower() or scope.get("http_version") == "1.0"
         ended = False
 
         async def receive_and_note() -> Message:
@@ -48,7 +48,7 @@ class DrainBody:
         async def send_and_drain(message: Message) -> None:
             nonlocal closes
             if message["type"] == "http.response.start":
-                closes = closes or "close" in Headers(raw=message["headers"]).get("connection", "").lower()
+                closes = closes or "close" in header(message, b"connection").lower()
             elif closes and not ended and not message.get("more_body", False):
                 await send({**message, "more_body": True})
                 await discard()

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.http.headers import header
 from service.http.prefix import route_path
 from service.http.problems import Problem, respond
 from service.http.security import Caller, caller_of, is_open
@@ -40,7 +40,7 @@ class LimitInFlight:
         if most is None and self.bytes is None:
             return await self.app(scope, receive, send)
         load = self._loads.setdefault(caller.identity, Load())
-        length = Headers(scope=scope).get("content-length", "")
+        length = header(scope, b"content-length")
         counted, arrived = int(length) if length.isdecimal() else 0, 0
         if most is not None and load.requests >= most:
             return await respond(_too_many(caller, most, "requests"), scope)(scope, receive, send)

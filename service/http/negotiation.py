@@ -3,13 +3,15 @@
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from models.contract.gzipped import MAGIC, BadGzip, Inflater
 from service.http.decoding import invalid, malformed
+from service.http.headers import header
 from service.http.problems import Problem
 
 JSON, MSGPACK = "application/json", "application/msgpack"
@@ -20,7 +22,7 @@ IDENTITY, GZIP = "identity", "gzip"  # content codings
 
 def content_type(request: Request, types: Sequence[str]) -> str:
     """Return the body's media type, one of `types`; raise the problem unsupported-media-type."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media = header(request.scope, b"content-type").partition(";")[0].strip().lower()
     if media not in types:
         raise Problem("unsupported-media-type", f"Content-Type: expected {', '.join(types)}; got {media[:80]!r}")
     return media
@@ -28,7 +30,7 @@ def content_type(request: Request, types: Sequence[str]) -> str:
 
 def content_coding(request: Request, codings: Sequence[str] = (IDENTITY,)) -> str:
     """Return the body's content coding, one of `codings`; raise the problem unsupported-media-type."""
-    coding = request.headers.get("content-encoding", IDENTITY).strip().lower().removeprefix("x-")
+    coding = header(request.scope, b"content-encoding", IDENTITY).strip().lower().removeprefix("x-")
     if coding not in codings:
         detail = f"Content-Encoding: expected {' or '.join(codings)}, got {coding[:80]!r}"
         raise Problem("unsupported-media-type", detail, headers={"accept-encoding": ", ".join(codings)})
@@ -37,9 +39,14 @@ def content_coding(request: Request, codings: Sequence[str] = (IDENTITY,)) -> st
 
 def accepted(request: Request, types: Sequence[str]) -> str:
     """Return the type in `types` that Accept prefers, the first of equals; raise the problem not-acceptable."""
-    header = ",".join(request.headers.getlist("accept")) or "*/*"
+    ranges = [value for name, value in request.scope["headers"] if name == b"accept"]
+    return _preferred(b",".join(ranges).decode("latin-1") or "*/*", tuple(types))
+
+
+@lru_cache(64)  # a client sends the same header with each request
+def _preferred(accept: str, types: tuple[str, ...]) -> str:
     preference: dict[str, tuple[int, float]] = dict.fromkeys(types, (-1, 0.0))  # how exactly a range names it, and q
-    for part in header.split(","):
+    for part in accept.split(","):
         range_, *parameters = (piece.strip().lower() for piece in part.split(";"))
         quality = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
         q = float(quality) if re.fullmatch(r"[01](\.\d{0,3})?", quality) else 0.0
@@ -49,13 +56,15 @@ def accepted(request: Request, types: Sequence[str]) -> str:
                 preference[type_] = max(preference[type_], (exactness.index(True), q))
     best = max(types, key=lambda type_: preference[type_][1])
     if preference[best][1] <= 0:
-        raise Problem("not-acceptable", f"Accept: expected {', '.join(types)}; got {header[:80]!r}")
+        raise Problem("not-acceptable", f"Accept: expected {', '.join(types)}; got {accept[:80]!r}")
     return best
 
 
 def query_options(request: Request, media: str, *, allowed: bool) -> dict[str, str]:
     """Return the parameters of the query by name; raise invalid-request for a repeated one, or for any if not `allowed`."""
     options: dict[str, str] = {}
+    if not request.scope["query_string"]:
+        return options
     for name, value in request.query_params.multi_items():
         pointer = f"?{name[:80]}"
         if not allowed:
@@ -71,7 +80,7 @@ def announced_bytes(request: Request, limit: int, setting: str = "") -> int | No
 
     `setting` is the name of the setting that sets the limit, for the message.
     """
-    announced = request.headers.get("content-length", "")
+    announced = header(request.scope, b"content-length")
     if not announced.isdecimal():
         return None
     if int(announced) > limit:
@@ -113,13 +122,16 @@ async def read_body(
     inflater = Inflater() if compressed else None
     try:
         async with asyncio.timeout_at(min(end, loop.time() + patience.pause_s)) as timer:
-            async for chunk in request.stream():
-                if not chunk:
-                    continue
-                if compressed is None:
+            more = True
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                chunk, more = message.get("body", b""), message.get("more_body", False)
+                if chunk and compressed is None:
                     compressed = chunk.startswith(MAGIC)
                     inflater = Inflater() if compressed else None
-                for piece in inflater.feed(chunk) if inflater else (chunk,):
+                for piece in inflater.feed(chunk) if inflater and chunk else (chunk,):
                     if len(body) + len(piece) > limit:
                         inflated = " once inflated" if inflater else ""
                         raise Problem("body-too-large", f"{_at_most(limit, setting)}{inflated}; got more")
@@ -132,7 +144,8 @@ async def read_body(
                         body = piece  # most bodies come in one piece, which needs no copy
                     if inflater:
                         await asyncio.sleep(0)  # a small chunk may hold many pieces
-                timer.reschedule(min(end, loop.time() + patience.pause_s))
+                if more and chunk:
+                    timer.reschedule(min(end, loop.time() + patience.pause_s))
         if inflater:
             inflater.finish()
     except TimeoutError:

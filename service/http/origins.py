@@ -5,11 +5,12 @@ no preflight (cross-site request forgery), or read answers under a host name tha
 """
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.http.headers import header
 from service.http.problems import Problem, respond
 from service.http.security import SAFE_METHODS, method_of
 
@@ -28,20 +29,20 @@ class CheckOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
-            problem = self._refuse(method_of(scope), Headers(scope=scope))
+            problem = self._refuse(scope)
             if problem is not None:
                 return await respond(problem, scope)(scope, receive, send)
         await self.app(scope, receive, send)
 
-    def _refuse(self, method: str, headers: Headers) -> Problem | None:
-        host = headers.get("host", "")
+    def _refuse(self, scope: Scope) -> Problem | None:
+        host = header(scope, b"host")
         if not self._is_allowed(host_name(host)):
             allowed = ", ".join(sorted(self.hosts)) or "this machine's own names"
             detail = f"expected a Host among {allowed}, got {host[:100]!r}; the operator adds names to CHIRON_HOSTS"
             return Problem("forbidden", detail)
-        if method in SAFE_METHODS:
+        if method_of(scope) in SAFE_METHODS:
             return None
-        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        origin, site = header(scope, b"origin", None), header(scope, b"sec-fetch-site", None)
         if origin in self.origins or ANY in self.origins:
             return None
         foreign = site not in (None, "same-origin", "none") if origin is None else urlsplit(origin).netloc != host
@@ -56,12 +57,14 @@ class CheckOrigin:
         return is_own_name(name)
 
 
+@lru_cache(256)
 def host_name(host: str) -> str:
     """Return the name in a Host header, without port and brackets, in lower case."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     return name.strip("[]").lower()
 
 
+@lru_cache(256)
 def is_own_name(name: str) -> bool:
     """Return whether a host name means this machine: localhost, or a loopback address."""
     if name == "localhost":

@@ -5,10 +5,10 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http import keys
+from service.http.headers import header
 from service.http.keys import SCOPES, Key, KeyRing
 from service.http.prefix import route_path
 from service.http.problems import Problem, closing, respond
@@ -170,9 +170,8 @@ class RequireKey:
 
 def _secret(scope: Scope) -> str:
     """Return the key that a request carries in a header, or a WebSocket in a subprotocol; else an empty string."""
-    headers = Headers(scope=scope)
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    scheme, _, token = header(scope, b"authorization").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
     offered = (name for name in scope.get("subprotocols", ()) if name.startswith(KEY_SUBPROTOCOL))
-    return headers.get("x-api-key") or next(offered, "").removeprefix(KEY_SUBPROTOCOL)
+    return header(scope, b"x-api-key") or next(offered, "").removeprefix(KEY_SUBPROTOCOL)
