@@ -8,10 +8,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 
+def coincide(points: Float[np.ndarray, "*hands joints 3"]) -> Bool[np.ndarray, "*hands pairs"]:
+    """Return which neighbours along x have the same x: nearly always none, and much cheaper to see than equal points."""
+    along = np.sort(points[..., 0], axis=-1)
+    return along[..., 1:] == along[..., :-1]
+
+
 def unseen_joints(points: Float[np.ndarray, "frames joints 3"]) -> Bool[np.ndarray, "frames joints"]:
     """Return the joints of a hand that cannot have been seen: those at exactly one point with another joint. NaN equals nothing."""
-    along = np.sort(points[..., 0], axis=-1)
-    if not (along[:, 1:] == along[:, :-1]).any():  # nearly always, and much cheaper to see than equal points
+    if not coincide(points).any():
         return np.zeros(points.shape[:2], bool)
     order = np.lexsort(points.transpose(2, 0, 1), axis=-1)
     ordered = np.take_along_axis(points, order[..., None], axis=1)

@@ -27,6 +27,8 @@ DOUBTFUL_KNUCKLE, DOUBTFUL_PHALANX, DOUBTFUL_ROW = 0.36, 0.34, 0.95
 # Distance of the fingertips behind the palm, as a share of its length; beyond -0.25 in a hundredth of the clips of one source of nine.
 BACKWARDS = -0.3
 MOST_FRAMES = 16  # number of checked frames, spread over the clip
+SIGNS = {"right": 1.0, "left": -1.0}
+ROUND = [0, 1, 2, 0, 1]
 
 _PARTS = ("mcp", "pip", "dip", "tip")
 MIDDLE = (("wrist", "middle_mcp"), *pairwise(f"middle_{part}" for part in _PARTS))
@@ -128,23 +130,19 @@ def are_usual(points: Float[np.ndarray, "frames hands joints 3"], order: Skeleto
     squares = apart * apart
     lengths = np.sqrt(squares[:, 0] + squares[:, 1] + squares[:, 2])
     distances = _last_median(lengths[: len(PAIRS)])
-    length = distances[: len(MIDDLE)].sum(axis=0)
-    if not (
-        ((length >= USUAL_M[0]) & (length <= USUAL_M[1]) & (distances[0] >= DOUBTFUL_KNUCKLE * length)).all()
-        and (distances[usual.phalanges] <= DOUBTFUL_PHALANX * length).all()
-        and (distances[usual.nearer] <= DOUBTFUL_ROW * distances[usual.farther]).all()
-    ):
+    if not (usual.margins @ distances + usual.offsets).min() >= 0:  # also false for NaN
         return False
-    index, pinky, reach = apart[
-        len(PAIRS) :
-    ]  # from the wrist to two knuckles, and from the knuckles to the tips on average
-    out = index[[1, 2, 0]] * pinky[[2, 0, 1]] - index[[2, 0, 1]] * pinky[[1, 2, 0]]
+    signs = np.array([SIGNS.get(side, 0.0) for side in sides])
+    if not signs.any():
+        return bool((lengths[len(PAIRS) :].min(axis=-1) > 0).all())
+    # From the wrist to two knuckles, and from the knuckles to the tips on average. Axes go round: each is followed by the other two.
+    index, pinky, reach = apart[len(PAIRS) :, ROUND]
+    out = index[1:4] * pinky[2:] - index[2:] * pinky[1:4]
     scale = np.sqrt((out * out).sum(axis=0)) * lengths[len(PAIRS)]
-    signs = np.array([{"right": 1.0, "left": -1.0}.get(side, 0.0) for side in sides])
-    if not (scale > 0).all():
+    if not scale.min() > 0:
         return False
-    bends = (reach * out).sum(axis=0) / scale * signs[:, None]
-    return bool((_last_median(bends) > BACKWARDS).all())
+    bends = (reach[:3] * out).sum(axis=0) / scale * signs[:, None]
+    return bool(bends.min() > BACKWARDS or (_last_median(bends) > BACKWARDS).all())
 
 
 def hand_length(points: Hands, order: Skeleton) -> float:
@@ -222,12 +220,15 @@ def _last_median(x: Float[np.ndarray, "*any frames"]) -> Float[np.ndarray, "*any
 
 
 class _Usual(NamedTuple):
-    """The rows of differences that `are_usual` takes of an order: PAIRS and three vectors, and the rows that it compares."""
+    """What `are_usual` computes of a hand in an order.
 
-    differences: Float[np.ndarray, "rows joints"]
-    phalanges: list[int]
-    nearer: list[int]
-    farther: list[int]
+    `differences` are of joints, for the distances of PAIRS and three vectors. A hand is usual if no margin is negative: each is a sum of
+    distances and an offset in metres.
+    """
+
+    differences: Float[np.ndarray, "pairs_and_vectors joints"]
+    margins: Float[np.ndarray, "margins pairs"]
+    offsets: Float[np.ndarray, "margins 1"]
 
 
 @cache
@@ -238,8 +239,16 @@ def _usual(order: str) -> _Usual:
         differences[row, joints.index(a)], differences[row, joints.index(b)] = 1, -1
     for part, share in (("tip", 0.25), ("mcp", -0.25)):
         differences[-1, [joints.index(f"{finger}_{part}") for finger in FINGERS[1:]]] = share
-    near, far = zip(*(((f"{a}_mcp", f"{b}_mcp"), (f"{a}_mcp", f"{c}_mcp")) for a, b, c in ROW), strict=True)
-    return _Usual(differences, *([pairs.index(pair) for pair in of] for of in (PHALANGES, near, far)))
+    distance = dict(zip(pairs, np.eye(len(pairs)), strict=True))
+    length = sum(distance[pair] for pair in MIDDLE)
+    shortest, longest = USUAL_M
+    rows = [(length, -shortest), (-length, longest), (distance["wrist", "middle_mcp"] - DOUBTFUL_KNUCKLE * length, 0.0)]
+    rows += [(DOUBTFUL_PHALANX * length - distance[pair], 0.0) for pair in PHALANGES]
+    rows += [
+        (DOUBTFUL_ROW * distance[f"{a}_mcp", f"{c}_mcp"] - distance[f"{a}_mcp", f"{b}_mcp"], 0.0) for a, b, c in ROW
+    ]
+    margins, offsets = zip(*rows, strict=True)
+    return _Usual(differences, np.array(margins), np.array(offsets)[:, None])
 
 
 @cache

@@ -8,6 +8,7 @@ Networks use Assembly101 order. It lacks the thumb CMC and the metacarpal bases;
 """
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -203,7 +204,12 @@ def convert(
 
 def carried_joints(target: Skeleton) -> tuple[str, ...]:
     """Return the joints of `target` that Assembly101 lacks, which `carry` moves rigidly with the palm; none of a skeleton of one's own."""
-    return tuple(joint for joint in target.joints if is_known(target) and joint not in ASSEMBLY101.joints)
+    return _carried(target.name) if is_known(target) else ()
+
+
+@cache
+def _carried(order: str) -> tuple[str, ...]:
+    return tuple(joint for joint in HANDS[order].joints if joint not in ASSEMBLY101.joints)
 
 
 def carry(

@@ -12,7 +12,9 @@ from service.tasks.arrays import FRAMES_ON_LOOP, memory_of_arrays
 from service.tasks.endpoint import DECODE_ON_LOOP, Encoded, Endpoint, Example, Limits
 from service.tasks.fields import with_model
 from service.tasks.hands import examples, wire
-from service.tasks.hands.prepare import HandsForecast, PreparedHands, document, prepare, steps
+from service.tasks.hands.answers import document, steps
+from service.tasks.hands.prepare import prepare
+from service.tasks.hands.prepared import HandsForecast, PreparedHands
 from service.tasks.hands.schemas import HandsAnswer, HandsRequest
 from service.tasks.hands.wire import DecodedHands
 

@@ -68,6 +68,10 @@ class DecodedHands:
         """Return the number of frames."""
         return max((len(points.values) for points in self.arrays.values()), default=0)
 
+    def without_arrays(self) -> "DecodedHands":
+        """Return the request with its options alone."""
+        return DecodedHands(self.options, {}, self.dtype, self.prefix)
+
     def pointer(self, name: str) -> str:
         """Return the pointer to the field `name`."""
         return f"{'/' if name in ARRAYS else self.prefix}{name}"
@@ -104,7 +108,7 @@ def _decode_whole(body: Body) -> DecodedHands | None:
         options = msgspec.convert({**fields, **body.options}, type=HandsOptions)
     except msgspec.ValidationError:  # said with its place by the other way
         return None
-    points = {name: Points(arrays[name], np.ones(len(arrays[name]), bool)) for name in ARRAYS if name in arrays}
+    points = {name: Points(arrays[name], None) for name in ARRAYS if name in arrays}
     check_frames(max(map(len, arrays.values()), default=0))
     return DecodedHands(options, points, "<f8")
 

@@ -19,10 +19,12 @@ from service.http.problems import Problem
 from service.inference.model import expected_error
 from service.tasks.endpoint import Limits
 from service.tasks.fields import REACH_M
+from service.tasks.hands.answers import document
 from service.tasks.hands.checks import bad_number, check_plausible, factors_to_metres, frames_needed, times_of
 from service.tasks.hands.orders import order_of, refuse_another
 from service.tasks.hands.partial import references, sentinels, shortcomings
-from service.tasks.hands.prepare import HandsForecast, PreparedHands, document, lacking, to_model_order
+from service.tasks.hands.prepare import lacking, to_model_order
+from service.tasks.hands.prepared import HandsForecast, PreparedHands
 from service.tasks.hands.stream.messages import DTYPE, Codec, Frame, StreamSettings
 from service.tasks.hands.stream.window import Recent
 from service.tasks.hands.wire import DecodedHands, Points

@@ -25,8 +25,8 @@ from service.inference.model import Model
 from service.inference.served import ServedModels
 from service.settings import Settings
 from service.tasks.endpoint import Done, advance, call
+from service.tasks.hands.answers import steps
 from service.tasks.hands.endpoint import HANDS
-from service.tasks.hands.prepare import steps
 from service.tasks.hands.stream.messages import Message, check_size, encode, read_settings
 from service.tasks.hands.stream.session import Session
 from service.telemetry.metrics import Metrics

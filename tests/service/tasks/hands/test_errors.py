@@ -293,7 +293,7 @@ def test_an_unexpected_error_is_a_problem_without_internals(client, monkeypatch,
     def broken(*_: object) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr("service.tasks.hands.prepare.past_window", broken)
+    monkeypatch.setattr("service.tasks.hands.prepare.prepare_usual", broken)
     response = client.post(URL, json={**BASE, "past": GOOD})
     assert "swordfish" not in problem_of(response, "internal")["detail"]
     assert any("swordfish" in str(record.exc_info) for record in caplog.records)
