@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from models.contract.symmetry import Mirror, Moves, OnBodies, OnMap, Tensors
@@ -44,20 +45,27 @@ def check_tensors(
         raise WrongShape(f"{what}: expected tensors {sorted(specs)}, got {sorted(tensors)}")
     sizes: dict[str, int] = {}
     for name, spec in specs.items():
-        tensor = tensors[name]
-        expected = f"{what}: expected {name} of shape {spec.describe()}"
-        if tensor.dtype != spec.dtype:
-            raise WrongShape(f"{expected} in {spec.dtype}, got {tensor.dtype}")
-        if tensor.ndim != len(spec.shape):
-            raise WrongShape(f"{expected}, got {tensor.shape}")
-        for axis, size in zip(spec.shape, tensor.shape, strict=True):
-            if isinstance(axis, int):
-                if size != axis:
-                    raise WrongShape(f"{expected}, got {tensor.shape}")
-            elif size != sizes.setdefault(axis, size):
-                raise WrongShape(f"{expected} with one size of {axis} throughout, got {sizes[axis]} and {size}")
-            elif axis in axes and size not in axes[axis]:
-                raise WrongShape(f"{expected} with {_legal(axes[axis])} {axis}, got {size}")
+        if fault := _fault(spec, tensors[name], axes, sizes):
+            raise WrongShape(f"{what}: expected {name} of shape {spec.describe()}{fault}")
+
+
+def _fault(
+    spec: TensorSpec, tensor: np.ndarray, axes: Mapping[str, Sequence[int]], sizes: dict[str, int]
+) -> str | None:
+    """Return the end of a message about a tensor that does not fit; add the sizes of its named axes to `sizes`."""
+    if tensor.dtype != spec.dtype:
+        return f" in {spec.dtype}, got {tensor.dtype}"
+    if tensor.ndim != len(spec.shape):
+        return f", got {tensor.shape}"
+    for axis, size in zip(spec.shape, tensor.shape, strict=True):
+        if isinstance(axis, int):
+            if size != axis:
+                return f", got {tensor.shape}"
+        elif size != sizes.setdefault(axis, size):
+            return f" with one size of {axis} throughout, got {sizes[axis]} and {size}"
+        elif axis in axes and size not in axes[axis]:
+            return f" with {_legal(axes[axis])} {axis}, got {size}"
+    return None
 
 
 def _legal(sizes: Sequence[int]) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from statistics import median_low
 from typing import Any, Protocol
 
 import numpy as np
@@ -176,7 +175,9 @@ class Batcher:
     def _finish(self, batch: list[_Waiting], answers: list[Answer], queue_s: list[float], seconds: float) -> None:
         """Hand out a batch's answers, on the event loop."""
         self._recent.append(seconds / len(batch))
-        self._item_s = median_low(self._recent)  # one batch that a stall held up does not move it
+        self._item_s = sorted(self._recent)[
+            (len(self._recent) - 1) // 2
+        ]  # one batch that a stall held up does not move it
         self._observer.batch(len(batch), queue_s, seconds)
         for waiting, answer in zip(batch, answers, strict=True):
             if waiting.future.done():

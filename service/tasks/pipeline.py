@@ -4,7 +4,7 @@ import inspect
 import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 
 from models.contract.cpus import usable_cpus
 from models.contract.symmetry import Tensors
+from service.http.headers import header
 from service.http.limits import ByteBudget, Reservation
 from service.http.negotiation import (
     GZIP,
@@ -35,8 +36,8 @@ from service.inference.served import ServedModels
 from service.settings import Settings
 from service.tasks import walk
 from service.tasks.decoders import start_process, start_thread
-from service.tasks.endpoint import Body, Endpoint
-from service.tasks.memory import ARRIVING, SHORT
+from service.tasks.endpoint import Body, Endpoint, Limits
+from service.tasks.memory import ARRIVING, SHORT, Memory
 from service.tasks.walk import Turn, Walk
 from service.telemetry.metrics import Metrics
 
@@ -61,6 +62,7 @@ class Pipeline:
         )
         self._memory = ByteBudget(settings.max_memory_bytes)
         self._patience = Patience(settings.body_pause_s, settings.body_s)
+        self._known_bounds: dict[tuple[str, str], tuple[Limits, Memory]] = {}  # by path and media type
 
     def router(self, endpoints: Sequence[Endpoint]) -> APIRouter:
         """Return the routes of the endpoints."""
@@ -114,12 +116,9 @@ class Pipeline:
         """Read the body of a request and answer it. Raises Problem and QueueFull."""
         compressed = content_coding(request, (GZIP, IDENTITY)) == GZIP or None  # None: the first bytes tell
         self._admit(endpoint)
-        limits, memory_of = endpoint.limits(self._settings), endpoint.memory(media)
-        total, on_loop_bytes = self._memory.size, endpoint.on_loop_bytes
-        largest = max(memory_of.largest(total), min(on_loop_bytes, (total - SHORT) // ARRIVING))
-        if largest < limits.bytes:
-            limits = replace(limits, bytes=largest, setting="CHIRON_MAX_MEMORY_BYTES")
+        limits, memory_of = self._bounds(endpoint, media)
         announced = announced_bytes(request, limits.bytes, limits.setting)
+        on_loop_bytes = endpoint.on_loop_bytes
         if (limits.bytes if compressed or announced is None else announced) > on_loop_bytes:
             self._queue.admit()
         if announced is not None:
@@ -129,31 +128,54 @@ class Pipeline:
             request, limits.bytes, reserve, self._patience, setting=limits.setting, compressed=compressed
         )
         scope = {"root_path": request.scope.get("root_path", ""), "request_id": request.scope.get("request_id", "")}
-        body = Body(data, media, answer, options, request.headers.get("content-type", ""), scope=scope)
+        body = Body(data, media, answer, options, header(request.scope, b"content-type"), scope=scope)
         models, metas, default = self._models.choice(*endpoint.kinds)
-        async with AsyncExitStack() as stack:
-            here, process, turn = Walk(endpoint), None, None
-            deadline = time.monotonic() + self._settings.deadline_s
-            if len(data) <= on_loop_bytes:
-                memory.grow(SHORT)
-                turn = here.begin(body, metas, default, limits, short=True)
-            if turn is None:
-                memory.grow(most := memory_of.of(len(data)))
-                await self._queue.ready()
-                deadline = time.monotonic() + self._settings.deadline_s
-                process = await stack.enter_async_context(self._process(endpoint.path, deadline))
-                turn = await process.begin(most, body, metas, default, limits)
-                if turn.kept is not None:
-                    memory.settle(turn.kept)
-            del data, body  # only what is prepared is kept while the request waits for the model
+        if len(data) <= on_loop_bytes:
+            memory.grow(SHORT)
+            walk, deadline = Walk(endpoint), time.monotonic() + self._settings.deadline_s
+            turn = walk.begin(body, metas, default, limits, short=True)
+            if turn is not None:
+                del data, body  # only what is prepared is kept while the request waits for the model
+                return await self._answer(endpoint, models, turn, walk, deadline, answer)
+        memory.grow(most := memory_of.of(len(data)))
+        await self._queue.ready()
+        deadline = time.monotonic() + self._settings.deadline_s
+        async with self._process(endpoint.path, deadline) as process:
+            turn = await process.begin(most, body, metas, default, limits)
+            if turn.kept is not None:
+                memory.settle(turn.kept)
+            del data, body
+            return await self._answer(endpoint, models, turn, process, deadline, answer)
+
+    async def _answer(
+        self,
+        endpoint: Endpoint,
+        models: Mapping[str, Model],
+        turn: Turn,
+        walk: "Walk | _InProcess",
+        deadline: float | None,
+        media: str,
+    ) -> Response:
+        """Send a request's items through its model until its answer is there. Raises Problem and QueueFull."""
+        self._observe(endpoint, turn)
+        model = self._model(endpoint, models, turn)
+        while turn.items is not None:
+            outputs, deadline = await submit(model.batcher, turn.items, deadline), None
+            turn = walk.proceed(outputs) if isinstance(walk, Walk) else await walk.proceed(outputs)
             self._observe(endpoint, turn)
-            model = self._model(endpoint, models, turn)
-            while turn.items is not None:
-                outputs, deadline = await submit(model.batcher, turn.items, deadline), None
-                turn = await process.proceed(outputs) if process else here.proceed(outputs)
-                self._observe(endpoint, turn)
         assert turn.answer is not None, "a request without further items has its answer"
-        return Response(turn.answer.content, headers=turn.answer.headers, media_type=answer)
+        return Response(turn.answer.content, headers=turn.answer.headers, media_type=media)
+
+    def _bounds(self, endpoint: Endpoint, media: str) -> tuple[Limits, Memory]:
+        """Return the limits of an endpoint's requests, and the memory that those of a media type take; the body must fit into it."""
+        known = self._known_bounds.get((endpoint.path, media))
+        if known is None:
+            limits, memory_of, total = endpoint.limits(self._settings), endpoint.memory(media), self._memory.size
+            largest = max(memory_of.largest(total), min(endpoint.on_loop_bytes, (total - SHORT) // ARRIVING))
+            if largest < limits.bytes:
+                limits = replace(limits, bytes=largest, setting="CHIRON_MAX_MEMORY_BYTES")
+            known = self._known_bounds[endpoint.path, media] = limits, memory_of
+        return known
 
     def _admit(self, endpoint: Endpoint) -> None:
         """Raise QueueFull before the body is read if every model that the request could name is full."""
