@@ -12,6 +12,7 @@ from models.contract.task import HandForecast
 from models.skeletons.units import to_metres
 from service.tasks.endpoint import Limits
 from service.tasks.hands.prepare import prepare_any
+from service.tasks.hands.prepared import PreparedHands
 from service.tasks.hands.schemas import HandsOptions
 from service.tasks.hands.usual import prepare_usual
 from service.tasks.hands.wire import DecodedHands, Points
@@ -29,7 +30,9 @@ class Meta:
     name = "hands-any"
 
 
-def request(form: str = "two", frames: int = PAST, seed: int = 0, metres: float = 0.0, **options: object) -> DecodedHands:
+def request(
+    form: str = "two", frames: int = PAST, seed: int = 0, metres: float = 0.0, **options: object
+) -> DecodedHands:
     """Return a request whose hands are so many `metres` from the origin."""
     chosen = HandsOptions(**{"fps": FPS, "hand": "left" if form == "left hand" else None, **options})
     clip = moving_hands(frames, 2, seed=seed) + metres
@@ -45,7 +48,7 @@ def request(form: str = "two", frames: int = PAST, seed: int = 0, metres: float 
     return DecodedHands(chosen, {name: Points(values, None) for name, values in arrays.items()}, "<f8")
 
 
-def ways(asked: DecodedHands, task: HandForecast) -> tuple[object, object]:
+def ways(asked: DecodedHands, task: HandForecast) -> tuple[PreparedHands | None, PreparedHands]:
     """Return the request prepared in the short way and in the other."""
     return prepare_usual(asked, task, Meta.name), prepare_any(asked, Meta, task, Limits(10**6, gap_s=0.2))  # pyright: ignore[reportArgumentType]
 
