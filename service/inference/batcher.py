@@ -80,6 +80,11 @@ class Batcher:
         return self._queued
 
     @property
+    def together(self) -> int:
+        """Return how many items the slots compute at a time."""
+        return self.max_batch * self._slots.count
+
+    @property
     def oldest(self) -> float:
         """Return when the item came that waits longest, a time of time.monotonic(). The lock must be held."""
         return min(bucket[0].since for bucket in self._buckets.values())
@@ -110,21 +115,29 @@ class Batcher:
         An item that is not begun before `deadline`, a time of time.monotonic(), is refused; default: in `deadline_s`. If its request
         has `begun` with an item before, it is never refused.
         """
-        now = time.monotonic()
+        (answer,) = self.enter([item], deadline, begun=begun)
+        return await answer
+
+    def enter(
+        self, items: Sequence[Tensors], deadline: float | None = None, *, begun: bool = False
+    ) -> list[asyncio.Future[dict[str, np.ndarray]]]:
+        """Queue items and return their answers to come; `submit` says what they raise. Raises QueueFull."""
+        now, loop = time.monotonic(), asyncio.get_running_loop()
         if begun:
             deadline = math.inf
         else:
             self.admit(deadline)
             deadline = now + self.deadline_s if deadline is None else deadline
-        shapes = (begun, *((name, tensor.shape) for name, tensor in item.items()))
-        waiting = _Waiting(item, asyncio.get_running_loop().create_future(), deadline, now)
-        self._unanswered += 1
+        entered = [_Waiting(item, loop.create_future(), deadline, now) for item in items]
+        self._unanswered += len(entered)
         self._idle.clear()
         with self._slots.lock:
-            self._buckets.setdefault(shapes, deque()).append(waiting)
-            self._queued += 1
-            self._slots.enter(self)
-        return await waiting.future
+            for waiting in entered:
+                shapes = (begun, *((name, tensor.shape) for name, tensor in waiting.item.items()))
+                self._buckets.setdefault(shapes, deque()).append(waiting)
+            self._queued += len(entered)
+            self._slots.enter(self, len(entered))
+        return [waiting.future for waiting in entered]
 
     async def close(self) -> None:
         """Wait until nothing is queued or running."""
@@ -209,17 +222,16 @@ def _on_loop(batch: list[_Waiting], function: Callable[..., None], *args: Any) -
 
 
 async def submit(batcher: Batcher, items: Sequence[Tensors], deadline: float | None) -> list[Tensors]:
-    """Return the outputs for the items: as many at a time as fit into a batch, so that other requests come in between.
+    """Return the outputs for the items: as many at a time as the slots compute together, so that other requests come in between.
 
-    The first batch must begin before the deadline, a time of time.monotonic(); None for a request that has begun before.
+    The first of them must begin before the deadline, a time of time.monotonic(); None for a request that has begun before.
     Raises QueueFull.
     """
     if len(items) == 1:
         return [await batcher.submit(items[0], deadline, begun=deadline is None)]
     outputs: list[Tensors] = []
-    for start in range(0, len(items), batcher.max_batch):
-        batch = items[start : start + batcher.max_batch]
-        begun = deadline is None
-        outputs += await asyncio.gather(*(batcher.submit(item, deadline, begun=begun) for item in batch))
+    for start in range(0, len(items), batcher.together):
+        together = items[start : start + batcher.together]
+        outputs += await asyncio.gather(*batcher.enter(together, deadline, begun=deadline is None))
         deadline = None
     return outputs

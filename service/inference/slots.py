@@ -70,10 +70,11 @@ class Slots:
         """Estimate the seconds until an item that came now would be computed. The lock must be held."""
         return sum(queue.backlog_s for queue in self._shared.queues) / self.count
 
-    def enter(self, queue: Queue) -> None:
-        """Note that a queue has a new item, which a free thread takes at once. The lock must be held."""
+    def enter(self, queue: Queue, items: int) -> None:
+        """Note that a queue has so many new items, which free threads take at once. The lock must be held."""
         self._shared.queues[queue] = None
-        self._shared.calls.put(True)
+        for _ in range(items):
+            self._shared.calls.put(True)
 
     def close(self) -> None:
         """Wait for the running calls, then stop the threads."""
