@@ -14,6 +14,7 @@ from service.tasks import flat_json
 from service.tasks.endpoint import Body
 from service.tasks.flat_json import parse
 from service.tasks.hands import wire
+from service.tasks.hands.checks import seen_frames
 
 NAMES = ("past", "left", "right")
 NUMBERS = st.one_of(
@@ -54,7 +55,7 @@ def outcome(data: bytes, monkeypatch, *, quick: bool):
         except Problem as problem:
             return problem.kind, problem.detail, problem.errors
     arrays = {
-        name: (points.values.tobytes(), points.values.shape, np.asarray(points.seen).tolist(), points.nulls is None)
+        name: (points.values.tobytes(), points.values.shape, seen_frames(points).tolist(), points.nulls is None)
         for name, points in decoded.arrays.items()
     }
     return decoded.options, list(arrays.items()), decoded.dtype
