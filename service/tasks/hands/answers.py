@@ -21,43 +21,40 @@ ROUND_M = 1e-6  # a micrometre: below every tracker's noise
 
 
 def steps(prepared: PreparedHands) -> Steps[HandsForecast]:
-    """Ask the network once, or not at all if no hand was seen. Raises degenerate-hand where its answer is not finite."""
-    task, pose = prepared.task, prepared.past.joints.shape[1:]
+    """Ask the network once, or not at all if no hand was seen. Raises degenerate-hand where its answer is not finite.
+
+    Only what is asked for is read of the answer: alternatives of a task with spread are several times the forecast.
+    """
+    task, options, pose = prepared.task, prepared.request.options, prepared.past.joints.shape[1:]
+    count = task.modes if options.hypotheses or not task.spread else 1
     if not prepared.past.hands:
-        return HandsForecast(prepared, np.empty((task.modes, task.future, *pose)))
+        return HandsForecast(prepared, np.empty((count, task.future, *pose)))
     (output,) = yield [prepared.tensors]
-    if not all(np.isfinite(array).all() for array in output.values()):
+    modes = output["future"].reshape(task.modes, task.future, *pose)[:count]
+    std = output["std"].reshape(task.future, *pose[:2]) if task.spread and options.spread else None
+    weights = output["weights"] if task.spread and options.hypotheses else None
+    if not all(np.isfinite(array).all() for array in (modes, std, weights) if array is not None):
         raise Problem("degenerate-hand", "the model has no finite forecast for these points")
-    never_seen = None if prepared.is_whole else prepared.never_seen
-    modes = output["future"].reshape(task.modes, task.future, *pose)
-    if never_seen is not None:
-        modes = modes.copy()
-        modes[:, :, never_seen] = np.nan
-    if not task.spread:
-        return HandsForecast(prepared, modes)
-    std = output["std"].astype(np.float64).reshape(task.future, *pose[:2])
-    if never_seen is not None:
-        std[:, never_seen] = np.nan
-    return HandsForecast(prepared, modes, std, output["weights"].astype(np.float64))
+    if not prepared.is_whole:
+        seen = ~prepared.never_seen
+        modes = np.where(seen[..., None], modes, np.nan)
+        std = None if std is None else np.where(seen, std, np.nan)
+    return HandsForecast(prepared, modes, std, weights)
 
 
 def document(forecast: HandsForecast) -> dict[str, Any]:
     """Return the forecast in the caller's order, unit, rate and form, float64, with its times."""
     prepared = forecast.prepared
     options, fps = prepared.request.options, prepared.task.fps
-    likely = forecast.weights is not None  # then alternatives are sent on request: they are several times the forecast
     lengths = last_lengths(prepared.past.joints, prepared.seen, prepared.task.layout) if options.keep_bones else None
-    modes = [
-        _by_side(prepared, _poses(prepared, mode.astype(np.float64), lengths))
-        for mode in (forecast.modes if options.hypotheses or not likely else forecast.modes[:1])
-    ]
+    modes = [_by_side(prepared, _poses(prepared, mode.astype(np.float64), lengths)) for mode in forecast.modes]
     further: dict[str, Any] = {}
-    if forecast.weights is not None and options.hypotheses:
-        further["probabilities"] = np.round(forecast.weights, 6)
-    if forecast.std is not None and options.spread:
-        seen = prepared.seen
-        now = np.where(seen[-1], 0.0, forecast.std[0]) if seen is not None else np.zeros(forecast.std.shape[1:])
-        further["std"] = _by_side(prepared, _spread(prepared, future_at(now, forecast.std, fps, prepared.times)))
+    if forecast.weights is not None:
+        further["probabilities"] = np.round(forecast.weights.astype(np.float64), 6)
+    if forecast.std is not None:
+        seen, std = prepared.seen, forecast.std.astype(np.float64)
+        now = np.where(seen[-1], 0.0, std[0]) if seen is not None else np.zeros(std.shape[1:])
+        further["std"] = _by_side(prepared, _spread(prepared, future_at(now, std, fps, prepared.times)))
     return {
         "fps": prepared.fps,
         "units": options.units,
