@@ -18,11 +18,13 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Return blocks of 128 KiB and more as they are freed, and all but 4 MiB at the end of a heap.
+    """Return blocks of 1 MiB and more as they are freed, and all but 4 MiB at the end of a heap.
+
+    Smaller blocks are those of usual requests, which would come page by page each time.
 
     A service would otherwise keep some 70 MB in each of its processes after a few uploads (`python -m benchmarks.uploads`).
     """
-    _set(block=128 << 10, end=4 << 20)
+    _set(block=1 << 20, end=4 << 20)
 
 
 def _set(*, block: int, end: int) -> None:
