@@ -27,6 +27,25 @@ class ServerMetadata(BaseModel):
     extensions: list[str]
 
 
+class Live(BaseModel):
+    """The answer of a process that is alive. KServe's client reads the field, Triton's the status."""
+
+    live: bool = True
+
+
+class Ready(BaseModel):
+    """The answer of a server that is ready."""
+
+    ready: bool = True
+
+
+class ModelReady(BaseModel):
+    """The answer about a model that serves."""
+
+    name: str
+    ready: bool = True
+
+
 class TensorMetadata(BaseModel):
     """A tensor of a model; -1 is an axis of several sizes, the first of which is the batch."""
 
@@ -55,17 +74,17 @@ def router(models: ServedModels, pipeline: Pipeline, shutdown: Shutdown) -> APIR
         """Describe the server."""
         return ServerMetadata(name="chiron", version=version_of("chiron"), extensions=["binary_tensor_data"])
 
-    @routes.get("/v2/health/live", response_class=Response)
-    async def get_v2_live() -> Response:
+    @routes.get("/v2/health/live", response_model=Live)
+    async def get_v2_live() -> Live:
         """Answer as long as the process is alive."""
-        return Response()
+        return Live()
 
-    @routes.get("/v2/health/ready", response_class=Response, responses=not_ready)
-    async def get_v2_ready() -> Response:
+    @routes.get("/v2/health/ready", response_model=Ready, responses=not_ready)
+    async def get_v2_ready() -> Ready:
         """Answer 200 while at least one model is ready and the process is not stopping."""
         if shutdown.begun or not models.snapshot.models:
             raise Problem("not-ready", "no model is ready, or the service is stopping", headers={"retry-after": "5"})
-        return Response()
+        return Ready()
 
     def serving(name: str, version: str | None = None) -> Model:
         model = models.serving(name)
@@ -100,17 +119,17 @@ def router(models: ServedModels, pipeline: Pipeline, shutdown: Shutdown) -> APIR
         """Describe the tensors of a model, if this version serves."""
         return describe(name, version)
 
-    @routes.get(f"{MODEL}/ready", response_class=Response, responses=unknown)
-    async def get_v2_model_ready(name: str) -> Response:
+    @routes.get(f"{MODEL}/ready", response_model=ModelReady, responses=unknown)
+    async def get_v2_model_ready(name: str) -> ModelReady:
         """Answer 200 if the model serves."""
         serving(name)
-        return Response()
+        return ModelReady(name=name)
 
-    @routes.get(f"{VERSION}/ready", response_class=Response, responses=unknown)
-    async def get_v2_version_ready(name: str, version: str) -> Response:
+    @routes.get(f"{VERSION}/ready", response_model=ModelReady, responses=unknown)
+    async def get_v2_version_ready(name: str, version: str) -> ModelReady:
         """Answer 200 if this version of the model serves."""
         serving(name, version)
-        return Response()
+        return ModelReady(name=name)
 
     infers = {
         "description": inspect.cleandoc(INFER.description),

@@ -205,6 +205,14 @@ def test_limits_hold_for_tensors_too(bundles):
         assert "CHIRON_MAX_ITEMS_BYTES" in problem["error"]
 
 
+def test_health_and_readiness_have_the_fields_that_kserve_s_client_reads(client):
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    model = client.get("/v2/models/hands-thirty").json()
+    for path in ("/v2/models/hands-thirty", f"/v2/models/hands-thirty/versions/{model['versions'][0]}"):
+        assert client.get(f"{path}/ready").json() == {"name": "hands-thirty", "ready": True}
+
+
 def test_health_is_open_and_all_else_needs_a_key(bundles, tmp_path):
     path = tmp_path / "keys.json"
     jobs, infer = (add_key(path, scope, (scope,)) for scope in ("jobs", "infer"))
