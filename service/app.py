@@ -41,9 +41,11 @@ DESCRIPTION = (
 
 CORS = {
     "allow_methods": ("GET", "HEAD", "POST", "DELETE"),
-    "allow_headers": ("authorization", "x-api-key", "content-type", "accept", "idempotency-key", "last-event-id", "x-request-id"),
+    "allow_headers": ("authorization", "x-api-key", "content-type", "content-encoding", "accept", "idempotency-key",
+                      "last-event-id", "x-request-id"),
     "expose_headers": ("location", "retry-after", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "x-request-id",
-                       "x-chiron-model", "x-chiron-model-version", "x-chiron-fps", "x-chiron-units", "x-chiron-joints"),
+                       "x-chiron-model", "x-chiron-model-version", "x-chiron-fps", "x-chiron-units", "x-chiron-joints",
+                       "x-chiron-arrays", "x-chiron-filled-frames", "x-chiron-warnings"),
     "max_age": 600,
 }  # fmt: skip
 

@@ -3,21 +3,28 @@
 import asyncio
 import ipaddress
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
+import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from service.http.problems import KINDS
+
 ANY = "*"
 log = logging.getLogger("chiron.websockets")
+MOST_HEAD_BYTES = 64 << 10  # of a request's line and headers
+LINGER_S = 1.0
+# Connections that offer HTTP/2 go on in HTTP/1.1 (RFC 9110, 7.8); the parser would take their body for the other protocol.
+H2C = re.compile(rb"(\r\n)upgrade(:[ \t]*h2c[ \t]*\r\n)", re.IGNORECASE)
 REFUSAL = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 5\r\n"
-    b"connection: close\r\ncontent-length: %d\r\n\r\n%s"
+    b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\n%sconnection: close\r\ncontent-length: %d\r\n\r\n%s"
 )
-PROBLEM = b'{"type":"/problems/overloaded","title":"The service is full","status":503,"detail":"%s","errors":[]}'
 
 
 class LimitedConnection(HttpToolsProtocol):
@@ -27,7 +34,8 @@ class LimitedConnection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._clients, self._header_s = clients, header_s
         self._client: str | None = None  # counted; None for a connection that was refused
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # while headers are expected
+        self._head_bytes, self._refused = 0, False  # of a request whose headers are not complete
         self.ws_protocol_class = partial(CountedWebSocket, lost=self._leave)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - uvicorn's own
@@ -35,10 +43,8 @@ class LimitedConnection(HttpToolsProtocol):
         peer = transport.get_extra_info("peername")
         client = str(peer[0]) if isinstance(peer, tuple) else ""
         if not self._clients.enter(client):
-            body = PROBLEM % f"{self._clients.most} connections of this client are open; close some".encode()
-            transport.write(REFUSAL % (len(body), body))
-            transport.close()
-            return
+            detail = f"{self._clients.most} connections of this client are open; close some"
+            return _refuse(transport, "overloaded", detail, b"retry-after: 5\r\n")
         self._client = client
         super().connection_made(transport)
         self._expect_headers()
@@ -55,9 +61,35 @@ class LimitedConnection(HttpToolsProtocol):
         self._clients.leave(self._client)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has arrived, unless the connection was refused."""
-        if self._client is not None:
-            super().data_received(data)
+        """Parse what has arrived, unless the connection was refused; refuse a head that is too large."""
+        if self._client is None or self._refused:
+            return
+        if self._timer is None:
+            return super().data_received(data)
+        head, end, body = data.partition(b"\r\n\r\n")
+        if b"2c" in head:
+            data = H2C.sub(rb"\1x-upgrade\2", head + b"\r\n") + end[2:] + body if end else data
+        self._head_bytes += len(head)
+        super().data_received(data)
+        if self._timer is not None and self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+            detail = f"expected a request line and headers of at most {MOST_HEAD_BYTES} bytes, got more"
+            _refuse(self.transport, "head-too-large", detail, linger_s=LINGER_S)
+            self._refused = True
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        _refuse(self.transport, "malformed-http", f"expected HTTP/1.1, got a request that cannot be parsed: {msg}")
+
+    def handle_websocket_upgrade(self) -> None:
+        """Go on as a WebSocket, which begins with GET (RFC 6455, 4.1)."""
+        if self.scope["method"] == "GET":
+            return super().handle_websocket_upgrade()
+        detail = f"expected GET for a WebSocket, got {self.scope['method']}"
+        _refuse(self.transport, "malformed-http", detail)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header without the white space around its value (RFC 9110, 5.5)."""
+        super().on_header(name, value.strip(b" \t"))
 
     def on_message_begin(self) -> None:
         """Start the time limit of a request's headers."""
@@ -67,6 +99,7 @@ class LimitedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """End the time limit: that of the body is the application's."""
         self._stop_timer()
+        self._head_bytes = 0
         super().on_headers_complete()
 
     def _expect_headers(self) -> None:
@@ -77,6 +110,25 @@ class LimitedConnection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _refuse(transport: asyncio.Transport, kind: str, detail: str, headers: bytes = b"", linger_s: float = 0.0) -> None:
+    """Answer a connection with a problem, and close it: after a while if the client is still sending, or it would be reset."""
+    known = KINDS[kind]
+    document = {
+        "type": f"/problems/{kind}",
+        "title": known.title,
+        "status": known.status,
+        "detail": detail,
+        "errors": [],
+    }
+    body = orjson.dumps(document)
+    phrase = HTTPStatus(known.status).phrase.encode()
+    transport.write(REFUSAL % (known.status, phrase, headers, len(body), body))
+    if linger_s:
+        asyncio.get_running_loop().call_later(linger_s, transport.close)
+    else:
+        transport.close()
 
 
 class CountedWebSocket(WebSocketsSansIOProtocol):

@@ -54,7 +54,8 @@ def invalid(error: msgspec.ValidationError, decode: Callable[..., Any], value: A
 
 def _at(types: Sequence[inspect.Type], parts: Sequence[str]) -> list[inspect.Type]:
     """Return the types that a value at a place may have."""
-    every = [one for kind in types for one in (kind.types if isinstance(kind, inspect.UnionType) else (kind,))]
+    bare = [kind.type if isinstance(kind, inspect.Metadata) else kind for kind in types]  # without a description
+    every = [one for kind in bare for one in (kind.types if isinstance(kind, inspect.UnionType) else (kind,))]
     if not parts:
         return every
     inner: list[inspect.Type] = []

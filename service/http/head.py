@@ -25,8 +25,8 @@ class HeadAsGet:
                 finished = True
                 await send({"type": "http.response.body", "body": b""})
 
-        scope["method"] = "GET"
+        as_get = {**scope, "method": "GET"}  # of its own: the server holds the body of a GET to its length
         try:
-            await self.app(scope, receive_until_done, send_head)
+            await self.app(as_get, receive_until_done, send_head)
         finally:
-            scope["method"] = "HEAD"  # as it is counted and logged
+            scope.update({**as_get, "method": "HEAD"})  # as it is counted and logged, with its route and its caller

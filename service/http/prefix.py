@@ -13,7 +13,8 @@ class UnderPrefix:
         if scope["type"] in ("http", "websocket"):
             path, prefix = scope["path"], self.prefix
             stripped = not (path == prefix or path.startswith(f"{prefix}/"))
-            scope = {**scope, "root_path": prefix, "path": prefix + path if stripped else path}
+            # In place: the outermost handler of errors knows this scope, and answers with its id and its prefix.
+            scope.update({"root_path": prefix, "path": prefix + path if stripped else path})
         await self.app(scope, receive, send)
 
 

@@ -43,6 +43,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "malformed-body": Kind(400, "The body cannot be parsed", "Send well-formed JSON, MessagePack, .npy or a form."),
+    "malformed-http": Kind(400, "This is no request in HTTP/1.1", "Send HTTP/1.1, or ask the proxy in front to."),
     "unreadable-scan": Kind(400, "The scan's file cannot be read", "Send the complete file, as the program wrote it."),
     "unauthorized": Kind(401, "A valid API key is required", "Send Authorization: Bearer KEY or X-API-Key: KEY."),
     "forbidden": Kind(403, "This request is not allowed", "`detail` states what is; the operator can allow more."),
@@ -117,6 +118,7 @@ KINDS: dict[str, Kind] = {
         "The caller has sent too many requests",
         "Wait the seconds in Retry-After; RateLimit-Limit states the limit.",
     ),
+    "head-too-large": Kind(431, "The headers are too large", "Send fewer or shorter headers."),
     "internal": Kind(500, "The service failed", "The fault is ours; report it with the request id."),
     "overloaded": Kind(503, "The service is full", "Try again after the seconds in Retry-After."),
     "jobs-unavailable": Kind(503, "The job table is unavailable", "Try again; the log says what is wrong with it."),

@@ -105,6 +105,8 @@ class Batcher:
                 raise QueueFull(
                     f"not ready for the model within {self.deadline_s:g} s, since the machine is busy", wait
                 )
+            if wait <= patience:
+                raise QueueFull(f"{self._queued} requests are waiting, of at most {self.max_queue}", wait)
             raise QueueFull(f"{self._queued} requests are waiting, for about {wait:.1f} s", wait)
 
     async def submit(

@@ -1,5 +1,6 @@
 """GET /healthz, /readyz, /metrics and /problems, for load balancers, monitors and authors of clients."""
 
+import asyncio
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -69,7 +70,8 @@ def router(models: ServedModels, jobs: JobService, metrics: Metrics, shutdown: S
     async def get_metrics() -> Response:
         """Return Prometheus metrics: requests, stages, queueing and computing seconds, batch sizes, jobs and workers."""
         await jobs.call(jobs.measure)
-        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        exposition = await asyncio.to_thread(metrics.exposition)  # takes tens of milliseconds
+        return Response(exposition, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @routes.get("/problems/{kind}", response_model=ProblemKind, responses=documented("not-found"))
     async def explain_problem(kind: str) -> ProblemKind:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 
 from models.contract.cpus import usable_cpus
 from models.contract.symmetry import Tensors
-from service.http.headers import header
+from service.http.headers import has_header, header
 from service.http.limits import ByteBudget, Reservation
 from service.http.negotiation import (
     GZIP,
@@ -127,6 +127,13 @@ class Pipeline:
         data = await read_body(
             request, limits.bytes, reserve, self._patience, setting=limits.setting, compressed=compressed
         )
+        if not data:
+            upgrade = (
+                "; leave the header Upgrade out: what follows it is no body"
+                if has_header(request.scope, b"upgrade")
+                else ""
+            )
+            raise Problem("malformed-body", f"expected a body, got none{upgrade}")
         scope = {"root_path": request.scope.get("root_path", ""), "request_id": request.scope.get("request_id", "")}
         body = Body(data, media, answer, options, header(request.scope, b"content-type"), scope=scope)
         models, metas, default = self._models.choice(*endpoint.kinds)

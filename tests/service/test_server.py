@@ -126,6 +126,33 @@ def test_a_forecast_is_served_over_a_socket_after_sighup(server):
     assert len(response.json()["future"]) == 30
 
 
+def raw(port: int, request: bytes) -> bytes:
+    """Send bytes and return all that the server answers until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/nothing"])
+def test_a_get_is_answered_after_a_head_on_the_same_connection(server, path):
+    lines = b" %s HTTP/1.1\r\nhost: localhost\r\n" % path.encode()
+    head, _, rest = raw(server.port, b"HEAD" + lines + b"\r\nGET" + lines + b"connection: close\r\n\r\n").partition(
+        b"\r\n\r\n"
+    )
+    assert rest.startswith(head.split(b"\r\n")[0])
+    (length,) = re.findall(rb"content-length: (\d+)", head)
+    assert len(rest.partition(b"\r\n\r\n")[2]) == int(length)
+
+
+def test_a_forecast_is_served_to_a_client_that_offers_http_2(server):
+    body = json.dumps(BODY).encode()
+    head = (
+        f"POST {URL} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\n"
+        f"HTTP2-Settings: AAMAAABkAAQAAP__\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    assert raw(server.port, head.encode() + body).startswith(b"HTTP/1.1 200")
+
+
 def resident(pid: int) -> int:
     """Return the bytes of memory that a process and its descendants have."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])

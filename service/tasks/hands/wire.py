@@ -85,6 +85,7 @@ def decode(body: Body) -> DecodedHands:
         fields = {**body.options, **numbers}
         options = typed(msgspec.convert, fields, type=HandsOptions, strict=False, mark="?")
         values, dtype = read_npy(body.data, HANDS_SHAPE)
+        check_frames(len(values))
         return DecodedHands(options, {"past": Points(values, None)}, dtype, "?")
     if body.media == JSON and (decoded := _decode_whole(body)) is not None:
         return decoded
@@ -93,6 +94,7 @@ def decode(body: Body) -> DecodedHands:
     arrays = {name: array for name in ARRAYS if (array := getattr(struct, name)) is not None}
     if isinstance(struct, HandsMsgpack) and any(isinstance(array, bytes) for array in arrays.values()):
         raw = {name: _from_bytes(name, array, struct) for name, array in arrays.items()}
+        check_frames(max(len(points.values) for points in raw.values()))
         return DecodedHands(options, raw, struct.dtype)
     check_frames(max(map(len, arrays.values()), default=0))
     return DecodedHands(options, {name: _from_lists(name, array) for name, array in arrays.items()}, "<f8")

@@ -1,8 +1,10 @@
 """Tests of the limit on a client's connections and of the timeout for request headers."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
+import pytest
 import uvicorn
 from uvicorn.server import ServerState
 from waiting import PATIENCE_S
@@ -14,7 +16,8 @@ REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
 async def answer(scope, receive, send) -> None:
     kind = "websocket.http" if scope["type"] == "websocket" else "http"
-    await send({"type": f"{kind}.response.start", "status": 204, "headers": []})
+    echo = [(name, value) for name, value in scope["headers"] if name == b"x-echo"]
+    await send({"type": f"{kind}.response.start", "status": 204, "headers": echo})
     await send({"type": f"{kind}.response.body", "body": b""})
 
 
@@ -125,3 +128,42 @@ def test_a_closed_websocket_no_longer_counts():
             writer.close()
 
     serve(scenario, limit=2)
+
+
+def answer_of(request: bytes) -> bytes:
+    """Return what the server answers to bytes before it closes the connection."""
+    answers: list[bytes] = []
+
+    async def scenario(connect) -> None:
+        reader, writer = await connect()
+        writer.write(request)
+        answers.append(await reader.read())
+
+    serve(scenario)
+    return answers[0]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "kind"),
+    [
+        (b"nonsense\r\n\r\n", 400, "malformed-http"),
+        (b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"a" * 400_000, 431, "head-too-large"),
+        (
+            b"POST / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 0\r\n\r\n",
+            400,
+            "malformed-http",
+        ),
+    ],
+)
+def test_what_is_no_request_gets_a_problem_and_the_end_of_the_connection(request_, status, kind):
+    head, _, body = answer_of(request_).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"application/problem+json" in head
+    problem = json.loads(body)
+    assert (problem["type"], problem["status"]) == (f"/problems/{kind}", status)
+    assert "expected" in problem["detail"]
+
+
+def test_white_space_around_a_header_is_none_of_it():
+    head = answer_of(b"GET / HTTP/1.1\r\nhost: x\r\nx-echo: \t a b \t\r\nconnection: close\r\n\r\n")
+    assert b"\r\nx-echo: a b\r\n" in head

@@ -76,6 +76,26 @@ def test_the_problem_of_a_websocket_has_the_prefix(prefixed):
         assert refused.value.json()["type"] == "/chiron/problems/not-found"
 
 
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "127.0.0.1:8000", ""])
+def test_an_origin_that_is_none_is_refused(client, origin):
+    problem_of(client.post("/forecast/hands", json={}, headers={"origin": origin}), "forbidden")
+
+
+def test_an_unexpected_error_under_a_prefix_has_the_id_of_its_request(bundles, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("service.tasks.hands.prepare.prepare_usual", broken)
+    app = create_app(Settings(bundles=bundles, hosts=(), root_path="/chiron"))
+    with TestClient(app, base_url=HERE, raise_server_exceptions=False) as client:
+        body = {"fps": 30, "past": moving_hands(30, hands=2).tolist()}
+        response = client.post("/chiron/forecast/hands", json=body, headers={"x-request-id": "mine-1"})
+    problem = response.json()
+    assert response.headers["x-request-id"] == "mine-1"
+    assert problem["instance"] == "urn:chiron:request:mine-1"
+    assert problem["type"] == "/chiron/problems/internal"
+
+
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "", "10.0.0.1"]
 )

@@ -20,7 +20,7 @@ from service.http.limits import MAX_MESSAGE_BYTES
 from service.http.negotiation import JSON, MSGPACK, typed
 from service.http.problems import Problem
 from service.tasks.arrays import msgpack_bytes
-from service.tasks.fields import Point
+from service.tasks.fields import MIN_FPS, Point
 from service.tasks.hands import wire
 from service.tasks.hands.orders import advice, body_of
 from service.tasks.hands.schemas import HandsOptions
@@ -39,6 +39,7 @@ Number = Annotated[int, Meta(ge=0, lt=MAX_NUMBER)]
 class StreamSettings(HandsOptions):
     """The first message: the options of a hand forecast, and how the frames come."""
 
+    fps: Annotated[float, Meta(ge=MIN_FPS, le=MAX_STREAM_FPS)] | None = None
     hands: tuple[Hand, ...] = LEFT_RIGHT
     clock: Clock = "seconds"  # of the frames' timestamps
     form: Form | None = None  # None: that of the first message
@@ -103,9 +104,6 @@ def read_settings(message: Message) -> StreamSettings:
     for name, fault in faults.items():
         if fault:
             raise Problem.at("invalid-request", f"/{name}", str(fault))
-    if settings.fps is not None and settings.fps > MAX_STREAM_FPS:
-        detail = f"expected at most {MAX_STREAM_FPS} frames a second in a stream, got {settings.fps:g}"
-        raise Problem.at("out-of-range", "/fps", detail)
     return msgspec.structs.replace(settings, form=settings.form or ("json" if is_text else "msgpack"))
 
 

@@ -304,3 +304,12 @@ def test_a_problem_type_is_a_page_with_advice(client):
         page = client.get(f"/problems/{kind}").json()
         assert page["status"] == KINDS[kind].status
         assert page["remedy"]
+
+
+@pytest.mark.parametrize("media", [NPY, MSGPACK])
+def test_arrays_of_too_many_frames_are_refused_in_binary_forms(client, media):
+    past = np.zeros((10_001, 1, 3), "<f4")
+    packed = msgspec.msgpack.encode({"fps": 30, "past": past.tobytes(), "shape": past.shape})
+    content, query = (npy(past), {"fps": 30}) if media == NPY else (packed, {})
+    response = client.post(URL, content=content, params=query, headers={"content-type": media})
+    assert "at most 10000" in problem_of(response, "too-many-frames")["detail"]

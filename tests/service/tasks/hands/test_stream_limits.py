@@ -83,7 +83,7 @@ def test_points_that_no_hand_has_are_a_problem_until_they_are_right(client, pair
         ('{"fps": 90, "at": [7]}', "invalid-request"),
         ('{"fps": 90, "hand": "left"}', "invalid-request"),
         ('{"fps": 90, "hands": ["right", "left"]}', "invalid-request"),
-        ('{"fps": 500}', "out-of-range"),
+        ('{"fps": 500}', "invalid-request"),
         ('{"fps": 90, "joints": "feet"}', "unknown-joints"),
         ('{"fps": 90, "model": "nobody"}', "unknown-model"),
         ('{"fps": 90, "shape": [21, 3]}', "wrong-shape"),
