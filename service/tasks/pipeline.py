@@ -127,13 +127,9 @@ class Pipeline:
         data = await read_body(
             request, limits.bytes, reserve, self._patience, setting=limits.setting, compressed=compressed
         )
-        if not data:
-            upgrade = (
-                "; leave the header Upgrade out: what follows it is no body"
-                if has_header(request.scope, b"upgrade")
-                else ""
-            )
-            raise Problem("malformed-body", f"expected a body, got none{upgrade}")
+        if not data and has_header(request.scope, b"upgrade"):
+            detail = "expected a body, got none; leave the header Upgrade out: what follows it is no body"
+            raise Problem("malformed-body", detail)
         scope = {"root_path": request.scope.get("root_path", ""), "request_id": request.scope.get("request_id", "")}
         body = Body(data, media, answer, options, header(request.scope, b"content-type"), scope=scope)
         models, metas, default = self._models.choice(*endpoint.kinds)

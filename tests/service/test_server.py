@@ -344,3 +344,14 @@ def test_models_lists_the_bundles(bundles):
 
 def test_a_missing_folder_of_bundles_is_an_error(tmp_path):
     assert CliRunner().invoke(app, ["models", "--bundles", str(tmp_path / "none")]).exit_code == 2
+
+
+def test_a_body_after_another_upgrade_is_said_to_be_lost(server):
+    body = json.dumps(BODY).encode()
+    head = (
+        f"POST {URL} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade, close\r\nUpgrade: tls/1.0\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    answer = raw(server.port, head.encode() + body)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"leave the header Upgrade out" in answer

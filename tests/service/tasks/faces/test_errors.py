@@ -56,7 +56,7 @@ def claiming(points: int) -> bytes:
 
 
 SCAN_ERRORS: dict[str, tuple[bytes, str, str, str]] = {  # file, format, kind of problem, text in it
-    "empty": (b"", "ply", "malformed-body", "expected a body, got none"),
+    "empty": (b"", "ply", "degenerate-scan", "expected a .ply file, got an empty one"),
     "blank": (b" \n\n", "xyz", "degenerate-scan", "expected a .xyz file, got an empty one"),
     "one point": (b"0.1 0.2 0.3\n", "xyz", "degenerate-scan", "at least 4 points, got 1"),
     "no point": (npy(np.empty((0, 3))), "npy", "degenerate-scan", "got 0"),
@@ -234,7 +234,7 @@ def part(name: str, content: bytes, more: str = "") -> bytes:
 FILE = part("file", ply(CLOUD), '; filename="scan.ply"')
 END = b"\r\n--XX--\r\n"
 FORM_ERRORS: dict[str, tuple[bytes, str, str]] = {
-    "nothing": (b"", "malformed-body", "expected a body, got none"),
+    "nothing": (b"", "malformed-body", "got a part of it"),
     "only an end": (b"--XX--\r\n", "invalid-request", "got nothing"),
     "not a form": (ply(CLOUD), "malformed-body", ""),
     "broken off in the file": (FILE, "malformed-body", "up to its last boundary"),
