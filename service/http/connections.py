@@ -1,4 +1,4 @@
-"""Connections as uvicorn accepts them, with a limit for each client and a time limit for the headers of a request."""
+"""Connections as uvicorn accepts them, with a limit for each client, and limits on the time and the size of a request's headers."""
 
 import asyncio
 import ipaddress
@@ -28,7 +28,10 @@ REFUSAL = (
 
 
 class LimitedConnection(HttpToolsProtocol):
-    """A connection that is refused if its client has too many, and closed if a request's headers do not arrive in time."""
+    """A connection that is refused if its client has too many, and closed if a request's headers are too large or late.
+
+    What is no request in HTTP/1.1 gets a problem, as every other error does.
+    """
 
     def __init__(self, *arguments: Any, clients: "Clients", header_s: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
