@@ -98,7 +98,7 @@ class _MappedToPairs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> Any:
-        rows, weight = ctx.saved_tensors
+        rows, weight = (saved.to(grad[0].dtype) for saved in ctx.saved_tensors)  # autocast computed in another type
         of_rows = torch.bmm(grad[0].transpose(1, 2), weight.expand(rows.shape[0], -1, -1))
         return of_rows, torch.bmm(grad[0], rows).sum(0), grad[0].sum((0, 2))
 
