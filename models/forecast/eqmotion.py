@@ -15,9 +15,8 @@ default. It keeps these differences from `REFERENCE`:
 The last two are not known to help: in short trainings the network was slightly better on validation data without them. `STANDARD` keeps
 them because the published results and weights were made with them.
 
-Both evaluate the first layers on pairs as W1 h_i + W2 h_j + W3 d_ij, the same function at half the multiplications. They evaluate d_ij and
-what follows from it alone for i >= j only. The last layer has no messages, since nothing reads its h. Both move the mean of the past to the
-origin first, so the layers see the same numbers wherever the hands are.
+Both evaluate the first layers on pairs as W1 h_i + W2 h_j + W3 d_ij, the same function at half the multiplications. Both move the mean of
+the past to the origin first, so the layers see the same numbers wherever the hands are.
 """
 
 from dataclasses import dataclass, field
@@ -31,9 +30,7 @@ from torch import Tensor, nn
 
 from models.contract.task import HandForecast
 from models.forecast.eqmotion_graph import graph_of, laid_out
-from models.layers import pair_rows
-from models.layers.pair_rows import Order, first_layer, mapped, mapped_to_pairs, maps_of, order_of, sum_over_others
-from models.layers.pairs import PairLinear, PairMap, pair_perceptron, towards
+from models.layers.pairs import PairLinear, PairMap, distances, pair_perceptron, sum_over_others, towards
 from models.layers.perceptron import perceptron
 from models.layers.vectors import VectorLinear, VectorReLU
 from models.skeletons.hand import HAND_PAIR
@@ -152,10 +149,9 @@ class EqMotion(nn.Module):
             g = self.embed_position(x)  # (batch, 3, C, nodes)
         v = self.embed_velocity(v)
 
-        order = order_of(h)
-        c = self.reasoning(h, torch.cat([g, v], dim=2), order).permute(0, 2, 3, 1).contiguous()
+        c = self.reasoning(h, torch.cat([g, v], dim=2))
         for layer in self.layers:
-            g, h = layer(g, v, h, c, order, last=layer is self.layers[-1])
+            g, h = layer(g, v, h, c)
 
         about = mean(g)
         y = self.read_out(g - about)
@@ -219,18 +215,16 @@ class Reasoning(nn.Module):
         self.same_hand = nn.Parameter(torch.zeros(d)) if config.tokens == "joint" else None
 
     def forward(
-        self, h: Float[Tensor, "batch nodes D"], gv: Float[Tensor, "batch 3 C2 nodes"], order: Order
+        self, h: Float[Tensor, "batch nodes D"], gv: Float[Tensor, "batch 3 C2 nodes"]
     ) -> Float[Tensor, "batch K nodes nodes"]:
-        d = pair_rows.distances(gv, order)
-        for layer in maps_of(self.distance):
-            d = F.silu(mapped(layer, d))
-        m = F.silu(mapped(self.edge_second, F.silu(first_layer(self.edge_first, h, d, order))))
+        d = self.distance(distances(gv))
+        m = F.silu(self.edge_second(F.silu(self.edge_first(h, d))))
         h = self.node(torch.cat([h, sum_over_others(m)], dim=-1))
-        same = None
+        first = self.category_first(h, d)
         if self.same_hand is not None:
-            same = (order.i // self.joints == order.j // self.joints)[:, None] * self.same_hand
-        first = F.silu(first_layer(self.category_first, h, d, order, also=same))
-        logits = F.silu(mapped_to_pairs(self.category_second, first))
+            hand = torch.arange(h.shape[1], device=h.device) // self.joints
+            first = first + self.same_hand[:, None, None] * (hand[:, None] == hand)
+        logits = F.silu(self.category_second(F.silu(first)))
         return torch.softmax(logits / self.temperature, dim=1)
 
 
@@ -260,31 +254,19 @@ class Layer(nn.Module):
         g: Float[Tensor, "batch 3 C nodes"],
         v: Float[Tensor, "batch 3 C nodes"],
         h: Float[Tensor, "batch nodes D"],
-        c: Float[Tensor, "batch nodes nodes K"],
-        order: Order,
-        last: bool,
+        c: Float[Tensor, "batch K nodes nodes"],
     ) -> tuple[Float[Tensor, "batch 3 C nodes"], Float[Tensor, "batch nodes D"]]:
-        d = pair_rows.distances(g, order)
-        width, (message, *experts) = h.shape[2], maps_of(self.pair_second)
-        into, out = maps_of(self.factor)
-
-        def first(k: int) -> Tensor:
-            return F.silu(first_layer(self.pair_first, h, d, order, outputs=slice(k * width, (k + 1) * width)))
-
-        f = c.new_zeros(*c.shape[:3], g.shape[2])
-        for k, expert in enumerate(experts):
-            weighted = F.silu(mapped(expert, first(1 + k))) * c[..., k : k + 1]
-            f = f + weighted if k else weighted
-        f = F.silu(mapped_to_pairs(out, F.silu(mapped(into, f))))
-        apart = towards(f, g)  # from the layer's input G, as in the authors' code
+        first = F.silu(self.pair_first(h, distances(g))).chunk(len(self.pair_second), dim=1)
+        m, *experts = (F.silu(second(x)) for second, x in zip(self.pair_second, first, strict=True))
+        f = c.new_zeros(c.shape[0], g.shape[2], c.shape[2], c.shape[3]) if not experts else experts[0] * c[:, :1]
+        for k, expert in enumerate(experts[1:], start=1):
+            f = torch.addcmul(f, expert, c[:, k : k + 1])
+        apart = towards(self.factor(f), g)  # from the layer's input G, as in the authors' code
 
         gate = F.silu(self.gate(h)).transpose(1, 2).unsqueeze(1)
         g = g + gate * (g - mean(g)) + apart + self.velocity(v)
         about = mean(g) if self.centred else None
         g = self.nonlinearity(g) if about is None else self.nonlinearity(g - about) + about
-        if last:
-            return g, h
-        m = F.silu(mapped(message, first(0)))
         update = self.node(torch.cat([h, sum_over_others(m)], dim=-1))
         return g, h + update if self.residual_features else update
 

@@ -14,7 +14,6 @@ from models.contract.task import HandForecast
 from models.forecast.eqmotion import DECIMETRES, REFERENCE, STANDARD, EqMotion, EqMotionConfig, dct_matrix
 from models.forecast.linear import LinearForecast, hold
 from models.layers.freezing import frozen
-from models.layers.pair_rows import order_of
 from training.engine.export import refuse_mismatch, runner, sizes, to_torchscript
 
 from .eqmotion_reference import copied, forecast
@@ -241,7 +240,7 @@ def test_the_categories_of_every_pair_sum_to_one():
     perturbed(network)
     h, gv = torch.randn(2, 42, 32), torch.randn(2, 3, 64, 42)
     with torch.no_grad():
-        c = network.reasoning(h, gv, order_of(h))
+        c = network.reasoning(h, gv)
     assert c.shape == (2, 4, 42, 42)
     assert (c > 0).all()
     torch.testing.assert_close(c.sum(1), torch.ones(2, 42, 42))
