@@ -1,4 +1,4 @@
-"""What the C library does with memory that a process frees: it keeps it for the next allocation, or returns it to the system.
+"""Settings of the C library for memory that a process frees: keep it for the next allocation, or return it to the system.
 
 By default glibc does both: it returns a large block, and from then on keeps blocks of up to that size, at most 32 MiB, and twice as much at
 the end of each heap (mallopt(3), M_MMAP_THRESHOLD). Another C library has no such setting, and these functions do nothing there.

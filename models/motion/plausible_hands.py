@@ -220,7 +220,7 @@ def _last_median(x: Float[np.ndarray, "*any frames"]) -> Float[np.ndarray, "*any
 
 
 class _Usual(NamedTuple):
-    """What `are_usual` computes of a hand in an order.
+    """Matrices with which `are_usual` computes distances and margins of a hand in an order.
 
     `differences` are of joints, for the distances of PAIRS and three vectors. A hand is usual if no margin is negative: each is a sum of
     distances and an offset in metres.

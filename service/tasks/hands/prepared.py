@@ -57,7 +57,7 @@ class PreparedHands:
 
 @dataclass(frozen=True)
 class HandsForecast:
-    """What is asked for of the model's forecast: its joints in metres from the centre, at the model's rate."""
+    """The part of the model's forecast that was asked for: its joints in metres from the centre, at the model's rate."""
 
     prepared: PreparedHands
     modes: Float[np.ndarray, "modes frames hands joints 3"]

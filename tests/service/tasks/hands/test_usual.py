@@ -50,7 +50,7 @@ def request(
 
 def ways(asked: DecodedHands, task: HandForecast) -> tuple[PreparedHands | None, PreparedHands]:
     """Return the request prepared in the short way and in the other."""
-    return prepare_usual(asked, task, Meta.name), prepare_any(asked, Meta, task, Limits(10**6, gap_s=0.2))  # pyright: ignore[reportArgumentType]
+    return prepare_usual(asked, task, Meta.name), prepare_any(asked, Meta, task, Limits(10**6, gap_s=0.2))  # pyright: ignore[reportArgumentType] - the part of a description that is read
 
 
 @given(
